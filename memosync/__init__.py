@@ -1,0 +1,5 @@
+"""Record and torrent-sync audio memos."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,440 @@
+"""The command line: names, options, help. What a command does stands in `commands`, how it looks in `ui`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+
+import typer
+
+from . import __version__, ui
+from .errors import Interrupted, MemosyncError, Several, Stop, UsageError
+from .magnet import shorten
+from .memo import Memo, Words, clean_description, clean_title, parse_tags
+from .network import Network
+from .quantities import parse_duration, parse_size, parse_when
+
+if TYPE_CHECKING:
+    from .commands.fetch import Source
+    from .library import Library
+    from .seeder import SeederState
+
+Item = TypeVar("Item")
+
+app = typer.Typer(
+    name="memosync",
+    help="Record and torrent-sync audio memos.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Globals:
+    """What holds for every command."""
+
+    library: Path
+    network: Network
+
+    def open(self) -> Library:
+        """Open the library and bring home what a crash left in it."""
+        from .commands.opening import open_library
+
+        return open_library(self.library, ui.tell)
+
+
+def _complete_memo(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from .library import Library
+
+    root = ctx.find_root().params.get("library") or _default_library()
+    try:
+        memos = Library(Path(root)).index().memos
+    except MemosyncError:
+        return []
+    return [(memo.id, memo.title) for memo in reversed(memos) if memo.id.startswith(incomplete) and not memo.trashed]
+
+
+def _complete_device(incomplete: str) -> list[str]:
+    from .microphone import devices
+
+    try:
+        return [device.name for device in devices() if incomplete.casefold() in device.name.casefold()]
+    except MemosyncError:
+        return []
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        ui.answer(f"memosync {__version__}")
+        raise typer.Exit
+
+
+def _default_library() -> Path:
+    try:
+        return Path(os.environ.get("MEMOSYNC_LIBRARY") or Path.home() / "Memos")
+    except RuntimeError:
+        raise UsageError("there is no home directory", "say where: --library DIR") from None
+
+
+MemosArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MEMO...", help="Ids, their beginnings, or last; - reads them.", autocompletion=_complete_memo
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines.")]
+PortOption = Annotated[int | None, typer.Option(min=1024, max=65535, envvar="MEMOSYNC_PORT", help="Port to listen on.")]
+UpOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC_UP", help="Bytes a second given.")]
+DownOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC_DOWN", help="Bytes a second taken.")]
+
+
+@app.callback()
+def main(
+    ctx: typer.Context,
+    library: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="MEMOSYNC_LIBRARY", help="The library's directory.")
+    ] = None,
+    network: Annotated[Network, typer.Option(envvar="MEMOSYNC_NETWORK", help="How far to reach.")] = Network.PUBLIC,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on standard error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Its version.")] = False,
+) -> None:
+    ui.quiet = quiet
+    if not ctx.resilient_parsing:
+        ctx.obj = Globals((library or _default_library()).expanduser(), network)
+
+
+@app.command()
+def record(
+    ctx: typer.Context,
+    sources: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE...|-]", help="Audio files.")] = None,
+    title: Annotated[str, typer.Option("--title", "-t", help="The title.")] = "",
+    description: Annotated[str, typer.Option("--description", "-d", metavar="TEXT", help="The description.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be given several times.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="MEMOSYNC_DEVICE",
+            help="Microphone: part of its name, or its number.",
+            autocompletion=_complete_device,
+        ),
+    ] = None,
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="List the microphones.")] = False,
+    limit: Annotated[str | None, typer.Option("--max", metavar="DURATION", help="End after so long.")] = None,
+    bitrate: Annotated[str, typer.Option(metavar="RATE", envvar="MEMOSYNC_BITRATE", help="Bits a second.")] = "32k",
+    stereo: Annotated[bool, typer.Option("--stereo", help="Two channels.")] = False,
+    share: Annotated[bool, typer.Option("--share", help="Share it, and print the link instead of the id.")] = False,
+) -> None:
+    """Record a memo from the microphone, from files or from standard input."""
+    from .commands import record as verb
+    from .webm import Sound, parse_bitrate
+
+    if list_devices:
+        from .microphone import devices
+
+        ui.devices(devices())
+        return
+    sound = Sound(2 if stereo else 1, parse_bitrate(parse_size(bitrate)))
+    longest = parse_duration(limit) if limit else None
+    words = Words(clean_title(title), clean_description(description), parse_tags(tag or []))
+    paths = verb.check_sources(sources or [])
+    library = ctx.obj.open()
+
+    def saved(memo: Memo) -> None:
+        if memo.trashed:
+            ui.tell(f"discarded: {memo.id} is in the trash")
+            return
+        ui.tell(f"saved {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        ui.answer(_serve(ctx, library, memo) if share else memo.id)
+
+    stop = _stop()
+
+    def from_source(path: Path | None) -> None:
+        verb.record_source(library, path, words, sound, limit=longest, stop=stop, answer=saved)
+
+    if paths:
+        _each(paths, from_source, stop, lambda path: str(path or "standard input"))
+        return
+    words = replace(words, recorded=_now(), title=words.title or f"{_now():%Y-%m-%d %H:%M}")
+    with ui.Controls() if ui.has_controls() else nullcontext(lambda _meter: None) as control:
+        verb.record_microphone(
+            library,
+            words,
+            sound,
+            device=device,
+            limit=longest,
+            stop=stop,
+            tell=ui.tell,
+            answer=saved,
+            control=control,
+        )
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[WORD...]", help="Words in it, all of them.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="WHEN", help="2026-08-01, 7d or yesterday.")] = None,
+    shared: Annotated[bool, typer.Option("--shared", help="Only what is shared.")] = False,
+    most: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="Only the newest N.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List memos, newest first."""
+    from .commands.linking import linker
+    from .commands.list_ import list_memos
+
+    begin = parse_when(since, _now()) if since else None
+    library = ctx.obj.open()
+    link = linker(library, ctx.obj.network) if as_json else lambda _memo: None
+    rows = list_memos(library, words or [], tag=tag, since=begin, shared=shared, most=most, link=link)
+    if not rows:
+        empty = not library.index().memos
+        ui.tell("no memos yet; memosync record makes one" if empty else "no memo fits; memosync list shows all")
+    ui.memos(rows, as_json)
+
+
+@app.command()
+def share(
+    ctx: typer.Context,
+    memos: MemosArgument = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every memo.")] = False,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", envvar="MEMOSYNC_TRACKERS", help="Tracker instead of the default ones."),
+    ] = None,
+    no_seed: Annotated[bool, typer.Option("--no-seed", help="Print the link, start no seeder.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Serve here until interrupted.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when somebody has all of it.")] = False,
+    stop_sharing: Annotated[bool, typer.Option("--stop", help="Serve it no longer; the memo stays.")] = False,
+    qr: Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code on standard error.")] = False,
+) -> None:
+    """Print a link that fetches the memo from here, and see that it is served."""
+    from .commands import share as verb
+    from .commands.linking import check_trackers, linker
+    from .commands.seed import Options
+    from .commands.seed import seed as seed_here
+
+    check_trackers(tracker or [])
+    if stop_sharing and (no_seed or foreground or wait or qr or tracker):
+        raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
+    if no_seed and (foreground or wait):
+        raise UsageError("--no-seed goes neither with --foreground nor with --wait")
+    words = _items(memos, needed=not everything, what="MEMO")
+    library = ctx.obj.open()
+    chosen = verb.choose(library, words, everything=everything)
+
+    def print_links(memos: list[Memo]) -> None:
+        for link in filter(None, map(linker(library, ctx.obj.network), memos)):
+            ui.answer(link)
+            if qr:
+                ui.qr(link)
+
+    if stop_sharing:
+        for memo in verb.unshare(library, chosen):
+            ui.tell(f"{memo.id} is served no longer; who has it keeps it")
+        return
+    ui.tell("whoever has the link can listen, and a link cannot be called back")
+    stop = _stop()
+    if foreground:
+        said = False
+
+        def ready(state: SeederState, served: int) -> None:
+            nonlocal said
+            if state.ready and not said:
+                said = True
+                print_links(shared)
+            ui.serving(state, served)
+
+        shared = verb.share(library, chosen, tracker or [])
+        seed_here(library, ctx.obj.network, Options(), stop=stop, log=ui.log, on_state=ready)
+        return
+    shared = verb.share(library, chosen, tracker or [])
+    if not no_seed:
+        verb.serve(library, shared, ctx.obj.network, stop=stop)
+    print_links(shared)
+    if wait:
+        verb.wait_until_delivered(library, shared, stop=stop)
+
+
+@app.command()
+def fetch(
+    ctx: typer.Context,
+    links: Annotated[list[str] | None, typer.Argument(metavar="LINK|FILE.torrent...|-", help="Links.")] = None,
+    info: Annotated[bool, typer.Option("--info", help="Say what it is, download nothing.")] = False,
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", envvar="MEMOSYNC_TIMEOUT", help="Longest wait for a new byte.")
+    ] = "60",
+    max_size: Annotated[str, typer.Option(metavar="SIZE", envvar="MEMOSYNC_MAX_SIZE", help="Largest memo.")] = "1G",
+    seed: Annotated[bool, typer.Option("--seed", help="Serve it on from here.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch memos from whoever has them."""
+    from .commands import fetch as verb
+    from .commands.linking import linker
+    from .commands.list_ import row_of
+    from .commands.share import serve, share
+
+    patience, largest = parse_duration(timeout), parse_size(max_size)
+    texts = _items(links, needed=True, what="LINK")
+    network = ctx.obj.network
+    library = ctx.obj.open()
+    stop = _stop()
+
+    def fetch_one(source: Source) -> None:
+        if info:
+            torrent = verb.look(
+                library, source, network=network, timeout=patience, stop=stop, on_progress=ui.FetchView()
+            )
+            ui.info(torrent, verb.title_of(source, torrent), as_json)
+            return
+        memo = verb.fetch(
+            library,
+            source,
+            network=network,
+            timeout=patience,
+            max_size=largest,
+            stop=stop,
+            tell=ui.tell,
+            on_progress=ui.FetchView(),
+        )
+        ui.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        if as_json:
+            ui.memos([row_of(library, memo, linker(library, network))], as_json=True)
+        else:
+            ui.answer(memo.id)
+        if seed:
+            serve(library, share(library, [memo]), network, stop=stop)
+
+    def fetch_all(text: str) -> None:
+        _each(verb.read_sources(text), fetch_one, stop, lambda source: source.text)
+
+    _each(texts, fetch_all, stop, str)
+
+
+@app.command()
+def seed(
+    ctx: typer.Context,
+    detach: Annotated[bool, typer.Option("--detach", help="In the background; return when it serves.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Say how each memo is served.")] = False,
+    stop_seeder: Annotated[bool, typer.Option("--stop", help="End the seeder.")] = False,
+    port: PortOption = None,
+    up: UpOption = None,
+    down: DownOption = None,
+    as_json: JsonOption = False,
+    keeper: Annotated[bool, typer.Option("--keeper", hidden=True)] = False,
+    kept: Annotated[str | None, typer.Option("--kept", hidden=True)] = None,
+) -> None:
+    """Serve every shared memo, here or in the background."""
+    from . import seeder
+    from .commands import seed as verb
+
+    if detach + status + stop_seeder > 1:
+        raise UsageError("--detach, --status and --stop exclude each other")
+    options = verb.Options(port=port, up=parse_size(up) if up else 0, down=parse_size(down) if down else 0)
+    network = ctx.obj.network
+    if keeper:  # a few lines that never fail: no library to open, nothing to import
+        raise typer.Exit(verb.keep(ctx.obj.library, network, options, _stop()))
+    library = ctx.obj.open()
+    if status:
+        ui.status(*verb.status(library), as_json)
+    elif stop_seeder:
+        seeder.stop(library.private)
+        ui.tell("the seeder has ended")
+    elif detach:
+        state = verb.detach(library, network, options)
+        ui.tell(f"process {state.keeper} serves on port {state.port}")
+    else:
+        stop = _stop()
+        if kept:
+            seeder.end_with_parent(stop)
+        lock, _, restarts = (kept or "").partition(":")
+        inherited = (int(lock), int(restarts)) if kept else None
+        verb.seed(library, network, options, kept=inherited, stop=stop, log=ui.log, on_state=ui.serving)
+
+
+def _serve(ctx: typer.Context, library: Library, memo: Memo) -> str:
+    from .commands.linking import linker
+    from .commands.share import serve, share
+
+    shared = share(library, [memo])
+    serve(library, shared, ctx.obj.network, stop=_stop())
+    return linker(library, ctx.obj.network)(shared[0]) or ""
+
+
+def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:
+    """Take the arguments of a command; `-` stands for the lines of standard input."""
+    if not arguments and needed:
+        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
+    items = [item for argument in arguments or [] for item in (ui.lines_of_input() if argument == "-" else [argument])]
+    # a row of `list` will do: its first field is the id
+    return [item.split("\t")[0] for item in items]
+
+
+def _each(items: Iterable[Item], do: Callable[[Item], None], stop: Stop, name: Callable[[Item], str]) -> None:
+    """Do it for every item; one that fails is told and does not stop the others."""
+    errors: list[MemosyncError] = []
+    for item in items:
+        try:
+            stop.check()
+            do(item)
+        except Interrupted:
+            raise
+        except Several as error:
+            errors.append(error)
+        except MemosyncError as error:
+            ui.error(error, about=f"{shorten(name(item))}: ")
+            errors.append(error)
+    if errors:
+        raise Several(errors)
+
+
+def _stop() -> Stop:
+    """Turn the signals that end a program into an event; what is ignored (nohup) stays so."""
+    stop = Stop()
+
+    def end(number: int, _frame: object) -> None:
+        stop.signal_number = number
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+    return stop
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone().replace(microsecond=0)
+
+
+def run() -> NoReturn:
+    """Run the program, say its errors, and end without waiting for anything that does not matter any more."""
+    code = 0
+    try:
+        result = app(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        ui.flush()
+    except Several as errors:
+        code = errors.exit_code
+    except Interrupted as error:
+        code = error.exit_code
+    except MemosyncError as error:
+        ui.error(error)
+        code = error.exit_code
+    except typer.TyperException as error:
+        ui.error(UsageError(error.format_message().splitlines()[0], "memosync --help, or memosync COMMAND --help"))
+        code = UsageError.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader has seen enough
+        pass
+    # libtorrent's and PortAudio's own ends may take seconds or for ever; everything is on the disk
+    os._exit(code)

@@ -1,0 +1,200 @@
+"""fetch: from a link to a memo that is whole, verified and indexed."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .. import files, magnet, metainfo, webm
+from ..errors import AudioError, LibraryError, Stop, TorrentError, UsageError
+from ..library import Library
+from ..magnet import Magnet
+from ..memo import InfoHash, Memo, MemoId, clean_title
+from ..metainfo import Metainfo
+from ..network import DEFAULT_TRACKERS, Network, usable_trackers
+from ..quantities import format_size
+from ..session.fetch import FILE, Progress
+from ..session.fetch import fetch as fetch_torrent
+from .opening import Tell, new_memo
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What one link or .torrent file says."""
+
+    text: str  # as it was given
+    link: Magnet
+    torrent: bytes = b""
+
+
+def read_sources(text: str) -> list[Source]:
+    """Take an argument apart; UsageError for a .torrent that is not there, TorrentError for a bad link."""
+    path = Path(text)
+    with contextlib.suppress(OSError, ValueError):
+        if (text.endswith(".torrent") and not text.startswith(("magnet:", "http:", "https:"))) or path.is_file():
+            return [_read_torrent(text, path)]
+    return [Source(link, magnet.parse(link)) for link in magnet.split(text)]
+
+
+def already_here(library: Library, infohash: InfoHash) -> Memo | None:
+    """Give the memo that has this infohash and its file."""
+    found = (memo for memo in library.index().memos if memo.infohash == infohash and not memo.trashed)
+    return next((memo for memo in found if library.path(memo).exists()), None)
+
+
+def fetch(
+    library: Library,
+    source: Source,
+    *,
+    network: Network,
+    timeout: float = 60,  # seconds without a new byte
+    max_size: int = 10**9,  # bytes
+    stop: Stop,
+    tell: Tell,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Memo:
+    """Fetch one memo, or find that it is here already.
+
+    SwarmError and Interrupted keep what arrived, and the same call goes on there; after TorrentError nothing of it is
+    left.
+    """
+    infohash = source.link.infohash
+    if memo := already_here(library, infohash):
+        return memo
+    library.prepare()
+    with _sole(library, infohash, stop, tell):
+        if memo := already_here(library, infohash):
+            return memo
+        staging = library.incoming(infohash)
+        with files.as_library_error("keep what arrives"):
+            staging.mkdir(parents=True, exist_ok=True)
+        kept = staging / "torrent"
+
+        def accept(data: bytes) -> None:
+            torrent = metainfo.read(data)
+            _refuse_what_is_no_memo(torrent, max_size)
+            missing = torrent.size - files.free_space(staging) - sum(_used(path) for path in staging.iterdir())
+            if missing > 0:
+                raise LibraryError(
+                    f"the disk has no room for its {format_size(torrent.size)}", "make room and try again"
+                )
+            with files.as_library_error("keep the torrent"):
+                files.write(kept, metainfo.without_addresses(torrent))
+
+        torrent = kept.read_bytes() if kept.exists() else source.torrent
+        if torrent:
+            accept(torrent)
+        fetch_torrent(
+            source.link,
+            staging,
+            torrent=kept.read_bytes() if kept.exists() else b"",
+            network=network,
+            accept=accept,
+            stop=stop,
+            timeout=timeout,
+            on_progress=on_progress,
+        )
+        try:
+            memo = _take_in(library, source, metainfo.read(kept.read_bytes()), staging / FILE)
+        except AudioError as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise TorrentError(f"refused: {error}") from error
+        shutil.rmtree(staging, ignore_errors=True)
+        return memo
+
+
+def look(
+    library: Library, source: Source, *, network: Network, timeout: float, stop: Stop, on_progress: OnProgress
+) -> Metainfo:
+    """Get the metadata of a link and nothing else."""
+    found: list[Metainfo] = []
+    if memo := already_here(library, source.link.infohash):
+        kept = library.torrent(source.link.infohash)
+        found = [metainfo.read(kept.read_bytes())] if kept.exists() and memo else []
+    if source.torrent and not found:
+        found = [metainfo.read(source.torrent)]
+    if not found:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as nowhere:
+            fetch_torrent(
+                source.link,
+                Path(nowhere),
+                network=network,
+                accept=lambda data: found.append(metainfo.read(data)),
+                stop=stop,
+                timeout=timeout,
+                info_only=True,
+                on_progress=on_progress,
+            )
+    return found[0]
+
+
+def title_of(source: Source, torrent: Metainfo) -> str:
+    """Say what a link's memo is called, as far as it is known before it is here."""
+    return clean_title(source.link.name) or _stem(torrent.name)
+
+
+def _stem(name: str) -> str:
+    return clean_title(re.sub(r"(?i)\.webm$", "", name))
+
+
+def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path) -> Memo:
+    """Look into a file that has all its pieces, move it in byte for byte and index it."""
+    info = webm.probe(path)
+    taken = info.words.id is None or library.index().get(info.words.id) or library.part(info.words.id).exists()
+    memo_id: MemoId = library.take_id() if taken or info.words.id is None else info.words.id
+    memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=_stem(torrent.name))
+    trackers = usable_trackers(source.link.trackers, Network.PUBLIC)[0]
+    others = tuple(trackers) if set(trackers) - set(DEFAULT_TRACKERS) else ()
+    memo = replace(memo, infohash=torrent.infohash, fetched=True, trackers=others)
+    library.keep_torrent(torrent.infohash, torrent.data)
+    with library.lock(memo_id):
+        library.add(memo, path)
+    return memo
+
+
+def _refuse_what_is_no_memo(torrent: Metainfo, max_size: int) -> None:
+    extension = re.search(r"\.([A-Za-z][A-Za-z0-9]{1,3})$", torrent.name)
+    if extension and extension[1].lower() not in ("webm", "weba"):
+        raise TorrentError(f"this is a .{extension[1]} file, not a memo (a WebM file)")
+    if torrent.size > max_size:
+        raise TorrentError(
+            f"it has {format_size(torrent.size)}, more than {format_size(max_size)}", "raise --max-size to have it"
+        )
+
+
+def _read_torrent(text: str, path: Path) -> Source:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(metainfo.LARGEST_TORRENT + 1)
+    except OSError as error:
+        raise UsageError(f"{text}: {error.strerror}") from error
+    torrent = metainfo.read(data)
+    return Source(text, Magnet(infohash=torrent.infohash, trackers=torrent.trackers), data)
+
+
+@contextlib.contextmanager
+def _sole(library: Library, infohash: InfoHash, stop: Stop, tell: Tell) -> Iterator[None]:
+    """Be the only fetch of this infohash; wait for another one."""
+    told = False
+    while True:
+        with library.lock(infohash, wait=False) as held:
+            if held:
+                yield
+                return
+        if not told:
+            tell("another fetch of this link is running; waiting for it")
+            told = True
+        stop.wait(0.1)
+        stop.check()
+
+
+def _used(path: Path) -> int:
+    return path.stat().st_blocks * 512

@@ -1,0 +1,180 @@
+"""record: from the microphone, a file or standard input to a memo."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from .. import files, webm
+from ..errors import AudioError, Stop, UsageError
+from ..levels import RATE, Meter, Watch
+from ..library import Library
+from ..memo import Memo, Words, clean_title, one_line
+from ..microphone import Microphone
+from .opening import Tell, finish_recording, new_memo
+
+Key = Literal["pause", "save", "discard"]
+Answer = Callable[[Memo], None]
+Control = Callable[[Meter], Key | None]
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
+
+
+def record_microphone(
+    library: Library,
+    words: Words,
+    sound: webm.Sound,
+    *,
+    device: str | None = None,
+    limit: float | None = None,  # seconds
+    stop: Stop,
+    tell: Tell,
+    answer: Answer,
+    control: Control = lambda _meter: None,
+) -> None:
+    """Record until `stop`, the limit, or the person at the controls says so; what was captured is always saved.
+
+    The memo is answered before an error is raised: AudioError when the device was lost or nothing was captured,
+    LibraryError when the disk refused.
+    """
+    watch = Watch(sound.channels)
+    paused = False
+    room = int((limit or 10**9) * RATE)  # frames still wanted
+
+    def take(block: bytes) -> None:  # on PortAudio's thread
+        nonlocal room
+        if not paused:
+            block = block[: room * 4 * sound.channels]
+            room -= len(block) // (4 * sound.channels)
+            recording.write(block)
+
+    microphone = Microphone(device, sound.channels, take)
+    library.prepare()
+    memo_id = library.take_id()
+    part = library.part(memo_id)
+    with library.lock(memo_id):
+        words = replace(words, id=memo_id)
+        recording = webm.Recording(part, words, sound, on_samples=watch.feed)
+        key: Key | None = None
+        lost: str | None = None
+        try:
+            files.sync_directory(part.parent)
+            microphone.start()
+            while room and not stop.wait(0.1) and not recording.error and not (lost := microphone.lost):
+                watch.count(microphone.frames, time.clock_gettime(_CLOCK))
+                watch.room(_minutes_left(part, sound.bitrate))
+                while warning := watch.take_warning():
+                    tell(f"warning: {warning}")
+                key = control(watch.meter(recording.duration, paused))
+                if key in ("save", "discard"):
+                    break
+                paused ^= key == "pause"
+            if lost:
+                raise AudioError(f"the microphone {lost}; what it captured is saved")
+        finally:  # whatever happened, a bug included: the file first, then the device
+            recording.close()
+            trashed = datetime.now().astimezone() if key == "discard" else None
+            memo = finish_recording(library, memo_id, trashed)
+            if memo:
+                answer(memo)
+            microphone.close()
+    if recording.error:
+        raise recording.error
+    if not memo:
+        raise AudioError("nothing was captured", "memosync record --list-devices shows what can record")
+
+
+def check_sources(names: Sequence[str]) -> list[Path | None]:
+    """Turn arguments into files, `-` into None; UsageError for one that is not there, before anything is done."""
+    for name in names:
+        if name != "-" and not os.access(name, os.R_OK):
+            raise UsageError(f"{one_line(name)}: there is no such file, or it cannot be read")
+        if name != "-" and Path(name).is_dir():
+            raise UsageError(f"{one_line(name)} is a directory", "name the files in it")
+    return [None if name == "-" else Path(name) for name in names]
+
+
+def record_source(
+    library: Library,
+    source: Path | None,
+    words: Words,
+    sound: webm.Sound,
+    *,
+    limit: float | None = None,  # seconds
+    stop: Stop,
+    answer: Answer,
+    on_progress: Callable[[float], None] = lambda _seconds: None,
+) -> None:
+    """Make a memo of an audio file, or of standard input when `source` is None.
+
+    Words that are not given come from the source's tags; the title then from its name, the date from its time stamp.
+    What standard input gave until `stop` is saved; a file that was not read to its end is not.
+    """
+
+    def describe(own: Words) -> Words:
+        recorded = own.recorded or written or datetime.now().astimezone().replace(microsecond=0)
+        title = words.title or own.title or (clean_title(source.stem) if source else "") or f"{recorded:%Y-%m-%d %H:%M}"
+        return Words(title, words.description or own.description, words.tags or own.tags, recorded, memo_id)
+
+    def progress(seconds: float) -> None:
+        if not live:
+            stop.check()
+        elif limit and seconds >= limit:
+            stop.set()
+        on_progress(seconds)
+
+    file: webm.Reader
+    with open(source or 0, "rb", closefd=source is not None) as file:
+        status = os.fstat(file.fileno())
+        written = datetime.fromtimestamp(int(status.st_mtime)).astimezone() if stat.S_ISREG(status.st_mode) else None
+        live = not file.seekable()
+        library.prepare()
+        memo_id = library.take_id()
+        part = library.part(memo_id)
+        target = part if live else part.with_suffix(".import")
+        with library.lock(memo_id):
+            try:
+                reader = _Pipe(stop) if live else file
+                info = webm.import_source(reader, target, describe, sound, live=live, on_progress=progress)
+                if not live:
+                    memo = new_memo(memo_id, info, target, when=0)
+                    library.add(memo, target)
+                    answer(memo)
+            finally:
+                if live and part.exists() and (captured := finish_recording(library, memo_id)):
+                    answer(captured)
+                elif not live:
+                    target.unlink(missing_ok=True)
+
+
+def _minutes_left(part: Path, bitrate: int) -> float:
+    """Say how long the disk lasts: a recording is written twice, the second time when it is finished."""
+    with files.as_library_error("look at the disk"):
+        free = files.free_space(part) - part.stat().st_size
+    return max(0.0, free / 2 / (bitrate / 8 * 1.05) / 60)
+
+
+class _Pipe:
+    """Standard input as it comes: a read gives what is there, and nothing more after `stop`."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def read(self, size: int, /) -> bytes:
+        while not self._stop.is_set():
+            if select.select([0], [], [], 0.1)[0]:
+                return os.read(0, size)
+        return b""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        raise OSError(errno.ESPIPE, "a pipe cannot seek")

@@ -1,0 +1,98 @@
+"""share: from memos to links that work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .. import files, metainfo, seeder, webm
+from ..errors import LibraryError, NotFoundError, SeederError, Stop
+from ..library import Library
+from ..memo import Memo, MemoId, torrent_name
+from ..network import Network
+from .opening import freeze
+from .seed import detach
+
+
+def choose(library: Library, words: Sequence[str], *, everything: bool = False) -> list[Memo]:
+    """Find every memo that is meant, each once, before anything is done to one of them."""
+    memos = [memo for memo in library.index().memos if not memo.trashed] if everything else []
+    memos += [library.find(word) for word in words]
+    return list({memo.id: memo for memo in memos}.values())
+
+
+def share(library: Library, memos: Sequence[Memo], trackers: Sequence[str] = ()) -> list[Memo]:
+    """Mark memos as shared, each with the infohash it has for ever."""
+    return [_share(library, memo.id, tuple(trackers)) for memo in memos]
+
+
+def unshare(library: Library, memos: Sequence[Memo]) -> list[Memo]:
+    """Have memos served no longer; they stay, and so does their link for another time."""
+    return [library.update(memo.id, lambda memo: replace(memo, shared=False)) for memo in memos]
+
+
+def serve(library: Library, memos: Sequence[Memo], network: Network, *, stop: Stop, timeout: float = 60) -> None:
+    """Have the seeder serve these memos, starting it where none runs; end when they can be fetched.
+
+    SeederError when it cannot, LibraryError when one of them is damaged.
+    """
+    seen = library.index_time()
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        stop.check()
+        state = seeder.read_state(library.private)
+        if state is None and not seeder.is_running(library.private):
+            state = detach(library, network)
+        if state and state.ready and state.seen >= seen:
+            for memo in memos:
+                swarm = state.swarms.get(memo.infohash) if memo.infohash else None
+                if swarm and swarm.state == "damaged":
+                    raise LibraryError(f"memo {memo.id} is not served: its file was altered", "bring the file back")
+            return
+        time.sleep(0.01)
+    raise SeederError("the seeder does not answer", "memosync seed --stop, then share again")
+
+
+def wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop) -> None:
+    """Wait until somebody has all of each memo; SeederError when the seeder ends before."""
+    wanted = {memo.infohash for memo in memos}
+    while wanted:
+        stop.check()
+        state = seeder.read_state(library.private)
+        if state is None and not seeder.is_running(library.private):
+            raise SeederError("the seeder ended before somebody had it", "memosync seed --detach starts it again")
+        wanted -= {infohash for infohash, swarm in state.swarms.items() if swarm.delivered} if state else set()
+        stop.wait(0.1)
+
+
+def _share(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Memo:
+    with library.lock(memo_id):
+        memo = library.index().get(memo_id)
+        if memo is None or memo.trashed:
+            raise NotFoundError(f"memo {memo_id} was removed meanwhile")
+        path = library.path(memo)
+        if not path.exists():
+            raise LibraryError(f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one")
+        infohash = memo.infohash
+        if infohash is None:
+            if webm.probe(path).words != memo.words:
+                library.prepare()
+                staged = library.part(memo_id).with_suffix(".retag")
+                webm.finish(path, staged, memo.words)
+                with files.as_library_error(f"write {path}"):
+                    files.move(staged, path)
+            torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
+            infohash = torrent.infohash
+            library.keep_torrent(infohash, torrent.data)
+        elif not library.torrent(infohash).exists():
+            torrent = freeze(library, path, webm.probe(path).words, memo_id)
+            if torrent.infohash != infohash:
+                raise LibraryError(f"the torrent of memo {memo_id} is lost", "fetch it again from somebody who has it")
+            library.keep_torrent(infohash, torrent.data)
+        size = path.stat().st_size if memo.infohash is None else memo.size
+
+        def mark(memo: Memo) -> Memo:
+            return replace(memo, infohash=infohash, size=size, shared=True, trackers=trackers or memo.trackers)
+
+        return library.update(memo_id, mark)

@@ -1,0 +1,154 @@
+"""The disk: files replaced whole, locks that die with their holder.
+
+The one owner of fcntl, os.replace and fsync. Nothing here knows what is in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import LibraryError
+
+
+class Lock:
+    """An flock on a file; released by `release` or by the death of every process that has its descriptor."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    def release(self, remove: bool = True) -> None:
+        if remove:
+            self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def acquire(path: Path, wait: bool = True) -> Lock | None:
+    """Take the lock named by a file that is made for it; None when somebody has it and we do not wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return Lock(path, descriptor)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its last holder removed it while we waited
+
+
+@contextlib.contextmanager
+def locked(path: Path, remove: bool = True) -> Iterator[None]:
+    """Hold the lock around a block, waiting for it."""
+    lock = acquire(path)
+    assert lock
+    try:
+        yield
+    finally:
+        lock.release(remove)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a living process holds the lock; nothing is made for asking."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0) -> None:
+    """Replace a file whole: temporary file beside it, fsync, rename, fsync of the directory.
+
+    One writer at a time. Readers see all of it or none; without `sync` a power cut may take it. Its time stamp is
+    after `newer_than` (nanoseconds), whatever the clock says.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+            if os.fstat(file.fileno()).st_mtime_ns <= newer_than:
+                os.utime(file.fileno(), ns=(newer_than + 1000, newer_than + 1000))
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_directory(path.parent)
+
+
+def move(source: Path, target: Path, sync: bool = True) -> None:
+    """Rename a finished file to its place, its content on the disk before its name."""
+    if sync:
+        sync_file(source)
+    os.replace(source, target)
+    if sync:
+        sync_directory(target.parent)
+        if source.parent != target.parent:
+            sync_directory(source.parent)
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    try:
+        sync_file(path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EACCES):  # some file systems cannot sync a directory
+            raise
+
+
+def keep_copy(path: Path, copy: Path) -> None:
+    """Keep what a file holds now under another name: a hard link, a copy where there are none."""
+    try:
+        copy.unlink(missing_ok=True)
+        os.link(path, copy)
+    except OSError:
+        shutil.copy2(path, copy)
+
+
+def free_space(path: Path) -> int:
+    """Give the bytes that an ordinary user may still write where a path is, or will be."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+@contextlib.contextmanager
+def as_library_error(doing: str) -> Iterator[None]:
+    """Turn what the operating system refused into a LibraryError that says what we were doing."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise LibraryError(
+            f"cannot {doing}: {reason[:1].lower()}{reason[1:]}",
+            "make room and run it again" if full else "look at the rights of the directory, or give another --library",
+        ) from error

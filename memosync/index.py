@@ -1,0 +1,146 @@
+"""The index as text: `index.toml` in, memos out, and back without losing what we do not understand.
+
+The one owner of tomli and tomli_w.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from .errors import LibraryError
+from .memo import InfoHash, Memo, MemoId, clean_description, one_line, parse_id
+
+VERSION = 1
+KEYS = tuple(name for name in Memo.__slots__ if name != "extra")
+_REQUIRED = ("id", "file", "title", "recorded", "duration", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Every memo of a library, in the order they were added."""
+
+    memos: tuple[Memo, ...] = ()
+    head: str = ""  # comments a person wrote at the top
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_memo(self, memo: Memo) -> Index:
+        """Put a memo in the place of the one with its id, or at the end."""
+        if any(other.id == memo.id for other in self.memos):
+            memos = tuple(memo if other.id == memo.id else other for other in self.memos)
+        else:
+            memos = (*self.memos, memo)
+        return Index(memos, self.head, self.extra)
+
+    def get(self, memo_id: MemoId) -> Memo | None:
+        return next((memo for memo in self.memos if memo.id == memo_id), None)
+
+    def with_infohash(self, infohash: InfoHash) -> Memo | None:
+        return next((memo for memo in self.memos if memo.infohash == infohash), None)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML 1.0; ValueError (also for nesting too deep)."""
+    import tomli
+
+    try:
+        return tomli.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def format_toml(table: Mapping[str, Any]) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(table)
+
+
+def loads(text: str) -> Index:
+    """Read an index; LibraryError when it is broken, contradicts itself or is from a newer version."""
+    try:
+        table = parse_toml(text)
+        version = table.pop("version", None)
+        if type(version) is int and version > VERSION:
+            raise LibraryError(f"index.toml is of version {version}, newer than this program knows", "update memosync")
+        if version != VERSION:
+            raise ValueError(f"version = {VERSION} is missing")
+        entries = table.pop("memo", [])
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError("[[memo]] is not a list of tables")
+        memos = tuple(map(_memo, entries))
+        for name in ("id", "file"):
+            seen: set[str] = set()
+            for memo in memos:
+                value = getattr(memo, name)
+                if value in seen:
+                    raise ValueError(f"two memos have the {name} {value!r}")
+                seen.add(value)
+    except ValueError as error:
+        raise LibraryError(
+            f"index.toml is broken: {one_line(str(error))[:200]}",
+            "mend it, or copy the newest of .memosync/index.*.toml over it; nothing is changed until then",
+        ) from error
+    head = re.match(r"(?:[ \t]*(?:#[^\n]*)?\n)*", text)
+    return Index(memos, head[0].strip("\n") if head else "", table)
+
+
+def dumps(index: Index) -> str:
+    """Write an index; `loads` gives the same index back."""
+    table = {"version": VERSION, **index.extra, "memo": [to_table(memo) for memo in index.memos]}
+    return (index.head + "\n\n" if index.head else "") + format_toml(table)
+
+
+def to_table(memo: Memo) -> dict[str, Any]:
+    """Give a memo's keys as they stand in the index: what is empty is left out."""
+    table = {name: getattr(memo, name) for name in KEYS}
+    table |= {"tags": list(memo.tags), "trackers": list(memo.trackers)}
+    return {name: value for name, value in table.items() if value or name in _REQUIRED} | dict(memo.extra)
+
+
+def _memo(entry: dict[str, Any]) -> Memo:
+    def take(name: str, kind: type | tuple[type, ...], good: Callable[[Any], object], default: Any = None) -> Any:
+        value = entry.pop(name, default)
+        if value is default and name not in _REQUIRED:
+            return value
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not good(value):
+            shown = f"{value!r:.60}" if value is not None else "missing"
+            raise ValueError(f"{name} of memo {str(where)[:80]!r} is {shown}")
+        return value
+
+    def texts(values: list[Any]) -> bool:
+        return all(isinstance(value, str) and value for value in values)
+
+    entry, where = dict(entry), entry.get("id", "?")
+    return Memo(
+        id=take("id", str, parse_id),
+        file=take("file", str, _is_name),
+        title=take("title", str, _is_text).strip(),
+        recorded=_aware(take("recorded", datetime, lambda _: True)),
+        duration=float(take("duration", (int, float), lambda value: 0 <= value < math.inf)),
+        size=take("size", int, lambda value: 0 <= value < 2**63),
+        description=clean_description(take("description", str, _is_text, "")),
+        tags=tuple(take("tags", list, texts, [])),
+        infohash=take("infohash", str, re.compile(r"[0-9a-f]{40}").fullmatch),
+        shared=take("shared", bool, lambda _: True, False),
+        fetched=take("fetched", bool, lambda _: True, False),
+        trackers=tuple(take("trackers", list, texts, [])),
+        trashed=_aware(take("trashed", datetime, lambda _: True)),
+        extra=entry,
+    )
+
+
+def _is_text(text: str) -> bool:
+    return "\0" not in text
+
+
+def _is_name(name: str) -> bool:
+    """A plain name that cannot leave the library's directory, hide in it, or pass for something else of ours."""
+    return name.endswith(".webm") and not name.startswith(".") and "/" not in name and one_line(name) == name
+
+
+def _aware(when: Any) -> Any:
+    return when.astimezone() if when is not None and when.tzinfo is None else when

@@ -1,0 +1,96 @@
+"""What the sound and the clocks say about a recording while it can still be helped. Pure: numbers in, words out."""
+
+from __future__ import annotations
+
+import array
+import math
+from collections import deque
+from dataclasses import dataclass
+
+RATE = 48_000  # Hz
+SILENT_START = 3.0  # seconds of nothing but silence at the start
+DEAD_AFTER_SOUND = 5.0  # seconds of exact zeros after sound
+SILENCE = 10 ** (-70 / 20)  # a peak under -70 dBFS is no voice
+CLIPPED = 0.999
+WINDOW, LOST = 10.0, 0.3  # seconds: frames missing within a window that are more than jitter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """What a person wants to see while recording."""
+
+    elapsed: float  # seconds captured
+    peak: float  # dBFS of the loudest sample lately, -inf for none
+    paused: bool
+    minutes_left: float | None  # of disk, when under an hour
+
+
+class Watch:
+    """Look at every block and at the clocks, and say once what is wrong."""
+
+    def __init__(self, channels: int = 1) -> None:
+        self._channels = channels
+        self._minutes: float | None = None
+        self._little = math.inf
+        self._warnings: deque[str] = deque()
+        self._frames = 0
+        self._silent = 0  # frames since the last sample that was not silent
+        self._zeros = 0  # frames since the last sample that was not zero
+        self._heard = self._said_silent = self._said_dead = False
+        self._clipped_at = -math.inf
+        self._peak = 0.0
+        self._times: deque[tuple[float, int]] = deque()
+
+    def feed(self, block: bytes) -> None:
+        """Look at interleaved native float32 samples."""
+        samples = array.array("f", block)
+        if not samples:
+            return
+        peak = max(max(samples), -min(samples))
+        frames = len(samples) // self._channels
+        self._frames += frames
+        self._peak = max(self._peak, peak)
+        self._zeros = 0 if peak else self._zeros + frames
+        self._silent = 0 if peak > SILENCE else self._silent + frames
+        now = self._frames / RATE
+        if peak > SILENCE:
+            self._heard, self._said_dead = True, False
+        elif not self._heard and not self._said_silent and self._silent >= SILENT_START * RATE:
+            self._said_silent = True
+            self._warnings.append("nothing but silence so far: is the microphone muted, or the wrong one?")
+        elif self._heard and not self._said_dead and self._zeros >= DEAD_AFTER_SOUND * RATE:
+            self._said_dead = True
+            self._warnings.append("the sound stopped dead: is the microphone still plugged in?")
+        if peak >= CLIPPED and now - self._clipped_at > 30:
+            self._clipped_at = now
+            self._warnings.append("the sound is clipping: turn the input down or move away")
+
+    def count(self, delivered: int, clock: float) -> None:
+        """Compare the frames delivered with a clock (seconds) that goes on while the machine sleeps."""
+        if not delivered:  # it may take a device a while to begin
+            return
+        self._times.append((clock, delivered))
+        began, before = self._times[0]
+        missing = clock - began - (delivered - before) / RATE
+        if missing > LOST:
+            self._warnings.append(f"lost {missing:.1f} s of sound: the machine slept, or is too busy")
+            self._times.clear()
+        elif clock - began > WINDOW:
+            self._times.popleft()
+
+    def room(self, minutes: float) -> None:
+        """Take the minutes of recording that the disk still has room for; under an hour they are worth a word."""
+        self._minutes = minutes if minutes < 60 else None
+        for limit in (60, 10, 1):
+            if minutes < limit < self._little:
+                self._little = limit
+                self._warnings.append(f"the disk has room for {minutes:.0f} more minutes")
+
+    def take_warning(self) -> str | None:
+        return self._warnings.popleft() if self._warnings else None
+
+    def meter(self, elapsed: float, paused: bool) -> Meter:
+        """Sum up since the last call."""
+        peak, self._peak = self._peak, 0.0
+        decibels = 20 * math.log10(peak) if peak > 0 else -math.inf
+        return Meter(elapsed=elapsed, peak=decibels, paused=paused, minutes_left=self._minutes)

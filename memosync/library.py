@@ -1,0 +1,211 @@
+"""One directory of memos and its index: what is where, and the order in which it is written.
+
+* Data before index: a file is in its place before the index names it, so a crash leaves an orphan that the next
+  command adopts, never a hole. To the trash it goes the other way: the entry says `trashed`, then the file moves.
+* Replace, never edit: the index is replaced whole under `lock`; readers take no lock.
+* Who reads a memo's file, decides and then writes it holds that memo's lock around all three; `lock` is the innermost.
+* Nothing from the network becomes a path: names in here are ids, infohashes, and what `memo.file_name` made.
+* A recording in progress is a `.part` whose memo is locked, from before its first byte until the index names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from . import files, index
+from .errors import LibraryError, NotFoundError
+from .index import Index
+from .memo import InfoHash, Memo, MemoId, id_in_file_name, new_id, one_line, parse_id
+
+SNAPSHOTS, DAYS = 5, 7  # kept: the indexes before the last changes, and one of each of the last days
+_PART = ".webm.part"
+
+
+class Library:
+    """A library on disk; nothing is made until something is written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.private = root / ".memosync"
+        self._cached: tuple[tuple[int, int, int], Index] | None = None
+
+    def index(self) -> Index:
+        """Read the index, empty where there is none; LibraryError when it cannot be read or is not to be trusted."""
+        path = self.root / "index.toml"
+        with files.as_library_error(f"read {path}"):
+            try:
+                status = path.stat()
+                identity = (status.st_ino, status.st_mtime_ns, status.st_size)
+                if self._cached is None or self._cached[0] != identity:
+                    self._cached = identity, index.loads(path.read_text("utf-8"))
+            except FileNotFoundError:
+                return Index()
+            except UnicodeDecodeError as error:
+                raise LibraryError(
+                    "index.toml is broken: it is not UTF-8", "copy the newest of .memosync/index.*.toml over it"
+                ) from error
+        return self._cached[1]
+
+    def index_time(self) -> int:
+        """Give the index's time stamp in nanoseconds; every change makes it larger. 0 without an index."""
+        try:
+            return (self.root / "index.toml").stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def change(self, edit: Callable[[Index], Index]) -> Index:
+        """Read the index again under its lock, let `edit` change it, and replace it."""
+        path = self.root / "index.toml"
+        with files.as_library_error(f"change {path}"):
+            self.prepare()
+            with files.locked(self.private / "lock", remove=False):
+                before = self.index()
+                after = edit(before)
+                if after != before or not path.exists():
+                    self._snapshot(path)
+                    # a clock set back must not make a new index look older than the one before
+                    files.write(path, index.dumps(after).encode(), newer_than=self.index_time())
+                return after
+
+    def add(self, memo: Memo, staged: Path) -> None:
+        """Move a finished file to its place, then name it in the index; the caller holds the memo's lock."""
+        with files.as_library_error(f"save {memo.file}"):
+            self.prepare()
+            place = self.root
+            if memo.trashed:
+                place = self.private / "trash"
+                place.mkdir(exist_ok=True)
+            files.move(staged, place / memo.file)
+        self.change(lambda index: index.with_memo(memo))
+
+    def update(self, memo_id: MemoId, change: Callable[[Memo], Memo]) -> Memo:
+        """Change one memo's entry as it is by then; NotFoundError when it is gone."""
+
+        def edit(index: Index) -> Index:
+            memo = index.get(memo_id)
+            if memo is None:
+                raise NotFoundError(f"no memo {memo_id} any more")
+            return index.with_memo(change(memo))
+
+        memo = self.change(edit).get(memo_id)
+        assert memo
+        return memo
+
+    def find(self, word: str) -> Memo:
+        """Find a memo by its id, an unambiguous prefix of it, or `last`; NotFoundError names the candidates."""
+        memos = [memo for memo in self.index().memos if not memo.trashed]
+        wanted = word.strip().lower()
+        if wanted == "last" and memos:
+            return memos[-1]
+        found = [memo for memo in memos if wanted and memo.id.startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise NotFoundError(f"no memo {one_line(word)[:80]!r}", "memosync list shows the ids")
+        names = ", ".join(f"{memo.id} ({one_line(memo.title)[:30]})" for memo in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise NotFoundError(f"{one_line(word)[:80]!r} may be {names}{more}", "type more of the id")
+
+    def path(self, memo: Memo) -> Path:
+        """Where the memo's file is; a trashed one may not have moved yet."""
+        if memo.trashed and (trash := self.private / "trash" / memo.file).exists():
+            return trash
+        return self.root / memo.file
+
+    def is_damaged(self, memo: Memo) -> bool:
+        """Tell whether a memo's file is gone or has another size than the index says."""
+        try:
+            return os.stat(self.path(memo)).st_size != memo.size
+        except OSError:
+            return True
+
+    def torrent(self, infohash: InfoHash) -> Path:
+        return self.private / "torrents" / f"{infohash}.torrent"
+
+    def keep_torrent(self, infohash: InfoHash, data: bytes) -> None:
+        """Keep a torrent for as long as there is a library: nothing else makes the same link again."""
+        with files.as_library_error("keep the torrent"):
+            self.prepare()
+            if not self.torrent(infohash).exists():
+                files.write(self.torrent(infohash), data)
+
+    def incoming(self, infohash: InfoHash) -> Path:
+        return self.private / "incoming" / infohash
+
+    def part(self, memo_id: MemoId) -> Path:
+        return self.private / "recording" / f"{memo_id}{_PART}"
+
+    @contextlib.contextmanager
+    def lock(self, name: MemoId | InfoHash, wait: bool = True) -> Iterator[bool]:
+        """Hold the lock of a memo or a download; False when we do not wait and somebody else has it."""
+        with files.as_library_error(f"lock {name}"):
+            lock = files.acquire(self.private / "locks" / name, wait)
+        try:
+            yield lock is not None
+        finally:
+            if lock:
+                lock.release()
+
+    def take_id(self) -> MemoId:
+        """Choose an id that is free here."""
+        taken = {memo.id for memo in self.index().memos}
+        while (memo_id := new_id(os.urandom(5))) in taken or self.part(memo_id).exists():
+            pass
+        return memo_id
+
+    def prepare(self) -> None:
+        """Make the directories a write needs; LibraryError where that is not allowed."""
+        with files.as_library_error(f"write in {self.root}"):
+            for name in ("recording", "torrents", "locks"):
+                (self.private / name).mkdir(parents=True, exist_ok=True)
+
+    def recordings(self) -> list[tuple[MemoId, Path]]:
+        """Every recording that is in progress, or was when its process died."""
+        names = self._names(self.private / "recording")
+        ids = [parse_id(name.removesuffix(_PART)) for name in names if name.endswith(_PART)]
+        return [(memo_id, self.part(memo_id)) for memo_id in ids if memo_id]
+
+    def leftovers(self) -> list[tuple[MemoId, Path]]:
+        """Half-made files of imports and finishing remuxes, with the memo whose lock says whether somebody is at it."""
+        found = []
+        for name in self._names(self.private / "recording"):
+            if (memo_id := parse_id(name.partition(".")[0])) and not name.endswith(_PART):
+                found.append((memo_id, self.private / "recording" / name))
+        return found
+
+    def orphans(self) -> list[tuple[MemoId, Path]]:
+        """Files with a name of our own pattern that the index does not know."""
+        names = [name for name in self._names(self.root) if name.endswith(".webm")]
+        index = self.index()
+        known = {memo.file for memo in index.memos}
+        unknown = [(id_in_file_name(name), self.root / name) for name in names if name not in known]
+        ids = {memo.id for memo in index.memos} if unknown else set()
+        return [(memo_id, path) for memo_id, path in unknown if memo_id and memo_id not in ids]
+
+    def _names(self, directory: Path) -> list[str]:
+        try:
+            return os.listdir(directory)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise LibraryError(f"cannot read {directory}: {error.strerror}", "give another --library") from error
+
+    def _snapshot(self, path: Path) -> None:
+        """Keep the index as it is: the last five, and the last of each day (by its own date) for a week."""
+        if not path.exists():
+            return
+        for number in range(SNAPSHOTS - 1, 0, -1):
+            older = self.private / f"index.{number}.toml"
+            if older.exists():
+                files.move(older, self.private / f"index.{number + 1}.toml", sync=False)
+        files.keep_copy(path, self.private / "index.1.toml")
+        day = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d")
+        files.keep_copy(path, self.private / f"index.{day}.toml")
+        days = sorted(name for name in self._names(self.private) if re.fullmatch(r"index\.\d{4}-\d\d-\d\d\.toml", name))
+        for name in days[:-DAYS]:
+            (self.private / name).unlink()

@@ -1,0 +1,124 @@
+"""A memo: what is known of one recording, and the rules its words and names follow."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NewType
+
+from .errors import UsageError
+
+MemoId = NewType("MemoId", str)  # 8 characters of Crockford base32, lower case
+InfoHash = NewType("InfoHash", str)  # 40 hexadecimal digits, lower case: SHA-1 of the info dictionary (BEP 3)
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ID = re.compile(f"[{ALPHABET}]{{8}}")
+_FILE = re.compile(rf"\d{{4}}-\d\d-\d\d(?:-[^/\x00-\x1f\x7f]+)?-([{ALPHABET}]{{8}})\.webm")
+_INVISIBLE = re.compile(  # controls, line separators, bidi marks, lone surrogates
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_UNSAFE = re.compile(r'[/\\:*?"<>|]')
+TITLE_LIMIT, DESCRIPTION_LIMIT, TAGS_LIMIT = 500, 20_000, 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memo:
+    """One entry of the index."""
+
+    id: MemoId
+    file: str  # a name in the library's directory, never a path
+    title: str
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    recorded: datetime  # aware
+    duration: float  # seconds
+    size: int  # bytes
+    infohash: InfoHash | None = None  # known once shared or fetched; the file is frozen from then on
+    shared: bool = False  # the seeder serves it
+    fetched: bool = False  # somebody else's, from a swarm
+    trackers: tuple[str, ...] = ()  # only where they are not the default ones
+    trashed: datetime | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the index that we do not know
+
+    @property
+    def words(self) -> Words:
+        return Words(self.title, self.description, self.tags, self.recorded, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a memo's file says about itself in its tags."""
+
+    title: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    recorded: datetime | None = None
+    id: MemoId | None = None
+
+
+def new_id(random: bytes) -> MemoId:
+    """Make an id from five random bytes."""
+    number = int.from_bytes(random[:5], "big")
+    return MemoId("".join(ALPHABET[number >> 5 * place & 31] for place in range(8)))
+
+
+def parse_id(text: object) -> MemoId | None:
+    return MemoId(text) if isinstance(text, str) and _ID.fullmatch(text) else None
+
+
+def one_line(text: str) -> str:
+    """Turn control, separator and bidi characters into spaces: safe for a terminal and for a row."""
+    return _INVISIBLE.sub(" ", text)
+
+
+def clean_title(text: str) -> str:
+    return one_line(unicodedata.normalize("NFC", text)).strip()[:TITLE_LIMIT]
+
+
+def clean_description(text: str) -> str:
+    """Keep newlines and tabs, drop what else a terminal would obey."""
+    kept = "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.replace("\r\n", "\n").split("\n"))
+    return kept.strip()[:DESCRIPTION_LIMIT]
+
+
+def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Drop empty tags and doubles, keep the order."""
+    cleaned = (clean_title(tag) for tag in tags)
+    return tuple(dict.fromkeys(tag for tag in cleaned if tag))[:TAGS_LIMIT]
+
+
+def parse_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Take tags as a person gives them; UsageError for one with a comma in it."""
+    for tag in (tags := list(tags)):
+        if "," in tag or not clean_title(tag):
+            raise UsageError(f"{one_line(tag)!r} is not a tag", "give --tag once for each, without commas")
+    return clean_tags(tags)
+
+
+def file_name(title: str, recorded: datetime, memo_id: MemoId) -> str:
+    """Choose the file's name once and for all: date, slug, id."""
+    slug = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", title).lower()).strip("-")
+    slug = slug.encode()[:60].decode(errors="ignore").strip("-")
+    return "-".join(filter(None, [f"{recorded:%Y-%m-%d}".rjust(10, "0"), slug, memo_id])) + ".webm"
+
+
+def id_in_file_name(name: str) -> MemoId | None:
+    """Read the id out of a name of our own pattern; None for any other name."""
+    match = _FILE.fullmatch(name)
+    return MemoId(match[1]) if match else None
+
+
+def torrent_name(words: Words, memo_id: MemoId) -> str:
+    """Derive `info.name` from the title frozen in the file; a golden test keeps it: it is part of the infohash."""
+    name = _UNSAFE.sub("-", _INVISIBLE.sub("-", unicodedata.normalize("NFC", words.title)))
+    name = name.encode()[:120].decode(errors="ignore").strip()
+    return (name if name.strip(".-") else memo_id) + ".webm"
+
+
+def matches(memo: Memo, words: Iterable[str]) -> bool:
+    """Tell whether every word, case ignored, is in the title, the description or a tag."""
+    text = "\n".join([memo.title, memo.description, *memo.tags]).casefold()
+    return all(word.casefold() in text for word in words)

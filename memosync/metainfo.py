@@ -1,0 +1,128 @@
+"""Torrents as data: made from a memo's file, read with suspicion, compared with a file. Opens no network.
+
+A memo's torrent is one file, BitTorrent v1 (BEP 3). Its name and its piece length are rules of ours that never
+change, because they are the infohash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import TorrentError
+from .memo import InfoHash, one_line
+
+SMALLEST_PIECE, LARGEST_PIECE, MOST_PIECES = 2**14, 2**22, 1024
+LARGEST_TORRENT = 20_000_000  # bytes of a .torrent file we are willing to read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metainfo:
+    """A torrent of exactly one ordinary file."""
+
+    infohash: InfoHash
+    name: str  # as its author wrote it: for people, never for paths
+    size: int  # bytes
+    piece_length: int  # bytes
+    pieces: bytes  # SHA-1 of each piece, 20 bytes each
+    trackers: tuple[str, ...] = ()
+    data: bytes = b""  # the .torrent file
+
+
+def piece_length(size: int) -> int:
+    """Give the smallest power of two from 16 KiB to 4 MiB that makes at most 1,024 pieces."""
+    length = SMALLEST_PIECE
+    while length < LARGEST_PIECE and size > length * MOST_PIECES:
+        length *= 2
+    return length
+
+
+def make(path: Path, name: str) -> Metainfo:
+    """Hash a file into the torrent that is this memo's for ever."""
+    import libtorrent as lt
+
+    size = path.stat().st_size
+    length = piece_length(size)
+    pieces = _hash(path, length)
+    info: Any = {b"length": size, b"name": name.encode(), b"piece length": length, b"pieces": pieces}
+    return Metainfo(
+        infohash=InfoHash(hashlib.sha1(lt.bencode(info)).hexdigest()),
+        name=name,
+        size=size,
+        piece_length=length,
+        pieces=pieces,
+        data=lt.bencode({b"info": info}),
+    )
+
+
+def read(data: bytes) -> Metainfo:
+    """Read a .torrent file; TorrentError unless it is of v1 and of exactly one ordinary file."""
+    import libtorrent as lt
+
+    if len(data) > LARGEST_TORRENT:
+        raise TorrentError("this torrent file is too large to be a memo's")
+    limits = {"max_buffer_size": LARGEST_TORRENT, "max_decode_depth": 50, "max_decode_tokens": 1_000_000}
+    try:
+        params = lt.load_torrent_buffer(data, limits)  # type: ignore[call-overload]  # its stub has no limits
+        info = params.ti
+        storage = info.files()
+        trackers = tuple(dict.fromkeys(params.trackers or [tracker.url for tracker in info.trackers()]))
+        if not info.info_hashes().has_v1():
+            raise TorrentError("this torrent is of BitTorrent v2 alone, which this version cannot fetch")
+        if info.num_files() != 1:
+            raise TorrentError(f"this torrent has {info.num_files()} files; a memo is one")
+        if storage.file_flags(0) & (lt.file_storage.flag_pad_file | lt.file_storage.flag_symlink):
+            raise TorrentError("this torrent's file is not an ordinary one")
+        raw: Any = lt.bdecode(data)
+        raw = raw[b"info"]
+        name = raw.get(b"name.utf-8") or raw.get(b"name") or b""
+        if raw.get(b"files"):  # one file in a folder: the file's own name says more
+            name = (raw[b"files"][0].get(b"path") or [name])[-1]
+        size, length, pieces = info.total_size(), info.piece_length(), raw.get(b"pieces", b"")
+    except TorrentError:
+        raise
+    except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise TorrentError(f"this is not a torrent: {one_line(str(error))[:100]}") from error
+    if not 0 < size < 2**50 or len(pieces) != 20 * -(-size // length):
+        raise TorrentError("this torrent's sizes contradict each other")
+    return Metainfo(
+        infohash=InfoHash(str(info.info_hashes().v1)),
+        name=name.decode("utf-8", "replace") if isinstance(name, bytes) else "",
+        size=size,
+        piece_length=length,
+        pieces=pieces,
+        trackers=trackers,
+        data=data,
+    )
+
+
+def fits(metainfo: Metainfo, path: Path) -> bool:
+    """Tell whether a file is, byte for byte, what the torrent describes."""
+    try:
+        return path.stat().st_size == metainfo.size and _hash(path, metainfo.piece_length) == metainfo.pieces
+    except OSError:
+        return False
+
+
+def without_addresses(metainfo: Metainfo) -> bytes:
+    """Give the .torrent file with nothing in it but `info`: no trackers, no web seeds, no nodes."""
+    import libtorrent as lt
+
+    whole: Any = lt.bdecode(metainfo.data)
+    return bytes(lt.bencode({b"info": whole[b"info"]}))
+
+
+def _hash(path: Path, length: int) -> bytes:
+    """SHA-1 every piece of a file; the last one may be short."""
+    hashes = bytearray()
+    with open(path, "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL) if hasattr(os, "posix_fadvise") else None
+        buffer = memoryview(bytearray(length))
+        while count := file.readinto(buffer):
+            while count < length and (more := file.readinto(buffer[count:])):
+                count += more
+            hashes += hashlib.sha1(buffer[:count]).digest()
+    return bytes(hashes)

@@ -1,0 +1,65 @@
+"""Durations, sizes and dates as people type and read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from .errors import UsageError
+
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+_CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,6}):(\d{1,2}(?:\.\d{1,9})?)")
+_SPELLED = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s?)?")
+
+
+def parse_duration(text: str) -> float:
+    """Read `90`, `1:30`, `2m` or `1h5m` as seconds; UsageError for anything else and for nothing at all."""
+    match = _CLOCK.fullmatch(text) or _SPELLED.fullmatch(text)
+    hours, minutes, seconds = match.groups(default="0") if match else ("0", "0", "0")
+    total = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if not total:
+        raise UsageError(f"{text!r} is not a duration", "write it as 90, 1:30, 2m or 1h5m")
+    return total
+
+
+def parse_size(text: str) -> int:
+    """Read `500`, `32k`, `1.5G` or `64Ki` as bytes (or bits); UsageError for anything else."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)([kMG]i?|)B?", text.replace("K", "k"))
+    if not match:
+        raise UsageError(f"{text!r} is not a size", "write it as 500, 32k, 1.5G or 64Ki")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def parse_when(text: str, now: datetime) -> datetime:
+    """Read `2026-08-01`, `7d` or `yesterday` (or `today`) as the moment it began; UsageError for anything else."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if text in ("today", "yesterday"):
+        return _local(midnight - timedelta(days=text == "yesterday"))
+    try:
+        if match := re.fullmatch(r"(\d{1,5})d", text):
+            return now - timedelta(days=int(match[1]))
+        when = datetime.fromisoformat(text)
+        return when if when.tzinfo else when.astimezone()
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is not a date", "write it as 2026-08-01, 7d or yesterday") from None
+
+
+def _local(when: datetime) -> datetime:
+    """Look up the offset again: yesterday may have had another."""
+    return when.replace(tzinfo=None).astimezone()
+
+
+def format_clock(seconds: float) -> str:
+    """Write seconds as `00:12` or `1:02:03`."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
+
+
+def format_size(size: float) -> str:
+    """Write bytes as `49 kB` or `1.5 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"

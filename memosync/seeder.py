@@ -1,0 +1,234 @@
+"""The seeder as a process: started, kept alive, asked how it is, and stopped.
+
+The owner of subprocess and pids. What it says of itself stands in `seeder.toml`; who holds `seeder.lock` is it.
+The detached process is a keeper: it holds the lock, runs the ordinary `seed` as its child, whose standard input is a
+pipe from it, writes what the child says into the log, and starts it again when it died of anything but its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import files, index
+from .errors import SeederError, Stop
+from .memo import InfoHash
+from .network import Network
+
+LOG_LIMIT = 400_000  # bytes; the log before this one is kept beside it
+PATIENCE = 5  # deaths in a row before it served anything
+_SAID_WHY = range(2, 9)  # exit codes of an end that would come again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwarmState:
+    """One served torrent with something to say."""
+
+    infohash: InfoHash
+    state: str = "seeding"
+    peers: int = 0
+    given: int = 0  # bytes since the seeder began
+    delivered: int = 0  # how often somebody was seen to have all of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeederState:
+    """What the running seeder says of itself."""
+
+    network: Network
+    port: int = 0
+    addresses: tuple[str, ...] = ()  # as they stand in links
+    ready: bool = False
+    pid: int = 0
+    keeper: int = 0  # its parent, when it is detached
+    restarts: int = 0
+    seen: int = 0  # the time stamp of the index it last acted on
+    swarms: Mapping[InfoHash, SwarmState] = field(default_factory=dict)
+
+
+def is_running(private: Path) -> bool:
+    return files.is_locked(private / "seeder.lock")
+
+
+def read_state(private: Path) -> SeederState | None:
+    """Read what the seeder says of itself; None when none runs, or it has not said anything yet."""
+    if not is_running(private):
+        return None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        table = index.parse_toml((private / "seeder.toml").read_text("utf-8"))
+        if table["born"] == _born(table["pid"]):
+            swarms = [SwarmState(**swarm) for swarm in table.pop("swarm", [])]
+            table |= {"network": Network(table["network"]), "addresses": tuple(table["addresses"])}
+            del table["born"]
+            return SeederState(**table, swarms={swarm.infohash: swarm for swarm in swarms})
+    return None
+
+
+def write_state(private: Path, state: SeederState) -> None:
+    """Say how we are; the caller is the seeder."""
+    table = {name: getattr(state, name) for name in SeederState.__slots__ if name != "swarms"}
+    table |= {"network": state.network.value, "addresses": list(state.addresses), "born": _born(state.pid)}
+    table["swarm"] = [{name: getattr(swarm, name) for name in SwarmState.__slots__} for swarm in state.swarms.values()]
+    files.write(private / "seeder.toml", index.format_toml(table).encode(), sync=False)
+
+
+def last_port(private: Path) -> int:
+    """Give the port of the last seeder here, so that links already given stay good; 0 for none."""
+    with contextlib.suppress(OSError, ValueError):
+        port = index.parse_toml((private / "seeder.toml").read_text("utf-8")).get("port", 0)
+        return port if isinstance(port, int) and 1024 <= port <= 65535 else 0
+    return 0
+
+
+@contextlib.contextmanager
+def sole(private: Path, inherited: int | None = None) -> Iterator[int]:
+    """Be the one seeder of this library; SeederError names the one that is. The lock's descriptor is given."""
+    if inherited is not None:  # opening the lock anew would refuse ourselves
+        yield inherited
+        return
+    lock = files.acquire(private / "seeder.lock", wait=False)
+    if not lock:
+        state = read_state(private)
+        who = f" (process {state.keeper or state.pid})" if state else ""
+        raise SeederError(f"a seeder of this library is running already{who}", "memosync seed --stop ends it")
+    try:
+        yield lock.descriptor
+    finally:
+        lock.release(remove=False)
+
+
+def detach(private: Path, arguments: list[str], timeout: float = 30) -> SeederState:
+    """Start the keeper in a session of its own; end when it serves, or SeederError with the last line of its log."""
+    process = subprocess.Popen(
+        _program(*arguments, "--keeper"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        env=_environment(),
+    )
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        state = read_state(private)
+        if state and state.ready:
+            return state
+        if process.poll() is not None and not is_running(private):
+            break
+        time.sleep(0.01)
+    raise SeederError(f"the seeder did not start: {_last_line(private)}", f"all of it is in {private / 'seeder.log'}")
+
+
+def keep(private: Path, arguments: list[str], lock: int, stop: Stop) -> int:
+    """Run the seeder as a child and again whenever it dies, on the same port; give the exit code of its end."""
+    failures = restarts = 0
+    while True:
+        child = subprocess.Popen(
+            _program(*arguments, "--kept", f"{lock}:{restarts}"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[lock],
+            cwd="/",
+            env=_environment(),
+        )
+        threading.Thread(target=_end, args=[child, stop], daemon=True).start()
+        assert child.stderr
+        line = b""
+        for line in child.stderr:
+            _log(private, line)
+        code = child.wait()
+        if stop.is_set() or code == 0 or code in _SAID_WHY:
+            return max(code, 0)
+        failures = 0 if _served(private, child.pid) else failures + 1
+        restarts += 1
+        _log(private, f"the seeder died ({code}); start {restarts + 1}\n".encode())
+        if failures >= PATIENCE:
+            _log(private, b"giving up, it dies before it serves: " + line)
+            return 1
+        stop.wait(0.05 * 2**failures)
+
+
+def stop(private: Path, timeout: float = 10) -> None:
+    """End the seeder and wait until it is gone; SeederError when none runs."""
+    deadline = time.monotonic() + timeout
+    state = None
+    while is_running(private):
+        state = state or read_state(private)
+        if state:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.keeper or state.pid, signal.SIGTERM)
+        if time.monotonic() > deadline:
+            raise SeederError(f"the seeder does not end{f' (process {state.pid})' if state else ''}")
+        time.sleep(0.02)
+    if not state:
+        raise SeederError("no seeder is running", "memosync seed --detach starts one")
+
+
+def end_with_parent(stop: Stop) -> None:
+    """Set `stop` when standard input, a pipe from the keeper, ends."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1):
+                pass
+        stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _end(child: subprocess.Popen[bytes], stop: Stop) -> None:
+    """Pass the end on: TERM first, KILL when it does not listen."""
+    stop.wait()
+    child.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(5)
+    child.kill()
+
+
+def _served(private: Path, pid: int) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        table = index.parse_toml((private / "seeder.toml").read_text("utf-8"))
+        return table.get("pid") == pid and table.get("ready") is True
+    return False
+
+
+def _log(private: Path, line: bytes) -> None:
+    path = private / "seeder.log"
+    with contextlib.suppress(OSError):
+        if path.exists() and path.stat().st_size > LOG_LIMIT:
+            files.move(path, path.with_suffix(".log.1"), sync=False)
+        with open(path, "ab") as log:
+            log.write(time.strftime("%Y-%m-%d %H:%M:%S ").encode() + line[:2000])
+
+
+def _last_line(private: Path) -> str:
+    with contextlib.suppress(OSError, IndexError):
+        return (private / "seeder.log").read_text("utf-8", "replace").splitlines()[-1][20:]  # without the time
+    return "it said nothing"
+
+
+def _program(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "memosync", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    """Let a fresh interpreter find this same program, whatever its working directory."""
+    home = str(Path(__file__).parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))}
+
+
+def _born(pid: int) -> str:
+    """Tell one process from a later one with the same number: its start time, in clock ticks after boot (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:  # gone, or a system without /proc
+        return "" if Path("/proc/self").exists() else str(pid)

@@ -1,0 +1,108 @@
+"""Sessions: everything libtorrent does on a network, and how far it may reach.
+
+This package is the owner of libtorrent, together with `metainfo`, which opens no network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Mapping
+from ipaddress import ip_network
+from typing import Any
+
+from ..network import Network
+
+_COMMON: Mapping[str, Any] = {
+    "user_agent": "memosync",
+    "allow_multiple_connections_per_ip": True,  # two people behind one router are two people
+    "announce_to_all_trackers": True,  # else only the UDP one is, and no browser ever finds us
+    "announce_to_all_tiers": True,
+    "no_connect_privileged_ports": True,  # a link must not make us call somebody's mail server
+    "stop_tracker_timeout": 1,
+    "alert_queue_size": 200_000,
+    "max_webtorrent_offers": 1,  # each is a descriptor for two minutes
+    "validate_https_trackers": True,
+    "dht_upload_rate_limit": 20_000,
+}
+_REACH: Mapping[Network, Mapping[str, Any]] = {
+    Network.PUBLIC: {"listen_interfaces": "0.0.0.0:{port},[::]:{port}"},
+    Network.LAN: {
+        "listen_interfaces": "0.0.0.0:{port},[::]:{port}",
+        "enable_dht": False,
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "webtorrent_stun_server": "",  # or its name is looked up ten times a second
+    },
+    Network.LOOPBACK: {
+        "listen_interfaces": "127.0.0.1:{port}",
+        "outgoing_interfaces": "127.0.0.1",
+        "enable_dht": False,
+        "enable_lsd": False,
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "webtorrent_stun_server": "",
+        "ssrf_mitigation": False,  # trackers here are ours; `network` has looked at them already
+    },
+}
+
+
+def open_session(network: Network, port: int, settings: Mapping[str, Any], dht: bytes = b"") -> Any:
+    """Open a libtorrent session that reaches as far as `network` says and listens on `port`."""
+    import libtorrent as lt
+
+    category = lt.alert_category
+    mask = category.error | category.status | category.tracker | category.peer | category.connect | category.dht
+    reach = dict(_REACH[network])
+    reach["listen_interfaces"] = reach["listen_interfaces"].format(port=port)
+    params = lt.session_params()
+    if dht and network is Network.PUBLIC:
+        with contextlib.suppress(RuntimeError, ValueError):
+            params = lt.read_session_params(dht, _dht_only())
+    chosen: Any = {**_COMMON, **reach, **settings, "alert_mask": int(mask)}
+    params.settings = chosen
+    session = lt.session(params)
+    if network.ranges:
+        session.set_ip_filter(_only(network))
+    return session
+
+
+def dht_state(session: Any) -> bytes:
+    """Give what a later session needs to find its way into the DHT (BEP 5) at once."""
+    import libtorrent as lt
+
+    return bytes(lt.bencode(lt.write_session_params(session.session_state(), _dht_only())))
+
+
+def free_port(network: Network) -> int:
+    """Find a port that is free now on every address."""
+    with socket.create_server((_host(network), 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int, network: Network) -> bool:
+    with contextlib.suppress(OSError), socket.create_server((_host(network), port)):
+        return True
+    return False
+
+
+def _host(network: Network) -> str:
+    return "127.0.0.1" if network is Network.LOOPBACK else ""
+
+
+def _dht_only() -> int:
+    import libtorrent as lt
+
+    return int(lt.save_state_flags_t.save_dht_state)
+
+
+def _only(network: Network) -> Any:
+    """Block every address but those of the network's ranges."""
+    import libtorrent as lt
+
+    rules = lt.ip_filter()
+    rules.add_rule("0.0.0.0", "255.255.255.255", 1)
+    rules.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1)
+    for block in map(ip_network, network.ranges):
+        rules.add_rule(str(block[0]), str(block[-1]), 0)
+    return rules

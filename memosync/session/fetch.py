@@ -1,0 +1,232 @@
+"""Fetching: a session that gets one torrent's file, and says what every source of peers answered."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import MemosyncError, Stop, SwarmError, TorrentError
+from ..files import as_library_error
+from ..magnet import Magnet
+from ..network import Address, Network, is_private, parse_address, usable_peers, usable_trackers
+from . import free_port, open_session
+
+_FETCHING: Mapping[str, Any] = {
+    "enable_outgoing_utp": False,  # else a killed fetch waits 60 s for its first byte when it is run again
+    "connection_speed": 200,
+    "torrent_connect_boost": 100,
+    "smooth_connects": False,
+    "min_reconnect_time": 1,
+}
+FILE = "memo.webm"  # what the file is called while it is staged, whatever the torrent calls it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a fetch is."""
+
+    name: str  # the torrent's, empty until the metadata is there
+    size: int  # bytes, 0 until the metadata is there
+    done: int  # bytes that are here and verified
+    rate: int  # bytes a second
+    peers: int
+    waited: float  # seconds since the last new byte
+    sources: Mapping[str, str]  # what each source of peers answered last
+
+
+def fetch(
+    link: Magnet,
+    staging: Path,
+    *,
+    torrent: bytes = b"",
+    network: Network,
+    accept: Callable[[bytes], None],
+    stop: Stop,
+    timeout: float,  # seconds without a new byte
+    info_only: bool = False,
+    dht_state: bytes = b"",
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+) -> None:
+    """Fetch a torrent's one file into `staging`, continuing what is there; end once all of it is on the disk.
+
+    `accept` gets the .torrent as soon as it is there and raises to refuse it; then nothing of it stays. SwarmError
+    after `timeout` seconds without a new byte, Interrupted on `stop`; both keep what arrived.
+    """
+    import libtorrent as lt
+
+    good, doubtful = usable_trackers(link.trackers, network)
+    trackers = good + [url for url in doubtful if _is_public(url)]
+    params = lt.load_torrent_buffer(torrent) if torrent else lt.parse_magnet_uri(f"magnet:?xt=urn:btih:{link.infohash}")
+    params.trackers, params.tracker_tiers = trackers, list(range(len(trackers)))
+    params.url_seeds, params.http_seeds, params.dht_nodes = [], [], []
+    params.save_path, params.renamed_files = str(staging), {0: FILE}
+    flags = lt.torrent_flags
+    params.flags |= flags.sequential_download  # a fetch that is killed then has few pieces half-done
+    params.flags &= ~(flags.auto_managed | flags.paused | flags.update_subscribe)
+    if info_only:
+        params.flags |= flags.upload_mode
+    session = open_session(network, free_port(network), _FETCHING, dht_state)
+    handle = session.add_torrent(params)
+    _ended.append(session)  # ending one may take a second that nobody needs to wait for
+    download = _Download(session, handle, network, link, trackers)
+    try:
+        while True:
+            for alert in download.news():
+                if isinstance(alert, lt.metadata_received_alert):
+                    accept(_torrent_of(handle))
+                    if info_only:
+                        return
+                elif isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
+                    with as_library_error("keep what arrives"):
+                        raise OSError(alert.error.value(), alert.error.message())
+                elif isinstance(alert, lt.torrent_finished_alert):
+                    download.flush()
+                    session.remove_torrent(handle)
+                    return
+            on_progress(progress := download.progress())
+            stop.check()
+            if progress.waited > timeout:
+                raise SwarmError(download.excuse(timeout), "the same command goes on where this one stopped")
+    except TorrentError:
+        download.remove()
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    except MemosyncError:
+        download.flush()
+        raise
+
+
+_ended: list[Any] = []
+
+
+class _Download:
+    """One torrent being fetched, and what is known of where peers might come from."""
+
+    def __init__(self, session: Any, handle: Any, network: Network, link: Magnet, trackers: list[str]) -> None:
+        self._session, self._handle, self._network, self._link = session, handle, network, link
+        self._own: list[Address] = []
+        self._called: dict[tuple[str, int], str] = {}
+        self._trackers = dict.fromkeys(trackers, "no answer yet")
+        self._dht = "no answer yet"
+        self._last_byte = time.monotonic()
+        self._arrived = -1
+        self._progress: Progress | None = None
+        self._looked = 0.0
+
+    def news(self) -> list[Any]:
+        """Wait a little for alerts, take note of what they say of peers, and give them."""
+        import libtorrent as lt
+
+        self._session.wait_for_alert(50)
+        alerts = list(self._session.pop_alerts())
+        for alert in alerts:
+            match alert:
+                case lt.listen_succeeded_alert():
+                    if address := parse_address(alert.address):
+                        self._own.append(address)
+                        self._call()
+                case lt.tracker_reply_alert() | lt.dht_reply_alert():
+                    answer = f"{alert.num_peers} peers"
+                    if isinstance(alert, lt.dht_reply_alert):
+                        self._dht = answer
+                    else:
+                        self._trackers[alert.tracker_url()] = answer
+                case lt.tracker_error_alert():
+                    self._trackers[alert.tracker_url()] = alert.failure_reason() or alert.error.message()
+                case lt.dht_bootstrap_alert():
+                    self._dht = "nobody has it so far"
+                    self._handle.force_dht_announce()  # else one added before is not looked up for a minute
+                case lt.peer_disconnected_alert() | lt.peer_error_alert():
+                    endpoint = (alert.endpoint[0], alert.endpoint[1])
+                    if endpoint in self._called:
+                        self._called[endpoint] = alert.error.message()
+                case lt.metadata_received_alert():
+                    self._last_byte = time.monotonic()
+        return alerts
+
+    def progress(self) -> Progress:
+        """Sum up, ten times a second at most: asking libtorrent waits for its thread."""
+        now = time.monotonic()
+        if self._progress is None or now - self._looked > 0.1:
+            self._looked = now
+            status = self._handle.status()
+            if status.total_payload_download > self._arrived:
+                self._arrived, self._last_byte = status.total_payload_download, now
+            self._progress = Progress(
+                name=status.name if status.has_metadata else "",
+                size=status.total_wanted if status.has_metadata else 0,
+                done=status.total_wanted_done,
+                rate=status.download_payload_rate,
+                peers=status.num_peers,
+                waited=now - self._last_byte,
+                sources=self._sources(),
+            )
+        return self._progress
+
+    def excuse(self, timeout: float) -> str:
+        """Say why nothing came, source by source."""
+        progress = self.progress()
+        what = f"nothing new in {timeout:.0f} s"
+        if progress.done:
+            what += f", {progress.done} of {progress.size} bytes are here"
+        return f"{what} ({'; '.join(f'{source}: {answer}' for source, answer in progress.sources.items())})"
+
+    def flush(self) -> None:
+        """Wait until everything that arrived is on the disk; who leaves earlier loses it."""
+        import libtorrent as lt
+
+        self._handle.flush_cache()
+        self._wait_for(lt.cache_flushed_alert)
+
+    def remove(self) -> None:
+        """Forget the torrent and delete what libtorrent made for it."""
+        import libtorrent as lt
+
+        self._session.remove_torrent(self._handle, self._session.delete_files)
+        self._wait_for(lt.torrent_deleted_alert, lt.torrent_delete_failed_alert)
+
+    def _wait_for(self, *kinds: type) -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            self._session.wait_for_alert(100)
+            if any(isinstance(alert, kinds) for alert in self._session.pop_alerts()):
+                return
+
+    def _call(self) -> None:
+        """Call the addresses in the link that this machine may and can reach."""
+        for endpoint in usable_peers(self._link.peers, self._network, self._own):
+            if endpoint not in self._called:
+                self._called[endpoint] = "no answer yet"
+                self._handle.connect_peer(endpoint)
+
+    def _sources(self) -> dict[str, str]:
+        sources = {_host_of(url): answer for url, answer in self._trackers.items()} or {"trackers": "none to ask"}
+        sources["DHT"] = self._dht if self._network is Network.PUBLIC else "off"
+        sources["LAN"] = "nobody answered" if self._network is not Network.LOOPBACK else "off"
+        sources |= {f"{address}:{port}": answer for (address, port), answer in self._called.items()}
+        return sources if self._called else {**sources, "addresses in the link": "none to call"}
+
+
+def _torrent_of(handle: Any) -> bytes:
+    import libtorrent as lt
+
+    return bytes(lt.bencode({b"info": lt.bdecode(handle.torrent_file().info_section())}))
+
+
+def _host_of(url: str) -> str:
+    return urlsplit(url).netloc
+
+
+def _is_public(url: str) -> bool:
+    """Look a tracker's name up: every address it has must be a public one."""
+    with contextlib.suppress(OSError, ValueError, UnicodeError):
+        found = [parse_address(str(entry[4][0])) for entry in socket.getaddrinfo(urlsplit(url).hostname, 80)]
+        return bool(found) and all(address and not is_private(address) for address in found)
+    return False

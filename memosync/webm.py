@@ -1,0 +1,405 @@
+"""WebM and Opus: written as they are spoken, finished, imported, and looked into with suspicion.
+
+The one owner of PyAV. Finishing, recovering and importing Opus are one thing, a remux: packets are copied untouched
+into a file with Duration and Cues in front, whose bytes depend on nothing but the packets and the words.
+Container: WebM (a subset of Matroska, RFC 9559); codec: Opus (RFC 6716).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from . import files
+from .errors import AudioError, LibraryError
+from .memo import Words, clean_description, clean_tags, clean_title, parse_id
+
+if TYPE_CHECKING:
+    import av
+    import av.audio
+    import av.container
+
+    Packet = av.Packet[Any]
+
+RATE = 48_000  # Hz
+FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
+_LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFmpeg keeps everything in memory
+_FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}
+_SYNC_EVERY = 5 * RATE  # frames
+_SOURCE_FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,matroska,mov,mp3,ogg,tta,voc,w64,wav,webm,wv"
+_BITRATES = range(6_000, 510_001)
+
+
+class Reader(Protocol):
+    """An open file, or anything else that gives bytes; without a working `seek` it is read as it comes."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+    def seekable(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """How to encode."""
+
+    channels: int = 1
+    bitrate: int = 32_000  # bits a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioInfo:
+    """What a memo's file is and says."""
+
+    duration: float  # seconds
+    words: Words
+
+
+class Writer:
+    """A WebM file being written: Opus packets, encoded here or copied from a source."""
+
+    def __init__(
+        self,
+        path: Path,
+        words: Words,
+        sound: Sound,
+        *,
+        template: av.AudioStream | None = None,  # copy the packets of this stream instead of encoding
+        live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
+    ) -> None:
+        import av
+
+        self._path, self._live, self._encoding = path, live, template is None
+        self._frames = self._synced = 0  # frames that went in
+        self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
+        with _translated("write"):
+            self._file = av.open(path, "w", format="webm", options=_LIVE if live else _FINISHED)
+            self._file.metadata.update(_to_tags(words))
+            if template is None:
+                options = {"application": "voip", "frame_duration": "20", "compression_level": "10"}
+                layout = _layout(sound)
+                stream = self._file.add_stream(
+                    "libopus", rate=RATE, layout=layout, bit_rate=sound.bitrate, options=options
+                )
+            else:
+                stream = self._file.add_stream_from_template(template)
+            self._stream: Any = stream
+            self._file.start_encoding()
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio that went in so far."""
+        return self._frames / RATE
+
+    def encode(self, frame: av.AudioFrame) -> None:
+        """Encode a frame of 48 kHz float audio with the channels of this file."""
+        frame.pts, frame.time_base = self._frames, Fraction(1, RATE)
+        self._frames += frame.samples
+        with _translated("write"):
+            self._file.mux(self._stream.encode(frame))
+        self._sync()
+
+    def copy(self, packet: Packet, *, mend: bool = False) -> None:
+        """Take a packet over; `_Chained` when time runs backwards, as it does where another Ogg stream begins.
+
+        With `mend` its time is put behind what is there instead.
+        """
+        assert packet.pts is not None
+        if packet.pts + self._shift < self._next:
+            if not mend:
+                raise _Chained
+            self._shift = self._next - packet.pts
+        packet.pts = packet.dts = packet.pts + self._shift
+        self._next = packet.pts + 1
+        if packet.time_base:
+            self._frames = int((packet.pts + (packet.duration or 0)) * packet.time_base * RATE)
+        packet.stream = self._stream
+        with _translated("write"):
+            self._file.mux(packet)
+        self._sync()
+
+    def close(self) -> None:
+        with _translated("write"):
+            if self._encoding:
+                self._file.mux(self._stream.encode(None))
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file after something failed, whatever is still inside of it."""
+        with contextlib.suppress(AudioError, LibraryError), _translated("write"):
+            self._file.close()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close() if kind is None else self.abandon()
+
+    def _sync(self) -> None:
+        if self._live and self._frames - self._synced >= _SYNC_EVERY:
+            self._synced = self._frames
+            with files.as_library_error("write the recording"):
+                files.sync_file(self._path)
+
+
+class Recording:
+    """An encoder on a thread of its own, so that nothing it waits for ever stops the microphone."""
+
+    def __init__(
+        self,
+        path: Path,
+        words: Words,
+        sound: Sound,
+        *,
+        on_samples: Callable[[bytes], None] = lambda _samples: None,
+    ) -> None:
+        self.error: AudioError | LibraryError | None = None  # set once the encoder has failed and takes no more
+        self._writer = Writer(path, words, sound, live=True)
+        self._sound, self._on_samples = sound, on_samples
+        self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def write(self, block: bytes) -> None:
+        """Queue interleaved native float32 samples at 48 kHz; never waits."""
+        self._blocks.put(block)
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio encoded so far."""
+        return self._writer.duration
+
+    def close(self) -> None:
+        """Encode what is queued and end the file; a failure is in `error`."""
+        self._blocks.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        import av
+
+        size = 4 * self._sound.channels
+        pending = bytearray()
+        ended = False
+        try:
+            while not ended:
+                block = self._blocks.get()
+                ended = block is None
+                pending += block or b""
+                while len(pending) >= FRAMES_AT_ONCE * size or (ended and pending):
+                    samples = min(len(pending) // size, FRAMES_AT_ONCE)
+                    taken = bytes(pending[: samples * size])
+                    del pending[: samples * size]
+                    frame = av.AudioFrame(format="flt", layout=_layout(self._sound), samples=samples)
+                    frame.planes[0].update(taken.ljust(frame.planes[0].buffer_size, b"\0"))
+                    frame.sample_rate = RATE
+                    self._writer.encode(frame)
+                    self._on_samples(taken)
+            self._writer.close()
+        except (AudioError, LibraryError) as error:
+            self.error = error
+            self._writer.abandon()
+
+
+def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
+    """Remux `part`, ended or killed, into a finished file, with other words where they are given.
+
+    The same packets and words give the same bytes. A duration of 0 means that there is no sound in it.
+    """
+    import av
+
+    with _translated("write"), av.open(part, format="matroska", metadata_errors="replace") as source:
+        stream = _audio_stream(source)
+        words = words or _words(source)
+        packet = last = None
+        with av.open(target, "w", format="webm", options=_FINISHED) as file:
+            file.metadata.update(_to_tags(words))
+            copied = file.add_stream_from_template(stream)
+            for packet in source.demux(stream):  # 180,000 times for an hour: nothing here that need not be
+                if packet.pts is not None:
+                    last = packet.pts + (packet.duration or 0)
+                    packet.stream = copied
+                    file.mux_one(packet)
+        return AudioInfo(duration=float((last or 0) * (stream.time_base or 0)), words=words)
+
+
+def import_source(
+    file: Reader,
+    target: Path,
+    describe: Callable[[Words], Words],
+    sound: Sound,
+    *,
+    live: bool = False,
+    on_progress: Callable[[float], None] = lambda _seconds: None,
+) -> AudioInfo:
+    """Write any audio file or stream as WebM: Opus as it is, everything else encoded; AudioError when it is not audio.
+
+    `describe` turns the words found in the source into those to write. A source that cannot seek is read as it comes;
+    with `live`, `target` can be finished whatever happens.
+    """
+    import av
+
+    with contextlib.ExitStack() as again:
+        source = again.enter_context(_open(file, None))
+        stream = _audio_stream(source)
+        words = describe(_words(source, stream))
+        is_opus = stream.codec_context.name in ("opus", "libopus") and stream.codec_context.channels <= 2
+        if is_opus:
+            with Writer(target, words, sound, template=stream, live=live) as writer, contextlib.suppress(_Chained):
+                for packet in _packets(source, stream):
+                    writer.copy(packet, mend=live)
+                    on_progress(writer.duration)
+                return _heard(words, writer)
+            file.seek(0)
+            source = again.enter_context(_open(file, None))
+            stream = _audio_stream(source)
+        resampler = av.AudioResampler("flt", _layout(sound), RATE, frame_size=FRAMES_AT_ONCE)
+        with Writer(target, words, sound, live=live) as writer:
+            for frame in _decode(source, stream):
+                if frame is not None:
+                    frame.pts = None  # what a source says of time may be broken; its samples follow each other
+                for piece in resampler.resample(frame):
+                    writer.encode(piece)
+                on_progress(writer.duration)
+        return _heard(words, writer)
+
+
+def probe(path: Path) -> AudioInfo:
+    """Look into a WebM file from a stranger: one Opus or Vorbis track and nothing else; AudioError otherwise.
+
+    FFmpeg never guesses the format and opens nothing but this file. The length is taken from the last block, not from
+    the header, which a browser leaves out and a liar fills in.
+    """
+    with open(path, "rb") as file, _open(file, "matroska") as source:
+        stream = _audio_stream(source)
+        if len(source.streams) != 1 or stream.codec_context.name not in ("opus", "libopus", "vorbis"):
+            raise AudioError("it is not a memo: a WebM file with one Opus or Vorbis track and nothing else")
+        end = 0.0
+        for start in (2**40, 0):  # the last cluster by its cue; without cues all of it
+            with contextlib.suppress(AudioError), _translated("read"):
+                source.seek(start, backward=True)
+            for packet in _packets(source, stream):
+                if packet.pts is not None and packet.time_base:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if end:
+                break
+        if not end:
+            raise AudioError("there is no sound in it")
+        return AudioInfo(duration=end, words=_words(source))
+
+
+def parse_bitrate(bits: int) -> int:
+    """Check a bit rate (bits a second) against what Opus can do; AudioError."""
+    if bits not in _BITRATES:
+        raise AudioError(f"Opus has no bit rate of {bits}", "give --bitrate from 6k to 510k; 32k is good speech")
+    return bits
+
+
+class _Chained(Exception):
+    """Another logical stream begins inside an Ogg file (RFC 3533, chained)."""
+
+
+@contextlib.contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    import av
+
+    try:
+        yield
+    except (av.FFmpegError, ValueError, IndexError, EOFError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG):
+            with files.as_library_error("write the audio"):
+                raise OSError(error.errno, error.strerror) from error  # type: ignore[union-attr]
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AudioError("the encoder failed: " + reason if doing == "write" else f"not audio: {reason}") from error
+
+
+@contextlib.contextmanager
+def _open(file: Reader, form: str | None) -> Iterator[av.container.InputContainer]:
+    import av
+
+    formats = "matroska,webm" if form else _SOURCE_FORMATS
+    options = {"protocol_whitelist": "", "format_whitelist": formats, "ignore_length": "1"}
+    with _translated("read"):
+        source = av.open(file, "r", format=form, options=options, metadata_errors="replace")
+    with source:
+        yield source
+
+
+def _audio_stream(source: av.container.InputContainer) -> av.AudioStream:
+    if not source.streams.audio:
+        raise AudioError("there is no sound in it")
+    return source.streams.audio[0]
+
+
+def _packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Packet]:
+    with _translated("read"):
+        for packet in source.demux(stream):
+            if packet.pts is not None and packet.size:
+                yield packet
+
+
+def _decode(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
+    """Give every frame that can be decoded, then None; damage costs what it hit, not what follows."""
+    import av
+
+    with _translated("read"):
+        for packet in source.demux(stream):
+            with contextlib.suppress(av.error.InvalidDataError):
+                yield from packet.decode()
+    yield None
+
+
+def _layout(sound: Sound) -> str:
+    return "stereo" if sound.channels == 2 else "mono"
+
+
+def _heard(words: Words, writer: Writer) -> AudioInfo:
+    if not writer.duration:
+        raise AudioError("there is no sound in it")
+    return AudioInfo(duration=writer.duration, words=words)
+
+
+def _to_tags(words: Words) -> dict[str, str]:
+    tags = {
+        "title": words.title,
+        "DESCRIPTION": words.description,
+        "KEYWORDS": ",".join(words.tags),
+        "DATE_RECORDED": words.recorded.isoformat(timespec="seconds") if words.recorded else "",
+        "MEMOSYNC_ID": words.id or "",
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def _words(source: av.container.InputContainer, stream: av.AudioStream | None = None) -> Words:
+    tags = {**(stream.metadata if stream else {}), **source.metadata}
+    tags = {name.lower(): value for name, value in reversed(tags.items())}
+    return Words(
+        title=clean_title(tags.get("title", "")),
+        description=clean_description(tags.get("description") or tags.get("comment", "")),
+        tags=clean_tags(tags.get("keywords", "").split(",")),
+        recorded=_date(tags),
+        id=parse_id(tags.get("memosync_id")),
+    )
+
+
+def _date(tags: dict[str, str]) -> datetime | None:
+    day, clock = tags.get("date", ""), tags.get("creation_time", "")
+    together = f"{day} {clock}" if re.fullmatch(r"\d\d:\d\d:\d\d", clock) else clock  # a broadcast WAV has them apart
+    for text in (tags.get("date_recorded", ""), together, day, tags.get("year", "")):
+        padded = (
+            text.strip() + "-01-01"[len(text.strip()) - 4 :] if re.fullmatch(r"\d{4}(-\d\d)?", text.strip()) else text
+        )
+        with contextlib.suppress(ValueError, OverflowError):
+            when = datetime.fromisoformat(padded.strip())
+            if when.year > 1970:  # what devices without a clock write
+                return (when if when.tzinfo else when.astimezone()).replace(microsecond=0)
+    return None

@@ -1,0 +1,97 @@
+"""Fixtures every test may use: a library of its own, and the program as a user runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = [sys.executable, "-m", "memosync"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a finished run left: everything a script could see of it."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+class Program:
+    """Run memosync in a child process on one library, on loopback only."""
+
+    def __init__(self, library: Path, environment: Mapping[str, str]) -> None:
+        self.library = library
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MEMOSYNC_")},
+            "MEMOSYNC_LIBRARY": str(library),
+            "MEMOSYNC_NETWORK": "loopback",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **environment,
+        }
+
+    def on(self, library: Path) -> Program:
+        """Give the same program on another library."""
+        return Program(library, {"HOME": self.environment["HOME"]})
+
+    def start(self, *arguments: object, **options: Any) -> subprocess.Popen[Any]:
+        """Start it and return at once; standard streams are pipes unless told otherwise."""
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        environment = {**self.environment, **options.pop("env", {})}
+        return subprocess.Popen([*PROGRAM, *map(str, arguments)], env=environment, **options)
+
+    def __call__(
+        self, *arguments: object, code: int = 0, stdin: str | bytes = b"", timeout: float = 60, env: Mapping[str, str] = {}
+    ) -> Result:
+        """Run it to its end and insist on its exit code."""
+        process = self.start(*arguments, stdin=subprocess.PIPE, env=env)
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        try:
+            out, err = process.communicate(data, timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"{arguments} did not end in {timeout} s: {out!r} {err!r}")
+        result = Result(process.returncode, out.decode(), err.decode())
+
+        assert code == result.code, f"{arguments}: {result.out}{result.err}"
+        return result
+
+
+@pytest.fixture
+def memosync(tmp_path: Path) -> Iterator[Program]:
+    """The program on a fresh library; a seeder it left behind is stopped."""
+    home = tmp_path / "home"
+    home.mkdir()
+    program = Program(tmp_path / "Memos", {"HOME": str(home)})
+    yield program
+    for library in tmp_path.glob("*/.memosync"):
+        program.on(library.parent).start("seed", "--stop").wait(20)
+
+
+@pytest.fixture
+def ended() -> Iterator[Callable[[subprocess.Popen[Any]], subprocess.Popen[Any]]]:
+    """Register a process that must not outlive the test."""
+    processes: list[subprocess.Popen[Any]] = []
+
+    def register(process: subprocess.Popen[Any]) -> subprocess.Popen[Any]:
+        processes.append(process)
+        return process
+
+    yield register
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
