@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from . import __version__, ui
 from .errors import Interrupted, MemosyncError, Several, Stop, UsageError
-from .magnet import shorten
 from .memo import Memo, Words, clean_description, clean_title, parse_tags
 from .network import Network
 from .quantities import parse_duration, parse_size, parse_when
 
 if TYPE_CHECKING:
-    from .commands.fetch import Source
     from .library import Library
-    from .seeder import SeederState
-
-Item = TypeVar("Item")
 
 app = typer.Typer(
     name="memosync",
@@ -142,40 +137,22 @@ def record(
 
         ui.devices(devices())
         return
-    sound = Sound(2 if stereo else 1, parse_bitrate(parse_size(bitrate)))
-    longest = parse_duration(limit) if limit else None
-    words = Words(clean_title(title), clean_description(description), parse_tags(tag or []))
+    job = verb.Job(
+        words=Words(clean_title(title), clean_description(description), parse_tags(tag or []), _now()),
+        sound=Sound(2 if stereo else 1, parse_bitrate(parse_size(bitrate))),
+        limit=parse_duration(limit) if limit else None,
+        stop=_stop(),
+        tell=ui.tell,
+        answer=ui.answer,
+        share_on=ctx.obj.network if share else None,
+    )
     paths = verb.check_sources(sources or [])
     library = ctx.obj.open()
-
-    def saved(memo: Memo) -> None:
-        if memo.trashed:
-            ui.tell(f"discarded: {memo.id} is in the trash")
-            return
-        ui.tell(f"saved {memo.id} “{memo.title}”, {memo.duration:.1f} s")
-        ui.answer(_serve(ctx, library, memo) if share else memo.id)
-
-    stop = _stop()
-
-    def from_source(path: Path | None) -> None:
-        verb.record_source(library, path, words, sound, limit=longest, stop=stop, answer=saved)
-
     if paths:
-        _each(paths, from_source, stop, lambda path: str(path or "standard input"))
-        return
-    words = replace(words, recorded=_now(), title=words.title or f"{_now():%Y-%m-%d %H:%M}")
-    with ui.Controls() if ui.has_controls() else nullcontext(lambda _meter: None) as control:
-        verb.record_microphone(
-            library,
-            words,
-            sound,
-            device=device,
-            limit=longest,
-            stop=stop,
-            tell=ui.tell,
-            answer=saved,
-            control=control,
-        )
+        verb.record_sources(library, paths, job, fail=ui.error)
+    else:
+        with ui.Controls() if ui.has_controls() else nullcontext(lambda _meter: None) as control:
+            verb.record_microphone(library, job, device=device, control=control)
 
 
 @app.command("list")
@@ -219,50 +196,37 @@ def share(
 ) -> None:
     """Print a link that fetches the memo from here, and see that it is served."""
     from .commands import share as verb
-    from .commands.linking import check_trackers, linker
-    from .commands.seed import Options
-    from .commands.seed import seed as seed_here
 
-    check_trackers(tracker or [])
     if stop_sharing and (no_seed or foreground or wait or qr or tracker):
         raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
-    if no_seed and (foreground or wait):
-        raise UsageError("--no-seed goes neither with --foreground nor with --wait")
+    if (no_seed and (foreground or wait)) or (foreground and wait):
+        raise UsageError("--no-seed, --foreground and --wait exclude each other")
     words = _items(memos, needed=not everything, what="MEMO")
+    verb.check_trackers(tracker or [])
     library = ctx.obj.open()
     chosen = verb.choose(library, words, everything=everything)
 
-    def print_links(memos: list[Memo]) -> None:
-        for link in filter(None, map(linker(library, ctx.obj.network), memos)):
-            ui.answer(link)
-            if qr:
-                ui.qr(link)
+    def answer(link: str) -> None:
+        ui.answer(link)
+        if qr:
+            ui.qr(link)
 
     if stop_sharing:
-        for memo in verb.unshare(library, chosen):
-            ui.tell(f"{memo.id} is served no longer; who has it keeps it")
+        verb.unshare(library, chosen, tell=ui.tell)
         return
-    ui.tell("whoever has the link can listen, and a link cannot be called back")
-    stop = _stop()
-    if foreground:
-        said = False
-
-        def ready(state: SeederState, served: int) -> None:
-            nonlocal said
-            if state.ready and not said:
-                said = True
-                print_links(shared)
-            ui.serving(state, served)
-
-        shared = verb.share(library, chosen, tracker or [])
-        seed_here(library, ctx.obj.network, Options(), stop=stop, log=ui.log, on_state=ready)
-        return
-    shared = verb.share(library, chosen, tracker or [])
-    if not no_seed:
-        verb.serve(library, shared, ctx.obj.network, stop=stop)
-    print_links(shared)
-    if wait:
-        verb.wait_until_delivered(library, shared, stop=stop)
+    how = "no seeder" if no_seed else "foreground" if foreground else "wait" if wait else "seeder"
+    verb.share(
+        library,
+        chosen,
+        ctx.obj.network,
+        how=how,  # type: ignore[arg-type]
+        trackers=tracker or [],
+        stop=_stop(),
+        tell=ui.tell,
+        answer=answer,
+        log=ui.log,
+        on_state=ui.serving,
+    )
 
 
 @app.command()
@@ -281,43 +245,28 @@ def fetch(
     from .commands import fetch as verb
     from .commands.linking import linker
     from .commands.list_ import row_of
-    from .commands.share import serve, share
 
-    patience, largest = parse_duration(timeout), parse_size(max_size)
+    job = verb.Job(
+        network=ctx.obj.network,
+        timeout=parse_duration(timeout),
+        max_size=parse_size(max_size),
+        stop=_stop(),
+        tell=ui.tell,
+        view=ui.FetchView,
+    )
     texts = _items(links, needed=True, what="LINK")
-    network = ctx.obj.network
     library = ctx.obj.open()
-    stop = _stop()
 
-    def fetch_one(source: Source) -> None:
-        if info:
-            torrent = verb.look(
-                library, source, network=network, timeout=patience, stop=stop, on_progress=ui.FetchView()
-            )
-            ui.info(torrent, verb.title_of(source, torrent), as_json)
-            return
-        memo = verb.fetch(
-            library,
-            source,
-            network=network,
-            timeout=patience,
-            max_size=largest,
-            stop=stop,
-            tell=ui.tell,
-            on_progress=ui.FetchView(),
-        )
-        ui.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
+    def answer(memo: Memo) -> None:
         if as_json:
-            ui.memos([row_of(library, memo, linker(library, network))], as_json=True)
+            ui.memos([row_of(library, memo, linker(library, job.network))], as_json=True)
         else:
             ui.answer(memo.id)
-        if seed:
-            serve(library, share(library, [memo]), network, stop=stop)
 
-    def fetch_all(text: str) -> None:
-        _each(verb.read_sources(text), fetch_one, stop, lambda source: source.text)
-
-    _each(texts, fetch_all, stop, str)
+    if info:
+        verb.look_at_all(library, texts, job, answer=partial(ui.info, as_json=as_json), fail=ui.error)
+    else:
+        verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, fail=ui.error)
 
 
 @app.command()
@@ -361,15 +310,6 @@ def seed(
         verb.seed(library, network, options, kept=inherited, stop=stop, log=ui.log, on_state=ui.serving)
 
 
-def _serve(ctx: typer.Context, library: Library, memo: Memo) -> str:
-    from .commands.linking import linker
-    from .commands.share import serve, share
-
-    shared = share(library, [memo])
-    serve(library, shared, ctx.obj.network, stop=_stop())
-    return linker(library, ctx.obj.network)(shared[0]) or ""
-
-
 def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:
     """Take the arguments of a command; `-` stands for the lines of standard input."""
     if not arguments and needed:
@@ -377,24 +317,6 @@ def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]
     items = [item for argument in arguments or [] for item in (ui.lines_of_input() if argument == "-" else [argument])]
     # a row of `list` will do: its first field is the id
     return [item.split("\t")[0] for item in items]
-
-
-def _each(items: Iterable[Item], do: Callable[[Item], None], stop: Stop, name: Callable[[Item], str]) -> None:
-    """Do it for every item; one that fails is told and does not stop the others."""
-    errors: list[MemosyncError] = []
-    for item in items:
-        try:
-            stop.check()
-            do(item)
-        except Interrupted:
-            raise
-        except Several as error:
-            errors.append(error)
-        except MemosyncError as error:
-            ui.error(error, about=f"{shorten(name(item))}: ")
-            errors.append(error)
-    if errors:
-        raise Several(errors)
 
 
 def _stop() -> Stop:

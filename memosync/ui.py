@@ -47,7 +47,7 @@ def tell(text: str) -> None:
 
 def error(error: MemosyncError, about: str = "") -> None:
     """Say in one line what happened, and in a second what to type next."""
-    _write(sys.stderr, f"{_clear()}memosync: error: {about}{one_line(str(error))}\n")
+    _write(sys.stderr, f"{_clear()}memosync: error: {about + ': ' if about else ''}{one_line(str(error))}\n")
     if error.hint:
         _write(sys.stderr, f"memosync: hint: {one_line(error.hint)}\n")
 

@@ -156,12 +156,7 @@ class Recording:
     """An encoder on a thread of its own, so that nothing it waits for ever stops the microphone."""
 
     def __init__(
-        self,
-        path: Path,
-        words: Words,
-        sound: Sound,
-        *,
-        on_samples: Callable[[bytes], None] = lambda _samples: None,
+        self, path: Path, words: Words, sound: Sound, *, on_samples: Callable[[bytes], None] = lambda _samples: None
     ) -> None:
         self.error: AudioError | LibraryError | None = None  # set once the encoder has failed and takes no more
         self._writer = Writer(path, words, sound, live=True)
@@ -295,6 +290,11 @@ def probe(path: Path) -> AudioInfo:
         if not end:
             raise AudioError("there is no sound in it")
         return AudioInfo(duration=end, words=_words(source))
+
+
+def warm_up() -> None:
+    """Load FFmpeg on another thread while this one waits for something else."""
+    threading.Thread(target=__import__, args=["av"], daemon=True).start()
 
 
 def parse_bitrate(bits: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from ..quantities import format_size
 from ..session.fetch import FILE, Progress
 from ..session.fetch import fetch as fetch_torrent
 from .opening import Tell, new_memo
+from .several import Fail, each
+from .share import share
 
 OnProgress = Callable[[Progress], None]
 
@@ -48,17 +50,52 @@ def already_here(library: Library, infohash: InfoHash) -> Memo | None:
     return next((memo for memo in found if library.path(memo).exists()), None)
 
 
-def fetch(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What every fetch needs to know."""
+
+    network: Network
+    timeout: float = 60  # seconds without a new byte
+    max_size: int = 10**9  # bytes
+    stop: Stop
+    tell: Tell
+    view: Callable[[], OnProgress] = lambda: lambda _progress: None  # made anew for each link
+
+
+def fetch_all(
     library: Library,
-    source: Source,
+    texts: Iterable[str],
+    job: Job,
     *,
-    network: Network,
-    timeout: float = 60,  # seconds without a new byte
-    max_size: int = 10**9,  # bytes
-    stop: Stop,
-    tell: Tell,
-    on_progress: OnProgress = lambda _progress: None,
-) -> Memo:
+    serve_on: bool = False,
+    answer: Callable[[Memo], None],
+    fail: Fail,
+) -> None:
+    """Fetch every memo of every link, and answer each as soon as it is here."""
+
+    def fetch_one(source: Source) -> None:
+        memo = fetch(library, source, job)
+        job.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        answer(memo)
+        if serve_on:
+            share(library, [memo], job.network, stop=job.stop, tell=job.tell, answer=lambda _link: None)
+
+    _each_source(texts, fetch_one, job, fail)
+
+
+def look_at_all(
+    library: Library, texts: Iterable[str], job: Job, *, answer: Callable[[Metainfo, str], None], fail: Fail
+) -> None:
+    """Answer every link's metadata and the title, as far as it is known before the memo is here."""
+
+    def look_at(source: Source) -> None:
+        torrent = look(library, source, job)
+        answer(torrent, clean_title(source.link.name) or _stem(torrent.name))
+
+    _each_source(texts, look_at, job, fail)
+
+
+def fetch(library: Library, source: Source, job: Job) -> Memo:
     """Fetch one memo, or find that it is here already.
 
     SwarmError and Interrupted keep what arrived, and the same call goes on there; after TorrentError nothing of it is
@@ -68,7 +105,7 @@ def fetch(
     if memo := already_here(library, infohash):
         return memo
     library.prepare()
-    with _sole(library, infohash, stop, tell):
+    with _sole(library, infohash, job):
         if memo := already_here(library, infohash):
             return memo
         staging = library.incoming(infohash)
@@ -78,7 +115,7 @@ def fetch(
 
         def accept(data: bytes) -> None:
             torrent = metainfo.read(data)
-            _refuse_what_is_no_memo(torrent, max_size)
+            _refuse_what_is_no_memo(torrent, job.max_size)
             missing = torrent.size - files.free_space(staging) - sum(_used(path) for path in staging.iterdir())
             if missing > 0:
                 raise LibraryError(
@@ -87,6 +124,7 @@ def fetch(
             with files.as_library_error("keep the torrent"):
                 files.write(kept, metainfo.without_addresses(torrent))
 
+        webm.warm_up()
         torrent = kept.read_bytes() if kept.exists() else source.torrent
         if torrent:
             accept(torrent)
@@ -94,11 +132,11 @@ def fetch(
             source.link,
             staging,
             torrent=kept.read_bytes() if kept.exists() else b"",
-            network=network,
+            network=job.network,
             accept=accept,
-            stop=stop,
-            timeout=timeout,
-            on_progress=on_progress,
+            stop=job.stop,
+            timeout=job.timeout,
+            on_progress=job.view(),
         )
         try:
             memo = _take_in(library, source, metainfo.read(kept.read_bytes()), staging / FILE)
@@ -109,9 +147,7 @@ def fetch(
         return memo
 
 
-def look(
-    library: Library, source: Source, *, network: Network, timeout: float, stop: Stop, on_progress: OnProgress
-) -> Metainfo:
+def look(library: Library, source: Source, job: Job) -> Metainfo:
     """Get the metadata of a link and nothing else."""
     found: list[Metainfo] = []
     if memo := already_here(library, source.link.infohash):
@@ -126,19 +162,21 @@ def look(
             fetch_torrent(
                 source.link,
                 Path(nowhere),
-                network=network,
+                network=job.network,
                 accept=lambda data: found.append(metainfo.read(data)),
-                stop=stop,
-                timeout=timeout,
+                stop=job.stop,
+                timeout=job.timeout,
                 info_only=True,
-                on_progress=on_progress,
+                on_progress=job.view(),
             )
     return found[0]
 
 
-def title_of(source: Source, torrent: Metainfo) -> str:
-    """Say what a link's memo is called, as far as it is known before it is here."""
-    return clean_title(source.link.name) or _stem(torrent.name)
+def _each_source(texts: Iterable[str], do: Callable[[Source], None], job: Job, fail: Fail) -> None:
+    def whole(text: str) -> None:
+        each(read_sources(text), do, name=lambda source: source.text, stop=job.stop, fail=fail)
+
+    each(texts, whole, name=str, stop=job.stop, fail=fail)
 
 
 def _stem(name: str) -> str:
@@ -181,7 +219,7 @@ def _read_torrent(text: str, path: Path) -> Source:
 
 
 @contextlib.contextmanager
-def _sole(library: Library, infohash: InfoHash, stop: Stop, tell: Tell) -> Iterator[None]:
+def _sole(library: Library, infohash: InfoHash, job: Job) -> Iterator[None]:
     """Be the only fetch of this infohash; wait for another one."""
     told = False
     while True:
@@ -190,10 +228,10 @@ def _sole(library: Library, infohash: InfoHash, stop: Stop, tell: Tell) -> Itera
                 yield
                 return
         if not told:
-            tell("another fetch of this link is running; waiting for it")
+            job.tell("another fetch of this link is running; waiting for it")
             told = True
-        stop.wait(0.1)
-        stop.check()
+        job.stop.wait(0.1)
+        job.stop.check()
 
 
 def _used(path: Path) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from ..errors import UsageError
 from ..library import Library
 from ..magnet import Magnet
-from ..memo import Memo, one_line
-from ..network import DEFAULT_TRACKERS, Network, parse_tracker, usable_trackers
+from ..memo import Memo
+from ..network import DEFAULT_TRACKERS, Network, usable_trackers
 from ..seeder import SeederState, read_state
 
 Linker = Callable[[Memo], str | None]
@@ -17,15 +16,6 @@ Linker = Callable[[Memo], str | None]
 def trackers_of(memo: Memo, network: Network) -> list[str]:
     """Give the trackers a memo is announced to: its own or the default ones, as far as the network allows."""
     return usable_trackers(memo.trackers or DEFAULT_TRACKERS, network)[0]
-
-
-def check_trackers(urls: Sequence[str]) -> None:
-    """Insist that they are trackers; UsageError names the one that is not."""
-    for url in urls:
-        if not parse_tracker(url):
-            raise UsageError(
-                f"{one_line(url)[:100]!r} is not a tracker", "give udp://, http(s):// or ws(s)://HOST:PORT"
-            )
 
 
 def linker(library: Library, network: Network) -> Linker:

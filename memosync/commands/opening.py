@@ -41,6 +41,9 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
     """
     part = library.part(memo_id)
     staged = part.with_name(f"{memo_id}.webm")
+    if not part.stat().st_size:  # it died before the header was there
+        part.unlink()
+        return None
     try:
         info = webm.finish(part, staged)
         memo = replace(new_memo(memo_id, info, staged, when=part.stat().st_mtime), trashed=trashed)

@@ -8,7 +8,7 @@ import select
 import stat
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -19,34 +19,52 @@ from ..levels import RATE, Meter, Watch
 from ..library import Library
 from ..memo import Memo, Words, clean_title, one_line
 from ..microphone import Microphone
+from ..network import Network
 from .opening import Tell, finish_recording, new_memo
+from .several import Fail, each
+from .share import share
 
 Key = Literal["pause", "save", "discard"]
-Answer = Callable[[Memo], None]
 Control = Callable[[Meter], Key | None]
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What every recording needs to know."""
+
+    words: Words  # as given; what is empty comes from the source
+    sound: webm.Sound
+    limit: float | None = None  # seconds
+    stop: Stop
+    tell: Tell
+    answer: Callable[[str], None]
+    share_on: Network | None = None  # answer a link that works there instead of the id
+
+    def done(self, library: Library, memo: Memo) -> None:
+        """Say what was saved, and answer it."""
+        if memo.trashed:
+            self.tell(f"discarded: {memo.id} is in the trash")
+            return
+        self.tell(f"saved {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        if self.share_on:
+            share(library, [memo], self.share_on, stop=Stop(), tell=self.tell, answer=self.answer)
+        else:
+            self.answer(memo.id)
+
+
 def record_microphone(
-    library: Library,
-    words: Words,
-    sound: webm.Sound,
-    *,
-    device: str | None = None,
-    limit: float | None = None,  # seconds
-    stop: Stop,
-    tell: Tell,
-    answer: Answer,
-    control: Control = lambda _meter: None,
+    library: Library, job: Job, *, device: str | None = None, control: Control = lambda _meter: None
 ) -> None:
     """Record until `stop`, the limit, or the person at the controls says so; what was captured is always saved.
 
     The memo is answered before an error is raised: AudioError when the device was lost or nothing was captured,
     LibraryError when the disk refused.
     """
+    sound = job.sound
     watch = Watch(sound.channels)
     paused = False
-    room = int((limit or 10**9) * RATE)  # frames still wanted
+    room = int((job.limit or 10**9) * RATE)  # frames still wanted
 
     def take(block: bytes) -> None:  # on PortAudio's thread
         nonlocal room
@@ -60,22 +78,25 @@ def record_microphone(
     memo_id = library.take_id()
     part = library.part(memo_id)
     with library.lock(memo_id):
-        words = replace(words, id=memo_id)
+        title = job.words.title or f"{job.words.recorded:%Y-%m-%d %H:%M}"
+        words = replace(job.words, id=memo_id, title=title)
         recording = webm.Recording(part, words, sound, on_samples=watch.feed)
         key: Key | None = None
         lost: str | None = None
         try:
             files.sync_directory(part.parent)
             microphone.start()
-            while room and not stop.wait(0.1) and not recording.error and not (lost := microphone.lost):
+            while room and not job.stop.wait(0.1) and not recording.error and not (lost := microphone.lost):
                 watch.count(microphone.frames, time.clock_gettime(_CLOCK))
                 watch.room(_minutes_left(part, sound.bitrate))
                 while warning := watch.take_warning():
-                    tell(f"warning: {warning}")
+                    job.tell(f"warning: {warning}")
                 key = control(watch.meter(recording.duration, paused))
                 if key in ("save", "discard"):
                     break
                 paused ^= key == "pause"
+            if lost or recording.error:
+                job.tell("\athe recording has ended: " + (f"the microphone {lost}" if lost else str(recording.error)))
             if lost:
                 raise AudioError(f"the microphone {lost}; what it captured is saved")
         finally:  # whatever happened, a bug included: the file first, then the device
@@ -83,7 +104,7 @@ def record_microphone(
             trashed = datetime.now().astimezone() if key == "discard" else None
             memo = finish_recording(library, memo_id, trashed)
             if memo:
-                answer(memo)
+                job.done(library, memo)
             microphone.close()
     if recording.error:
         raise recording.error
@@ -101,34 +122,30 @@ def check_sources(names: Sequence[str]) -> list[Path | None]:
     return [None if name == "-" else Path(name) for name in names]
 
 
-def record_source(
-    library: Library,
-    source: Path | None,
-    words: Words,
-    sound: webm.Sound,
-    *,
-    limit: float | None = None,  # seconds
-    stop: Stop,
-    answer: Answer,
-    on_progress: Callable[[float], None] = lambda _seconds: None,
-) -> None:
-    """Make a memo of an audio file, or of standard input when `source` is None.
+def record_sources(library: Library, sources: Sequence[Path | None], job: Job, *, fail: Fail) -> None:
+    """Make a memo of each audio file, and of standard input where one is None."""
+    name = lambda source: str(source or "standard input")  # noqa: E731
+    each(sources, lambda source: _record_source(library, source, job), name=name, stop=job.stop, fail=fail)
+
+
+def _record_source(library: Library, source: Path | None, job: Job) -> None:
+    """Make a memo of one source.
 
     Words that are not given come from the source's tags; the title then from its name, the date from its time stamp.
     What standard input gave until `stop` is saved; a file that was not read to its end is not.
     """
+    words = job.words
 
     def describe(own: Words) -> Words:
-        recorded = own.recorded or written or datetime.now().astimezone().replace(microsecond=0)
+        recorded = own.recorded or written or words.recorded
         title = words.title or own.title or (clean_title(source.stem) if source else "") or f"{recorded:%Y-%m-%d %H:%M}"
         return Words(title, words.description or own.description, words.tags or own.tags, recorded, memo_id)
 
     def progress(seconds: float) -> None:
         if not live:
-            stop.check()
-        elif limit and seconds >= limit:
-            stop.set()
-        on_progress(seconds)
+            job.stop.check()
+        elif job.limit and seconds >= job.limit:
+            job.stop.set()
 
     file: webm.Reader
     with open(source or 0, "rb", closefd=source is not None) as file:
@@ -141,15 +158,15 @@ def record_source(
         target = part if live else part.with_suffix(".import")
         with library.lock(memo_id):
             try:
-                reader = _Pipe(stop) if live else file
-                info = webm.import_source(reader, target, describe, sound, live=live, on_progress=progress)
+                reader = _Pipe(job.stop) if live else file
+                info = webm.import_source(reader, target, describe, job.sound, live=live, on_progress=progress)
                 if not live:
                     memo = new_memo(memo_id, info, target, when=0)
                     library.add(memo, target)
-                    answer(memo)
+                    job.done(library, memo)
             finally:
                 if live and part.exists() and (captured := finish_recording(library, memo_id)):
-                    answer(captured)
+                    job.done(library, captured)
                 elif not live:
                     target.unlink(missing_ok=True)
 

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from .. import files, metainfo, seeder, webm
-from ..errors import LibraryError, NotFoundError, SeederError, Stop
+from ..errors import LibraryError, NotFoundError, SeederError, Stop, UsageError
 from ..library import Library
-from ..memo import Memo, MemoId, torrent_name
-from ..network import Network
-from .opening import freeze
-from .seed import detach
+from ..memo import Memo, MemoId, one_line, torrent_name
+from ..network import Network, parse_tracker
+from ..seeder import SeederState
+from .linking import linker
+from .opening import Tell, freeze
+from .seed import Options, detach, seed
+
+How = Literal["seeder", "no seeder", "foreground", "wait"]
+
+
+def check_trackers(urls: Sequence[str]) -> None:
+    """Insist that they are trackers; UsageError names the one that is not."""
+    for url in urls:
+        if not parse_tracker(url):
+            raise UsageError(
+                f"{one_line(url)[:100]!r} is not a tracker", "give udp://, http(s):// or ws(s)://HOST:PORT"
+            )
 
 
 def choose(library: Library, words: Sequence[str], *, everything: bool = False) -> list[Memo]:
@@ -22,14 +36,53 @@ def choose(library: Library, words: Sequence[str], *, everything: bool = False) 
     return list({memo.id: memo for memo in memos}.values())
 
 
-def share(library: Library, memos: Sequence[Memo], trackers: Sequence[str] = ()) -> list[Memo]:
-    """Mark memos as shared, each with the infohash it has for ever."""
-    return [_share(library, memo.id, tuple(trackers)) for memo in memos]
+def share(
+    library: Library,
+    memos: Sequence[Memo],
+    network: Network,
+    *,
+    how: How = "seeder",
+    trackers: Sequence[str] = (),
+    stop: Stop,
+    tell: Tell,
+    answer: Callable[[str], None],
+    log: Callable[[str], None] = lambda _line: None,
+    on_state: Callable[[SeederState, int], None] = lambda _state, _served: None,
+) -> None:
+    """Answer a link for each memo as soon as it can be fetched there.
+
+    With `foreground` serve here until `stop`; with `wait` end when somebody has all of each.
+    """
+    tell("whoever has the link can listen, and a link cannot be called back")
+    shared = [_share(library, memo.id, tuple(trackers)) for memo in memos]
+    answered = False
+
+    def answer_all() -> None:
+        nonlocal answered
+        answered = True
+        for link in filter(None, map(linker(library, network), shared)):
+            answer(link)
+
+    def ready(state: SeederState, served: int) -> None:
+        if state.ready and not answered:
+            answer_all()
+        on_state(state, served)
+
+    if how == "foreground":
+        seed(library, network, Options(), stop=stop, log=log, on_state=ready)
+        return
+    if how != "no seeder":
+        serve(library, shared, network, stop=stop)
+    answer_all()
+    if how == "wait":
+        _wait_until_delivered(library, shared, stop=stop)
 
 
-def unshare(library: Library, memos: Sequence[Memo]) -> list[Memo]:
+def unshare(library: Library, memos: Sequence[Memo], *, tell: Tell) -> None:
     """Have memos served no longer; they stay, and so does their link for another time."""
-    return [library.update(memo.id, lambda memo: replace(memo, shared=False)) for memo in memos]
+    for memo in memos:
+        library.update(memo.id, lambda memo: replace(memo, shared=False))
+        tell(f"{memo.id} is served no longer; who has it keeps it")
 
 
 def serve(library: Library, memos: Sequence[Memo], network: Network, *, stop: Stop, timeout: float = 60) -> None:
@@ -54,7 +107,7 @@ def serve(library: Library, memos: Sequence[Memo], network: Network, *, stop: St
     raise SeederError("the seeder does not answer", "memosync seed --stop, then share again")
 
 
-def wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop) -> None:
+def _wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop) -> None:
     """Wait until somebody has all of each memo; SeederError when the seeder ends before."""
     wanted = {memo.infohash for memo in memos}
     while wanted:

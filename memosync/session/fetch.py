@@ -73,9 +73,11 @@ def fetch(
     if info_only:
         params.flags |= flags.upload_mode
     session = open_session(network, free_port(network), _FETCHING, dht_state)
-    handle = session.add_torrent(params)
     _ended.append(session)  # ending one may take a second that nobody needs to wait for
-    download = _Download(session, handle, network, link, trackers)
+    # peers added with the torrent are called at once, later ones at the next tick, a second away
+    params.peers = usable_peers(link.peers, network, _listen(session))
+    handle = session.add_torrent(params)
+    download = _Download(session, handle, network, params.peers, trackers)
     try:
         while True:
             for alert in download.news():
@@ -109,10 +111,9 @@ _ended: list[Any] = []
 class _Download:
     """One torrent being fetched, and what is known of where peers might come from."""
 
-    def __init__(self, session: Any, handle: Any, network: Network, link: Magnet, trackers: list[str]) -> None:
-        self._session, self._handle, self._network, self._link = session, handle, network, link
-        self._own: list[Address] = []
-        self._called: dict[tuple[str, int], str] = {}
+    def __init__(self, session: Any, handle: Any, network: Network, peers: Any, trackers: list[str]) -> None:
+        self._session, self._handle, self._network = session, handle, network
+        self._called: dict[tuple[str, int], str] = dict.fromkeys(peers, "no answer yet")
         self._trackers = dict.fromkeys(trackers, "no answer yet")
         self._dht = "no answer yet"
         self._last_byte = time.monotonic()
@@ -128,10 +129,6 @@ class _Download:
         alerts = list(self._session.pop_alerts())
         for alert in alerts:
             match alert:
-                case lt.listen_succeeded_alert():
-                    if address := parse_address(alert.address):
-                        self._own.append(address)
-                        self._call()
                 case lt.tracker_reply_alert() | lt.dht_reply_alert():
                     answer = f"{alert.num_peers} peers"
                     if isinstance(alert, lt.dht_reply_alert):
@@ -199,19 +196,25 @@ class _Download:
             if any(isinstance(alert, kinds) for alert in self._session.pop_alerts()):
                 return
 
-    def _call(self) -> None:
-        """Call the addresses in the link that this machine may and can reach."""
-        for endpoint in usable_peers(self._link.peers, self._network, self._own):
-            if endpoint not in self._called:
-                self._called[endpoint] = "no answer yet"
-                self._handle.connect_peer(endpoint)
-
     def _sources(self) -> dict[str, str]:
         sources = {_host_of(url): answer for url, answer in self._trackers.items()} or {"trackers": "none to ask"}
         sources["DHT"] = self._dht if self._network is Network.PUBLIC else "off"
         sources["LAN"] = "nobody answered" if self._network is not Network.LOOPBACK else "off"
         sources |= {f"{address}:{port}": answer for (address, port), answer in self._called.items()}
         return sources if self._called else {**sources, "addresses in the link": "none to call"}
+
+
+def _listen(session: Any) -> list[Address]:
+    """Wait until the session listens, and give this machine's addresses."""
+    import libtorrent as lt
+
+    own: list[Address] = []
+    deadline = time.monotonic() + 1
+    while not own and time.monotonic() < deadline:
+        session.wait_for_alert(50)
+        heard = [alert for alert in session.pop_alerts() if isinstance(alert, lt.listen_succeeded_alert)]
+        own += filter(None, (parse_address(alert.address) for alert in heard))
+    return own
 
 
 def _torrent_of(handle: Any) -> bytes:

@@ -57,6 +57,7 @@ class Server:
         """Open the session and listen; SeederError when the port that was insisted on is taken."""
         self._log = log
         self._up = up
+        self._asked = 0.0
         self.swarms: dict[InfoHash, Swarm] = {}
         self.addresses: list[str] = []
         self.port = port if is_free(port, network) else 0
@@ -81,7 +82,7 @@ class Server:
         params.trackers, params.url_seeds, params.http_seeds = trackers, [], []
         flags = lt.torrent_flags
         params.flags |= flags.seed_mode | flags.upload_mode
-        params.flags &= ~(flags.auto_managed | flags.paused | flags.update_subscribe)
+        params.flags &= ~(flags.auto_managed | flags.paused)
         self.swarms[infohash] = Swarm()
         self._session.async_add_torrent(params)
 
@@ -124,7 +125,9 @@ class Server:
                             swarm.given = max(swarm.given, status.total_payload_upload)
                 case lt.tracker_error_alert() | lt.listen_failed_alert():
                     self._log(alert.message())
-        self._session.post_torrent_updates(0)
+        if time.monotonic() - self._asked > 0.5:
+            self._asked = time.monotonic()
+            self._session.post_torrent_updates(0)
 
     def link_addresses(self, network: Network) -> list[str]:
         """Choose the addresses a link should give: this machine's own only where there is no other."""
