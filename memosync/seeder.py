@@ -96,9 +96,7 @@ def sole(private: Path, inherited: int | None = None) -> Iterator[int]:
         return
     lock = files.acquire(private / "seeder.lock", wait=False)
     if not lock:
-        state = read_state(private)
-        who = f" (process {state.keeper or state.pid})" if state else ""
-        raise SeederError(f"a seeder of this library is running already{who}", "memosync seed --stop ends it")
+        raise _second(private)
     try:
         yield lock.descriptor
     finally:
@@ -107,6 +105,8 @@ def sole(private: Path, inherited: int | None = None) -> Iterator[int]:
 
 def detach(private: Path, arguments: list[str], timeout: float = 30) -> SeederState:
     """Start the keeper in a session of its own; end when it serves, or SeederError with the last line of its log."""
+    if is_running(private):
+        raise _second(private)
     process = subprocess.Popen(
         _program(*arguments, "--keeper"),
         stdin=subprocess.DEVNULL,
@@ -119,7 +119,7 @@ def detach(private: Path, arguments: list[str], timeout: float = 30) -> SeederSt
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         state = read_state(private)
-        if state and state.ready:
+        if state and state.ready and state.keeper == process.pid:
             return state
         if process.poll() is not None and not is_running(private):
             break
@@ -183,6 +183,12 @@ def end_with_parent(stop: Stop) -> None:
         stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _second(private: Path) -> SeederError:
+    state = read_state(private)
+    who = f" (process {state.keeper or state.pid})" if state else ""
+    return SeederError(f"a seeder of this library is running already{who}", "memosync seed --stop ends it")
 
 
 def _end(child: subprocess.Popen[bytes], stop: Stop) -> None:

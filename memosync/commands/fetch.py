@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files, magnet, metainfo, webm
-from ..errors import AudioError, LibraryError, Stop, TorrentError, UsageError
+from ..errors import AudioError, Interrupted, LibraryError, Stop, TorrentError, UsageError
 from ..library import Library
 from ..magnet import Magnet
 from ..memo import InfoHash, Memo, MemoId, clean_title
@@ -112,6 +112,8 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
         with files.as_library_error("keep what arrives"):
             staging.mkdir(parents=True, exist_ok=True)
         kept = staging / "torrent"
+        if kept.exists():
+            _refuse_what_is_no_memo(metainfo.read(kept.read_bytes()), job.max_size)
 
         def accept(data: bytes) -> None:
             torrent = metainfo.read(data)
@@ -125,24 +127,27 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
                 files.write(kept, metainfo.without_addresses(torrent))
 
         webm.warm_up()
-        torrent = kept.read_bytes() if kept.exists() else source.torrent
-        if torrent:
-            accept(torrent)
-        fetch_torrent(
-            source.link,
-            staging,
-            torrent=kept.read_bytes() if kept.exists() else b"",
-            network=job.network,
-            accept=accept,
-            stop=job.stop,
-            timeout=job.timeout,
-            on_progress=job.view(),
-        )
+        resuming = kept.exists()
         try:
+            if source.torrent and not resuming:
+                accept(source.torrent)
+            fetch_torrent(
+                source.link,
+                staging,
+                torrent=kept.read_bytes() if kept.exists() else b"",
+                network=job.network,
+                accept=accept,
+                stop=job.stop,
+                timeout=job.timeout,
+                on_progress=job.view(),
+            )
             memo = _take_in(library, source, metainfo.read(kept.read_bytes()), staging / FILE)
-        except AudioError as error:
+        except (TorrentError, AudioError) as error:
             shutil.rmtree(staging, ignore_errors=True)
-            raise TorrentError(f"refused: {error}") from error
+            raise TorrentError(str(error), error.hint) from error
+        except Interrupted:
+            job.tell("what arrived is kept; the same command goes on where this one stopped")
+            raise
         shutil.rmtree(staging, ignore_errors=True)
         return memo
 

@@ -43,6 +43,7 @@ def seed(
     """Serve until `stop`; SeederError when another seeder serves this library, or there is nothing to listen on."""
     private = library.private
     library.prepare()
+    refuse_another_network(library, network)
     with seeder.sole(private, kept[0] if kept else None):
         me = {"network": network, "pid": os.getpid(), "restarts": kept[1] if kept else 0}
         me["keeper"] = os.getppid() if kept else 0
@@ -88,7 +89,16 @@ def seed(
 def detach(library: Library, network: Network, options: Options | None = None) -> SeederState:
     """Start the seeder in the background; end when it serves, SeederError with the reason when it does not."""
     library.prepare()
+    refuse_another_network(library, network)
     return seeder.detach(library.private, _arguments(library, network, options or Options()))
+
+
+def refuse_another_network(library: Library, network: Network) -> None:
+    """SeederError when the running seeder reaches further, or less far, than is asked for."""
+    state = seeder.read_state(library.private)
+    if state and state.network is not network:
+        restart = f"memosync seed --stop && memosync --network {network} seed --detach"
+        raise SeederError(f"the running seeder serves with --network {state.network}", restart)
 
 
 def keep(root: Path, network: Network, options: Options, stop: Stop) -> int:

@@ -15,7 +15,7 @@ from ..network import Network, parse_tracker
 from ..seeder import SeederState
 from .linking import linker
 from .opening import Tell, freeze
-from .seed import Options, detach, seed
+from .seed import Options, detach, refuse_another_network, seed
 
 How = Literal["seeder", "no seeder", "foreground", "wait"]
 
@@ -53,6 +53,8 @@ def share(
 
     With `foreground` serve here until `stop`; with `wait` end when somebody has all of each.
     """
+    if how != "no seeder":
+        refuse_another_network(library, network)
     tell("whoever has the link can listen, and a link cannot be called back")
     shared = [_share(library, memo.id, tuple(trackers)) for memo in memos]
     answered = False
@@ -96,7 +98,11 @@ def serve(library: Library, memos: Sequence[Memo], network: Network, *, stop: St
         stop.check()
         state = seeder.read_state(library.private)
         if state is None and not seeder.is_running(library.private):
-            state = detach(library, network)
+            try:
+                state = detach(library, network)
+            except SeederError:
+                if not seeder.is_running(library.private):  # else somebody else's has just begun
+                    raise
         if state and state.ready and state.seen >= seen:
             for memo in memos:
                 swarm = state.swarms.get(memo.infohash) if memo.infohash else None

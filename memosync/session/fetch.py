@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -98,7 +97,6 @@ def fetch(
                 raise SwarmError(download.excuse(timeout), "the same command goes on where this one stopped")
     except TorrentError:
         download.remove()
-        shutil.rmtree(staging, ignore_errors=True)
         raise
     except MemosyncError:
         download.flush()
