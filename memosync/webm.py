@@ -327,7 +327,7 @@ def _open(file: Reader, form: str | None) -> Iterator[av.container.InputContaine
     import av
 
     formats = "matroska,webm" if form else _SOURCE_FORMATS
-    options = {"protocol_whitelist": "", "format_whitelist": formats, "ignore_length": "1"}
+    options = {"protocol_whitelist": "", "format_whitelist": formats}
     with _translated("read"):
         source = av.open(file, "r", format=form, options=options, metadata_errors="replace")
     with source:

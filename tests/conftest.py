@@ -38,7 +38,6 @@ class Program:
             **{name: value for name, value in os.environ.items() if not name.startswith("MEMOSYNC_")},
             "MEMOSYNC_LIBRARY": str(library),
             "MEMOSYNC_NETWORK": "loopback",
-            "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
         }
 
@@ -53,7 +52,12 @@ class Program:
         return subprocess.Popen([*PROGRAM, *map(str, arguments)], env=environment, **options)
 
     def __call__(
-        self, *arguments: object, code: int = 0, stdin: str | bytes = b"", timeout: float = 60, env: Mapping[str, str] = {}
+        self,
+        *arguments: object,
+        code: int = 0,
+        stdin: str | bytes = b"",
+        timeout: float = 60,
+        env: Mapping[str, str] = {},
     ) -> Result:
         """Run it to its end and insist on its exit code."""
         process = self.start(*arguments, stdin=subprocess.PIPE, env=env)
