@@ -67,7 +67,6 @@ def fetch(
     params.url_seeds, params.http_seeds, params.dht_nodes = [], [], []
     params.save_path, params.renamed_files = str(staging), {0: FILE}
     flags = lt.torrent_flags
-    params.flags |= flags.sequential_download  # a fetch that is killed then has few pieces half-done
     params.flags &= ~(flags.auto_managed | flags.paused | flags.update_subscribe)
     if info_only:
         params.flags |= flags.upload_mode
@@ -177,8 +176,9 @@ class _Download:
         """Wait until everything that arrived is on the disk; who leaves earlier loses it."""
         import libtorrent as lt
 
-        self._handle.flush_cache()
-        self._wait_for(lt.cache_flushed_alert)
+        if self._handle.status().has_metadata:  # else there is nothing, and no answer either
+            self._handle.flush_cache()
+            self._wait_for(lt.cache_flushed_alert)
 
     def remove(self) -> None:
         """Forget the torrent and delete what libtorrent made for it."""
