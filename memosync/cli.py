@@ -279,7 +279,6 @@ def seed(
     up: UpOption = None,
     down: DownOption = None,
     as_json: JsonOption = False,
-    keeper: Annotated[bool, typer.Option("--keeper", hidden=True)] = False,
     kept: Annotated[str | None, typer.Option("--kept", hidden=True)] = None,
 ) -> None:
     """Serve every shared memo, here or in the background."""
@@ -290,8 +289,6 @@ def seed(
         raise UsageError("--detach, --status and --stop exclude each other")
     options = verb.Options(port=port, up=parse_size(up) if up else 0, down=parse_size(down) if down else 0)
     network = ctx.obj.network
-    if keeper:  # a few lines that never fail: no library to open, nothing to import
-        raise typer.Exit(verb.keep(ctx.obj.library, network, options, _stop()))
     library = ctx.obj.open()
     if status:
         ui.status(*verb.status(library), as_json)

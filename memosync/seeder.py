@@ -108,7 +108,7 @@ def detach(private: Path, arguments: list[str], timeout: float = 30) -> SeederSt
     if is_running(private):
         raise _second(private)
     process = subprocess.Popen(
-        _program(*arguments, "--keeper"),
+        [sys.executable, "-P", "-m", "memosync.seeder", str(private), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -125,36 +125,6 @@ def detach(private: Path, arguments: list[str], timeout: float = 30) -> SeederSt
             break
         time.sleep(0.01)
     raise SeederError(f"the seeder did not start: {_last_line(private)}", f"all of it is in {private / 'seeder.log'}")
-
-
-def keep(private: Path, arguments: list[str], lock: int, stop: Stop) -> int:
-    """Run the seeder as a child and again whenever it dies, on the same port; give the exit code of its end."""
-    failures = restarts = 0
-    while True:
-        child = subprocess.Popen(
-            _program(*arguments, "--kept", f"{lock}:{restarts}"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=[lock],
-            cwd="/",
-            env=_environment(),
-        )
-        threading.Thread(target=_end, args=[child, stop], daemon=True).start()
-        assert child.stderr
-        line = b""
-        for line in child.stderr:
-            _log(private, line)
-        code = child.wait()
-        if stop.is_set() or code == 0 or code in _SAID_WHY:
-            return max(code, 0)
-        failures = 0 if _served(private, child.pid) else failures + 1
-        restarts += 1
-        _log(private, f"the seeder died ({code}); start {restarts + 1}\n".encode())
-        if failures >= PATIENCE:
-            _log(private, b"giving up, it dies before it serves: " + line)
-            return 1
-        stop.wait(0.05 * 2**failures)
 
 
 def stop(private: Path, timeout: float = 10) -> None:
@@ -222,10 +192,6 @@ def _last_line(private: Path) -> str:
     return "it said nothing"
 
 
-def _program(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "memosync", *arguments]
-
-
 def _environment() -> dict[str, str]:
     """Let a fresh interpreter find this same program, whatever its working directory."""
     home = str(Path(__file__).parent.parent)
@@ -238,3 +204,46 @@ def _born(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:  # gone, or a system without /proc
         return "" if Path("/proc/self").exists() else str(pid)
+
+
+def _main() -> None:
+    """Be the keeper of `python -m memosync.seeder PRIVATE ARGUMENTS...`."""
+    private, end = Path(sys.argv[1]), Stop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: end.set())
+    with contextlib.suppress(SeederError), sole(private) as lock:  # another one was quicker: it will do
+        sys.exit(_keep(private, sys.argv[2:], lock, end))
+
+
+def _keep(private: Path, arguments: list[str], lock: int, stop: Stop) -> int:
+    """Run the seeder as a child and again whenever it dies, on the same port; give the exit code of its end."""
+    failures = restarts = 0
+    while True:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "memosync", *arguments, "--kept", f"{lock}:{restarts}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[lock],
+            cwd="/",
+            env=_environment(),
+        )
+        threading.Thread(target=_end, args=[child, stop], daemon=True).start()
+        assert child.stderr
+        line = b""
+        for line in child.stderr:
+            _log(private, line)
+        code = child.wait()
+        if stop.is_set() or code == 0 or code in _SAID_WHY:
+            return max(code, 0)
+        failures = 0 if _served(private, child.pid) else failures + 1
+        restarts += 1
+        _log(private, f"the seeder died ({code}); start {restarts + 1}\n".encode())
+        if failures >= PATIENCE:
+            _log(private, b"giving up, it dies before it serves: " + line)
+            return 1
+        stop.wait(0.05 * 2**failures)
+
+
+if __name__ == "__main__":
+    _main()

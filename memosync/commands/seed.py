@@ -101,13 +101,6 @@ def refuse_another_network(library: Library, network: Network) -> None:
         raise SeederError(f"the running seeder serves with --network {state.network}", restart)
 
 
-def keep(root: Path, network: Network, options: Options, stop: Stop) -> int:
-    """Be the keeper; give the exit code of the seeder's end."""
-    library = Library(root)
-    with seeder.sole(library.private) as lock:
-        return seeder.keep(library.private, _arguments(library, network, options), lock, stop)
-
-
 @dataclass(frozen=True, slots=True)
 class Status:
     """A shared memo and what its swarm does."""
