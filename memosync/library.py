@@ -67,6 +67,9 @@ class Library:
                 before = self.index()
                 after = edit(before)
                 if after != before or not path.exists():
+                    known = set(map(id, before.memos))
+                    changed = tuple(memo for memo in after.memos if id(memo) not in known)
+                    index.loads(index.dumps(Index(changed)))  # nothing we could not read again ever locks a library
                     self._snapshot(path)
                     # a clock set back must not make a new index look older than the one before
                     files.write(path, index.dumps(after).encode(), newer_than=self.index_time())

@@ -29,7 +29,7 @@ class Metainfo:
     piece_length: int  # bytes
     pieces: bytes  # SHA-1 of each piece, 20 bytes each
     trackers: tuple[str, ...] = ()
-    data: bytes = b""  # the .torrent file
+    data: bytes = b""  # a .torrent file with nothing in it but `info`
 
 
 def piece_length(size: int) -> int:
@@ -54,7 +54,7 @@ def make(path: Path, name: str) -> Metainfo:
         size=size,
         piece_length=length,
         pieces=pieces,
-        data=lt.bencode({b"info": info}),
+        data=wrap(lt.bencode(info)),
     )
 
 
@@ -95,7 +95,7 @@ def read(data: bytes) -> Metainfo:
         piece_length=length,
         pieces=pieces,
         trackers=trackers,
-        data=data,
+        data=wrap(bytes(info.info_section())),
     )
 
 
@@ -107,12 +107,12 @@ def fits(metainfo: Metainfo, path: Path) -> bool:
         return False
 
 
-def without_addresses(metainfo: Metainfo) -> bytes:
-    """Give the .torrent file with nothing in it but `info`: no trackers, no web seeds, no nodes."""
-    import libtorrent as lt
+def wrap(info: bytes) -> bytes:
+    """Make a .torrent file of an info dictionary and nothing else: no trackers, no web seeds, no nodes.
 
-    whole: Any = lt.bdecode(metainfo.data)
-    return bytes(lt.bencode({b"info": whole[b"info"]}))
+    Its bytes are taken as they are: decoded and encoded again, a sloppy author's would have another infohash.
+    """
+    return b"d4:info" + info + b"e"
 
 
 def _hash(path: Path, length: int) -> bytes:

@@ -271,7 +271,8 @@ def show(line: str, *tails: str) -> None:
 
 def lines_of_input() -> list[str]:
     """Read one item a line from standard input; blank lines are nothing."""
-    return [line.strip() for line in sys.stdin or [] if line.strip()]
+    lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines() if sys.stdin else []
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _as_json(row: Row) -> dict[str, Any]:

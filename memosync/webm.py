@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,18 +35,7 @@ FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
 _LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFmpeg keeps everything in memory
 _FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}
 _SYNC_EVERY = 5 * RATE  # frames
-_SOURCE_FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,matroska,mov,mp3,ogg,tta,voc,w64,wav,webm,wv"
 _BITRATES = range(6_000, 510_001)
-
-
-class Reader(Protocol):
-    """An open file, or anything else that gives bytes; without a working `seek` it is read as it comes."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-
-    def seekable(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +52,16 @@ class AudioInfo:
 
     duration: float  # seconds
     words: Words
+
+
+class Reader(Protocol):
+    """An open file, or anything else that gives bytes; without a working `seek` it is read as it comes."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+    def seekable(self) -> bool: ...
 
 
 class Writer:
@@ -82,14 +81,14 @@ class Writer:
         self._path, self._live, self._encoding = path, live, template is None
         self._frames = self._synced = 0  # frames that went in
         self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
-        with _translated("write"):
+        with translated("write"):
             self._file = av.open(path, "w", format="webm", options=_LIVE if live else _FINISHED)
             self._file.metadata.update(_to_tags(words))
             if template is None:
                 options = {"application": "voip", "frame_duration": "20", "compression_level": "10"}
-                layout = _layout(sound)
+                shape = layout(sound)
                 stream = self._file.add_stream(
-                    "libopus", rate=RATE, layout=layout, bit_rate=sound.bitrate, options=options
+                    "libopus", rate=RATE, layout=shape, bit_rate=sound.bitrate, options=options
                 )
             else:
                 stream = self._file.add_stream_from_template(template)
@@ -105,38 +104,38 @@ class Writer:
         """Encode a frame of 48 kHz float audio with the channels of this file."""
         frame.pts, frame.time_base = self._frames, Fraction(1, RATE)
         self._frames += frame.samples
-        with _translated("write"):
+        with translated("write"):
             self._file.mux(self._stream.encode(frame))
         self._sync()
 
     def copy(self, packet: Packet, *, mend: bool = False) -> None:
-        """Take a packet over; `_Chained` when time runs backwards, as it does where another Ogg stream begins.
+        """Take a packet over; `Chained` when time runs backwards, as it does where another Ogg stream begins.
 
         With `mend` its time is put behind what is there instead.
         """
         assert packet.pts is not None
         if packet.pts + self._shift < self._next:
             if not mend:
-                raise _Chained
+                raise Chained
             self._shift = self._next - packet.pts
         packet.pts = packet.dts = packet.pts + self._shift
         self._next = packet.pts + 1
         if packet.time_base:
             self._frames = int((packet.pts + (packet.duration or 0)) * packet.time_base * RATE)
         packet.stream = self._stream
-        with _translated("write"):
+        with translated("write"):
             self._file.mux(packet)
         self._sync()
 
     def close(self) -> None:
-        with _translated("write"):
+        with translated("write"):
             if self._encoding:
                 self._file.mux(self._stream.encode(None))
             self._file.close()
 
     def abandon(self) -> None:
         """Close the file after something failed, whatever is still inside of it."""
-        with contextlib.suppress(AudioError, LibraryError), _translated("write"):
+        with contextlib.suppress(AudioError, LibraryError), translated("write"):
             self._file.close()
 
     def __enter__(self) -> Writer:
@@ -194,7 +193,7 @@ class Recording:
                     samples = min(len(pending) // size, FRAMES_AT_ONCE)
                     taken = bytes(pending[: samples * size])
                     del pending[: samples * size]
-                    frame = av.AudioFrame(format="flt", layout=_layout(self._sound), samples=samples)
+                    frame = av.AudioFrame(format="flt", layout=layout(self._sound), samples=samples)
                     frame.planes[0].update(taken.ljust(frame.planes[0].buffer_size, b"\0"))
                     frame.sample_rate = RATE
                     self._writer.encode(frame)
@@ -212,60 +211,21 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
     """
     import av
 
-    with _translated("write"), av.open(part, format="matroska", metadata_errors="replace") as source:
-        stream = _audio_stream(source)
-        words = words or _words(source)
+    with translated("write"), av.open(part, format="matroska", metadata_errors="replace") as source:
+        stream = audio_stream(source)
+        words = words or words_of(source)
         packet = last = None
         with av.open(target, "w", format="webm", options=_FINISHED) as file:
             file.metadata.update(_to_tags(words))
             copied = file.add_stream_from_template(stream)
-            for packet in source.demux(stream):  # 180,000 times for an hour: nothing here that need not be
+            for packet in _until_damage(
+                source.demux(stream)
+            ):  # 180,000 times for an hour: nothing here that need not be
                 if packet.pts is not None:
                     last = packet.pts + (packet.duration or 0)
                     packet.stream = copied
                     file.mux_one(packet)
         return AudioInfo(duration=float((last or 0) * (stream.time_base or 0)), words=words)
-
-
-def import_source(
-    file: Reader,
-    target: Path,
-    describe: Callable[[Words], Words],
-    sound: Sound,
-    *,
-    live: bool = False,
-    on_progress: Callable[[float], None] = lambda _seconds: None,
-) -> AudioInfo:
-    """Write any audio file or stream as WebM: Opus as it is, everything else encoded; AudioError when it is not audio.
-
-    `describe` turns the words found in the source into those to write. A source that cannot seek is read as it comes;
-    with `live`, `target` can be finished whatever happens.
-    """
-    import av
-
-    with contextlib.ExitStack() as again:
-        source = again.enter_context(_open(file, None))
-        stream = _audio_stream(source)
-        words = describe(_words(source, stream))
-        is_opus = stream.codec_context.name in ("opus", "libopus") and stream.codec_context.channels <= 2
-        if is_opus:
-            with Writer(target, words, sound, template=stream, live=live) as writer, contextlib.suppress(_Chained):
-                for packet in _packets(source, stream):
-                    writer.copy(packet, mend=live)
-                    on_progress(writer.duration)
-                return _heard(words, writer)
-            file.seek(0)
-            source = again.enter_context(_open(file, None))
-            stream = _audio_stream(source)
-        resampler = av.AudioResampler("flt", _layout(sound), RATE, frame_size=FRAMES_AT_ONCE)
-        with Writer(target, words, sound, live=live) as writer:
-            for frame in _decode(source, stream):
-                if frame is not None:
-                    frame.pts = None  # what a source says of time may be broken; its samples follow each other
-                for piece in resampler.resample(frame):
-                    writer.encode(piece)
-                on_progress(writer.duration)
-        return _heard(words, writer)
 
 
 def probe(path: Path) -> AudioInfo:
@@ -274,22 +234,22 @@ def probe(path: Path) -> AudioInfo:
     FFmpeg never guesses the format and opens nothing but this file. The length is taken from the last block, not from
     the header, which a browser leaves out and a liar fills in.
     """
-    with open(path, "rb") as file, _open(file, "matroska") as source:
-        stream = _audio_stream(source)
+    with open(path, "rb") as file, open_input(file) as source:
+        stream = audio_stream(source)
         if len(source.streams) != 1 or stream.codec_context.name not in ("opus", "libopus", "vorbis"):
             raise AudioError("it is not a memo: a WebM file with one Opus or Vorbis track and nothing else")
         end = 0.0
         for start in (2**40, 0):  # the last cluster by its cue; without cues all of it
-            with contextlib.suppress(AudioError), _translated("read"):
+            with contextlib.suppress(AudioError), translated("read"):
                 source.seek(start, backward=True)
-            for packet in _packets(source, stream):
+            for packet in packets(source, stream):
                 if packet.pts is not None and packet.time_base:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if end:
                 break
         if not end:
             raise AudioError("there is no sound in it")
-        return AudioInfo(duration=end, words=_words(source))
+        return AudioInfo(duration=end, words=words_of(source))
 
 
 def warm_up() -> None:
@@ -304,12 +264,12 @@ def parse_bitrate(bits: int) -> int:
     return bits
 
 
-class _Chained(Exception):
+class Chained(Exception):
     """Another logical stream begins inside an Ogg file (RFC 3533, chained)."""
 
 
 @contextlib.contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def translated(doing: str) -> Iterator[None]:
     import av
 
     try:
@@ -323,49 +283,42 @@ def _translated(doing: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open(file: Reader, form: str | None) -> Iterator[av.container.InputContainer]:
+def open_input(
+    file: Reader, formats: str = "matroska,webm", form: str | None = "matroska", **options: str
+) -> Iterator[av.container.InputContainer]:
+    """Open audio as one of these formats, or as `form` without a guess; nothing but `file` is ever opened."""
     import av
 
-    formats = "matroska,webm" if form else _SOURCE_FORMATS
-    options = {"protocol_whitelist": "", "format_whitelist": formats}
-    with _translated("read"):
+    options |= {"protocol_whitelist": "", "format_whitelist": formats}
+    with translated("read"):
         source = av.open(file, "r", format=form, options=options, metadata_errors="replace")
     with source:
         yield source
 
 
-def _audio_stream(source: av.container.InputContainer) -> av.AudioStream:
+def audio_stream(source: av.container.InputContainer) -> av.AudioStream:
     if not source.streams.audio:
         raise AudioError("there is no sound in it")
     return source.streams.audio[0]
 
 
-def _packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Packet]:
-    with _translated("read"):
+def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Packet]:
+    with translated("read"):
         for packet in source.demux(stream):
             if packet.pts is not None and packet.size:
                 yield packet
 
 
-def _decode(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
-    """Give every frame that can be decoded, then None; damage costs what it hit, not what follows."""
+def _until_damage(packets: Iterator[Packet]) -> Iterator[Packet]:
+    """What a power cut left may end in garbage; what comes before is sound."""
     import av
 
-    with _translated("read"):
-        for packet in source.demux(stream):
-            with contextlib.suppress(av.error.InvalidDataError):
-                yield from packet.decode()
-    yield None
+    with contextlib.suppress(av.FFmpegError):
+        yield from packets
 
 
-def _layout(sound: Sound) -> str:
+def layout(sound: Sound) -> str:
     return "stereo" if sound.channels == 2 else "mono"
-
-
-def _heard(words: Words, writer: Writer) -> AudioInfo:
-    if not writer.duration:
-        raise AudioError("there is no sound in it")
-    return AudioInfo(duration=writer.duration, words=words)
 
 
 def _to_tags(words: Words) -> dict[str, str]:
@@ -379,7 +332,7 @@ def _to_tags(words: Words) -> dict[str, str]:
     return {name: value for name, value in tags.items() if value}
 
 
-def _words(source: av.container.InputContainer, stream: av.AudioStream | None = None) -> Words:
+def words_of(source: av.container.InputContainer, stream: av.AudioStream | None = None) -> Words:
     tags = {**(stream.metadata if stream else {}), **source.metadata}
     tags = {name.lower(): value for name, value in reversed(tags.items())}
     return Words(
@@ -401,5 +354,11 @@ def _date(tags: dict[str, str]) -> datetime | None:
         with contextlib.suppress(ValueError, OverflowError):
             when = datetime.fromisoformat(padded.strip())
             if when.year > 1970:  # what devices without a clock write
-                return (when if when.tzinfo else when.astimezone()).replace(microsecond=0)
+                when = when.replace(microsecond=0).astimezone(when.tzinfo)
+                # offsets have whole minutes, in TOML and everywhere since 1972
+                return (
+                    when
+                    if (when.utcoffset() or timedelta()) % timedelta(minutes=1) == timedelta()
+                    else when.astimezone(UTC)
+                )
     return None

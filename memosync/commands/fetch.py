@@ -117,6 +117,8 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
 
         def accept(data: bytes) -> None:
             torrent = metainfo.read(data)
+            if torrent.infohash != infohash:
+                raise TorrentError("this torrent has another infohash than its link")
             _refuse_what_is_no_memo(torrent, job.max_size)
             missing = torrent.size - files.free_space(staging) - sum(_used(path) for path in staging.iterdir())
             if missing > 0:
@@ -124,7 +126,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
                     f"the disk has no room for its {format_size(torrent.size)}", "make room and try again"
                 )
             with files.as_library_error("keep the torrent"):
-                files.write(kept, metainfo.without_addresses(torrent))
+                files.write(kept, torrent.data)
 
         webm.warm_up()
         resuming = kept.exists()

@@ -125,6 +125,6 @@ def _adopt(library: Library, memo_id: MemoId, path: Path, tell: Tell) -> None:
     torrent = freeze(library, path, info.words, memo_id)
     memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
     memo = replace(memo, file=path.name, infohash=torrent.infohash)
-    library.keep_torrent(torrent.infohash, metainfo.without_addresses(torrent))
+    library.keep_torrent(torrent.infohash, torrent.data)
     library.change(lambda index: index.with_memo(memo))
     tell(f"adopted {path.name}, which the index did not name")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import select
 import stat
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +18,7 @@ from ..library import Library
 from ..memo import Memo, Words, clean_title, one_line
 from ..microphone import Microphone
 from ..network import Network
+from ..source import Pipe, import_source
 from .opening import Tell, finish_recording, new_memo
 from .several import Fail, each
 from .share import share
@@ -158,8 +157,8 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
         target = part if live else part.with_suffix(".import")
         with library.lock(memo_id):
             try:
-                reader = _Pipe(job.stop) if live else file
-                info = webm.import_source(reader, target, describe, job.sound, live=live, on_progress=progress)
+                reader = Pipe(job.stop) if live else file
+                info = import_source(reader, target, describe, job.sound, live=live, on_progress=progress)
                 if not live:
                     memo = new_memo(memo_id, info, target, when=0)
                     library.add(memo, target)
@@ -176,22 +175,3 @@ def _minutes_left(part: Path, bitrate: int) -> float:
     with files.as_library_error("look at the disk"):
         free = files.free_space(part) - part.stat().st_size
     return max(0.0, free / 2 / (bitrate / 8 * 1.05) / 60)
-
-
-class _Pipe:
-    """Standard input as it comes: a read gives what is there, and nothing more after `stop`."""
-
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
-
-    def read(self, size: int, /) -> bytes:
-        while not self._stop.is_set():
-            if select.select([0], [], [], 0.1)[0]:
-                return os.read(0, size)
-        return b""
-
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        raise OSError(errno.ESPIPE, "a pipe cannot seek")

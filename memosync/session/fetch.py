@@ -80,7 +80,7 @@ def fetch(
         while True:
             for alert in download.news():
                 if isinstance(alert, lt.metadata_received_alert):
-                    accept(_torrent_of(handle))
+                    accept(b"d4:info" + handle.torrent_file().info_section() + b"e")
                     if info_only:
                         return
                 elif isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
@@ -213,12 +213,6 @@ def _listen(session: Any) -> list[Address]:
         heard = [alert for alert in session.pop_alerts() if isinstance(alert, lt.listen_succeeded_alert)]
         own += filter(None, (parse_address(alert.address) for alert in heard))
     return own
-
-
-def _torrent_of(handle: Any) -> bytes:
-    import libtorrent as lt
-
-    return bytes(lt.bencode({b"info": lt.bdecode(handle.torrent_file().info_section())}))
 
 
 def _host_of(url: str) -> str:
