@@ -5,7 +5,6 @@ The one owner of tomli and tomli_w.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from .errors import LibraryError
-from .memo import InfoHash, Memo, MemoId, clean_description, one_line, parse_id
+from .memo import InfoHash, Memo, MemoId, one_line, parse_id
 
 VERSION = 1
 KEYS = tuple(name for name in Memo.__slots__ if name != "extra")
@@ -102,45 +101,57 @@ def to_table(memo: Memo) -> dict[str, Any]:
 
 
 def _memo(entry: dict[str, Any]) -> Memo:
-    def take(name: str, kind: type | tuple[type, ...], good: Callable[[Any], object], default: Any = None) -> Any:
-        value = entry.pop(name, default)
-        if value is default and name not in _REQUIRED:
-            return value
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not good(value):
-            shown = f"{value!r:.60}" if value is not None else "missing"
-            raise ValueError(f"{name} of memo {str(where)[:80]!r} is {shown}")
-        return value
-
-    def texts(values: list[Any]) -> bool:
-        return all(isinstance(value, str) and value for value in values)
-
-    entry, where = dict(entry), entry.get("id", "?")
-    return Memo(
-        id=take("id", str, parse_id),
-        file=take("file", str, _is_name),
-        title=take("title", str, _is_text).strip(),
-        recorded=_aware(take("recorded", datetime, lambda _: True)),
-        duration=float(take("duration", (int, float), lambda value: 0 <= value < math.inf)),
-        size=take("size", int, lambda value: 0 <= value < 2**63),
-        description=clean_description(take("description", str, _is_text, "")),
-        tags=tuple(take("tags", list, texts, [])),
-        infohash=take("infohash", str, re.compile(r"[0-9a-f]{40}").fullmatch),
-        shared=take("shared", bool, lambda _: True, False),
-        fetched=take("fetched", bool, lambda _: True, False),
-        trackers=tuple(take("trackers", list, texts, [])),
-        trashed=_aware(take("trashed", datetime, lambda _: True)),
-        extra=entry,
-    )
+    known: dict[str, Any] = {}
+    extra = {}
+    for name, value in entry.items():
+        rule = _RULES.get(name)
+        if rule is None:
+            extra[name] = value
+        elif rule(value):
+            known[name] = value
+        else:
+            raise ValueError(f"{name} of memo {str(entry.get('id', '?'))[:80]!r} is {value!r:.60}")
+    for name in _REQUIRED:
+        if name not in known:
+            raise ValueError(f"{name} of memo {str(entry.get('id', '?'))[:80]!r} is missing")
+    for name in known.keys() & {"tags", "trackers"}:
+        known[name] = tuple(known[name])
+    for name in known.keys() & {"recorded", "trashed"}:
+        if known[name].tzinfo is None:
+            known[name] = known[name].astimezone()
+    return Memo(**known, extra=extra)
 
 
-def _is_text(text: str) -> bool:
-    return "\0" not in text
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
-def _is_name(name: str) -> bool:
+def _is_name(value: Any) -> bool:
     """A plain name that cannot leave the library's directory, hide in it, or pass for something else of ours."""
-    return name.endswith(".webm") and not name.startswith(".") and "/" not in name and one_line(name) == name
+    plain = isinstance(value, str) and "/" not in value and one_line(value) == value
+    return plain and value.endswith(".webm") and not value.startswith(".")
 
 
-def _aware(when: Any) -> Any:
-    return when.astimezone() if when is not None and when.tzinfo is None else when
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**62
+
+
+_RULES: dict[str, Callable[[Any], object]] = {
+    "id": parse_id,
+    "file": _is_name,
+    "title": _is_text,
+    "description": _is_text,
+    "tags": _are_texts,
+    "recorded": lambda value: isinstance(value, datetime),
+    "duration": _is_length,
+    "size": lambda value: isinstance(value, int) and _is_length(value),
+    "infohash": lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40}", value),
+    "shared": lambda value: isinstance(value, bool),
+    "fetched": lambda value: isinstance(value, bool),
+    "trackers": _are_texts,
+    "trashed": lambda value: isinstance(value, datetime),
+}

@@ -120,12 +120,12 @@ class Library:
             return trash
         return self.root / memo.file
 
-    def is_damaged(self, memo: Memo) -> bool:
-        """Tell whether a memo's file is gone or has another size than the index says."""
+    def is_sound(self, memo: Memo, path: Path) -> bool:
+        """Tell whether a memo's file is there and has the size that the index says."""
         try:
-            return os.stat(self.path(memo)).st_size != memo.size
+            return os.stat(path).st_size == memo.size
         except OSError:
-            return True
+            return False
 
     def torrent(self, infohash: InfoHash) -> Path:
         return self.private / "torrents" / f"{infohash}.torrent"

@@ -73,14 +73,10 @@ def memos(rows: Iterable[Row], as_json: bool = False) -> None:
     else:
         for row in rows:
             memo = row.memo
-            fields = (memo.id, memo.recorded.isoformat(), f"{memo.duration:.3f}", str(memo.size), row.flags)
-            tsv(*fields, ",".join(memo.tags), memo.title)
+            numbers = f"{memo.id}\t{memo.recorded.isoformat()}\t{memo.duration:.3f}\t{memo.size}\t{row.flags}"
+            words = f"{one_line(','.join(memo.tags))}\t{one_line(memo.title)}"
+            _write(sys.stdout, f"{numbers}\t{words}\n", flush=False)
     flush()
-
-
-def tsv(*fields: str) -> None:
-    """Print one row for a pipe; nothing inside a field can forge another."""
-    _write(sys.stdout, "\t".join(map(one_line, fields)) + "\n", flush=False)
 
 
 def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
@@ -233,7 +229,7 @@ def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
         align([tuple(map(one_line, row)) for row in rows], right)
     else:
         for row in rows:
-            tsv(*row)
+            _write(sys.stdout, "\t".join(map(one_line, row)) + "\n", flush=False)
         flush()
 
 

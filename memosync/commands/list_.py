@@ -55,4 +55,5 @@ def list_memos(
 
 
 def row_of(library: Library, memo: Memo, link: Linker) -> Row:
-    return Row(memo, library.path(memo), link(memo), library.is_damaged(memo))
+    path = library.path(memo)
+    return Row(memo, path, link(memo), not library.is_sound(memo, path))
