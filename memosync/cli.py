@@ -95,7 +95,7 @@ DownOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC
 def main(
     ctx: typer.Context,
     library: Annotated[
-        Path | None, typer.Option(metavar="DIR", envvar="MEMOSYNC_LIBRARY", help="The library's directory.")
+        str | None, typer.Option(metavar="DIR", envvar="MEMOSYNC_LIBRARY", help="The library's directory.")
     ] = None,
     network: Annotated[Network, typer.Option(envvar="MEMOSYNC_NETWORK", help="How far to reach.")] = Network.PUBLIC,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on standard error.")] = False,
@@ -103,7 +103,9 @@ def main(
 ) -> None:
     ui.quiet = quiet
     if not ctx.resilient_parsing:
-        ctx.obj = Globals((library or _default_library()).expanduser(), network)
+        if library == "":
+            raise UsageError("--library is empty", "name a directory, or leave it out")
+        ctx.obj = Globals((Path(library) if library else _default_library()).expanduser().absolute(), network)
 
 
 @app.command()
@@ -337,6 +339,11 @@ def _now() -> datetime:
 def run() -> NoReturn:
     """Run the program, say its errors, and end without waiting for anything that does not matter any more."""
     code = 0
+    for descriptor in range(3):  # a closed one must not become the number of some file of ours
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     try:
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -353,7 +360,5 @@ def run() -> NoReturn:
         code = UsageError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader has seen enough
-        pass
     # libtorrent's and PortAudio's own ends may take seconds or for ever; everything is on the disk
     os._exit(code)

@@ -64,7 +64,8 @@ def read_state(private: Path) -> SeederState | None:
         return None
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         table = index.parse_toml((private / "seeder.toml").read_text("utf-8"))
-        if table["born"] == _born(table["pid"]):
+        ending = table["keeper"] and not _born(table["keeper"])  # its keeper was killed, and it goes too
+        if table["born"] == _born(table["pid"]) and not ending:
             swarms = [SwarmState(**swarm) for swarm in table.pop("swarm", [])]
             table |= {"network": Network(table["network"]), "addresses": tuple(table["addresses"])}
             del table["born"]
@@ -105,8 +106,11 @@ def sole(private: Path, inherited: int | None = None) -> Iterator[int]:
 
 def detach(private: Path, arguments: list[str], timeout: float = 30) -> SeederState:
     """Start the keeper in a session of its own; end when it serves, or SeederError with the last line of its log."""
-    if is_running(private):
-        raise _second(private)
+    deadline = time.monotonic() + timeout
+    while is_running(private) and time.monotonic() < deadline:
+        if read_state(private):
+            raise _second(private)
+        time.sleep(0.01)  # it begins, or ends
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "memosync.seeder", str(private), *arguments],
         stdin=subprocess.DEVNULL,
@@ -116,7 +120,6 @@ def detach(private: Path, arguments: list[str], timeout: float = 30) -> SeederSt
         cwd="/",
         env=_environment(),
     )
-    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         state = read_state(private)
         if state and state.ready and state.keeper == process.pid:
@@ -187,8 +190,11 @@ def _log(private: Path, line: bytes) -> None:
 
 
 def _last_line(private: Path) -> str:
+    """Find the last thing that went wrong in the log, without its time."""
     with contextlib.suppress(OSError, IndexError):
-        return (private / "seeder.log").read_text("utf-8", "replace").splitlines()[-1][20:]  # without the time
+        lines = [line[20:] for line in (private / "seeder.log").read_text("utf-8", "replace").splitlines()]
+        reasons = [line for line in lines if line.startswith(("memosync: error: ", "giving up"))]
+        return reasons[-1].removeprefix("memosync: error: ")
     return "it said nothing"
 
 

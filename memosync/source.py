@@ -47,6 +47,7 @@ def import_source(
     sound: Sound,
     *,
     live: bool = False,
+    limit: float | None = None,  # seconds
     on_progress: Callable[[float], None] = lambda _seconds: None,
 ) -> AudioInfo:
     """Write any audio file or stream as WebM: Opus as it is, everything else encoded; AudioError when it is not audio.
@@ -56,6 +57,7 @@ def import_source(
     """
     import av
 
+    longest = limit or 2**62
     with contextlib.ExitStack() as opened:
         source = opened.enter_context(_open(file))
         stream = audio_stream(source)
@@ -65,6 +67,8 @@ def import_source(
                 for packet in packets(source, stream):
                     writer.copy(packet, mend=live)
                     on_progress(writer.duration)
+                    if writer.duration >= longest:
+                        break
                 return _heard(words, writer)
             file.seek(0)
             source = opened.enter_context(_open(file))
@@ -77,6 +81,8 @@ def import_source(
                 for piece in resampler.resample(frame):
                     writer.encode(piece)
                 on_progress(writer.duration)
+                if writer.duration >= longest:
+                    break
         return _heard(words, writer)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from .errors import MemosyncError
+from .errors import LibraryError, MemosyncError
 from .index import KEYS
 from .memo import one_line
 from .quantities import format_clock, format_size
@@ -97,8 +97,7 @@ def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
 
 
 def flush() -> None:
-    if sys.stdout:
-        sys.stdout.flush()
+    _write(sys.stdout, "")
 
 
 def has_controls() -> bool:
@@ -310,14 +309,18 @@ def _write(stream: IO[str] | None, text: str, flush: bool = True) -> None:
     if stream is None:  # closed before we began
         return
     try:
-        stream.write(text)
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode("ascii", "replace").decode())
         if flush:
             stream.flush()
-    except UnicodeEncodeError:
-        stream.write(text.encode("ascii", "replace").decode())
-    except OSError:
-        if stream is not sys.stderr:  # nobody hears us any more, which is no reason to lose a recording
-            raise
+    except BrokenPipeError:  # the reader has seen enough, or the terminal is gone: no reason to stop working
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        if stream is not sys.stderr:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            raise LibraryError(f"cannot write the answer: {error.strerror}") from error
 
 
 def _keys() -> str:

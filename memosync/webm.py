@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import files
-from .errors import AudioError, LibraryError
+from .errors import AudioError, LibraryError, UsageError
 from .memo import Words, clean_description, clean_tags, clean_title, parse_id
 
 if TYPE_CHECKING:
@@ -258,9 +258,9 @@ def warm_up() -> None:
 
 
 def parse_bitrate(bits: int) -> int:
-    """Check a bit rate (bits a second) against what Opus can do; AudioError."""
+    """Check a bit rate (bits a second) against what Opus can do; UsageError."""
     if bits not in _BITRATES:
-        raise AudioError(f"Opus has no bit rate of {bits}", "give --bitrate from 6k to 510k; 32k is good speech")
+        raise UsageError(f"Opus has no bit rate of {bits}", "give --bitrate from 6k to 510k; 32k is good speech")
     return bits
 
 
@@ -275,7 +275,13 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, ValueError, IndexError, EOFError) as error:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG):
+        if doing == "write" and getattr(error, "errno", None) in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EIO,
+            errno.EROFS,
+            errno.EFBIG,
+        ):
             with files.as_library_error("write the audio"):
                 raise OSError(error.errno, error.strerror) from error  # type: ignore[union-attr]
         reason = getattr(error, "strerror", None) or str(error)

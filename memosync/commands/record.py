@@ -140,11 +140,9 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
         title = words.title or own.title or (clean_title(source.stem) if source else "") or f"{recorded:%Y-%m-%d %H:%M}"
         return Words(title, words.description or own.description, words.tags or own.tags, recorded, memo_id)
 
-    def progress(seconds: float) -> None:
+    def progress(_seconds: float) -> None:
         if not live:
             job.stop.check()
-        elif job.limit and seconds >= job.limit:
-            job.stop.set()
 
     file: webm.Reader
     with open(source or 0, "rb", closefd=source is not None) as file:
@@ -158,7 +156,9 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
         with library.lock(memo_id):
             try:
                 reader = Pipe(job.stop) if live else file
-                info = import_source(reader, target, describe, job.sound, live=live, on_progress=progress)
+                info = import_source(
+                    reader, target, describe, job.sound, live=live, limit=job.limit, on_progress=progress
+                )
                 if not live:
                     memo = new_memo(memo_id, info, target, when=0)
                     library.add(memo, target)
