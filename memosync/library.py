@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -86,18 +86,16 @@ class Library:
             files.move(staged, place / memo.file)
         self.change(lambda index: index.with_memo(memo))
 
-    def update(self, memo_id: MemoId, change: Callable[[Memo], Memo]) -> Memo:
-        """Change one memo's entry as it is by then; NotFoundError when it is gone."""
+    def update(self, changes: Mapping[MemoId, Callable[[Memo], Memo]]) -> dict[MemoId, Memo]:
+        """Change some memos' entries, as they are by then, all at once; NotFoundError when one is gone."""
 
         def edit(index: Index) -> Index:
-            memo = index.get(memo_id)
-            if memo is None:
+            for memo_id in changes.keys() - {memo.id for memo in index.memos}:
                 raise NotFoundError(f"no memo {memo_id} any more")
-            return index.with_memo(change(memo))
+            memos = (changes[memo.id](memo) if memo.id in changes else memo for memo in index.memos)
+            return Index(tuple(memos), index.head, index.extra)
 
-        memo = self.change(edit).get(memo_id)
-        assert memo
-        return memo
+        return {memo.id: memo for memo in self.change(edit).memos if memo.id in changes}
 
     def find(self, word: str) -> Memo:
         """Find a memo by its id, an unambiguous prefix of it, or `last`; NotFoundError names the candidates."""

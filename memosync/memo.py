@@ -75,13 +75,13 @@ def one_line(text: str) -> str:
 
 
 def clean_title(text: str) -> str:
-    return one_line(unicodedata.normalize("NFC", text)).strip()[:TITLE_LIMIT]
+    return one_line(unicodedata.normalize("NFC", text)).strip()[:TITLE_LIMIT].strip()
 
 
 def clean_description(text: str) -> str:
     """Keep newlines and tabs, drop what else a terminal would obey."""
     kept = "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.replace("\r\n", "\n").split("\n"))
-    return kept.strip()[:DESCRIPTION_LIMIT]
+    return kept.strip()[:DESCRIPTION_LIMIT].strip()
 
 
 def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def new_memo(memo_id: MemoId, info: webm.AudioInfo, path: Path, when: float, tit
     )
 
 
-def freeze(library: Library, path: Path, words: Words, memo_id: MemoId) -> metainfo.Metainfo:
+def kept_or_made(library: Library, path: Path, words: Words, memo_id: MemoId) -> metainfo.Metainfo:
     """Give the torrent of a file that never changes again: the one kept for it, else the one of our own making."""
     for torrent in _kept_torrents(library.private / "torrents").get(path.stat().st_size, []):
         if metainfo.fits(torrent, path):
@@ -122,7 +122,7 @@ def _adopt(library: Library, memo_id: MemoId, path: Path, tell: Tell) -> None:
     if any(memo.id == memo_id or memo.file == path.name for memo in library.index().memos):
         return
     info = webm.probe(path)
-    torrent = freeze(library, path, info.words, memo_id)
+    torrent = kept_or_made(library, path, info.words, memo_id)
     memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
     memo = replace(memo, file=path.name, infohash=torrent.infohash)
     library.keep_torrent(torrent.infohash, torrent.data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from ..memo import Memo, MemoId, one_line, torrent_name
 from ..network import Network, parse_tracker
 from ..seeder import SeederState
 from .linking import linker
-from .opening import Tell, freeze
+from .opening import Tell, kept_or_made
 from .seed import Options, detach, refuse_another_network, seed
 
 How = Literal["seeder", "no seeder", "foreground", "wait"]
@@ -56,7 +57,7 @@ def share(
     if how != "no seeder":
         refuse_another_network(library, network)
     tell("whoever has the link can listen, and a link cannot be called back")
-    shared = [_share(library, memo.id, tuple(trackers)) for memo in memos]
+    shared = _mark(library, memos, tuple(trackers))
     answered = False
 
     def answer_all() -> None:
@@ -83,7 +84,7 @@ def share(
 def unshare(library: Library, memos: Sequence[Memo], *, tell: Tell) -> None:
     """Have memos served no longer; they stay, and so does their link for another time."""
     for memo in memos:
-        library.update(memo.id, lambda memo: replace(memo, shared=False))
+        library.update({memo.id: lambda memo: replace(memo, shared=False)})
         tell(f"{memo.id} is served no longer; who has it keeps it")
 
 
@@ -125,33 +126,44 @@ def _wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop
         stop.wait(0.1)
 
 
-def _share(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Memo:
-    with library.lock(memo_id):
-        memo = library.index().get(memo_id)
-        if memo is None or memo.trashed:
-            raise NotFoundError(f"memo {memo_id} was removed meanwhile")
-        path = library.path(memo)
-        if not path.exists():
-            raise LibraryError(f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one")
-        infohash = memo.infohash
-        if infohash is None:
-            if webm.probe(path).words != memo.words:
-                library.prepare()
-                staged = library.part(memo_id).with_suffix(".retag")
-                webm.finish(path, staged, memo.words)
-                with files.as_library_error(f"write {path}"):
-                    files.move(staged, path)
-            torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
-            infohash = torrent.infohash
-            library.keep_torrent(infohash, torrent.data)
-        elif not library.torrent(infohash).exists():
-            torrent = freeze(library, path, webm.probe(path).words, memo_id)
-            if torrent.infohash != infohash:
-                raise LibraryError(f"the torrent of memo {memo_id} is lost", "fetch it again from somebody who has it")
-            library.keep_torrent(infohash, torrent.data)
-        size = path.stat().st_size if memo.infohash is None else memo.size
+def _mark(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...]) -> list[Memo]:
+    """Freeze memos and mark them as shared, a hundred at a time; their locks are taken in one order by everybody."""
+    ids = sorted(memo.id for memo in memos)
+    marked: dict[MemoId, Memo] = {}
+    for batch in (ids[start : start + 100] for start in range(0, len(ids), 100)):
+        with contextlib.ExitStack() as locks:
+            for memo_id in batch:
+                locks.enter_context(library.lock(memo_id))
+            marked |= library.update({memo_id: _freeze(library, memo_id, trackers) for memo_id in batch})
+    return [marked[memo.id] for memo in memos]
 
-        def mark(memo: Memo) -> Memo:
-            return replace(memo, infohash=infohash, size=size, shared=True, trackers=trackers or memo.trackers)
 
-        return library.update(memo_id, mark)
+def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Callable[[Memo], Memo]:
+    """See that a locked memo's words are in its file and its torrent is kept; give the change to its entry."""
+    memo = library.index().get(memo_id)
+    if memo is None or memo.trashed:
+        raise NotFoundError(f"memo {memo_id} was removed meanwhile")
+    path = library.path(memo)
+    if not path.exists():
+        raise LibraryError(f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one")
+    infohash, size = memo.infohash, memo.size
+    if infohash is None:
+        if webm.probe(path).words != memo.words:
+            library.prepare()
+            staged = library.part(memo_id).with_suffix(".retag")
+            webm.finish(path, staged, memo.words)
+            with files.as_library_error(f"write {path}"):
+                files.move(staged, path)
+        torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
+        infohash, size = torrent.infohash, torrent.size
+        library.keep_torrent(infohash, torrent.data)
+    elif not library.torrent(infohash).exists():
+        torrent = kept_or_made(library, path, webm.probe(path).words, memo_id)
+        if torrent.infohash != infohash:
+            raise LibraryError(f"the torrent of memo {memo_id} is lost", "fetch it again from somebody who has it")
+        library.keep_torrent(infohash, torrent.data)
+
+    def mark(memo: Memo) -> Memo:
+        return replace(memo, infohash=infohash, size=size, shared=True, trackers=trackers or memo.trackers)
+
+    return mark
