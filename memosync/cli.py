@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -47,23 +48,26 @@ class Globals:
 
 
 def _complete_memo(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Offer ids; a shell may run what stands in the help beside them, so of a stranger's title only words are shown."""
     from .library import Library
 
     root = ctx.find_root().params.get("library") or _default_library()
     try:
-        memos = Library(Path(root)).index().memos
+        memos = [memo for memo in reversed(Library(Path(root).expanduser()).index().memos) if not memo.trashed]
     except MemosyncError:
         return []
-    return [(memo.id, memo.title) for memo in reversed(memos) if memo.id.startswith(incomplete) and not memo.trashed]
+    return [(memo.id, re.sub(r"[^\w ,.!?-]+", " ", memo.title)) for memo in memos if memo.id.startswith(incomplete)]
 
 
 def _complete_device(incomplete: str) -> list[str]:
     from .microphone import devices
 
     try:
-        return [device.name for device in devices() if incomplete.casefold() in device.name.casefold()]
+        names = [device.name for device in devices()]
     except MemosyncError:
         return []
+    harmless = [name for name in names if re.fullmatch(r"[\w .,:()+-]+", name)]
+    return [name for name in harmless if incomplete.casefold() in name.casefold()]
 
 
 def _version(wanted: bool) -> None:

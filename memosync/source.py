@@ -19,7 +19,6 @@ from .memo import Words
 from .webm import (
     FRAMES_AT_ONCE,
     RATE,
-    AudioInfo,
     Chained,
     Reader,
     Sound,
@@ -49,7 +48,7 @@ def import_source(
     live: bool = False,
     limit: float | None = None,  # seconds
     on_progress: Callable[[float], None] = lambda _seconds: None,
-) -> AudioInfo:
+) -> None:
     """Write any audio file or stream as WebM: Opus as it is, everything else encoded; AudioError when it is not audio.
 
     `describe` turns the words found in the source into those to write. A source that cannot seek is read as it comes;
@@ -69,7 +68,8 @@ def import_source(
                     on_progress(writer.duration)
                     if writer.duration >= longest:
                         break
-                return _heard(words, writer)
+                _insist_on_sound(writer)
+                return
             file.seek(0)
             source = opened.enter_context(_open(file))
             stream = audio_stream(source)
@@ -83,7 +83,7 @@ def import_source(
                 on_progress(writer.duration)
                 if writer.duration >= longest:
                     break
-        return _heard(words, writer)
+        _insist_on_sound(writer)
 
 
 class Pipe:
@@ -175,7 +175,6 @@ def _decode(source: av.container.InputContainer, stream: av.AudioStream) -> Iter
     yield None
 
 
-def _heard(words: Words, writer: Writer) -> AudioInfo:
+def _insist_on_sound(writer: Writer) -> None:
     if not writer.duration:
         raise AudioError("there is no sound in it")
-    return AudioInfo(duration=writer.duration, words=words)

@@ -156,11 +156,9 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
         with library.lock(memo_id):
             try:
                 reader = Pipe(job.stop) if live else file
-                info = import_source(
-                    reader, target, describe, job.sound, live=live, limit=job.limit, on_progress=progress
-                )
+                import_source(reader, target, describe, job.sound, live=live, limit=job.limit, on_progress=progress)
                 if not live:
-                    memo = new_memo(memo_id, info, target, when=0)
+                    memo = new_memo(memo_id, webm.probe(target), target, when=0)
                     library.add(memo, target)
                     job.done(library, memo)
             finally:

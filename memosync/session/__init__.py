@@ -6,6 +6,7 @@ This package is the owner of libtorrent, together with `metainfo`, which opens n
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -60,6 +61,8 @@ def open_session(network: Network, port: int, settings: Mapping[str, Any], dht: 
         with contextlib.suppress(RuntimeError, ValueError):
             params = lt.read_session_params(dht, _dht_only())
     chosen: Any = {**_COMMON, **reach, **settings, "alert_mask": int(mask)}
+    if network is Network.PUBLIC and "MEMOSYNC_STUN" in os.environ:
+        chosen["webtorrent_stun_server"] = os.environ["MEMOSYNC_STUN"]
     params.settings = chosen
     session = lt.session(params)
     if network.ranges:

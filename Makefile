@@ -1,0 +1,56 @@
+# Everything is done through here; `make help` lists it. Nothing needs to be installed before but git, make and Python.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# Root is shown no closed door. A user namespace in which it is nobody gives it an ordinary user's rights.
+ORDINARY := unshare --user --map-user=65534 --map-group=65534
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench completions packages clean
+
+help:  ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+demo: .venv/ready  ## record, list, share, fetch and compare, on this machine alone, without a microphone
+	@PATH="$$PWD/$(BIN):$$PATH" demo/run
+
+test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them
+	@if [ -n "$(TESTS)" ] || [ "$$(id -u)" != 0 ]; then \
+		:; \
+	elif ! $(ORDINARY) true 2>/dev/null; then \
+		echo "No user namespaces are allowed here: all tests are run as root alone."; \
+	else \
+		echo "With an ordinary user's rights:"; \
+		home=$$(mktemp -d) && HOME=$$home $(ORDINARY) $(PYTEST) -p no:cacheprovider -m ordinary; \
+		result=$$?; rm -rf "$$home"; exit $$result; \
+	fi
+	$(PYTEST) $(TESTS)
+
+check: .venv/ready  ## check formatting, types and duplicates
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pylint --recursive=y --ignore=node_modules --disable=all --enable=duplicate-code --min-similarity-lines=8 --score=no \
+		memosync tests demo benchmarks
+
+bench: .venv/ready packages  ## measure the speed beside aria2c, ffmpeg, curl and others
+	$(BIN)/python benchmarks/run.py
+
+completions: .venv/ready  ## generate completions/ anew
+	PATH="$$PWD/$(BIN):$$PATH" completions/generate
+
+packages:  # what the tests need from the system: installed where that is allowed, otherwise the line to type is printed
+	@tests/packages
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --editable . --group dev
+	@touch $@
+
+clean:  ## remove what was made, .venv too
+	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,188 @@
+"""TAB in the three real shells, typed into a real terminal, with the completions as they are committed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Program
+
+pytestmark = pytest.mark.ordinary
+
+ROOT = Path(__file__).parent.parent
+COMPLETIONS = ROOT / "completions"
+SPEAKER = ROOT / "demo/speech.py"
+PROGRAM = Path(sys.executable).with_name("memosync")
+
+SHELLS = {"bash": "bash --norc --noprofile", "zsh": "zsh -f", "fish": "fish --no-config"}
+SETUP = {  # what a distribution's own start files do
+    "bash": "source /usr/share/bash-completion/bash_completion; BASH_COMPLETION_USER_DIR={0}",
+    "zsh": "fpath=({0} $fpath); autoload -Uz compinit; compinit -u -D",
+    "fish": "set -p fish_complete_path {0}; set -g fish_autosuggestion_enabled 0",
+}
+PLACES = {"bash": "completions/memosync", "zsh": "_memosync", "fish": "memosync.fish"}
+
+
+class Shell:
+    """An interactive shell in a terminal of its own."""
+
+    def __init__(self, name: str, directory: Path, program: Program) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="tab-"))  # not pytest's: the path of a socket has to be short
+        home = Path(program.environment["HOME"])
+        (home / ".asoundrc").write_text('pcm."USB Mic" { type null hint { show on description "a microphone" } }\n')
+        place = home / "completions" / PLACES[name]
+        place.parent.mkdir(parents=True)
+        shutil.copy(COMPLETIONS / ("_memosync" if name == "zsh" else f"memosync.{name}"), place)
+        path = f"{PROGRAM.parent}:{os.environ['PATH']}"
+        self.environment = {**program.environment, "PATH": path, "LC_ALL": "C.UTF-8", "TERM": "xterm"}
+        self.environment["XDG_RUNTIME_DIR"] = str(self.directory)  # else fish leaves something in /tmp
+        self.environment.pop("TMUX", None)
+        # a file of its own, because tmux would give the words to yet another shell
+        self.tmux("new-session", "-d", "-x", "120", "-y", "40", "-c", str(directory), SHELLS[name])
+        self.type(SETUP[name].format(shlex.quote(str(home / "completions"))) + "; echo rea''dy\n")
+        self.shows("\nready")
+        self.type("clear\n")
+
+    def tmux(self, *command: str) -> str:
+        base = ["tmux", "-S", str(self.directory / "socket"), "-f", "/dev/null"]
+        done = subprocess.run(
+            [*base, *command], env=self.environment, stdout=subprocess.PIPE, text=True, timeout=20, check=True
+        )
+        return done.stdout
+
+    def type(self, text: str) -> None:
+        self.tmux("send-keys", "-l", text.replace("\n", "\r"))
+
+    def shows(self, *texts: str) -> str:
+        """Wait until all of the texts are on the screen, and give it."""
+        deadline = time.monotonic() + 20
+        while True:
+            screen = "\n" + self.tmux("capture-pane", "-p", "-J")
+            if all(text in screen for text in texts):
+                return screen
+            assert time.monotonic() < deadline, f"{texts} are not on this screen:\n{screen}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self.tmux("kill-server")
+        shutil.rmtree(self.directory)
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path: Path, memosync: Program) -> Iterator[Shell]:
+    shell = Shell(request.param, tmp_path, memosync)
+    yield shell
+    shell.close()
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    """A second of sound to record."""
+    path = tmp_path / "speech.wav"
+    subprocess.run([sys.executable, SPEAKER, path, "1"], check=True, timeout=30)
+    return path
+
+
+def record(memosync: Program, speech: Path, title: str) -> str:
+    return memosync("record", speech, "-t", title).out.strip()
+
+
+def test_tab_completes_a_verb_at_the_first_press(shell: Shell) -> None:
+    shell.type("memosync rec\t")
+
+    shell.shows("memosync record")
+
+
+def test_tab_completes_an_option(shell: Shell) -> None:
+    shell.type("memosync record --list-d\t")
+
+    shell.shows("memosync record --list-devices")
+
+
+def test_tab_completes_the_value_of_an_option(shell: Shell) -> None:
+    shell.type("memosync --network loo\t")
+
+    shell.shows("memosync --network loopback")
+
+
+def test_tab_completes_a_memo_s_id(shell: Shell, memosync: Program, speech: Path) -> None:
+    memo = record(memosync, speech, "Weekly standup")
+    shell.type(f"memosync share {memo[:3]}\t")
+
+    shell.shows(f"memosync share {memo}")
+
+
+def test_two_tabs_show_the_ids_of_all_memos(shell: Shell, memosync: Program, speech: Path) -> None:
+    memos = [record(memosync, speech, "Weekly standup"), record(memosync, speech, "Interview")]
+    shell.type("memosync share \t\t")
+
+    shell.shows(*memos)
+
+
+def test_tab_completes_a_device_whose_name_has_a_space(shell: Shell) -> None:
+    shell.type("memosync record --device U\t")
+
+    shell.shows(r"memosync record --device USB\ Mic")
+
+
+def test_tab_completes_a_file_to_record(shell: Shell, speech: Path) -> None:
+    shell.type("memosync record spe\t")
+
+    shell.shows(f"memosync record {speech.name}")
+
+
+def test_no_title_is_run_or_refused_at_a_tab(shell: Shell, memosync: Program, speech: Path, tmp_path: Path) -> None:
+    titles = [r"\$(touch RUN)", r"\`touch RUN\`", "'; touch RUN; '", "[/b] \"') %s"]  # zsh evaluates what Typer prints
+    memos = [record(memosync, speech, title) for title in titles]
+    shell.type("memosync share \t\t")
+    shell.shows(*memos)
+
+    assert list(tmp_path.rglob("RUN")) == []
+
+
+def answer(memosync: Program, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as bash does at a TAB after the words, and list what it imports on stderr."""
+    question = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1), "_MEMOSYNC_COMPLETE": "complete_bash"}
+    command = [sys.executable, "-X", "importtime", str(PROGRAM)]
+    return subprocess.run(
+        command, env={**memosync.environment, **question}, capture_output=True, text=True, check=True, timeout=60
+    )
+
+
+def snapshot(directory: Path) -> dict[str, int]:
+    return {str(path): path.lstat().st_mtime_ns for path in directory.rglob("*")}
+
+
+def test_a_tab_loads_nothing_that_could_record_play_or_fetch(memosync: Program, speech: Path) -> None:
+    memo = record(memosync, speech, "Weekly standup")
+    done = answer(memosync, "memosync", "share", "")
+
+    assert memo in done.stdout.split()
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "memosync.cli" in loaded
+    assert not loaded & {"av", "numpy", "libtorrent", "sounddevice"}
+
+
+def test_a_tab_leaves_a_library_with_an_interrupted_recording_as_it_is(memosync: Program, speech: Path) -> None:
+    memo = record(memosync, speech, "Weekly standup")
+    part = memosync.library / ".memosync/recording/0123abcd.webm.part"
+    shutil.copy(next(memosync.library.glob(f"*{memo}.webm")), part)
+    before = snapshot(memosync.library)
+    done = answer(memosync, "memosync", "share", "")
+
+    assert done.stdout.split() == [memo]
+    assert before == snapshot(memosync.library)
+
+
+def test_a_tab_makes_no_library(memosync: Program) -> None:
+    done = answer(memosync, "memosync", "share", "")
+
+    assert (done.stdout.split(), memosync.library.exists()) == ([], False)

@@ -1,0 +1,271 @@
+"""The house itself: floors, owners, weights, and the documents that have to say what the program does."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Program
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "memosync"
+VERBS = ["record", "list", "share", "fetch", "seed"]
+SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
+
+FLOORS = [  # from the ground up
+    ("words", {"", "errors", "memo", "index", "magnet", "network", "quantities", "levels"}),
+    ("ground", {"files"}),
+    ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder"}),
+    ("verbs", {"commands"}),
+    ("front", {"ui", "cli", "__main__"}),
+]
+FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
+SAME_ROOM = {"source": "webm"}
+NEIGHBOURS = {"words", "front"}  # where one may import another of the same floor, but never in a circle
+OWNERS = {
+    "typer": {"cli"},
+    "rich": {"ui"},
+    "segno": {"ui"},
+    "av": {"webm"},
+    "sounddevice": {"microphone"},
+    "libtorrent": {"session", "metainfo"},
+    "tomli": {"index"},
+    "tomli_w": {"index"},
+    "fcntl": {"files"},
+    "os.replace": {"files"},
+    "os.rename": {"files"},
+    "os.fsync": {"files"},
+    "os.fdatasync": {"files"},
+    "subprocess": {"seeder"},
+}
+HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice"}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Parse every module, named from the package on: `commands.share`, and the package itself is the empty name."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts).removesuffix("__init__").strip(".")] = ast.parse(path.read_text(), path)
+    return found
+
+
+def imports(name: str, tree: ast.Module) -> Iterator[str]:
+    """Name everything a module imports, wherever in it: ours as `.memo`, others as `os`, used parts as `os.fsync`."""
+    package = name.split(".") if (PACKAGE / name.replace(".", "/")).is_dir() else name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1]
+            base = ".".join(filter(None, [*above, node.module]))
+            for alias in node.names:
+                submodule = f"{base}.{alias.name}".strip(".")
+                yield "." + (submodule if submodule in MODULES else base)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+
+
+def place(name: str) -> str:
+    """Name the place of a module among the floors: a room that was split is still one, and so are all the verbs."""
+    top = name.split(".")[0]
+    return SAME_ROOM.get(top, top)
+
+
+MODULES = modules()
+IMPORTS = {name: set(imports(name, tree)) for name, tree in MODULES.items()}
+OURS = {name: {other[1:] for other in found if other.startswith(".")} for name, found in IMPORTS.items()}
+
+
+def test_every_module_has_a_floor() -> None:
+    assert set(FLOOR) == {place(name) for name in MODULES}
+
+
+def test_imports_point_down() -> None:
+    wrong = []
+    for name, others in OURS.items():
+        for here, there in {(place(name), place(other)) for other in others - {""}}:
+            sideways = FLOOR[here] == FLOOR[there] and here != there and FLOORS[FLOOR[here]][0] not in NEIGHBOURS
+            if FLOOR[here] < FLOOR[there] or sideways:
+                wrong.append(f"{name} -> {there}")
+
+    assert wrong == []
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    assert list(TopologicalSorter(OURS).static_order())  # raises CycleError
+
+
+def test_each_outside_thing_has_one_owner() -> None:
+    used: dict[str, set[str]] = {thing: set() for thing in OWNERS}
+    for name, found in IMPORTS.items():
+        for thing in OWNERS:
+            if any(other == thing or other.startswith(thing + ".") for other in found):
+                used[thing].add(place(name))
+
+    assert {thing: used[thing] - owners for thing, owners in OWNERS.items() if used[thing] - owners} == {}
+
+
+def test_every_dependency_is_declared_and_owned() -> None:
+    top = set()
+    for tree in MODULES.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                top |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                top.add(node.module.split(".")[0])
+    declared = re.findall(r'^    "([\w-]+)[=<>]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+
+    assert top - sys.stdlib_module_names == {name.replace("-", "_") for name in declared}
+    assert top - sys.stdlib_module_names <= set(OWNERS)
+
+
+def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    code = "import sys, memosync.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+
+    assert "typer" in loaded
+    assert HEAVY & set(loaded) == set()
+
+
+def manual() -> str:
+    return (ROOT / "man/memosync.1").read_text()
+
+
+def section(title: str) -> str:
+    """Cut one section, or subsection, out of the manual page."""
+    match = re.search(rf"^\.S[hs] {re.escape(title)}\n(.*?)(?=^\.S[hs] |\Z)", manual(), re.MULTILINE | re.DOTALL)
+    assert match, f"the manual page has no section {title}"
+    return match[1]
+
+
+def options_in_manual(title: str) -> set[str]:
+    items = re.findall(r"^\.It (Fl .*)$", section(title), re.MULTILINE)
+    return {f"-{option}" for item in items for option in re.findall(r"Fl (\S+)", item)}
+
+
+def commands() -> dict[str, Any]:
+    """Give the program's commands as Typer made them; the empty name is the program itself."""
+    import typer.main
+
+    from memosync import cli
+
+    group: Any = typer.main.get_command(cli.app)
+    return {"": group, **group.commands}
+
+
+def options_of(command: Any) -> set[str]:
+    return {
+        option
+        for parameter in command.params
+        if parameter.param_type_name == "option" and not parameter.hidden
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+
+def test_the_program_has_the_verbs_of_the_manual() -> None:
+    assert set(VERBS) == set(commands()) - {""}
+    assert re.findall(r"^\.Ss (.*)$", manual().split(".Sh VALUES")[0], re.MULTILINE) == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_in_the_manual_and_back(verb: str) -> None:
+    assert options_of(commands()[verb]) == options_in_manual(verb)
+
+
+def test_every_option_before_the_verb_is_in_the_manual_and_back() -> None:
+    assert options_of(commands()[""]) | {"-h", "--help"} == options_in_manual("DESCRIPTION")
+
+
+def test_every_variable_is_in_the_manual_and_back() -> None:
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    parameters = [parameter for command in commands().values() for parameter in command.params]
+    read = {parameter.envvar for parameter in parameters if parameter.envvar}
+    read |= set(re.findall(r"environ\b[^\n]*\"(MEMOSYNC_[A-Z_]+)\"", source))
+
+    assert read == set(re.findall(r"^\.It Ev (MEMOSYNC_\w+)", section("ENVIRONMENT"), re.MULTILINE))
+
+
+def test_every_exit_code_is_in_the_manual() -> None:
+    from memosync import errors
+
+    codes = {error.exit_code for error in errors.MemosyncError.__subclasses__()} - {errors.MemosyncError.exit_code}
+    described = {
+        int(code)
+        for item in re.findall(r"^\.It ([\d ,]+)$", section("EXIT STATUS"), re.MULTILINE)
+        for code in re.findall(r"\d+", item)
+    }
+
+    assert codes | {0, 1} == {code for code in described if code < 128}
+
+
+def test_the_manual_page_is_clean() -> None:
+    done = subprocess.run(
+        ["mandoc", "-Tlint", "-W", "warning", ROOT / "man/memosync.1"], capture_output=True, text=True, timeout=30
+    )
+
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    """A second of sound to record."""
+    path = tmp_path / "speech.wav"
+    subprocess.run([sys.executable, ROOT / "demo/speech.py", path, "1"], check=True, timeout=30)
+    return path
+
+
+def keys_in_manual(title: str) -> set[str]:
+    """Find the words that stand literally in a section of the manual page that lists keys."""
+    literal = re.findall(r"^\.Li (.*)$", section(title), re.MULTILINE)
+    return set(re.findall(r"\w+", " ".join(literal))) - {"null"}
+
+
+def test_the_keys_of_list_are_those_of_the_manual(memosync: Program, speech: Path) -> None:
+    memosync("record", speech)
+
+    assert set(json.loads(memosync("list", "--json").out)) == keys_in_manual("JSON of list")
+
+
+def test_the_keys_of_seed_and_fetch_are_those_of_the_manual(memosync: Program, speech: Path, tmp_path: Path) -> None:
+    memosync("record", speech)
+    link = memosync("share", "last").out.strip()
+    status = memosync("seed", "--status", "--json").out
+    info = memosync.on(tmp_path / "other")("fetch", "--info", "--json", link).out
+
+    assert set(json.loads(status)) == keys_in_manual("JSON of seed")
+    assert set(json.loads(info)) == keys_in_manual("Rows and JSON of fetch")
+
+
+def test_the_completions_are_what_the_program_generates_today(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run([ROOT / "completions/generate", tmp_path], env={**os.environ, "PATH": path}, check=True, timeout=30)
+
+    for name in SCRIPTS:
+        assert (tmp_path / name).read_text() == (ROOT / "completions" / name).read_text()
+
+
+def test_an_installed_package_brings_the_manual_page_and_the_completions(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, timeout=60
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        shared = {name.partition(".data/data/share/")[2]: archive.read(name) for name in archive.namelist()}
+
+    assert shared["man/man1/memosync.1"] == (ROOT / "man/memosync.1").read_bytes()
+    assert shared["bash-completion/completions/memosync"] == (ROOT / "completions/memosync.bash").read_bytes()
+    assert shared["zsh/site-functions/_memosync"] == (ROOT / "completions/_memosync").read_bytes()
+    assert shared["fish/vendor_completions.d/memosync.fish"] == (ROOT / "completions/memosync.fish").read_bytes()
