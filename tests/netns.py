@@ -1,0 +1,290 @@
+"""Network namespaces for tests: hosts on a switch of their own, cut off from this machine's network.
+
+Works as root and, where user namespaces are allowed, as an ordinary user. Nothing is left behind: a namespace lives as
+long as its holder process and what was started in it, and both end with the `Network`. Run as a script, it writes down
+what goes over all interfaces of the namespace it is in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PROGRAM, Program
+
+HOLD = ["sh", "-c", "echo ready; exec cat"]
+ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6  # not among Python's names
+GATEWAY = 254  # the last part of the switch's own address, where default routes lead (and end)
+
+
+def wait_until(condition: Callable[[], object], timeout: float, what: str | Callable[[], str]) -> None:
+    """Return as soon as the condition holds; fail after `timeout` seconds and say `what` was waited for."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not in {timeout:.1f} s: {what if isinstance(what, str) else what()}")
+        time.sleep(0.02)
+
+
+def noise(path: Path, seconds: int = 5, *options: str) -> Path:
+    """Make something to record."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = f"anoisesrc=duration={seconds}:sample_rate=48000"
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *options, str(path)], check=True)
+    return path
+
+
+class Namespace:
+    """One network namespace, held open by a process that sleeps in it."""
+
+    def __init__(self, enter: list[str], unshare: list[str]) -> None:
+        self.holder = subprocess.Popen([*enter, *unshare, *HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.holder.stdout is not None
+        assert self.holder.stdout.readline() == b"ready\n", "no network namespace: root or user namespaces are needed"
+        self.pid = self.holder.pid
+        self.started: list[subprocess.Popen[Any]] = []
+        user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+        self.command = ["nsenter", f"--target={self.pid}", *user, "--net", "--"]
+
+    def start(self, *command: object, **options: Any) -> subprocess.Popen[Any]:
+        """Start a process in here; whatever comes of it ends with the namespace."""
+        options = {"stdin": subprocess.DEVNULL, **options}
+        process = subprocess.Popen([*self.command, *map(str, command)], **options)
+        self.started.append(process)
+        return process
+
+    def run(self, *command: object, timeout: float = 60, **options: Any) -> str:
+        """Run a process in here to its good end and give its output."""
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **options}
+        done = subprocess.run([*self.command, *map(str, command)], timeout=timeout, **options)
+
+        assert done.returncode == 0, f"{command}: {done.stdout}"
+        return str(done.stdout)
+
+    def ip(self, commands: str) -> None:
+        """Run several `ip` commands, one a line."""
+        self.run("ip", "-batch", "-", input=commands)
+
+    def processes(self) -> list[int]:
+        """Find all processes that live in here."""
+        here = os.readlink(f"/proc/{self.pid}/ns/net")
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(process / "ns/net") == here:
+                    found.append(int(process.name))
+            except OSError:  # gone meanwhile, or another user's
+                pass
+        return found
+
+    def close(self) -> None:
+        """End everything in here, the holder last."""
+
+        def empty() -> bool:
+            others = [pid for pid in self.processes() if pid != self.pid]
+            for pid in others:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            return not others
+
+        wait_until(empty, 10, "the namespace to be empty")
+        for process in self.started:
+            process.wait()
+        self.holder.communicate()
+
+
+class Host(Namespace):
+    """A machine on the switch: `eth0` with one address of each family, and loopback."""
+
+    address: str
+
+    def program(self, library: Path, network: str = "lan") -> Program:
+        """Give memosync as somebody on this machine runs it."""
+        library.parent.mkdir(parents=True, exist_ok=True)
+        return _Inside(self, library, {"HOME": str(library.parent), "MEMOSYNC_NETWORK": network})
+
+    def tracker(self, address: str = "") -> tuple[str, str]:
+        """Start a tracker, on this machine's address unless told another; give its HTTP and its UDP URL."""
+        script = Path(__file__).with_name("tracker.py")
+        command = [sys.executable, script, "--host", address or self.address]
+        process = self.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        return process.stdout.readline().strip(), process.stdout.readline().strip()
+
+
+@dataclasses.dataclass(frozen=True)
+class Packet:
+    """What was seen of one packet on one interface."""
+
+    interface: str
+    kind: str  # ip, ipv6, arp, or a number
+    protocol: int
+    source: str
+    destination: str
+    port: int  # the destination's, 0 where there is none
+    kernels: bool  # the kernel's own upkeep of IPv6, which no program asked for
+
+
+class Capture:
+    """See every packet on every interface of a host, loopback too."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.process = host.start(sys.executable, __file__, stdin=None, stdout=subprocess.PIPE, text=True)
+        self.packets: list[Packet] = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        wait_until(lambda: self.packets, 10, "the capture to begin")
+        self.packets.clear()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self.packets.append(Packet(**json.loads(line)))
+
+    def so_far(self) -> list[Packet]:
+        """Give all packets until now: those before one that is sent for this."""
+        send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('127.0.0.1', 10))"
+        self.host.run(sys.executable, "-c", send)
+        ports: list[int] = []
+
+        def seen() -> bool:
+            ports[:] = [packet.port for packet in list(self.packets)]
+            return 10 in ports
+
+        wait_until(seen, 10, "the capture to come up")
+        return self.packets[: ports.index(10)]
+
+
+class _Inside(Program):
+    def __init__(self, host: Host, library: Path, environment: dict[str, str]) -> None:
+        super().__init__(library, environment)
+        self.host = host
+
+    def on(self, library: Path) -> Program:
+        return self.host.program(library, self.environment["MEMOSYNC_NETWORK"])
+
+    def start(self, *arguments: object, **options: Any) -> subprocess.Popen[Any]:
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        environment = {**self.environment, **options.pop("env", {})}
+        return self.host.start(*PROGRAM, *arguments, env=environment, **options)
+
+
+class Network:
+    """Hosts 10.77.0.1, 10.77.0.2, ... (fd77::1, ...) on one switch that leads nowhere else.
+
+    `route` gives them a default route, into the switch. Without `multicast` the switch swallows it, as some access
+    points do.
+    """
+
+    def __init__(
+        self, hosts: int = 1, *, subnet: str = "10.77.0.0/24", route: bool = False, multicast: bool = True
+    ) -> None:
+        self.namespaces: list[Namespace] = []
+        self.hosts: list[Host] = []
+        try:
+            self._build(hosts, ipaddress.IPv4Network(subnet), route, "on" if multicast else "off")
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self, count: int, subnet: ipaddress.IPv4Network, route: bool, multicast: str) -> None:
+        unshare = ["unshare", "--net"]
+        switch = Namespace([], unshare if os.geteuid() == 0 else [*unshare, "--user", "--map-root-user"])
+        self.namespaces.append(switch)
+        switch.ip(f"""
+            link set lo up
+            link add switch type bridge mcast_snooping 0
+            link set switch addrgenmode none
+            address add {subnet[GATEWAY]}/{subnet.prefixlen} dev switch
+            address add fd77::{GATEWAY}/64 dev switch nodad
+            link set switch up
+        """)
+        for number in range(1, count + 1):
+            host = Host(switch.command, unshare)
+            self.namespaces.append(host)
+            self.hosts.append(host)
+            host.address = str(subnet[number])
+            switch.ip(f"""
+                link add port{number} type veth peer name eth0 netns {host.pid}
+                link set port{number} addrgenmode none
+                link set port{number} master switch
+                link set port{number} type bridge_slave mcast_flood {multicast}
+                link set port{number} up
+            """)
+            host.ip(f"""
+                link set lo up
+                link set eth0 addrgenmode none
+                address add {host.address}/{subnet.prefixlen} dev eth0
+                address add fd77::{number}/64 dev eth0 nodad
+                address add fe80::77:{number}/64 dev eth0 nodad
+                link set eth0 up
+            """)
+            if route:
+                host.ip(f"route add default via {subnet[GATEWAY]}\nroute add default via fd77::{GATEWAY}")
+
+    def close(self) -> None:
+        """End all hosts and what runs on them, then the switch."""
+        while self.namespaces:
+            self.namespaces.pop().close()
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def main() -> None:
+    """Write each packet as a line of JSON, beginning with one of our own."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as packets:
+        packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.sendto(b"", ("127.0.0.1", 9))
+        while True:
+            data, (interface, protocol, *_) = packets.recvfrom(65536)
+            dropped = struct.unpack("II", packets.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
+            if dropped:
+                sys.exit(f"{dropped} packets went unseen")
+            print(json.dumps(dataclasses.asdict(_packet(interface, protocol, data))), flush=True)
+
+
+def _packet(interface: str, kind: int, data: bytes) -> Packet:
+    kernels = False
+    if kind == 0x0800:
+        rest = data[(data[0] & 15) * 4 :]
+        name, protocol, source, destination = "ip", data[9], data[12:16], data[16:20]
+    elif kind == 0x86DD:
+        rest, protocol = data[40:], data[6]
+        if protocol == 0:  # hop-by-hop options stand before listener reports
+            rest, protocol = rest[(rest[1] + 1) * 8 :], rest[0]
+        name, source, destination = "ipv6", data[8:24], data[24:40]
+        # Router solicitations, and listener reports for groups that no router forwards.
+        groups = [rest[start : start + 16] for start in range(12, len(rest), 20)]
+        listens = rest[0] == 143 and all(group.startswith(b"\xff\x02") for group in groups)
+        kernels = protocol == 58 and (rest[0] == 133 or listens)
+    elif kind == 0x0806:
+        name, protocol, source, destination, rest = "arp", 0, data[14:18], data[24:28], b""
+    else:
+        return Packet(interface, hex(kind), 0, "", "", 0, False)
+    port = int.from_bytes(rest[2:4], "big") if protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP) else 0
+    from_, to = (str(ipaddress.ip_address(address)) for address in (source, destination))
+    return Packet(interface, name, protocol, from_, to, port, kernels)
+
+
+if __name__ == "__main__":
+    main()

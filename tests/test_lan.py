@@ -1,0 +1,62 @@
+"""Two machines on a network without internet: share here, fetch there, and no tracker."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Program
+from netns import Network, noise
+
+from memosync.errors import SwarmError
+
+DEADLINE = 5  # seconds, from the start of the process to its end
+
+
+def share(program: Program) -> str:
+    """Record a memo on one machine, share it, and give the link."""
+    program("record", noise(program.library.parent / "noise.flac"), "-t", "From here")
+    return program("share", "last").out.strip()
+
+
+def file(program: Program) -> bytes:
+    """Give the bytes of a library's only memo."""
+    return Path(json.loads(program("list", "--json").out)["path"]).read_bytes()
+
+
+@pytest.mark.parametrize("route", [True, False], ids=["with a default route", "without one"])
+def test_addresses_in_the_link_are_enough(tmp_path: Path, route: bool) -> None:
+    with Network(2, route=route, multicast=False) as network:
+        here = network.hosts[0].program(tmp_path / "here" / "Memos")
+        there = network.hosts[1].program(tmp_path / "there" / "Memos")
+        link = share(here)
+
+        there("fetch", link, timeout=DEADLINE)
+
+        assert "&tr=" not in link
+        assert file(here) == file(there)
+
+
+@pytest.mark.parametrize("route", [True, False], ids=["with a default route", "without one"])
+def test_local_discovery_is_enough(tmp_path: Path, route: bool) -> None:
+    with Network(2, route=route) as network:
+        here = network.hosts[0].program(tmp_path / "here" / "Memos")
+        there = network.hosts[1].program(tmp_path / "there" / "Memos")
+        link = re.sub(r"&x\.pe=[^&]*", "", share(here))
+
+        there("fetch", link, timeout=DEADLINE)
+
+        assert "x.pe" not in link
+        assert "&tr=" not in link
+        assert file(here) == file(there)
+
+
+def test_neither_means_that_nobody_is_found(tmp_path: Path) -> None:
+    with Network(2, multicast=False) as network:
+        here = network.hosts[0].program(tmp_path / "here" / "Memos")
+        there = network.hosts[1].program(tmp_path / "there" / "Memos")
+        link = re.sub(r"&x\.pe=[^&]*", "", share(here))
+
+        there("fetch", link, "--timeout", "3s", code=SwarmError.exit_code)

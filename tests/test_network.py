@@ -1,0 +1,137 @@
+"""How far `--network` reaches: what leaves the machine, seen on every interface of one that could reach anywhere."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import libtorrent as lt
+import pytest
+from conftest import PROGRAM, Program
+from netns import Capture, Host, Network, Packet, noise, wait_until
+from vmic import plugged_in
+
+from memosync.errors import SwarmError
+
+LOOPBACK = ["127.0.0.0/8", "::1/128"]
+PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fe80::/10", "fc00::/7"]
+ASSIGNED = ["239.192.152.143/32", "ff15::efc0:988f/128"]  # BEP 14
+ASSIGNED += ["224.0.0.22/32", "0.0.0.0/32", "ff02::/16", "::/128"]  # who listens to it: to and from
+ABROAD = ["203.0.113.7", "11.0.0.1", "172.32.0.1", "[2001:db8::7]"]  # two of them next door to private ranges
+TRACKERS = [
+    "udp://tracker.example.org:1337/announce",
+    "http://tracker.example.net/announce",
+    "wss://tracker.example.com",
+    *(f"{scheme}://{address}:6969/announce" for scheme in ("udp", "http", "ws") for address in ABROAD),
+]
+WEB_SEEDS = ["http://203.0.113.9/memo.webm", "http://files.example.org/memo.webm", "http://10.77.0.254/memo.webm"]
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A machine with another interface than loopback, and a default route over it."""
+    with Network(1, route=True) as network:
+        yield network.hosts[0]
+
+
+def use(host: Host, directory: Path, network: str, address: str) -> None:
+    """Share a memo, and fetch and seed it by a link and a .torrent that point all over the world."""
+    ours = host.tracker(address)[0]
+    trackers = {"MEMOSYNC_TRACKERS": " ".join([ours, *TRACKERS])}
+    sharer, by_link, by_torrent = (host.program(directory / name / "Memos", network) for name in ("a", "b", "c"))
+    memo = sharer("record", noise(directory / "a/noise.flac")).out.strip()
+
+    link = sharer("share", memo, env=trackers).out.strip()
+
+    head, _, rest = link.partition("&")
+    strangers = [f"x.pe={address}:6881" for address in (*ABROAD, "peer.example.org")]
+    strangers += [f"tr={url}" for url in TRACKERS] + [f"{key}={url}" for key in ("ws", "as", "xs") for url in WEB_SEEDS]
+    by_link("fetch", "&".join([head, *strangers[:5], rest, *strangers[5:]]), "--seed", env=trackers)
+
+    [torrent] = sharer.library.glob(".memosync/torrents/*.torrent")
+    metainfo: Any = lt.bdecode(torrent.read_bytes())
+    web_seeds = [url.encode() for url in WEB_SEEDS]
+    metainfo |= {b"url-list": web_seeds, b"httpseeds": web_seeds}
+    metainfo |= {b"announce-list": [[url.encode()] for url in (*TRACKERS, ours)]}
+    metainfo |= {b"nodes": [[b"203.0.113.7", 6881], [b"router.example.org", 6881]]}
+    strange_torrent = directory / "strange.torrent"
+    strange_torrent.write_bytes(lt.bencode(metainfo))
+    by_torrent("fetch", strange_torrent, "--seed", env=trackers)
+
+    assert (
+        len({json.loads(program("list", "--json").out)["infohash"] for program in (sharer, by_link, by_torrent)}) == 1
+    )
+    for program in (sharer, by_link, by_torrent):
+        program("seed", "--stop")
+
+
+def strange(packets: list[Packet], ranges: list[str]) -> list[Packet]:
+    """Pick the packets from or to somewhere else, and every look-up of a name and request for a web seed."""
+    networks = [ipaddress.ip_network(text) for text in ranges]
+
+    def near(text: str) -> bool:
+        return bool(text) and any(ipaddress.ip_address(text) in network for network in networks)
+
+    return [
+        packet
+        for packet in packets
+        if not (packet.kernels or (near(packet.source) and near(packet.destination) and packet.port not in (53, 80)))
+    ]
+
+
+def assert_sees_names(capture: Capture) -> None:
+    """Look a name up: had the program done so, it would have been seen."""
+    before = len(capture.so_far())
+    capture.host.start("getent", "ahosts", "control.example.org")
+    wait_until(lambda: any(packet.port == 53 for packet in capture.packets[before:]), 10, "a look-up to be seen")
+
+
+def test_under_loopback_no_packet_leaves_the_machine_and_no_name_is_looked_up(host: Host, tmp_path: Path) -> None:
+    capture = Capture(host)
+
+    use(host, tmp_path, "loopback", "127.0.0.1")
+
+    assert strange(capture.so_far(), LOOPBACK) == []
+    assert_sees_names(capture)
+
+
+def test_under_lan_packets_stay_in_private_ranges_and_no_name_is_looked_up(host: Host, tmp_path: Path) -> None:
+    capture = Capture(host)
+
+    use(host, tmp_path, "lan", host.address)
+
+    assert strange(capture.so_far(), [*LOOPBACK, *PRIVATE, *ASSIGNED]) == []
+    assert_sees_names(capture)
+
+
+def sockets(host: Host, program: Program, *arguments: object, code: int = 0, env: Mapping[str, str] = {}) -> list[str]:
+    """Run a command, which may reach the whole internet, and list the sockets it and its children asked for."""
+    trace = program.library.with_name("trace")
+    command = ["strace", "-f", "-qq", "-e", "trace=socket,connect", "-o", trace, *PROGRAM, *arguments]
+    process = host.start(*command, env={**program.environment, "MEMOSYNC_NETWORK": "public", **env})
+
+    assert process.wait(60) == code
+    return trace.read_text().splitlines()
+
+
+def test_record_and_list_open_no_internet_socket(host: Host, tmp_path: Path) -> None:
+    program = host.program(tmp_path / "home" / "Memos")
+    found = sockets(host, program, "record", noise(tmp_path / "noise.flac"))
+    with plugged_in() as microphone:
+        found += sockets(host, program, "record", "--max", "1s", env=microphone.environment)
+    for options in ((), ("--json",), ("--shared",)):
+        found += sockets(host, program, "list", *options)
+
+    assert len(program("list").lines) == 2
+    assert [line for line in found if "AF_INET" in line] == []
+
+
+def test_a_fetch_does_open_one(host: Host, tmp_path: Path) -> None:
+    program = host.program(tmp_path / "home" / "Memos")
+    link = "magnet:?xt=urn:btih:" + 40 * "a"
+    found = sockets(host, program, "fetch", link, "--timeout", "1s", code=SwarmError.exit_code)
+
+    assert [line for line in found if "AF_INET" in line]

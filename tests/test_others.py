@@ -1,0 +1,168 @@
+"""With others: aria2c, Transmission and rtorrent, each as it comes, in swarms with memosync.
+
+Everybody has a machine of its own, on a network without internet: rtorrent and Transmission know one peer an address.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Program
+from netns import Host, Network, noise, wait_until
+
+PROGRAMS = ["aria2c", "rtorrent", "transmission-daemon"]
+NAME = "One megabyte.webm"
+BYTES = ["-c:a", "libopus", "-b:a", "256k", "-vbr", "off"]  # packets that are only copied
+DEADLINE = 60  # seconds for 1 MB
+
+
+class Swarm:
+    """Five machines: the first has a tracker and a memosync with a memo of 1 MB, the others are for whoever comes."""
+
+    def __init__(self, directory: Path, network: Network) -> None:
+        self.directory = directory
+        self.home, *self.hosts = network.hosts
+        self.tracker = self.home.tracker()[1]
+        self.library = directory / "home" / "Memos"
+        self.memosync = self.home.program(self.library)
+        self.memosync("record", noise(directory / "noise.webm", 32, *BYTES), "-t", "One megabyte")
+        self.memo: dict[str, object] = json.loads(self.memosync("list", "--json").out)
+        self.file = Path(str(self.memo["path"]))
+        self.size = self.file.stat().st_size
+
+        assert self.size > 1_000_000
+
+    def share(self, *options: str) -> str:
+        """Share the memo by way of the UDP tracker and give the link."""
+        return self.memosync("share", "last", "--tracker", self.tracker, *options).out.strip()
+
+    def torrent(self) -> Path:
+        """Give the .torrent that memosync made, with the tracker written into a copy of it."""
+        torrent = self.directory / "memo.torrent"
+        [kept] = self.library.glob(".memosync/torrents/*.torrent")
+        shutil.copy(kept, torrent)
+        subprocess.run(["transmission-edit", "--add", self.tracker, torrent], check=True, stdout=subprocess.PIPE)
+        return torrent
+
+    def start(self, program: str, host: Host, downloads: Path, source: str | Path) -> Callable[[], str]:
+        """Start another program on a link, or on a .torrent of a file it has; give what it has said so far."""
+        look = ["--check-integrity"] if isinstance(source, Path) else []  # else aria2c believes that it has nothing
+        commands: dict[str, list[str | Path]] = {
+            "aria2c": ["aria2c", *look, f"--dir={downloads}", source],
+            "rtorrent": ["rtorrent", "-n", "-d", downloads, "-o", "system.daemon.set=true", source],
+            "transmission-daemon": ["transmission-daemon", "--foreground", "--download-dir", downloads],
+        }
+        downloads.mkdir(parents=True, exist_ok=True)
+        environment = {"HOME": str(downloads.parent), "PATH": os.environ["PATH"]}
+        log = downloads.with_suffix(".log")
+        with open(log, "wb") as output:
+            host.start(*commands[program], env=environment, stdout=output, stderr=output)
+        if program == "transmission-daemon":
+            add = [*host.command, "transmission-remote", "--add", source]
+            wait_until(lambda: not subprocess.run(add, capture_output=True).returncode, 10, "Transmission to listen")
+        return lambda: log.read_text(errors="replace")[-2000:]
+
+
+@pytest.fixture
+def swarm(tmp_path: Path) -> Iterator[Swarm]:
+    with Network(5, route=True) as network:
+        yield Swarm(tmp_path, network)
+
+
+def same(memo: Path, other: Path) -> bool:
+    return other.is_file() and memo.read_bytes() == other.read_bytes()
+
+
+def fetched(program: Program) -> Path:
+    """Give the file of the only memo of a library."""
+    return Path(json.loads(program("list", "--json").out)["path"])
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_memosync_shares_another_program_fetches_in_time(swarm: Swarm, program: str) -> None:
+    link = swarm.share()
+    downloads = swarm.directory / program / "downloads"
+
+    said = swarm.start(program, swarm.hosts[0], downloads, link)
+
+    wait_until(lambda: same(swarm.file, downloads / NAME), DEADLINE, said)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_another_program_seeds_memosync_fetches_in_time(swarm: Swarm, program: str) -> None:
+    link = swarm.share("--no-seed")
+    downloads = swarm.directory / program / "downloads"
+    downloads.mkdir(parents=True)
+    shutil.copy(swarm.file, downloads / NAME)
+    fetching = swarm.hosts[1].program(swarm.directory / "away" / "Memos")
+
+    began = time.monotonic()
+    swarm.start(program, swarm.hosts[0], downloads, swarm.torrent())
+    fetching("fetch", link, timeout=DEADLINE)
+
+    assert time.monotonic() - began < DEADLINE
+    assert same(swarm.file, fetched(fetching))
+
+
+def test_what_another_program_made_a_torrent_of_memosync_fetches_in_time(swarm: Swarm) -> None:
+    downloads = swarm.directory / "transmission" / "downloads"
+    downloads.mkdir(parents=True)
+    shutil.copy(swarm.file, downloads / "theirs.webm")
+    torrent = swarm.directory / "theirs.torrent"
+    create: list[str | Path] = [
+        "transmission-create",
+        "--tracker",
+        swarm.tracker,
+        "--outfile",
+        torrent,
+        downloads / "theirs.webm",
+    ]
+    subprocess.run(create, check=True, stdout=subprocess.PIPE)
+    fetching = swarm.hosts[1].program(swarm.directory / "away" / "Memos")
+
+    began = time.monotonic()
+    swarm.start("transmission-daemon", swarm.hosts[0], downloads, torrent)
+    fetching("fetch", torrent, timeout=DEADLINE)
+
+    assert time.monotonic() - began < DEADLINE
+    assert same(swarm.file, fetched(fetching))
+
+
+def test_all_of_them_fetch_in_one_swarm(swarm: Swarm) -> None:
+    link = swarm.share()
+    folders = {program: swarm.directory / program / "downloads" for program in PROGRAMS}
+
+    *hosts, last = swarm.hosts
+    for (program, downloads), host in zip(folders.items(), hosts, strict=True):
+        swarm.start(program, host, downloads, link)
+    began = time.monotonic()
+    fetching = last.program(swarm.directory / "away" / "Memos")
+    fetching("fetch", link, timeout=DEADLINE)
+
+    def missing() -> list[str]:
+        return [program for program, downloads in folders.items() if not same(swarm.file, downloads / NAME)]
+
+    wait_until(lambda: not missing(), began + DEADLINE - time.monotonic(), lambda: f"{missing()}")
+    assert same(swarm.file, fetched(fetching))
+
+
+def test_three_fetches_of_one_link_get_parts_from_each_other(swarm: Swarm) -> None:
+    link = swarm.share("--no-seed")
+    swarm.memosync("seed", "--detach", "--up", "250k")
+    programs = [
+        host.program(swarm.directory / f"away{number}" / "Memos") for number, host in enumerate(swarm.hosts[:3])
+    ]
+
+    fetches = [program.start("fetch", link) for program in programs]
+    codes = [fetch.wait(DEADLINE) for fetch in fetches]
+
+    assert codes == [0, 0, 0], [fetch.stderr.read() for fetch in fetches if fetch.stderr]
+    given = json.loads(swarm.memosync("seed", "--status", "--json").out)["given"]
+    assert swarm.size <= given < 2.5 * swarm.size
