@@ -307,7 +307,7 @@ def seed(
     else:
         stop = _stop()
         if kept:
-            seeder.end_with_parent(stop)
+            seeder.be_kept(stop)
         lock, _, restarts = (kept or "").partition(":")
         inherited = (int(lock), int(restarts)) if kept else None
         verb.seed(library, network, options, kept=inherited, stop=stop, log=ui.log, on_state=ui.serving)

@@ -6,6 +6,7 @@ Pure: names are not looked up here.
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -105,15 +106,19 @@ def usable_trackers(urls: Iterable[str], network: Network) -> tuple[list[str], l
 def usable_peers(peers: Iterable[str], network: Network, own: Iterable[Address]) -> list[tuple[str, int]]:
     """Choose the peers of a link that may be called; private ones only where this machine has such a network."""
     has_private = any(is_private(address) and not address.is_loopback for address in own)
-    chosen = []
+    chosen: dict[tuple[str, int], None] = {}  # an ordered set
     for address, port in filter(None, map(parse_peer, peers)):
         near = is_private(address) and not address.is_loopback
-        if network.allows(address) and not address.is_multicast and not address.is_unspecified:
-            if near and not has_private:
-                continue
-            chosen.append((str(address), port))
-    return list(dict.fromkeys(chosen))[:MOST_PEERS]
+        nobody = address.is_multicast or address.is_unspecified
+        if network.allows(address) and not nobody and (has_private or not near):
+            chosen[str(address), port] = None
+        if len(chosen) == MOST_PEERS:
+            break
+    return list(chosen)
+
+
+_network = functools.cache(ip_network)
 
 
 def _within(address: Address, ranges: Iterable[str]) -> bool:
-    return any(address in ip_network(text) for text in ranges)
+    return any(address in _network(text) for text in ranges)

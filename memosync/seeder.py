@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from .memo import InfoHash
 from .network import Network
 
 LOG_LIMIT = 400_000  # bytes; the log before this one is kept beside it
+MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
 PATIENCE = 5  # deaths in a row before it served anything
 _SAID_WHY = range(2, 9)  # exit codes of an end that would come again
 
@@ -146,8 +148,10 @@ def stop(private: Path, timeout: float = 10) -> None:
         raise SeederError("no seeder is running", "memosync seed --detach starts one")
 
 
-def end_with_parent(stop: Stop) -> None:
-    """Set `stop` when standard input, a pipe from the keeper, ends."""
+def be_kept(stop: Stop) -> None:
+    """Live as a keeper's child: set `stop` when standard input, a pipe from it, ends; die rather than fill the memory."""
+    # peers that ask and never read make libtorrent 2.1.1 grow for as long as they go on
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
     def watch() -> None:
         with contextlib.suppress(OSError):
