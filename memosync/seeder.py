@@ -149,9 +149,10 @@ def stop(private: Path, timeout: float = 10) -> None:
 
 
 def be_kept(stop: Stop) -> None:
-    """Live as a keeper's child: set `stop` when standard input, a pipe from it, ends; die rather than fill the memory."""
+    """Live as a keeper's child: set `stop` when standard input, a pipe from it, ends; die before the memory is full."""
     # peers that ask and never read make libtorrent 2.1.1 grow for as long as they go on
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY if hard < 0 else min(MOST_MEMORY, hard), hard))
 
     def watch() -> None:
         with contextlib.suppress(OSError):
