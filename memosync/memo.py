@@ -17,7 +17,7 @@ InfoHash = NewType("InfoHash", str)  # 40 hexadecimal digits, lower case: SHA-1 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(f"[{ALPHABET}]{{8}}")
 _FILE = re.compile(rf"\d{{4}}-\d\d-\d\d(?:-[^/\x00-\x1f\x7f]+)?-([{ALPHABET}]{{8}})\.webm")
-_INVISIBLE = re.compile(  # controls, line separators, bidi marks, lone surrogates
+INVISIBLE = re.compile(  # controls, line separators, bidi marks, lone surrogates
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _UNSAFE = re.compile(r'[/\\:*?"<>|]')
@@ -71,7 +71,7 @@ def parse_id(text: object) -> MemoId | None:
 
 def one_line(text: str) -> str:
     """Turn control, separator and bidi characters into spaces: safe for a terminal and for a row."""
-    return _INVISIBLE.sub(" ", text)
+    return INVISIBLE.sub(" ", text)
 
 
 def clean_title(text: str) -> str:
@@ -113,7 +113,7 @@ def id_in_file_name(name: str) -> MemoId | None:
 
 def torrent_name(words: Words, memo_id: MemoId) -> str:
     """Derive `info.name` from the title frozen in the file; a golden test keeps it: it is part of the infohash."""
-    name = _UNSAFE.sub("-", _INVISIBLE.sub("-", unicodedata.normalize("NFC", words.title)))
+    name = _UNSAFE.sub("-", INVISIBLE.sub("-", unicodedata.normalize("NFC", words.title)))
     name = name.encode()[:120].decode(errors="ignore").strip()
     return (name if name.strip(".-") else memo_id) + ".webm"
 

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from .errors import LibraryError, MemosyncError
 from .index import KEYS
-from .memo import one_line
+from .memo import INVISIBLE, one_line
 from .quantities import format_clock, format_size
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def memos(rows: Iterable[Row], as_json: bool = False) -> None:
     """List memos: aligned on a terminal, TAB-separated in a pipe, or JSON Lines."""
     if as_json:
         for row in rows:
-            _write(sys.stdout, json.dumps(_as_json(row), ensure_ascii=False) + "\n", flush=False)
+            _write(sys.stdout, _json(_as_json(row)) + "\n", flush=False)
     elif _is_terminal(sys.stdout):
         lines = [
             (
@@ -206,7 +206,7 @@ def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) ->
     if as_json:
         for memo_id, kind, peers, given, title in lines:
             line = {"id": memo_id, "state": kind, "peers": int(peers), "given": int(given), "title": title}
-            _write(sys.stdout, json.dumps(line, ensure_ascii=False) + "\n")
+            _write(sys.stdout, _json(line) + "\n", flush=False)
     else:
         table(lines, right=(2, 3))
     kept = f", started again {state.restarts} times" if state.restarts else ""
@@ -217,7 +217,7 @@ def info(torrent: Metainfo, title: str, as_json: bool = False) -> None:
     """Say what a link is of."""
     fields = {"infohash": torrent.infohash, "size": torrent.size, "name": torrent.name, "title": title}
     if as_json:
-        answer(json.dumps(fields, ensure_ascii=False))
+        answer(_json(fields))
     else:
         table([(torrent.infohash, str(torrent.size), one_line(torrent.name), one_line(title))], right=(1,))
 
@@ -274,6 +274,11 @@ def _as_json(row: Row) -> dict[str, Any]:
     """The keys of the index, null or empty where the index leaves them out, plus `path` and `link`."""
     table = {name: getattr(row.memo, name) for name in KEYS} | dict(row.memo.extra)
     return {name: _plain(value) for name, value in table.items()} | {"path": str(row.path), "link": row.link}
+
+
+def _json(value: Any) -> str:
+    """Write JSON (RFC 8259) that people can read and no terminal obeys."""
+    return INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def _plain(value: Any) -> Any:
