@@ -139,9 +139,9 @@ def record(
     from .webm import Sound, parse_bitrate
 
     if list_devices:
-        from .microphone import devices
+        from .microphone import devices, patiently
 
-        ui.devices(devices())
+        ui.devices(patiently(devices, Stop()))
         return
     job = verb.Job(
         words=Words(clean_title(title), clean_description(description), parse_tags(tag or []), _now()),

@@ -55,7 +55,10 @@ def parse_toml(text: str) -> dict[str, Any]:
 def format_toml(table: Mapping[str, Any]) -> str:
     import tomli_w
 
-    return tomli_w.dumps(table)
+    try:
+        return tomli_w.dumps(table)
+    except RecursionError as error:
+        raise LibraryError("index.toml has unknown keys that are nested too deep", "take them out of it") from error
 
 
 def loads(text: str) -> Index:
@@ -65,7 +68,7 @@ def loads(text: str) -> Index:
         version = table.pop("version", None)
         if type(version) is int and version > VERSION:
             raise LibraryError(f"index.toml is of version {version}, newer than this program knows", "update memosync")
-        if version != VERSION:
+        if type(version) is not int or version != VERSION:
             raise ValueError(f"version = {VERSION} is missing")
         entries = table.pop("memo", [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

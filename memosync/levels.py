@@ -67,8 +67,8 @@ class Watch:
 
     def count(self, delivered: int, clock: float) -> None:
         """Compare the frames delivered with a clock (seconds) that goes on while the machine sleeps."""
-        if not delivered:  # it may take a device a while to begin
-            return
+        if not delivered or (self._times and delivered == self._times[-1][1]):
+            return  # it has not begun yet, or stands still: what that cost is known when it goes on
         self._times.append((clock, delivered))
         began, before = self._times[0]
         missing = clock - began - (delivered - before) / RATE
@@ -81,10 +81,10 @@ class Watch:
     def room(self, minutes: float) -> None:
         """Take the minutes of recording that the disk still has room for; under an hour they are worth a word."""
         self._minutes = minutes if minutes < 60 else None
-        for limit in (60, 10, 1):
-            if minutes < limit < self._little:
-                self._little = limit
-                self._warnings.append(f"the disk has room for {minutes:.0f} more minutes")
+        limit = next((limit for limit in (1, 10, 60) if minutes < limit), math.inf)
+        if limit < self._little:
+            self._little = limit
+            self._warnings.append(f"the disk has room for {minutes:.0f} more minutes")
 
     def take_warning(self) -> str | None:
         return self._warnings.popleft() if self._warnings else None

@@ -60,7 +60,7 @@ class Library:
 
     def change(self, edit: Callable[[Index], Index]) -> Index:
         """Read the index again under its lock, let `edit` change it, and replace it."""
-        path = self.root / "index.toml"
+        path = (self.root / "index.toml").resolve()  # a link to where it is synchronised stays one
         with files.as_library_error(f"change {path}"):
             self.prepare()
             with files.locked(self.private / "lock", remove=False):

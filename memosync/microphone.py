@@ -5,18 +5,19 @@ The owner of sounddevice. Its thread only passes bytes on; nothing in here waits
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TypeVar
 
 from .errors import AudioError
 
 RATE = 48_000  # Hz
+Result = TypeVar("Result")
 STALLED = 3.0  # seconds without a block after which a device counts as gone
 
 
@@ -43,17 +44,16 @@ class Microphone:
         self.frames = 0  # delivered so far
         self.name = _find(device).name
         try:
-            with _quiet():
-                self._stream = sd.RawInputStream(
-                    samplerate=RATE,
-                    channels=channels,
-                    dtype="float32",
-                    blocksize=960,
-                    latency=0.2,
-                    device=None if device is None else _find(device).number,
-                    callback=self._callback,
-                    finished_callback=self._gone.set,
-                )
+            self._stream = sd.RawInputStream(
+                samplerate=RATE,
+                channels=channels,
+                dtype="float32",
+                blocksize=960,
+                latency=0.2,
+                device=None if device is None else _find(device).number,
+                callback=self._callback,
+                finished_callback=self._gone.set,
+            )
         except (sd.PortAudioError, ValueError) as error:
             raise AudioError(
                 f"cannot record from {self.name}: {error}", "try another one of memosync record --list-devices"
@@ -61,13 +61,10 @@ class Microphone:
 
     def start(self) -> None:
         self._last = time.monotonic()
-        with _quiet():
-            try:
-                self._stream.start()
-            except Exception as error:
-                if type(error).__name__ != "PortAudioError":
-                    raise
-                raise AudioError(f"cannot record from {self.name}: {error}", "is another program using it?") from error
+        try:
+            self._stream.start()
+        except _portaudio().PortAudioError as error:
+            raise AudioError(f"cannot record from {self.name}: {error}", "is another program using it?") from error
 
     @property
     def lost(self) -> str | None:
@@ -79,10 +76,9 @@ class Microphone:
 
     def close(self) -> None:
         """Let the device go; on a stalled one that may hang for ever, so it is not waited for."""
-        with _quiet():
-            closer = threading.Thread(target=self._stream.abort, daemon=True)
-            closer.start()
-            closer.join(1.0)
+        closer = threading.Thread(target=self._stream.abort, daemon=True)
+        closer.start()
+        closer.join(1.0)
 
     def _callback(self, data: object, frames: int, _when: object, _status: object) -> None:
         self._last = time.monotonic()
@@ -94,8 +90,7 @@ def devices() -> list[Device]:
     """List what can record; AudioError without PortAudio."""
     sd = _portaudio()
     default = sd.default.device[0]
-    with _quiet():
-        found = [dict(entry) for entry in sd.query_devices()]
+    found = [dict(entry) for entry in sd.query_devices()]
     return [
         Device(
             number=number,
@@ -127,27 +122,47 @@ def _find(wanted: str | None) -> Device:
 
 def _portaudio() -> ModuleType:
     try:
-        with _quiet():
-            import sounddevice
+        _silence()
+        import sounddevice
     except OSError as error:
         raise AudioError("the PortAudio library is missing", "install it: apt install libportaudio2") from error
     return sounddevice  # type: ignore[no-any-return]
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what PortAudio and ALSA write straight to descriptor 2 off the terminal."""
-    with contextlib.suppress(Exception):
+def patiently(do: Callable[[], Result], stop: threading.Event) -> Result:
+    """Do what asks the sound system on a thread of its own: when that is frozen it takes minutes, deaf to signals.
+
+    AudioError when it does not answer in 10 s, or on `stop`.
+    """
+    done: list[Result | BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(do())
+        except BaseException as error:
+            done.append(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    deadline = time.monotonic() + 10
+    while not done:
+        if stop.wait(0.005):
+            raise AudioError("nothing was captured")
+        if time.monotonic() > deadline:
+            raise AudioError("the sound system does not answer", "is PulseAudio or PipeWire running well?")
+    if isinstance(done[0], BaseException):
+        raise done[0]
+    return done[0]
+
+
+def _silence() -> None:
+    """Keep what PortAudio and ALSA write straight to descriptor 2, from threads of theirs, off the terminal."""
+    global _silenced
+    if sys.stderr and not _silenced:
+        _silenced = True
         sys.stderr.flush()
-    try:
-        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # standard error is closed already
-        yield
-        return
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+        ours = os.dup(2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = open(ours, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)  # noqa: SIM115
+
+
+_silenced = False

@@ -79,9 +79,15 @@ def parse_tracker(url: str) -> tuple[str, str, bool] | None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return None
-    if parts.scheme not in ("udp", "http", "https", "ws", "wss") or not host or not url.isprintable() or len(url) > 500:
+    named = host and (parse_address(host) or re.fullmatch(r"[\w.-]+", host))
+    if (
+        parts.scheme not in ("udp", "http", "https", "ws", "wss")
+        or not named
+        or not url.isprintable()
+        or len(url) > 500
+    ):
         return None
-    return parts.scheme, host, parts.scheme == "udp" or (parts.path in ("", "/", "/announce") and not parts.query)
+    return parts.scheme, host or "", parts.scheme == "udp" or (parts.path in ("", "/", "/announce") and not parts.query)
 
 
 def usable_trackers(urls: Iterable[str], network: Network) -> tuple[list[str], list[str]]:

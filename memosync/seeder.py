@@ -126,7 +126,7 @@ def detach(private: Path, arguments: list[str], timeout: float = 30) -> SeederSt
         state = read_state(private)
         if state and state.ready and state.keeper == process.pid:
             return state
-        if process.poll() is not None and not is_running(private):
+        if process.poll() is not None:
             break
         time.sleep(0.01)
     raise SeederError(f"the seeder did not start: {_last_line(private)}", f"all of it is in {private / 'seeder.log'}")

@@ -6,6 +6,7 @@ The owner of rich, of the terminal and its keys. A stream that is closed is not 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -31,6 +32,16 @@ if TYPE_CHECKING:
     from .session.fetch import Progress
 
 quiet = False  # --quiet: only warnings and errors
+
+
+def _is_terminal(stream: IO[str] | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+_answers_to_terminal = _is_terminal(sys.stdout)  # while it is still open
 
 
 def answer(text: str) -> None:
@@ -287,13 +298,6 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | list | tuple | type(None)) else str(value)
 
 
-def _is_terminal(stream: IO[str] | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:
-        return False
-
-
 def _width(stream: IO[str]) -> int:
     try:
         return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
@@ -320,11 +324,10 @@ def _write(stream: IO[str] | None, text: str, flush: bool = True) -> None:
             stream.write(text.encode("ascii", "replace").decode())
         if flush:
             stream.flush()
-    except BrokenPipeError:  # the reader has seen enough, or the terminal is gone: no reason to stop working
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except OSError as error:
-        if stream is not sys.stderr:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        # a reader that has seen enough, or a terminal that was closed, is no reason to stop working
+        if stream is sys.stdout and error.errno != errno.EPIPE and not _answers_to_terminal:
             raise LibraryError(f"cannot write the answer: {error.strerror}") from error
 
 

@@ -35,6 +35,7 @@ FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
 _LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFmpeg keeps everything in memory
 _FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}
 _SYNC_EVERY = 5 * RATE  # frames
+_CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
 _BITRATES = range(6_000, 510_001)
 
 
@@ -211,7 +212,15 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
     """
     import av
 
-    with translated("write"), av.open(part, format="matroska", metadata_errors="replace") as source:
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(translated("write"))
+        try:
+            source = opened.enter_context(av.open(part, format="matroska", metadata_errors="replace"))
+        except (EOFError, av.error.OSError, av.error.InvalidDataError) as error:
+            garbage = isinstance(error, av.error.InvalidDataError) and part.stat().st_size
+            if garbage or _CLUSTER in part.read_bytes():
+                raise
+            return AudioInfo(duration=0, words=Words())  # it ends within its header
         stream = audio_stream(source)
         words = words or words_of(source)
         packet = last = None

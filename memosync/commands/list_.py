@@ -42,7 +42,7 @@ def list_memos(
     words = list(words)
     memos = [
         memo
-        for memo in library.index().memos
+        for memo in reversed(library.index().memos)  # of two of one second the one added last comes first
         if not memo.trashed
         and (tag is None or tag.casefold() in map(str.casefold, memo.tags))
         and (since is None or memo.recorded >= since)

@@ -41,21 +41,20 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
     """
     part = library.part(memo_id)
     staged = part.with_name(f"{memo_id}.webm")
-    if not part.stat().st_size:  # it died before the header was there
-        part.unlink()
-        return None
     try:
         info = webm.finish(part, staged)
+        if not info.duration:
+            staged.unlink(missing_ok=True)
+            part.unlink()
+            return None
         memo = replace(new_memo(memo_id, info, staged, when=part.stat().st_mtime), trashed=trashed)
-        if info.duration:
-            library.add(memo, staged)
+        library.add(memo, staged)
     except (AudioError, LibraryError) as error:
         staged.unlink(missing_ok=True)
         kept = f"the recording is kept in {part}; the next command finishes it when it can"
         raise type(error)(f"{error}; {kept}", error.hint) from error
-    staged.unlink(missing_ok=True)
     part.unlink()
-    return memo if info.duration else None
+    return memo
 
 
 def new_memo(memo_id: MemoId, info: webm.AudioInfo, path: Path, when: float, title: str = "") -> Memo:

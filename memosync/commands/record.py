@@ -16,7 +16,7 @@ from ..errors import AudioError, Stop, UsageError
 from ..levels import RATE, Meter, Watch
 from ..library import Library
 from ..memo import Memo, Words, clean_title, one_line
-from ..microphone import Microphone
+from ..microphone import Microphone, patiently
 from ..network import Network
 from ..source import Pipe, import_source
 from .opening import Tell, finish_recording, new_memo
@@ -72,41 +72,46 @@ def record_microphone(
             room -= len(block) // (4 * sound.channels)
             recording.write(block)
 
-    microphone = Microphone(device, sound.channels, take)
+    microphone = patiently(lambda: Microphone(device, sound.channels, take), job.stop)
     library.prepare()
     memo_id = library.take_id()
     part = library.part(memo_id)
-    with library.lock(memo_id):
-        title = job.words.title or f"{job.words.recorded:%Y-%m-%d %H:%M}"
-        words = replace(job.words, id=memo_id, title=title)
-        recording = webm.Recording(part, words, sound, on_samples=watch.feed)
-        key: Key | None = None
-        lost: str | None = None
-        try:
-            files.sync_directory(part.parent)
-            microphone.start()
-            while room and not job.stop.wait(0.1) and not recording.error and not (lost := microphone.lost):
-                watch.count(microphone.frames, time.clock_gettime(_CLOCK))
-                watch.room(_minutes_left(part, sound.bitrate))
-                while warning := watch.take_warning():
-                    job.tell(f"warning: {warning}")
-                key = control(watch.meter(recording.duration, paused))
-                if key in ("save", "discard"):
-                    break
-                paused ^= key == "pause"
-            if lost or recording.error:
-                job.tell("\athe recording has ended: " + (f"the microphone {lost}" if lost else str(recording.error)))
-            if lost:
-                raise AudioError(f"the microphone {lost}; what it captured is saved")
-        finally:  # whatever happened, a bug included: the file first, then the device
-            recording.close()
-            trashed = datetime.now().astimezone() if key == "discard" else None
-            memo = finish_recording(library, memo_id, trashed)
-            if memo:
-                job.done(library, memo)
-            microphone.close()
+    title = job.words.title or f"{job.words.recorded:%Y-%m-%d %H:%M}"
+    words = replace(job.words, id=memo_id, title=title)
+    memo: Memo | None = None
+    try:
+        with library.lock(memo_id):
+            key: Key | None = None
+            lost: str | None = None
+            recording = webm.Recording(part, words, sound, on_samples=watch.feed)
+            try:
+                files.sync_directory(part.parent)
+                patiently(microphone.start, job.stop)
+                while room and not job.stop.wait(0.1) and not recording.error and not (lost := microphone.lost):
+                    watch.count(microphone.frames, time.clock_gettime(_CLOCK))
+                    watch.room(_minutes_left(part, sound.bitrate))
+                    while warning := watch.take_warning():
+                        job.tell(f"warning: {warning}")
+                    key = control(watch.meter(recording.duration, paused))
+                    if key in ("save", "discard"):
+                        break
+                    paused ^= key == "pause"
+                if lost or recording.error:
+                    job.tell(
+                        "\athe recording has ended: " + (f"the microphone {lost}" if lost else str(recording.error))
+                    )
+            finally:  # whatever happened, a bug included: the file first
+                recording.close()
+                trashed = datetime.now().astimezone() if key == "discard" else None
+                memo = finish_recording(library, memo_id, trashed)
+    finally:  # without the memo's lock, which sharing takes
+        if memo:
+            job.done(library, memo)
+        microphone.close()
     if recording.error:
         raise recording.error
+    if lost:
+        raise AudioError(f"the microphone {lost}; " + ("what it captured is saved" if memo else "nothing was captured"))
     if not memo:
         raise AudioError("nothing was captured", "memosync record --list-devices shows what can record")
 
@@ -153,19 +158,23 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
         memo_id = library.take_id()
         part = library.part(memo_id)
         target = part if live else part.with_suffix(".import")
-        with library.lock(memo_id):
-            try:
-                reader = Pipe(job.stop) if live else file
-                import_source(reader, target, describe, job.sound, live=live, limit=job.limit, on_progress=progress)
-                if not live:
-                    memo = new_memo(memo_id, webm.probe(target), target, when=0)
-                    library.add(memo, target)
-                    job.done(library, memo)
-            finally:
-                if live and part.exists() and (captured := finish_recording(library, memo_id)):
-                    job.done(library, captured)
-                elif not live:
-                    target.unlink(missing_ok=True)
+        memo: Memo | None = None
+        try:
+            with library.lock(memo_id):
+                try:
+                    reader = Pipe(job.stop) if live else file
+                    import_source(reader, target, describe, job.sound, live=live, limit=job.limit, on_progress=progress)
+                    if not live:
+                        memo = new_memo(memo_id, webm.probe(target), target, when=0)
+                        library.add(memo, target)
+                finally:
+                    if live and part.exists():
+                        memo = finish_recording(library, memo_id)
+                    elif not live:
+                        target.unlink(missing_ok=True)
+        finally:  # without the memo's lock, which sharing takes
+            if memo:
+                job.done(library, memo)
 
 
 def _minutes_left(part: Path, bitrate: int) -> float:

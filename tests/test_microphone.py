@@ -1,0 +1,527 @@
+"""Record from the microphone without a terminal, and let happen to it what happens to recordings."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vmic
+from conftest import PROGRAM, Program
+from vmic import Microphone, wait_until
+
+from memosync.errors import AudioError, LibraryError
+
+ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}\n")
+ROOT = os.geteuid() == 0
+NAMESPACE = ["unshare", "--mount"] if ROOT else ["unshare", "--user", "--map-root-user", "--mount"]
+WORDS = ["-t", "Interview", "-d", "with the mayor", "--tag", "work", "--tag", "town hall"]
+
+
+@pytest.fixture
+def microphone(memosync: Program) -> Iterator[Microphone]:
+    """A microphone that hears the signal, and that the program finds."""
+    with vmic.plugged_in() as device:
+        memosync.environment.update(device.environment)
+        device.play(vmic.signal())
+        yield device
+
+
+@dataclasses.dataclass
+class Recording:
+    """A running `memosync record`."""
+
+    process: subprocess.Popen[Any]
+    library: Path
+    outputs: Path
+
+    @property
+    def out(self) -> str:
+        return (self.outputs / "out").read_text()
+
+    @property
+    def err(self) -> str:
+        return (self.outputs / "err").read_text()
+
+    @property
+    def parts(self) -> list[Path]:
+        return list((self.library / ".memosync" / "recording").glob("*.part"))
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for something that happens while it records."""
+
+        def happens() -> object:
+            assert self.process.poll() is None, self.err
+            return condition()
+
+        wait_until(happens, what)
+
+    def wait_for_sound(self) -> Recording:
+        """Wait until about a second can be read from the disk."""
+        self.wait_for(lambda: any(part.stat().st_size > 3000 for part in self.parts), "sound reaches the disk")
+        return self
+
+    def wait_for_warning(self, words: str) -> None:
+        """Wait until it warns of this."""
+        self.wait_for(lambda: re.search(f"memosync: warning: .*({words})", self.err), f"a warning: {words}")
+
+    def end(self, *signals: signal.Signals, code: int = 0) -> str:
+        """Send it these signals, insist on its exit code and give what it printed."""
+        for number in signals:
+            self.process.send_signal(number)
+        self.process.wait(30)
+
+        assert code == self.process.returncode, self.err
+        return self.out
+
+
+@pytest.fixture
+def record(memosync: Program, tmp_path: Path, ended: Callable[..., Any]) -> Callable[..., Recording]:
+    """Start `memosync record` with these arguments, under another command when asked to."""
+
+    def start(*arguments: object, under: list[str] | None = None, library: Path | None = None) -> Recording:
+        outputs = tmp_path / f"outputs{len(list(tmp_path.glob('outputs*')))}"
+        outputs.mkdir()
+        with (outputs / "out").open("wb") as out, (outputs / "err").open("wb") as err:
+            process = subprocess.Popen(
+                [*(under or []), *PROGRAM, "record", *map(str, arguments)],
+                env=memosync.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        return Recording(ended(process), library or memosync.library, outputs)
+
+    return start
+
+
+def memos(memosync: Program) -> list[dict[str, Any]]:
+    """Give what `list` lists."""
+    return [json.loads(line) for line in memosync("list", "--json").lines]
+
+
+def path_of(memosync: Program) -> Path:
+    """Give the file of the only memo."""
+    (memo,) = memos(memosync)
+    return Path(memo["path"])
+
+
+def missing(path: Path, position: float, begin: float = 0.0) -> float:
+    """Say how many seconds before this position of the signal a recording ends."""
+    found = vmic.stretches(path)
+    return position - (found[-1].end if found else begin)
+
+
+def probe(path: Path) -> dict[str, Any]:
+    """Read a file's format with FFmpeg's own tool."""
+    command = ["ffprobe", "-v", "error", "-show_format", "-of", "json", str(path)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["format"]
+
+
+# -- a recording that goes well
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_saves(memosync: Program, microphone: Microphone, record: Any, number: signal.Signals) -> None:
+    recording = record(*WORDS).wait_for_sound()
+    position = microphone.listen(0.2)
+
+    out = recording.end(number)
+
+    assert ID.fullmatch(out)
+    (memo,) = memos(memosync)
+    assert out.strip() == memo["id"]
+    assert "Interview" in recording.err
+    assert "warning" not in recording.err
+    assert not re.search(r"[\r\a\x1b]", recording.err)  # no meter where there is no terminal
+    assert missing(Path(memo["path"]), position) < 0.5
+    assert len(vmic.stretches(Path(memo["path"]))) == 1
+    assert not recording.parts
+
+
+def test_a_recording_carries_its_words_in_its_own_tags(memosync: Program, microphone: Microphone, record: Any) -> None:
+    before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    identity = record(*WORDS, "--max", "1").end().strip()
+
+    file = probe(path_of(memosync))
+    tags = {name.upper(): value for name, value in file["tags"].items()}
+    recorded = datetime.datetime.fromisoformat(tags["DATE_RECORDED"])
+    assert tags["TITLE"] == "Interview"
+    assert tags["DESCRIPTION"] == "with the mayor"
+    assert tags["KEYWORDS"] == "work,town hall"
+    assert tags["MEMOSYNC_ID"] == identity
+    assert before <= recorded <= datetime.datetime.now(datetime.UTC)
+    assert float(file["duration"]) > 0.9
+
+
+def test_max_ends_a_recording(memosync: Program, microphone: Microphone, record: Any) -> None:
+    out = record("--max", "2").end()
+
+    identity, _, seconds, *_ = memosync("list").out.split("\t")
+    assert out == identity + "\n"
+    assert float(seconds) == pytest.approx(2, abs=0.1)
+
+
+def test_a_recording_without_a_title_is_called_after_its_time(
+    memosync: Program, microphone: Microphone, record: Any
+) -> None:
+    record("--max", "1").end()
+
+    (memo,) = memos(memosync)
+    recorded = datetime.datetime.fromisoformat(memo["recorded"])
+    assert str(recorded.year) in memo["title"]
+    assert f"{recorded:%M}" in memo["title"]
+
+
+def test_more_signals_while_it_is_saved_change_nothing(memosync: Program, microphone: Microphone, record: Any) -> None:
+    out = record().wait_for_sound().end(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+
+    assert ID.fullmatch(out)
+    assert len(memos(memosync)) == 1
+
+
+def test_a_reader_that_has_gone_costs_nothing(memosync: Program, microphone: Microphone) -> None:
+    process = memosync.start("record", "--max", "1")
+    process.stdout.close()
+
+    assert process.wait(30) == 0
+    assert "Traceback" not in process.stderr.read().decode()
+    assert len(memos(memosync)) == 1
+
+
+def test_share_prints_the_link_instead(memosync: Program, microphone: Microphone, record: Any) -> None:
+    out = record("--share", "--max", "1", "-t", "Interview").end()
+
+    (memo,) = memos(memosync)
+    assert out.count("\n") == 1
+    assert out.startswith(f"magnet:?xt=urn:btih:{memo['infohash']}&")
+    assert "dn=Interview" in out
+
+
+# -- devices
+
+
+def test_devices_are_listed(memosync: Program, microphone: Microphone) -> None:
+    result = memosync("record", "--list-devices")
+
+    assert any("vmic" in line for line in result.lines)
+    assert any("vempty" in line for line in result.lines)
+    assert all(re.search(r"\d", line) for line in result.lines)
+
+
+def test_a_part_of_its_name_chooses_a_device(memosync: Program, microphone: Microphone, record: Any) -> None:
+    memosync.environment["MEMOSYNC_DEVICE"] = "vempty"
+
+    record("--max", "1").end()
+    assert max(vmic.envelope(path_of(memosync))) < 6
+
+    record("--max", "2", "--device", "vmi").end()
+    assert vmic.stretches(Path(memos(memosync)[0]["path"]))
+
+
+def test_its_number_chooses_a_device(memosync: Program, microphone: Microphone, record: Any) -> None:
+    lines = memosync("record", "--list-devices").lines
+    numbers = {name: re.search(r"\d+", line) for line in lines for name in ("vmic", "vempty") if name in line}
+
+    assert numbers["vempty"]
+    assert numbers["vmic"]
+    record("--max", "1", "--device", numbers["vempty"][0]).end()
+    assert max(vmic.envelope(path_of(memosync))) < 6
+    record("--max", "2", "--device", numbers["vmic"][0]).end()
+    assert vmic.stretches(Path(memos(memosync)[0]["path"]))
+
+
+@pytest.mark.parametrize("device", ["nonesuch", "4711"])
+def test_an_unknown_device_is_one_line(memosync: Program, microphone: Microphone, device: str) -> None:
+    result = memosync("record", "--device", device, code=AudioError.exit_code)
+
+    assert_refused(result.out, result.err)
+    assert device in result.err
+    assert memos(memosync) == []
+
+
+def assert_refused(out: str, err: str) -> None:
+    """Insist on one error line, a hint and nothing else."""
+    lines = err.splitlines()
+
+    assert out == ""
+    assert lines[0].startswith("memosync: error: ")
+    assert all(line.startswith("memosync: hint: ") for line in lines[1:])
+
+
+def test_no_device_at_all_is_said_at_once(memosync: Program, record: Any) -> None:
+    memosync.environment.update(PULSE_SERVER="unix:/nowhere", XDG_RUNTIME_DIR="/nowhere")
+    hide = [*NAMESPACE, "sh", "-c", '[ ! -d /dev/snd ] || mount -t tmpfs none /dev/snd; exec "$@"', "sh"]
+    began = time.monotonic()
+
+    recording = record(under=hide)
+    recording.end(code=AudioError.exit_code)
+
+    assert time.monotonic() - began < 5
+    assert_refused(recording.out, recording.err)
+    assert "memosync: hint: " in recording.err
+    assert not recording.parts
+
+
+def test_no_portaudio_library_is_said_at_once(
+    memosync: Program, microphone: Microphone, record: Any, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    hide = f'for file in /etc/ld.so.cache /usr/lib/*/libportaudio.so*; do mount --bind {empty} $file; done; exec "$@"'
+    began = time.monotonic()
+
+    recording = record(under=[*NAMESPACE, "sh", "-c", hide, "sh"])
+    recording.end(code=AudioError.exit_code)
+
+    assert time.monotonic() - began < 5
+    assert_refused(recording.out, recording.err)
+    assert "libportaudio2" in recording.err
+
+
+# -- accidents
+
+
+@pytest.mark.parametrize("instant", [0.0, 0.35, 0.8, 1.5, 2.1, 2.6])
+def test_what_was_recorded_survives_kill_9(
+    memosync: Program, microphone: Microphone, record: Any, instant: float
+) -> None:
+    recording = record(*WORDS)
+    recording.wait_for(lambda: recording.parts, "the recording begins")
+    begin = microphone.position
+    microphone.listen(instant)
+
+    recording.process.kill()
+    position = microphone.position
+    recording.process.wait()
+    result = memosync("list", "--json")
+
+    assert recording.out == ""
+    assert result.lines or position - begin < 1
+    for line in result.lines:
+        memo = json.loads(line)
+        assert (memo["title"], memo["description"]) == ("Interview", "with the mayor")
+        assert memo["tags"] == ["work", "town hall"]
+        assert result.err.startswith("memosync: ")
+        assert memo["id"] in result.err or "Interview" in result.err
+        assert missing(Path(memo["path"]), position, begin) < 1
+        assert float(probe(Path(memo["path"]))["duration"]) == pytest.approx(memo["duration"], abs=0.05)
+    assert not recording.parts
+    assert memosync("list").err == "" or not result.lines
+
+
+@pytest.mark.parametrize("milliseconds", [0, 5, 15, 30, 60, 120])
+def test_a_kill_while_it_is_saved_leaves_one_memo(
+    memosync: Program, microphone: Microphone, record: Any, milliseconds: int
+) -> None:
+    recording = record(*WORDS).wait_for_sound()
+    position = microphone.position
+
+    recording.process.terminate()
+    time.sleep(milliseconds / 1000)  # the instant, nothing is waited for
+    recording.process.kill()
+    recording.process.wait()
+
+    (memo,) = memos(memosync)
+    assert memo["title"] == "Interview"
+    assert missing(Path(memo["path"]), position) < 1
+    assert not recording.parts
+    assert len(list(memosync.library.glob("*.webm"))) == 1
+
+
+def test_a_recording_that_somebody_makes_is_left_alone(memosync: Program, microphone: Microphone, record: Any) -> None:
+    recording = record(*WORDS).wait_for_sound()
+    begin = microphone.position
+
+    assert memos(memosync) == []
+    other = record("--max", "1", "-t", "Other").end().strip()
+    assert [memo["id"] for memo in memos(memosync)] == [other]
+    assert len(recording.parts) == 1
+    position = microphone.position
+    identity = recording.end(signal.SIGTERM).strip()
+
+    assert {memo["id"] for memo in memos(memosync)} == {identity, other}
+    path = next(Path(memo["path"]) for memo in memos(memosync) if memo["id"] == identity)
+    (stretch,) = vmic.stretches(path)
+    assert stretch.begin < begin
+    assert position - stretch.end < 0.5
+
+
+@pytest.mark.parametrize("accident", [Microphone.pull, Microphone.stall, Microphone.die], ids=lambda way: way.__name__)
+def test_a_device_that_is_lost_ends_the_recording_and_saves_it(
+    memosync: Program, microphone: Microphone, record: Any, accident: Callable[[Microphone], None]
+) -> None:
+    recording = record(*WORDS).wait_for_sound()
+    position = microphone.listen(0.2)
+
+    accident(microphone)
+    out = recording.end(code=AudioError.exit_code)
+
+    assert ID.fullmatch(out)
+    assert "\a" in recording.err
+    assert re.search(r"memosync: error: .*\n", recording.err)
+    assert "Traceback" not in recording.err
+    assert "Expression" not in recording.err  # what PortAudio writes by itself
+    (memo,) = memos(memosync)
+    assert memo["title"] == "Interview"
+    assert missing(Path(memo["path"]), position) < 1
+
+
+def test_a_frozen_device_is_no_reason_to_ignore_a_signal(
+    memosync: Program, microphone: Microphone, record: Any
+) -> None:
+    microphone.stall()
+    recording = record()
+    descriptors = Path(f"/proc/{recording.process.pid}/fd")
+    recording.wait_for(
+        lambda: any("socket:" in os.path.realpath(descriptor) for descriptor in descriptors.iterdir()),
+        "it asks the sound server",
+    )
+
+    recording.end(signal.SIGTERM, code=AudioError.exit_code)
+    assert_refused(recording.out, recording.err)
+
+
+def test_a_device_that_became_another_is_told(memosync: Program, microphone: Microphone, record: Any) -> None:
+    recording = record().wait_for_sound()
+    microphone.listen(1)
+
+    microphone.pull_moved()
+    recording.wait_for_warning("silen|stopped")
+    microphone.replug()
+    recording.end(signal.SIGTERM)
+
+    assert vmic.stretches(path_of(memosync))
+
+
+@pytest.mark.parametrize("amplitude", [0, 1])
+def test_silence_from_the_start_is_told(memosync: Program, microphone: Microphone, record: Any, amplitude: int) -> None:
+    microphone.play(vmic.square(amplitude) * 4)
+    recording = record()
+
+    recording.wait_for_warning("silen")
+    assert ID.fullmatch(recording.end(signal.SIGTERM))
+
+
+def test_clipping_is_told(memosync: Program, microphone: Microphone, record: Any) -> None:
+    microphone.play(vmic.square(32767))
+    recording = record()
+
+    recording.wait_for_warning("clip")
+    assert ID.fullmatch(recording.end(signal.SIGTERM))
+
+
+def test_lost_frames_are_told(memosync: Program, microphone: Microphone, record: Any) -> None:
+    recording = record().wait_for_sound()
+
+    microphone.lossy = True
+    recording.wait_for_warning("lost|missing")
+    assert ID.fullmatch(recording.end(signal.SIGTERM))
+
+
+# -- a small disk
+
+
+class SmallDisk:
+    """A file system of a megabyte or so, in a mount namespace of its own; a filler takes most of it."""
+
+    def __init__(self, place: Path, size: int) -> None:
+        place.mkdir()
+        mount = f"mount -t tmpfs -o size={size} none {place} && echo mounted && exec sleep 120"
+        self.holder = subprocess.Popen([*NAMESPACE, "sh", "-c", mount], stdout=subprocess.PIPE, text=True)
+        assert self.holder.stdout
+        assert self.holder.stdout.readline() == "mounted\n"
+        self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside
+        self.under = ["nsenter", f"--target={self.holder.pid}", "--mount", "--wd"]
+        self.under += [] if ROOT else ["--user", "--preserve-credentials"]
+
+    def fill(self, room: int) -> None:
+        """Leave only so much room, in bytes."""
+        with (self.seen / "filler").open("wb") as filler:
+            status = os.statvfs(self.seen)
+            filler.write(bytes(max(0, status.f_bavail * status.f_frsize - room)))
+
+    def make_room(self) -> None:
+        """Take the filler away."""
+        (self.seen / "filler").unlink()
+
+    def close(self) -> None:
+        """End what holds it."""
+        self.holder.kill()
+        self.holder.communicate()
+
+
+@pytest.fixture
+def small_disk(memosync: Program, tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 8 MB that has the library."""
+    disk = SmallDisk(tmp_path / "disk", 8_000_000)
+    memosync.environment["MEMOSYNC_LIBRARY"] = str(tmp_path / "disk" / "Memos")
+    yield disk
+    disk.close()
+
+
+def run(memosync: Program, disk: SmallDisk, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run another verb where the disk is."""
+    command = [*disk.under, *PROGRAM, *arguments]
+    return subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
+
+
+def test_a_full_disk_keeps_the_recording_until_there_is_room(
+    memosync: Program, microphone: Microphone, record: Any, small_disk: SmallDisk
+) -> None:
+    assert run(memosync, small_disk, "list").returncode == 0
+    small_disk.fill(room=120_000)
+    library = small_disk.seen / "Memos"
+    recording = record(*WORDS, "--bitrate", "192k", under=small_disk.under, library=library)
+    wait_until(lambda: recording.process.poll() is not None, "the disk is full", 30)
+    position = microphone.position
+
+    assert recording.process.returncode == LibraryError.exit_code, recording.err
+    assert recording.out == ""
+    (part,) = recording.parts
+    assert part.name in recording.err
+    assert "Traceback" not in recording.err
+
+    still_full = run(memosync, small_disk, "list")
+    assert (still_full.returncode, still_full.stdout) == (0, "")
+    assert part.name in still_full.stderr
+    assert recording.parts == [part]
+
+    small_disk.make_room()
+    listed = run(memosync, small_disk, "list", "--json")
+    memo = json.loads(listed.stdout)
+    assert (memo["title"], memo["tags"]) == ("Interview", ["work", "town hall"])
+    assert "Interview" in listed.stderr or memo["id"] in listed.stderr
+    assert missing(library / memo["file"], position) < 2
+    assert not recording.parts
+
+
+def test_a_disk_that_is_full_already_is_one_line(
+    memosync: Program, microphone: Microphone, record: Any, small_disk: SmallDisk
+) -> None:
+    small_disk.fill(room=0)
+    recording = record(under=small_disk.under)
+
+    recording.end(code=LibraryError.exit_code)
+    assert recording.out == ""
+    assert len(re.findall("^memosync: error: .*(?:space|full|room)", recording.err, re.MULTILINE)) == 1
+    assert all(line.lstrip("\a").startswith("memosync: ") for line in recording.err.splitlines())
+
+
+def test_little_room_is_told_in_minutes(
+    memosync: Program, microphone: Microphone, record: Any, small_disk: SmallDisk
+) -> None:
+    small_disk.fill(room=4_000_000)
+    recording = record(under=small_disk.under, library=small_disk.seen / "Memos")
+
+    recording.wait_for_warning(r"\d min|\d more min")  # 4 MB at 32 kb/s are 16 minutes at most
+    recording.end(signal.SIGTERM)

@@ -1,0 +1,226 @@
+"""Record in a terminal: the live line, its keys, and the window that is closed."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vmic
+from conftest import PROGRAM, Program
+from terminal import Screen, Terminal
+from vmic import Microphone
+
+from memosync.errors import AudioError
+
+ID = re.compile(r"\b[0-9a-hjkmnp-tv-z]{8}\b")
+CLOCK = re.compile(r"\b(\d\d):(\d\d)\b")
+LEVEL = re.compile(r"[−-]\d+ dB")
+
+
+@pytest.fixture
+def microphone(memosync: Program) -> Iterator[Microphone]:
+    """A microphone that hears the signal, and that the program finds."""
+    with vmic.plugged_in() as device:
+        memosync.environment.update(device.environment)
+        device.play(vmic.signal())
+        yield device
+
+
+@pytest.fixture
+def record(memosync: Program, microphone: Microphone) -> Iterator[Callable[..., Terminal]]:
+    """Start `memosync record` in a terminal."""
+    terminals: list[Terminal] = []
+
+    def start(*arguments: str, **options: Any) -> Terminal:
+        terminals.append(Terminal([*PROGRAM, "record", *arguments], memosync.environment, **options))
+        return terminals[-1]
+
+    yield start
+    for terminal in terminals:
+        terminal.close()
+
+
+def memos(memosync: Program) -> list[dict[str, Any]]:
+    """Give what `list` lists."""
+    return [json.loads(line) for line in memosync("list", "--json").lines]
+
+
+def trash(memosync: Program) -> list[dict[str, Any]]:
+    """Give the entries of the index that are in the trash, whose files have to be there too."""
+    index = tomllib.loads((memosync.library / "index.toml").read_text())
+    entries = [entry for entry in index["memo"] if "trashed" in entry]
+    assert all((memosync.library / ".memosync" / "trash" / entry["file"]).is_file() for entry in entries)
+    return entries
+
+
+def clock(screen: Screen) -> int:
+    """Give the seconds that the live line shows, -1 while there is none."""
+    times = [CLOCK.search(line) for line in screen.lines]
+    return next((int(time[1]) * 60 + int(time[2]) for time in times if time), -1)
+
+
+def reaches(seconds: int) -> Callable[[Screen], bool]:
+    """Tell whether the clock shows so much."""
+    return lambda screen: clock(screen) >= seconds
+
+
+def says_paused(screen: Screen) -> bool:
+    return "paused" in screen.text.lower()
+
+
+@pytest.mark.parametrize("columns", [30, 80, 200])
+def test_the_live_line_is_redrawn_in_place(record: Any, columns: int) -> None:
+    terminal = record(columns=columns)
+    terminal.wait_for(reaches(1), "the live line")
+    screen: Screen = terminal.screen
+    before = (screen.wrapped, screen.scrolled, len(screen.lines), screen.row)
+
+    terminal.wait_for(reaches(3), "two seconds more")
+
+    assert (screen.wrapped, screen.scrolled, len(screen.lines), screen.row) == before
+    assert len([line for line in screen.lines if CLOCK.search(line)]) == 1
+    terminal.type("q")
+    terminal.end()
+
+
+def test_the_live_line_shows_what_design_promises(record: Any, microphone: Microphone) -> None:
+    terminal = record()
+    terminal.wait_for(lambda screen: reaches(1)(screen) and LEVEL.search(screen.text), "a clock and a level")
+
+    (line,) = [line for line in terminal.screen.lines if CLOCK.search(line)]
+    assert line.lstrip().startswith("●")
+    for key in ("[space] pause", "[enter] save", "[x][x] discard"):
+        assert key in line
+    loud = LEVEL.search(line)
+    assert loud
+    microphone.play(vmic.square(30))  # -61 dB
+    terminal.wait_for(lambda screen: re.search("[−-](5|6)[0-9] dB", screen.text), "a lower level")
+    terminal.type("q")
+    terminal.end()
+
+
+def test_a_terminal_may_change_its_width(record: Any) -> None:
+    terminal = record(columns=120)
+    terminal.wait_for(reaches(1), "the live line")
+
+    terminal.resize(31)
+    terminal.screen.wrapped = 0
+    terminal.wait_for(reaches(clock(terminal.screen) + 1), "the live line again")
+    terminal.wait_for(reaches(clock(terminal.screen) + 1), "a second more")
+
+    assert terminal.screen.wrapped <= 1  # what was drawn while it changed
+    assert len(terminal.screen.lines) <= 2
+    terminal.type("q")
+    terminal.end()
+
+
+def test_space_pauses_and_resumes(memosync: Program, microphone: Microphone, record: Any) -> None:
+    terminal = record()
+    terminal.wait_for(reaches(2), "the live line")
+
+    terminal.type(" ")
+    terminal.wait_for(says_paused, "that it pauses")
+    paused, shown = microphone.position, clock(terminal.screen)
+    terminal.wait_for(lambda _: microphone.position > paused + 2, "two seconds")
+    assert clock(terminal.screen) - shown <= 1
+    terminal.type(" ")
+    terminal.wait_for(lambda screen: not says_paused(screen), "that it goes on")
+    resumed = microphone.position
+    terminal.wait_for(reaches(shown + 2), "more sound")
+    terminal.type("q")
+    terminal.end()
+
+    (memo,) = memos(memosync)
+    before, after = vmic.stretches(Path(memo["path"]))
+    assert before.end == pytest.approx(paused, abs=0.6)
+    assert after.begin == pytest.approx(resumed, abs=1)  # a window of comparison long
+    assert memo["duration"] == pytest.approx(before.end - before.begin + after.end - after.begin, abs=1)
+
+
+@pytest.mark.parametrize("key", ["\r", "q", "\x03"], ids=["enter", "q", "Ctrl-C"])
+def test_a_key_saves(memosync: Program, microphone: Microphone, record: Any, key: str) -> None:
+    terminal = record("-t", "Interview")
+    terminal.wait_for(reaches(1), "the live line")
+
+    position = microphone.position
+    terminal.type(key)
+    screen = terminal.end()
+
+    (memo,) = memos(memosync)
+    assert ID.findall(screen.splitlines()[-1]) == [memo["id"]]
+    assert "Interview" in screen
+    assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
+
+
+def test_x_x_discards_into_the_trash(memosync: Program, record: Any) -> None:
+    terminal = record("-t", "Interview")
+    terminal.wait_for(reaches(1), "the live line")
+
+    terminal.type("x")
+    terminal.wait_for(lambda screen: re.search(r"again|once more|\[x\] discard", screen.text), "the question")
+    terminal.type("x")
+    terminal.end()
+
+    assert memos(memosync) == []
+    (memo,) = trash(memosync)
+    assert memo["title"] == "Interview"
+
+
+def test_one_x_discards_nothing(memosync: Program, record: Any) -> None:
+    terminal = record()
+    terminal.wait_for(reaches(1), "the live line")
+
+    terminal.type("x")
+    terminal.wait_for(reaches(2), "it goes on")
+    terminal.type(" ")
+    terminal.wait_for(says_paused, "another key")
+    terminal.type("x")
+    terminal.wait_for(lambda screen: not says_paused(screen) or "again" in screen.text, "the question")
+    terminal.type("\r")
+    terminal.end()
+
+    assert len(memos(memosync)) == 1
+    assert trash(memosync) == []
+
+
+def test_a_closed_window_saves(memosync: Program, microphone: Microphone, record: Any) -> None:
+    terminal = record("-t", "Interview")
+    terminal.wait_for(reaches(2), "the live line")
+
+    position = microphone.position
+    terminal.hang_up()
+
+    assert terminal.process.wait(20) == 0
+    (memo,) = memos(memosync)
+    assert memo["title"] == "Interview"
+    assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
+
+
+def test_the_meter_is_there_where_standard_output_is_a_pipe(memosync: Program, record: Any) -> None:
+    terminal = record(stdout=subprocess.PIPE)
+    terminal.wait_for(reaches(1), "the live line")
+
+    terminal.type("\r")
+    terminal.end()
+
+    (memo,) = memos(memosync)
+    assert terminal.process.stdout.read() == f"{memo['id']}\n".encode()
+    assert memo["id"] not in terminal.screen.lines
+
+
+def test_a_lost_device_rings_the_bell(memosync: Program, microphone: Microphone, record: Any) -> None:
+    terminal = record()
+    terminal.wait_for(reaches(1), "the live line")
+
+    microphone.pull()
+    terminal.end(AudioError.exit_code)
+
+    assert terminal.screen.bells == 1
+    assert "memosync: error:" in terminal.screen.text
+    assert memos(memosync)
