@@ -61,12 +61,16 @@ def seed(
             log=log,
         )
         follower = _Follower(library, server, network, log)
-        said, said_at = None, 0.0
         log(f"serving on port {server.port}")
+        said: SeederState | None = None
+        said_at = 0.0
         try:
             while not stop.is_set():
                 follower.look()
                 server.poll(0.1)
+                urgent = said is None or not said.ready or said.seen != follower.seen
+                if not urgent and time.monotonic() - said_at < 1:  # looking at ten thousand swarms takes a while
+                    continue
                 ready = not server.checking
                 state = SeederState(
                     port=server.port,
@@ -76,10 +80,10 @@ def seed(
                     swarms=_swarms(server),
                     **me,  # type: ignore[arg-type]
                 )
-                urgent = said is None or (state.ready, state.seen) != (said.ready, said.seen)
-                if state != said and (urgent or time.monotonic() - said_at >= 1):
+                said_at = time.monotonic()
+                if state != said:
                     seeder.write_state(private, state)
-                    said, said_at = state, time.monotonic()
+                    said = state
                     on_state(state, len(server.swarms))
         finally:
             with files.as_library_error("keep the state of the session"):

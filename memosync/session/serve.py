@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -140,9 +141,13 @@ class Server:
         return any(swarm.state == "checking" for swarm in self.swarms.values())
 
     def close(self) -> bytes:
-        """End the session at once and give the DHT's state for the next one."""
+        """End the session and give the DHT's state for the next one; trackers get a second to hear of it."""
         state = dht_state(self._session)
-        self._session.pause()
+        held = [self._session]
+        del self._session
+        ending = threading.Thread(target=held.clear, daemon=True)  # libtorrent ends it when nobody holds it
+        ending.start()
+        ending.join(1.5)
         return state
 
     def _find(self, handle: Any) -> Swarm | None:
