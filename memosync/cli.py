@@ -28,7 +28,7 @@ app = typer.Typer(
     help="Record and torrent-sync audio memos.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -106,7 +106,9 @@ def main(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Its version.")] = False,
 ) -> None:
     ui.quiet = quiet
-    if not ctx.resilient_parsing:
+    if ctx.invoked_subcommand is None:
+        ui.answer(ctx.get_help())
+    elif not ctx.resilient_parsing:
         if library == "":
             raise UsageError("--library is empty", "name a directory, or leave it out")
         ctx.obj = Globals((Path(library) if library else _default_library()).expanduser().absolute(), network)
@@ -295,12 +297,13 @@ def seed(
         raise UsageError("--detach, --status and --stop exclude each other")
     options = verb.Options(port=port, up=parse_size(up) if up else 0, down=parse_size(down) if down else 0)
     network = ctx.obj.network
+    if stop_seeder:
+        verb.stop(ctx.obj.library)  # also when its index is broken
+        ui.tell("the seeder has ended")
+        return
     library = ctx.obj.open()
     if status:
         ui.status(*verb.status(library), as_json)
-    elif stop_seeder:
-        seeder.stop(library.private)
-        ui.tell("the seeder has ended")
     elif detach:
         state = verb.detach(library, network, options)
         ui.tell(f"process {state.keeper} serves on port {state.port}")

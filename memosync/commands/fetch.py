@@ -35,13 +35,28 @@ class Source:
     torrent: bytes = b""
 
 
-def read_sources(text: str) -> list[Source]:
-    """Take an argument apart; UsageError for a .torrent that is not there, TorrentError for a bad link."""
-    path = Path(text)
-    with contextlib.suppress(OSError, ValueError):
-        if (text.endswith(".torrent") and not text.startswith(("magnet:", "http:", "https:"))) or path.is_file():
-            return [_read_torrent(text, path)]
-    return [Source(link, magnet.parse(link)) for link in magnet.split(text)]
+def split(text: str) -> list[str]:
+    """Take an argument apart into links, each to be read on its own; a .torrent file is itself alone."""
+    return [text] if _is_file(text) else magnet.split(text)
+
+
+def read_source(text: str) -> Source:
+    """Read a link or a .torrent file; UsageError for a file that is not there, TorrentError for a bad link."""
+    if not _is_file(text):
+        return Source(text, magnet.parse(text))
+    try:
+        with open(text, "rb") as file:
+            torrent = metainfo.read(file.read(metainfo.LARGEST_TORRENT + 1))
+    except OSError as error:
+        raise UsageError(f"cannot read it: {error.strerror}") from error
+    return Source(text, Magnet(infohash=torrent.infohash, trackers=torrent.trackers), torrent.data)
+
+
+def _is_file(text: str) -> bool:
+    is_address = re.match(r"(?i)magnet:|https?:", text)
+    return not is_address and (
+        text.endswith(".torrent") or (len(text) < 4096 and "\0" not in text and Path(text).is_file())
+    )
 
 
 def already_here(library: Library, infohash: InfoHash) -> Memo | None:
@@ -180,8 +195,11 @@ def look(library: Library, source: Source, job: Job) -> Metainfo:
 
 
 def _each_source(texts: Iterable[str], do: Callable[[Source], None], job: Job, fail: Fail) -> None:
+    def one(link: str) -> None:
+        do(read_source(link))
+
     def whole(text: str) -> None:
-        each(read_sources(text), do, name=lambda source: source.text, stop=job.stop, fail=fail)
+        each(split(text), one, name=str, stop=job.stop, fail=fail)
 
     each(texts, whole, name=str, stop=job.stop, fail=fail)
 
@@ -200,6 +218,8 @@ def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path) ->
     others = tuple(trackers) if set(trackers) - set(DEFAULT_TRACKERS) else ()
     memo = replace(memo, infohash=torrent.infohash, fetched=True, trackers=others)
     library.keep_torrent(torrent.infohash, torrent.data)
+    # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours
+    path.chmod(library.torrent(torrent.infohash).stat().st_mode)
     with library.lock(memo_id):
         library.add(memo, path)
     return memo
@@ -213,16 +233,6 @@ def _refuse_what_is_no_memo(torrent: Metainfo, max_size: int) -> None:
         raise TorrentError(
             f"it has {format_size(torrent.size)}, more than {format_size(max_size)}", "raise --max-size to have it"
         )
-
-
-def _read_torrent(text: str, path: Path) -> Source:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(metainfo.LARGEST_TORRENT + 1)
-    except OSError as error:
-        raise UsageError(f"{text}: {error.strerror}") from error
-    torrent = metainfo.read(data)
-    return Source(text, Magnet(infohash=torrent.infohash, trackers=torrent.trackers), data)
 
 
 @contextlib.contextmanager

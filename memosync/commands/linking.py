@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from ..library import Library
@@ -13,9 +14,10 @@ from ..seeder import SeederState, read_state
 Linker = Callable[[Memo], str | None]
 
 
-def trackers_of(memo: Memo, network: Network) -> list[str]:
+@functools.cache
+def trackers_of(own: tuple[str, ...], network: Network) -> tuple[str, ...]:
     """Give the trackers a memo is announced to: its own or the default ones, as far as the network allows."""
-    return usable_trackers(memo.trackers or DEFAULT_TRACKERS, network)[0]
+    return tuple(usable_trackers(own or DEFAULT_TRACKERS, network)[0])
 
 
 def linker(library: Library, network: Network) -> Linker:
@@ -25,8 +27,8 @@ def linker(library: Library, network: Network) -> Linker:
     def link(memo: Memo) -> str | None:
         if not memo.infohash:
             return None
-        trackers = trackers_of(memo, state.network)
+        trackers = trackers_of(memo.trackers, state.network)
         peers = tuple(f"{address}:{state.port}" for address in state.addresses)
-        return str(Magnet(infohash=memo.infohash, name=memo.title, trackers=tuple(trackers), peers=peers))
+        return str(Magnet(infohash=memo.infohash, name=memo.title, trackers=trackers, peers=peers))
 
     return link

@@ -97,6 +97,11 @@ def detach(library: Library, network: Network, options: Options | None = None) -
     return seeder.detach(library.private, _arguments(library, network, options or Options()))
 
 
+def stop(root: Path) -> None:
+    """End the seeder and wait until it is gone; SeederError when none runs."""
+    seeder.stop(Library(root).private)
+
+
 def refuse_another_network(library: Library, network: Network) -> None:
     """SeederError when the running seeder reaches further, or less far, than is asked for."""
     state = seeder.read_state(library.private)
@@ -144,7 +149,7 @@ class _Follower:
             except MemosyncError as error:
                 self._log(f"going on with what was served before: {error}")
             self.seen = seen
-        elif time.monotonic() - self._looked > _LOOK_EVERY:
+        elif time.monotonic() - self._looked > max(_LOOK_EVERY, len(self._served) / 1000):
             for infohash, (path, signature, trackers) in list(self._served.items()):
                 if _signature(path) != signature:
                     self._serve(infohash, path, trackers)
@@ -154,7 +159,7 @@ class _Follower:
 
     def _follow(self, memos: list[Memo]) -> None:
         wanted = {
-            memo.infohash: (self._library.path(memo), tuple(trackers_of(memo, self._network)))
+            memo.infohash: (self._library.path(memo), trackers_of(memo.trackers, self._network))
             for memo in memos
             if memo.infohash
         }
@@ -186,7 +191,7 @@ class _Follower:
 
 def _signature(path: Path) -> Signature | None:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size

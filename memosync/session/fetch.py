@@ -23,6 +23,7 @@ _FETCHING: Mapping[str, Any] = {
     "torrent_connect_boost": 100,
     "smooth_connects": False,
     "min_reconnect_time": 1,
+    "prioritize_partial_pieces": True,  # a fetch that is killed then loses no more than one
     "close_redundant_connections": False,  # the seeder should hear that we have everything before we go
 }
 FILE = "memo.webm"  # what the file is called while it is staged, whatever the torrent calls it

@@ -59,6 +59,8 @@ class Server:
         self._log = log
         self._up = up
         self._asked = 0.0
+        self._tracker_errors: dict[str, str] = {}
+        self._checking: set[InfoHash] = set()
         self.swarms: dict[InfoHash, Swarm] = {}
         self.addresses: list[str] = []
         self.port = port if is_free(port, network) else 0
@@ -85,9 +87,11 @@ class Server:
         params.flags |= flags.seed_mode | flags.upload_mode
         params.flags &= ~(flags.auto_managed | flags.paused)
         self.swarms[infohash] = Swarm()
+        self._checking.add(infohash)
         self._session.async_add_torrent(params)
 
     def drop(self, infohash: InfoHash) -> None:
+        self._checking.discard(infohash)
         swarm = self.swarms.pop(infohash, None)
         if swarm and swarm.handle:
             self._session.remove_torrent(swarm.handle)
@@ -113,6 +117,7 @@ class Server:
                 case lt.torrent_checked_alert():
                     if (swarm := self._find(alert.handle)) and swarm.state == "checking":
                         swarm.state = "seeding"
+                        self._checking.discard(InfoHash(str(alert.handle.info_hashes().v1)))
                 case lt.fastresume_rejected_alert() | lt.file_error_alert() | lt.torrent_error_alert():
                     self.call_damaged(InfoHash(str(alert.handle.info_hashes().v1)), alert.message())
                 case lt.peer_disconnected_alert():
@@ -124,7 +129,12 @@ class Server:
                         if swarm := self.swarms.get(InfoHash(str(status.info_hashes.v1))):
                             swarm.peers = status.num_peers
                             swarm.given = max(swarm.given, status.total_payload_upload)
-                case lt.tracker_error_alert() | lt.listen_failed_alert():
+                case lt.tracker_error_alert():  # ten thousand memos need not say the same
+                    url, reason = alert.tracker_url(), alert.error.message()
+                    if self._tracker_errors.get(url) != reason:
+                        self._tracker_errors[url] = reason
+                        self._log(f"tracker {url}: {reason}")
+                case lt.listen_failed_alert():
                     self._log(alert.message())
         if time.monotonic() - self._asked > 0.5:
             self._asked = time.monotonic()
@@ -138,7 +148,7 @@ class Server:
 
     @property
     def checking(self) -> bool:
-        return any(swarm.state == "checking" for swarm in self.swarms.values())
+        return bool(self._checking)
 
     def close(self) -> bytes:
         """End the session and give the DHT's state for the next one; trackers get a second to hear of it."""
@@ -162,9 +172,7 @@ class Server:
         infohash = InfoHash(str(alert.params.info_hashes.v1))
         swarm = self.swarms.get(infohash)
         if alert.error.value():
-            self._log(alert.message())
-            if swarm:
-                swarm.state = "damaged"
+            self.call_damaged(infohash, alert.message())
         elif swarm and swarm.state != "damaged":
             swarm.handle = alert.handle
             if self._up:
