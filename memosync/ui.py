@@ -12,8 +12,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from datetime import time as time_of_day
 from typing import IO, TYPE_CHECKING, Any
 
 from .errors import LibraryError, MemosyncError
@@ -293,9 +294,14 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
+    """Turn what TOML has and JSON has not into text, or null for what is no number."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, date | time_of_day):
         return value.isoformat()
-    return value if isinstance(value, str | int | float | list | tuple | type(None)) else str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _width(stream: IO[str]) -> int:

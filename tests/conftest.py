@@ -81,8 +81,8 @@ def memosync(tmp_path: Path) -> Iterator[Program]:
     home.mkdir()
     program = Program(tmp_path / "Memos", {"HOME": str(home)})
     yield program
-    for library in tmp_path.glob("*/.memosync"):
-        program.on(library.parent).start("seed", "--stop").wait(20)
+    for lock in tmp_path.glob("*/.memosync/seeder.lock"):
+        program.on(lock.parent.parent).start("seed", "--stop").wait(20)
 
 
 @pytest.fixture

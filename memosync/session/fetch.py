@@ -86,6 +86,8 @@ def fetch(
                     if info_only:
                         return
                 elif isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
+                    if alert.error.category().name() == "libtorrent":
+                        raise TorrentError(f"this is not a torrent: {alert.error.message()}")
                     with as_library_error("keep what arrives"):
                         raise OSError(alert.error.value(), alert.error.message())
                 elif isinstance(alert, lt.torrent_finished_alert):
