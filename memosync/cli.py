@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -346,6 +347,7 @@ def _now() -> datetime:
 def run() -> NoReturn:
     """Run the program, say its errors, and end without waiting for anything that does not matter any more."""
     code = 0
+    gc.set_threshold(100_000, 20, 100)  # ten thousand memos are no garbage: a tenth of the time of `list`
     for descriptor in range(3):  # a closed one must not become the number of some file of ours
         try:
             os.fstat(descriptor)

@@ -43,11 +43,10 @@ class Watch:
 
     def feed(self, block: bytes) -> None:
         """Look at interleaved native float32 samples."""
-        samples = array.array("f", block)
-        if not samples:
-            return
+        frames = len(block) // (4 * self._channels)
+        # every third sample will do, of both channels in turn: looking at all costs as much as a fifth of the encoder
+        samples = array.array("f", block)[::3] if block.count(0) < len(block) else array.array("f", [0.0])
         peak = max(max(samples), -min(samples))
-        frames = len(samples) // self._channels
         self._frames += frames
         self._peak = max(self._peak, peak)
         self._zeros = 0 if peak else self._zeros + frames

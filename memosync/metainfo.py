@@ -6,7 +6,6 @@ change, because they are the infohash.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,8 @@ def piece_length(size: int) -> int:
 
 def make(path: Path, name: str) -> Metainfo:
     """Hash a file into the torrent that is this memo's for ever."""
+    import hashlib
+
     import libtorrent as lt
 
     size = path.stat().st_size
@@ -117,6 +118,8 @@ def wrap(info: bytes) -> bytes:
 
 def _hash(path: Path, length: int) -> bytes:
     """SHA-1 every piece of a file; the last one may be short."""
+    import hashlib
+
     hashes = bytearray()
     with open(path, "rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL) if hasattr(os, "posix_fadvise") else None

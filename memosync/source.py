@@ -73,7 +73,7 @@ def import_source(
             file.seek(0)
             source = opened.enter_context(_open(file))
             stream = audio_stream(source)
-        resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE)
+        resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE if live else RATE)
         with Writer(target, words, sound, live=live) as writer:
             for frame in _decode(source, stream):
                 if frame is not None:

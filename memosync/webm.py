@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -77,8 +76,11 @@ class Writer:
         template: av.AudioStream | None = None,  # copy the packets of this stream instead of encoding
         live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
     ) -> None:
+        from fractions import Fraction
+
         import av
 
+        self._tick = Fraction(1, RATE)
         self._path, self._live, self._encoding = path, live, template is None
         self._frames = self._synced = 0  # frames that went in
         self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
@@ -103,7 +105,7 @@ class Writer:
 
     def encode(self, frame: av.AudioFrame) -> None:
         """Encode a frame of 48 kHz float audio with the channels of this file."""
-        frame.pts, frame.time_base = self._frames, Fraction(1, RATE)
+        frame.pts, frame.time_base = self._frames, self._tick
         self._frames += frame.samples
         with translated("write"):
             self._file.mux(self._stream.encode(frame))

@@ -21,7 +21,6 @@ from ..session.fetch import FILE, Progress
 from ..session.fetch import fetch as fetch_torrent
 from .opening import Tell, new_memo
 from .several import Fail, each
-from .share import share
 
 OnProgress = Callable[[Progress], None]
 
@@ -93,6 +92,8 @@ def fetch_all(
         job.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
         answer(memo)
         if serve_on:
+            from .share import share
+
             share(library, [memo], job.network, stop=job.stop, tell=job.tell, answer=lambda _link: None)
 
     _each_source(texts, fetch_one, job, fail)

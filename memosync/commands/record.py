@@ -83,13 +83,16 @@ def record_microphone(
         with library.lock(memo_id):
             key: Key | None = None
             lost: str | None = None
+            look_again = 0.0
             recording = webm.Recording(part, words, sound, on_samples=watch.feed)
             try:
                 files.sync_directory(part.parent)
                 patiently(microphone.start, job.stop)
                 while room and not job.stop.wait(0.1) and not recording.error and not (lost := microphone.lost):
                     watch.count(microphone.frames, time.clock_gettime(_CLOCK))
-                    watch.room(_minutes_left(part, sound.bitrate))
+                    if (now := time.monotonic()) >= look_again:
+                        watch.room(_minutes_left(part, sound.bitrate))
+                        look_again = now + 1
                     while warning := watch.take_warning():
                         job.tell(f"warning: {warning}")
                     key = control(watch.meter(recording.duration, paused))
