@@ -70,7 +70,7 @@ def read(data: bytes) -> Metainfo:
         params = lt.load_torrent_buffer(data, limits)  # type: ignore[call-overload]  # its stub has no limits
         info = params.ti
         storage = info.files()
-        trackers = tuple(dict.fromkeys(params.trackers or [tracker.url for tracker in info.trackers()]))
+        trackers = tuple(dict.fromkeys(params.trackers))
         if not info.info_hashes().has_v1():
             raise TorrentError("this torrent is of BitTorrent v2 alone, which this version cannot fetch")
         if info.num_files() != 1:

@@ -118,7 +118,12 @@ class Server:
                     if (swarm := self._find(alert.handle)) and swarm.state == "checking":
                         swarm.state = "seeding"
                         self._checking.discard(InfoHash(str(alert.handle.info_hashes().v1)))
-                case lt.fastresume_rejected_alert() | lt.file_error_alert() | lt.torrent_error_alert():
+                case (
+                    lt.fastresume_rejected_alert()
+                    | lt.hash_failed_alert()  # its bytes rotted: seen when somebody asks for them
+                    | lt.file_error_alert()
+                    | lt.torrent_error_alert()
+                ):
                     self.call_damaged(InfoHash(str(alert.handle.info_hashes().v1)), alert.message())
                 case lt.peer_disconnected_alert():
                     # a peer that has become a seed is of no more use to one, and is let go with this reason
