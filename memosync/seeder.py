@@ -148,6 +148,12 @@ def stop(private: Path, timeout: float = 10) -> None:
         raise SeederError("no seeder is running", "memosync seed --detach starts one")
 
 
+def raise_limits() -> None:
+    """Allow as many open files, peers among them, as the machine does."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def be_kept(stop: Stop) -> None:
     """Live as a keeper's child: set `stop` when standard input, a pipe from it, ends; die before the memory is full."""
     # peers that ask and never read make libtorrent 2.1.1 grow for as long as they go on

@@ -47,6 +47,7 @@ def seed(
     with seeder.sole(private, kept[0] if kept else None):
         me = {"network": network, "pid": os.getpid(), "restarts": kept[1] if kept else 0}
         me["keeper"] = os.getppid() if kept else 0
+        seeder.raise_limits()
         port_before = seeder.last_port(private)
         seeder.write_state(private, SeederState(port=port_before, **me))  # type: ignore[arg-type]
         state_file = private / "session"

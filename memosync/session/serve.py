@@ -24,6 +24,9 @@ _SEEDING: Mapping[str, Any] = {
     "active_tracker_limit": -1,
     "unchoke_slots_limit": -1,
     "choking_algorithm": 0,
+    "connections_limit": 4000,  # a few hundred strangers who only connect must not keep everybody else out
+    "listen_queue_size": 500,
+    "handshake_timeout": 4,
 }
 
 
