@@ -109,7 +109,7 @@ def _query(text: str) -> list[tuple[str, str]]:
         raise TorrentError("this link has too many parts") from None
 
 
-def shorten(link: str, width: int = 72) -> str:
-    """Name a link in a message."""
+def shorten(link: str, width: int = 80) -> str:
+    """Name a link or a file in a message by its beginning and its end."""
     line = one_line(link.strip())
-    return line if len(line) <= width else line[: width - 1] + "…"
+    return line if len(line) <= width else line[: width // 2] + "…" + line[1 - width // 2 :]

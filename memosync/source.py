@@ -73,12 +73,14 @@ def import_source(
             file.seek(0)
             source = opened.enter_context(_open(file))
             stream = audio_stream(source)
-        resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE if live else RATE)
+        resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE if live or limit else RATE)
         with Writer(target, words, sound, live=live) as writer:
             for frame in _decode(source, stream):
                 if frame is not None:
                     frame.pts = None  # what a source says of time may be broken; its samples follow each other
-                for piece in resampler.resample(frame):
+                with translated("read"):
+                    pieces = resampler.resample(frame)
+                for piece in pieces:
                     writer.encode(piece)
                 on_progress(writer.duration)
                 if writer.duration >= longest:

@@ -285,7 +285,7 @@ def translated(doing: str) -> Iterator[None]:
 
     try:
         yield
-    except (av.FFmpegError, ValueError, IndexError, EOFError) as error:
+    except (av.FFmpegError, ValueError, IndexError, EOFError, MemoryError) as error:
         if doing == "write" and getattr(error, "errno", None) in (
             errno.ENOSPC,
             errno.EDQUOT,
@@ -314,9 +314,15 @@ def open_input(
 
 
 def audio_stream(source: av.container.InputContainer) -> av.AudioStream:
-    if not source.streams.audio:
-        raise AudioError("there is no sound in it")
-    return source.streams.audio[0]
+    """Give the first audio track; AudioError when there is none, or it is of a kind nobody can hear."""
+    for stream in source.streams.audio[:1]:
+        codec = stream.codec_context
+        if codec is None:
+            raise AudioError("its sound is of a kind that cannot be decoded")
+        if codec.sample_rate and not (1_000 <= codec.sample_rate <= 1_000_000 and codec.channels <= 64):
+            raise AudioError(f"{codec.sample_rate} Hz and {codec.channels} channels cannot be")
+        return stream
+    raise AudioError("there is no sound in it")
 
 
 def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Packet]:
