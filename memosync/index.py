@@ -39,7 +39,7 @@ class Index:
         return next((memo for memo in self.memos if memo.id == memo_id), None)
 
     def with_infohash(self, infohash: InfoHash) -> Memo | None:
-        return next((memo for memo in self.memos if memo.infohash == infohash), None)
+        return next((memo for memo in self.memos if memo.infohash == infohash and not memo.trashed), None)
 
 
 def parse_toml(text: str) -> dict[str, Any]:

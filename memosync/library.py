@@ -135,6 +135,14 @@ class Library:
             if not self.torrent(infohash).exists():
                 files.write(self.torrent(infohash), data)
 
+    def session_state(self, new: bytes | None = None) -> bytes:
+        """Give what the last seeder here knew of the DHT, or keep what this one does."""
+        path = self.private / "session"
+        with files.as_library_error("keep the state of the session"):
+            if new is not None:
+                files.write(path, new, sync=False)
+            return path.read_bytes() if path.exists() else b""
+
     def incoming(self, infohash: InfoHash) -> Path:
         return self.private / "incoming" / infohash
 

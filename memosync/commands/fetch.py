@@ -13,7 +13,7 @@ from .. import files, magnet, metainfo, webm
 from ..errors import AudioError, Interrupted, LibraryError, Stop, TorrentError, UsageError
 from ..library import Library
 from ..magnet import Magnet
-from ..memo import InfoHash, Memo, MemoId, clean_title
+from ..memo import InfoHash, Memo, clean_title
 from ..metainfo import Metainfo
 from ..network import DEFAULT_TRACKERS, Network, usable_trackers
 from ..quantities import format_size
@@ -60,8 +60,8 @@ def _is_file(text: str) -> bool:
 
 def already_here(library: Library, infohash: InfoHash) -> Memo | None:
     """Give the memo that has this infohash and its file."""
-    found = (memo for memo in library.index().memos if memo.infohash == infohash and not memo.trashed)
-    return next((memo for memo in found if library.path(memo).exists()), None)
+    memo = library.index().with_infohash(infohash)
+    return memo if memo and library.path(memo).exists() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +157,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
                 accept=accept,
                 stop=job.stop,
                 timeout=job.timeout,
+                dht=library.session_state(),
                 on_progress=job.view(),
             )
             memo = _take_in(library, source, metainfo.read(kept.read_bytes()), staging / FILE)
@@ -190,6 +191,7 @@ def look(library: Library, source: Source, job: Job) -> Metainfo:
                 stop=job.stop,
                 timeout=job.timeout,
                 info_only=True,
+                dht=library.session_state(),
                 on_progress=job.view(),
             )
     return found[0]
@@ -212,18 +214,24 @@ def _stem(name: str) -> str:
 def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path) -> Memo:
     """Look into a file that has all its pieces, move it in byte for byte and index it."""
     info = webm.probe(path)
-    taken = info.words.id is None or library.index().get(info.words.id) or library.part(info.words.id).exists()
-    memo_id: MemoId = library.take_id() if taken or info.words.id is None else info.words.id
-    memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=_stem(torrent.name))
-    trackers = usable_trackers(source.link.trackers, Network.PUBLIC)[0]
-    others = tuple(trackers) if set(trackers) - set(DEFAULT_TRACKERS) else ()
-    memo = replace(memo, infohash=torrent.infohash, fetched=True, trackers=others)
     library.keep_torrent(torrent.infohash, torrent.data)
     # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours
     path.chmod(library.torrent(torrent.infohash).stat().st_mode)
-    with library.lock(memo_id):
-        library.add(memo, path)
-    return memo
+    if lost := library.index().with_infohash(torrent.infohash):  # its entry is here, its file was not
+        with library.lock(lost.id):
+            library.add(lost, path)
+        return lost
+    trackers = usable_trackers(source.link.trackers, Network.PUBLIC)[0]
+    others = tuple(trackers) if set(trackers) - set(DEFAULT_TRACKERS) else ()
+    memo_id = info.words.id or library.take_id()
+    while True:
+        with library.lock(memo_id):
+            if not library.index().get(memo_id) and not library.part(memo_id).exists():
+                memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=_stem(torrent.name))
+                memo = replace(memo, infohash=torrent.infohash, fetched=True, trackers=others)
+                library.add(memo, path)
+                return memo
+        memo_id = library.take_id()
 
 
 def _refuse_what_is_no_memo(torrent: Metainfo, max_size: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import files, metainfo, seeder
+from .. import metainfo, seeder
 from ..errors import MemosyncError, SeederError, Stop
 from ..library import Library
 from ..memo import InfoHash, Memo
@@ -50,15 +50,13 @@ def seed(
         seeder.raise_limits()
         port_before = seeder.last_port(private)
         seeder.write_state(private, SeederState(port=port_before, **me))  # type: ignore[arg-type]
-        state_file = private / "session"
-        dht = state_file.read_bytes() if state_file.exists() else b""
         server = Server(
             network,
             port=options.port or port_before,
             insist=bool(options.port),
             up=options.up,
             down=options.down,
-            dht=dht,
+            dht=library.session_state(),
             log=log,
         )
         follower = _Follower(library, server, network, log)
@@ -87,8 +85,7 @@ def seed(
                     said = state
                     on_state(state, len(server.swarms))
         finally:
-            with files.as_library_error("keep the state of the session"):
-                files.write(state_file, server.close(), sync=False)
+            library.session_state(server.close())
 
 
 def detach(library: Library, network: Network, options: Options | None = None) -> SeederState:

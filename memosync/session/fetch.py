@@ -52,7 +52,7 @@ def fetch(
     stop: Stop,
     timeout: float,  # seconds without a new byte
     info_only: bool = False,
-    dht_state: bytes = b"",
+    dht: bytes = b"",
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> None:
     """Fetch a torrent's one file into `staging`, continuing what is there; end once all of it is on the disk.
@@ -72,7 +72,7 @@ def fetch(
     params.flags &= ~(flags.auto_managed | flags.paused | flags.update_subscribe)
     if info_only:
         params.flags |= flags.upload_mode
-    session = open_session(network, free_port(network), _FETCHING, dht_state)
+    session = open_session(network, free_port(network), _FETCHING, dht)
     _ended.append(session)  # ending one may take a second that nobody needs to wait for
     # peers added with the torrent are called at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, network, _listen(session))

@@ -31,6 +31,7 @@ _SEEDING: Mapping[str, Any] = {
 
 
 MOST_ADDRESSES = 4  # in a link
+FLOOD = 1_000_000  # bytes a second that peers may ask with
 
 
 @dataclass(slots=True)
@@ -137,6 +138,9 @@ class Server:
                         if swarm := self.swarms.get(InfoHash(str(status.info_hashes.v1))):
                             swarm.peers = status.num_peers
                             swarm.given = max(swarm.given, status.total_payload_upload)
+                        # a seeder needs 17 bytes for each 16 KiB it gives; a standing limit would cost a third of its speed
+                        if status.download_rate > FLOOD + status.upload_rate // 10:
+                            status.handle.set_download_limit(FLOOD)
                 case lt.tracker_error_alert():  # ten thousand memos need not say the same
                     url, reason = alert.tracker_url(), alert.error.message()
                     if self._tracker_errors.get(url) != reason:
