@@ -138,7 +138,7 @@ class Server:
                         if swarm := self.swarms.get(InfoHash(str(status.info_hashes.v1))):
                             swarm.peers = status.num_peers
                             swarm.given = max(swarm.given, status.total_payload_upload)
-                        # a seeder needs 17 bytes for each 16 KiB it gives; a standing limit would cost a third of its speed
+                        # 17 bytes ask for 16 KiB; a standing limit would cost a third of the speed
                         if status.download_rate > FLOOD + status.upload_rate // 10:
                             status.handle.set_download_limit(FLOOD)
                 case lt.tracker_error_alert():  # ten thousand memos need not say the same

@@ -1,0 +1,70 @@
+"""Sound to record, and ears: tones in the formats people have, and what FFmpeg's own tools say of a file."""
+
+from __future__ import annotations
+
+import array
+import itertools
+import json
+import math
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import av
+
+PCM = 1  # the format tag of a WAV
+
+
+def tone(seconds: float, rate: int = 48_000, channels: int = 1, frequency: float = 440) -> bytes:
+    """Make a sine of 16-bit samples."""
+    step = 2 * math.pi * frequency / rate
+    samples = (int(12_000 * math.sin(number * step)) for number in range(round(seconds * rate)))
+    return array.array("h", (sample for sample in samples for _ in range(channels))).tobytes()
+
+
+def wav(
+    data: bytes, rate: int = 48_000, channels: int = 1, bits: int = 16, length: int | None = None, after: bytes = b""
+) -> bytes:
+    """Put a WAV header before samples, one with a false length if need be, and other chunks behind them."""
+    frame = channels * bits // 8
+    form = b"fmt " + struct.pack("<IHHIIHH", 16, PCM, channels, rate, rate * frame, frame, bits)
+    claimed = len(data) if length is None else length
+    whole = min(36 + claimed + len(after), 0xFFFFFFFF) if claimed else 0
+    return b"RIFF" + struct.pack("<I", whole) + b"WAVE" + form + b"data" + struct.pack("<I", claimed) + data + after
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    """Make one chunk of a RIFF file."""
+    return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+
+
+def convert(source: Path, target: Path, *options: str) -> Path:
+    """Have FFmpeg write it in the format of the target's name."""
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", source, *options, target], check=True)
+    return target
+
+
+def probe(path: Path) -> dict[str, Any]:
+    """Give the format, its tags in lower case, and the only stream."""
+    command = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", path]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    (stream,) = found["streams"]
+    tags = {name.lower(): value for name, value in found["format"].get("tags", {}).items()}
+    return {**found["format"], "tags": tags, "stream": stream}
+
+
+def hear(path: Path, begin: float = 0.0, seconds: float = 3600.0) -> tuple[float, float]:
+    """Decode and give the length in seconds and the frequency of the tone in it."""
+    command = ["ffmpeg", "-v", "error", "-i", path, "-ss", str(begin), "-t", str(seconds)]
+    command += ["-f", "s16le", "-ac", "1", "-ar", "48000", "-"]
+    samples = array.array("h", subprocess.run(command, check=True, capture_output=True).stdout)
+    high = [sample > 0 for sample in samples[2400:-2400]]  # without the ends, where codecs ring
+    rises = sum(after and not before for before, after in itertools.pairwise(high))
+    return len(samples) / 48_000, rises / (len(high) / 48_000) if high else 0.0
+
+
+def packets(path: Path) -> list[bytes]:
+    """Give the packets of the only stream, as they stand in the file."""
+    with av.open(path) as file:
+        return [bytes(packet) for packet in file.demux(audio=0) if packet.size]

@@ -1,0 +1,177 @@
+"""Whom a link may have us call: every address in it is a stranger's word."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+
+from memosync import network
+from memosync.network import DEFAULT_TRACKERS, MOST_PEERS, MOST_TRACKERS, Network
+
+AT_HOME = [ip_address("127.0.0.1"), ip_address("192.168.7.2")]
+ABROAD = [ip_address("127.0.0.1"), ip_address("203.0.113.5")]
+
+
+@pytest.mark.parametrize(
+    ("address", "reached_by"),
+    [
+        ("127.0.0.1", "public lan loopback"),
+        ("127.200.1.2", "public lan loopback"),
+        ("::1", "public lan loopback"),
+        ("::ffff:127.0.0.1", "public lan loopback"),
+        ("10.1.2.3", "public lan"),
+        ("172.16.0.1", "public lan"),
+        ("172.31.255.255", "public lan"),
+        ("192.168.1.1", "public lan"),
+        ("100.64.0.1", "public lan"),
+        ("169.254.1.1", "public lan"),
+        ("fe80::1%eth0", "public lan"),
+        ("fd12::1", "public lan"),
+        ("172.32.0.1", "public"),
+        ("100.128.0.1", "public"),
+        ("8.8.8.8", "public"),
+        ("::ffff:8.8.8.8", "public"),
+        ("2001:db8::1", "public"),
+        ("64:ff9b::a00:1", "public"),
+    ],
+)
+def test_a_network_reaches_so_far_and_no_further(address: str, reached_by: str) -> None:
+    parsed = network.parse_address(address)
+
+    assert parsed
+    assert reached_by.split() == [reach.value for reach in Network if reach.allows(parsed)]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "example.org", "1.2.3", "1.2.3.4.5", "0x7f.1", "127.1", "256.1.1.1", "[", "::1::"]
+)
+def test_a_name_is_no_address(text: str) -> None:
+    assert network.parse_address(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "peer"),
+    [
+        ("127.0.0.1:6881", ("127.0.0.1", 6881)),
+        ("[::1]:65535", ("::1", 65535)),
+        ("1.2.3.4:1024", ("1.2.3.4", 1024)),
+        ("1.2.3.4:1023", None),
+        ("1.2.3.4:22", None),
+        ("1.2.3.4:0", None),
+        ("1.2.3.4:65536", None),
+        ("1.2.3.4:-5000", None),
+        ("1.2.3.4", None),
+        ("example.org:6881", None),
+        ("", None),
+    ],
+)
+def test_a_peer_is_an_address_and_a_port_that_is_not_privileged(text: str, peer: tuple[str, int] | None) -> None:
+    parsed = network.parse_peer(text)
+
+    assert peer == (parsed and (str(parsed[0]), parsed[1]))
+
+
+def test_private_peers_are_called_only_where_this_machine_has_such_a_network() -> None:
+    peers = ["192.168.1.9:7000", "10.0.0.1:7000", "8.8.8.8:7000", "127.0.0.1:7000", "0.0.0.0:7000", "224.0.0.1:7000"]
+
+    at_home = network.usable_peers(peers, Network.PUBLIC, AT_HOME)
+    abroad = network.usable_peers(peers, Network.PUBLIC, ABROAD)
+
+    assert [host for host, _ in at_home] == ["192.168.1.9", "10.0.0.1", "8.8.8.8", "127.0.0.1"]
+    assert [host for host, _ in abroad] == ["8.8.8.8", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("reach", "hosts"), [(Network.LAN, ["192.168.1.9", "127.0.0.1"]), (Network.LOOPBACK, ["127.0.0.1"])]
+)
+def test_peers_outside_the_mode_s_ranges_are_dropped(reach: Network, hosts: list[str]) -> None:
+    peers = ["192.168.1.9:7000", "8.8.8.8:7000", "127.0.0.1:7000", "127.0.0.1:7000"]
+
+    assert hosts == [host for host, _ in network.usable_peers(peers, reach, AT_HOME)]
+
+
+def test_of_many_peers_a_few_are_called() -> None:
+    peers = [f"8.8.{number // 250}.{number % 250}:7000" for number in range(10_000)]
+
+    assert MOST_PEERS == 8 == len(network.usable_peers(peers, Network.PUBLIC, AT_HOME))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "udp://127.0.0.1:6969",
+        "http://127.0.0.1:6969/announce",
+        "ws://127.0.0.1:8000",
+        "wss://127.0.0.1/",
+        "udp://[::1]:6969/announce",
+    ],
+)
+def test_an_ordinary_tracker_is_used_inside_the_mode_s_own_range(url: str) -> None:
+    for reach in Network:
+        assert ([url], []) == network.usable_trackers([url], reach)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/admin/reboot",
+        "http://192.168.1.1/announce?reboot=1",
+        "ws://10.0.0.1/x",
+        "wss://[fe80::1]/secret",
+        "http://[::ffff:192.168.1.1]/x",
+        "http://0.0.0.0/x",
+    ],
+)
+def test_an_odd_request_reaches_no_private_address(url: str) -> None:
+    for reach in Network:
+        assert network.usable_trackers([url], reach) == ([], [])
+
+
+def test_an_odd_request_to_a_name_waits_for_its_address() -> None:
+    odd, ordinary = "http://router.example/reboot?now", "http://tracker.example/announce"
+
+    assert ([ordinary], [odd]) == network.usable_trackers([odd, ordinary], Network.PUBLIC)
+
+
+@pytest.mark.parametrize("reach", [Network.LAN, Network.LOOPBACK])
+def test_every_name_is_dropped_where_none_may_be_looked_up(reach: Network) -> None:
+    names = [*DEFAULT_TRACKERS, "http://localhost/announce", "udp://tracker:1", "http://x.example/odd"]
+
+    assert network.usable_trackers(names, reach) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "tracker.example:80",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/",
+        "http://",
+        "http://[::1",
+        "udp://127.0.0.1:99999",
+        "http://127.0.0.1/\r\nX: y",
+        "udp://127.0.0.1:1/" + 1000 * "a",
+    ],
+    ids=lambda url: url[:30],
+)
+def test_what_is_no_tracker_is_dropped(url: str) -> None:
+    assert network.parse_tracker(url) is None
+    assert network.usable_trackers([url], Network.PUBLIC) == ([], [])
+
+
+def test_of_many_trackers_some_are_used_once_each() -> None:
+    urls = [f"udp://8.8.8.8:{number}" for number in range(1, 10_001)]
+
+    good, _ = network.usable_trackers([urls[0], *urls], Network.PUBLIC)
+
+    assert urls[:20] == good
+    assert MOST_TRACKERS == 20
+
+
+def test_our_own_trackers_speak_to_programs_and_to_browsers() -> None:
+    schemes = {url.partition(":")[0] for url in DEFAULT_TRACKERS}
+
+    assert {"udp", "wss"} == schemes
+    assert all(network.parse_tracker(url) for url in DEFAULT_TRACKERS)

@@ -1,0 +1,215 @@
+"""The index as text: nothing is lost on the way there and back, and nothing bad gets in."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memosync import index, memo
+from memosync.errors import LibraryError
+from memosync.index import KEYS, Index
+from memosync.memo import InfoHash, Memo
+
+ENTRY = {
+    "id": "7k3f9x2a",
+    "file": "2026-08-25-weekly-standup-7k3f9x2a.webm",
+    "title": "Weekly standup",
+    "recorded": datetime(2026, 8, 25, 10, 11, 12, tzinfo=timezone(timedelta(hours=2))),
+    "duration": 12.48,
+    "size": 49123,
+}
+DESIGN = """\
+# my memos
+# on two lines
+
+version = 1
+colour = "blue"
+[[memo]]
+id = "7k3f9x2a"               # 8 characters
+file = "2026-08-25-weekly-standup-7k3f9x2a.webm"
+title = "Weekly standup"
+description = "what we said about the release"
+tags = ["work"]
+recorded = 2026-08-25T10:11:12+02:00
+duration = 12.48
+size = 49123
+infohash = "a0a384eaa0a384eaa0a384eaa0a384eaa0a384ea"
+shared = true
+trackers = ["udp://127.0.0.1:6969/announce"]
+trashed = 2026-09-01T08:00:00Z
+mood = { good = true, at = [1, 2.5, "x"] }
+[memo.stars]
+number = 5
+[settings]
+deep = { er = [{ a = 1 }] }
+"""
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
+moments = st.datetimes(
+    min_value=datetime(2, 1, 1),
+    max_value=datetime(9998, 1, 1),
+    timezones=st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes))),
+)
+values = st.recursive(
+    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | texts | moments,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def memos(draw: st.DrawFn) -> Memo:
+    """Make a memo as the program would have it."""
+    memo_id = memo.new_id(draw(st.binary(min_size=5, max_size=5)))
+    title, recorded = memo.clean_title(draw(texts)), draw(moments)
+    return Memo(
+        id=memo_id,
+        file=memo.file_name(title, recorded, memo_id),
+        title=title,
+        description=memo.clean_description(draw(texts)),
+        tags=memo.clean_tags(draw(st.lists(texts, max_size=3))),
+        recorded=recorded,
+        duration=draw(st.floats(0, 1e9)),
+        size=draw(st.integers(0, 2**50)),
+        infohash=draw(st.none() | st.binary(min_size=20, max_size=20).map(lambda data: InfoHash(data.hex()))),
+        shared=draw(st.booleans()),
+        fetched=draw(st.booleans()),
+        trackers=tuple(draw(st.lists(st.just("udp://127.0.0.1:6969"), max_size=2))),
+        trashed=draw(st.none() | moments),
+        extra=draw(st.dictionaries(names.filter(lambda name: name not in KEYS), values, max_size=2)),
+    )
+
+
+indexes = st.builds(
+    Index,
+    st.lists(memos(), max_size=4, unique_by=lambda one: one.id).map(tuple),
+    st.lists(names.map(lambda text: f"# {text}".rstrip()), max_size=2).map("\n".join),
+    st.dictionaries(names.filter(lambda name: name not in ("version", "memo")), values, max_size=2),
+)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(indexes)
+def test_what_is_written_reads_back_the_same(before: Index) -> None:
+    assert before == index.loads(index.dumps(before))
+
+
+def test_every_key_is_read_and_every_unknown_one_and_the_comments_at_the_top_survive() -> None:
+    read = index.loads(DESIGN)
+
+    (one,) = read.memos
+    assert (one.id, one.title, one.tags, one.duration, one.size) == (
+        "7k3f9x2a",
+        "Weekly standup",
+        ("work",),
+        12.48,
+        49123,
+    )
+    assert ENTRY["recorded"] == one.recorded
+    assert (one.infohash, one.shared, one.fetched) == (InfoHash(5 * "a0a384ea"), True, False)
+    assert datetime(2026, 9, 1, 8, tzinfo=UTC) == one.trashed
+    assert one.extra == {"mood": {"good": True, "at": [1, 2.5, "x"]}, "stars": {"number": 5}}
+    assert read.extra == {"colour": "blue", "settings": {"deep": {"er": [{"a": 1}]}}}
+    again = index.dumps(index.loads(index.dumps(read)))
+    assert index.dumps(read) == again
+    assert again.startswith("# my memos\n# on two lines\n")
+
+
+def test_what_is_empty_is_left_out() -> None:
+    text = tomli_w.dumps({"version": 1, "memo": [ENTRY]})
+
+    assert text == index.dumps(index.loads(text))
+
+
+def test_a_local_time_gets_this_machine_s_offset() -> None:
+    text = tomli_w.dumps({"version": 1, "memo": [ENTRY | {"recorded": datetime(2026, 8, 25, 10, 11, 12)}]})
+
+    assert index.loads(text).memos[0].recorded == datetime(2026, 8, 25, 10, 11, 12).astimezone()
+
+
+def test_a_memo_takes_the_place_of_the_one_with_its_id() -> None:
+    entries = [ENTRY, ENTRY | {"id": "abcdefgh", "file": "b.webm"}]
+    before = index.loads(tomli_w.dumps({"version": 1, "memo": entries}))
+    changed = index.loads(tomli_w.dumps({"version": 1, "memo": [ENTRY | {"title": "New"}]})).memos[0]
+
+    after = before.with_memo(changed).with_memo(changed)
+
+    assert [one.title for one in after.memos] == ["New", "Weekly standup"]
+
+
+def test_a_newer_version_is_refused_as_just_that() -> None:
+    with pytest.raises(LibraryError, match="newer"):
+        index.loads("version = 2\n[[memo]]\nwhatever = 1\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "version = 0",
+        'version = "1"',
+        "version = [",
+        "version = 1\nmemo = 3",
+        "version = 1\n[memo]\nid = 3",
+        "version = 1\nversion = 1",
+        'version = 1\nx = "\x1b[2J"',
+        "version = 1\nx = " + 10_000 * "[",
+        9999 * "a",
+        "memo = []",
+    ],
+    ids=lambda text: repr(text[:30]),
+)
+def test_a_broken_index_is_refused_in_one_line_without_control_characters(text: str) -> None:
+    with pytest.raises(LibraryError, match="broken") as caught:
+        index.loads(text)
+
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"id": value} for value in ("", "7k3f9x2", "../../..", "7K3F9X2A", 7, ["7k3f9x2a"])),
+        *(
+            {"file": value}
+            for value in ("", "../x.webm", "/etc/x.webm", "a/b.webm", ".x.webm", "x.toml", "a\x1b[2J.webm", 1)
+        ),
+        *({"file": value} for value in ("a\0.webm", "a\n.webm", "..webm", "index.toml")),
+        *({"title": value} for value in (1, "a\0b", ["x"])),
+        *({"recorded": value} for value in ("2026-08-25", 1, date(2026, 8, 25))),
+        *({"duration": value} for value in (-1, float("nan"), float("inf"), "1", True)),
+        *({"size": value} for value in (-1, 1.5, 2**63, "1", True)),
+        *({"infohash": value} for value in ("", "a0", 40 * "g", 40 * "A", 1)),
+        *({"tags": value} for value in ("work", [1], [""], {"a": 1})),
+        *({"trackers": value} for value in ("udp://x", [1])),
+        *({"shared": value} for value in (1, "yes")),
+        *({"trashed": value} for value in (True, "2026-09-01")),
+    ],
+    ids=repr,
+)
+def test_an_entry_that_cannot_be_is_refused_and_named(change: dict[str, Any]) -> None:
+    with pytest.raises(LibraryError, match="broken") as caught:
+        index.loads(tomli_w.dumps({"version": 1, "memo": [ENTRY | change]}))
+
+    assert next(iter(change)) in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("missing", ["id", "file", "title", "recorded", "duration", "size"])
+def test_an_entry_without_what_it_needs_is_refused(missing: str) -> None:
+    entry = {name: value for name, value in ENTRY.items() if name != missing}
+
+    with pytest.raises(LibraryError, match=missing):
+        index.loads(tomli_w.dumps({"version": 1, "memo": [entry]}))
+
+
+@pytest.mark.parametrize("change", [{"file": "b.webm"}, {"id": "abcdefgh"}], ids=["two ids", "two files"])
+def test_two_memos_with_one_id_or_one_file_are_refused(change: dict[str, str]) -> None:
+    with pytest.raises(LibraryError, match="two memos"):
+        index.loads(tomli_w.dumps({"version": 1, "memo": [ENTRY, ENTRY | change]}))

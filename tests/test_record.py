@@ -1,0 +1,621 @@
+"""Record from files and from standard input: every format whole, with its own words and date, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import sound
+from conftest import PROGRAM, Program
+from test_microphone import SmallDisk
+from vmic import wait_until
+
+from memosync.errors import AudioError, LibraryError, UsageError
+
+ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}\n")
+TAGS = {"title": "Tag title", "comment": "said in the tags", "date": "2019-03-04"}
+FORMATS = {  # what people have: the file's ending, and how FFmpeg makes it
+    "wav": [],
+    "24.wav": ["-c:a", "pcm_s24le", "-ar", "96000"],
+    "float.wav": ["-c:a", "pcm_f32le", "-ac", "6"],
+    "aiff": ["-write_id3v2", "1"],
+    "flac": [],
+    "mp3": [],
+    "m4a": [],
+    "vorbis.ogg": ["-c:a", "libvorbis"],
+    "opus.ogg": ["-c:a", "libopus"],
+    "stereo.opus": ["-c:a", "libopus", "-ac", "2", "-frame_duration", "60"],
+    "opus.webm": ["-c:a", "libopus"],
+    "vorbis.mka": ["-c:a", "libvorbis"],
+}
+OPUS = [name for name, options in FORMATS.items() if "libopus" in options]
+GARBAGE = random.Random(1).randbytes(50_000)
+LONG_AGO = datetime(2017, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+
+def age(path: Path) -> Path:
+    """Give a file another time stamp than now."""
+    os.utime(path, (LONG_AGO.timestamp(), LONG_AGO.timestamp()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two seconds of 440 Hz in every format, with tags."""
+    folder = tmp_path_factory.mktemp("sources")
+    plain = folder / "plain"
+    plain.write_bytes(sound.wav(sound.tone(2)))
+    tags = [part for name, value in TAGS.items() for part in ("-metadata", f"{name}={value}")]
+    return {name: age(sound.convert(plain, folder / f"source.{name}", *tags, *FORMATS[name])) for name in FORMATS}
+
+
+@pytest.fixture(scope="module")
+def imported(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The memos made of them by one command, in its order."""
+    home = tmp_path_factory.mktemp("home")
+    memosync = Program(home / "Memos", {"HOME": str(home)})
+    ids = memosync("record", *sources.values()).lines
+    found = {memo["id"]: memo for memo in memos(memosync)}
+    return {name: found[memo_id] for name, memo_id in zip(sources, ids, strict=True)}
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A second of sound in a file without tags."""
+    path = tmp_path / "My talk – day 2.wav"
+    path.write_bytes(sound.wav(sound.tone(1)))
+    return age(path)
+
+
+def memos(memosync: Program) -> list[dict[str, Any]]:
+    """Give what `list` lists."""
+    return [json.loads(line) for line in memosync("list", "--json").lines]
+
+
+def only(memosync: Program) -> dict[str, Any]:
+    """Give the only memo."""
+    (memo,) = memos(memosync)
+    return memo
+
+
+def leftovers(memosync: Program) -> list[str]:
+    """Name what a recording left in the library besides memos."""
+    return [path.name for path in (memosync.library / ".memosync" / "recording").glob("*")]
+
+
+# -- files
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_recorded_whole(imported: dict[str, dict[str, Any]], name: str) -> None:
+    memo = imported[name]
+    length, frequency = sound.hear(Path(memo["path"]))
+
+    assert length == pytest.approx(2, abs=0.06)
+    assert memo["duration"] == pytest.approx(length, abs=0.05)
+    assert frequency == pytest.approx(440, abs=3)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_its_tags_are_its_words_and_its_date(imported: dict[str, dict[str, Any]], name: str) -> None:
+    memo = imported[name]
+
+    assert (memo["title"], memo["description"]) == (TAGS["title"], TAGS["comment"])
+    assert datetime.fromisoformat(memo["recorded"]) == datetime(2019, 3, 4).astimezone()
+
+
+@pytest.mark.parametrize("name", OPUS)
+def test_opus_is_taken_over_packet_by_packet(
+    sources: dict[str, Path], imported: dict[str, dict[str, Any]], name: str
+) -> None:
+    path = Path(imported[name]["path"])
+
+    assert sound.packets(sources[name]) == sound.packets(path)
+    assert sound.probe(path)["stream"]["channels"] == (2 if "stereo" in name else 1)
+
+
+def test_opus_from_standard_input_is_taken_over_packet_by_packet(memosync: Program, sources: dict[str, Path]) -> None:
+    for name in OPUS[:2]:
+        memosync("record", "-", stdin=sources[name].read_bytes())
+
+    assert sorted(sound.packets(Path(memo["path"])) for memo in memos(memosync)) == sorted(
+        sound.packets(sources[name]) for name in OPUS[:2]
+    )
+
+
+def test_chained_ogg_is_recorded_to_its_very_end(memosync: Program, sources: dict[str, Path], tmp_path: Path) -> None:
+    plain = tmp_path / "high.wav"
+    plain.write_bytes(sound.wav(sound.tone(2, frequency=880)))
+    high = sound.convert(plain, tmp_path / "high.ogg", "-c:a", "libopus")
+    chained = tmp_path / "chained.ogg"
+    chained.write_bytes(sources["opus.ogg"].read_bytes() + high.read_bytes())
+
+    memosync("record", chained)
+    memosync("record", "-", stdin=chained.read_bytes())
+
+    for memo in memos(memosync):
+        assert memo["duration"] == pytest.approx(4, abs=0.1)
+        assert sound.hear(Path(memo["path"]), 0, 1.9) == pytest.approx((1.9, 440), abs=3)
+        assert sound.hear(Path(memo["path"]), 2.1, 1.8) == pytest.approx((1.8, 880), abs=5)
+
+
+def test_the_words_given_come_first_and_are_in_the_file_s_own_tags(memosync: Program, sources: dict[str, Path]) -> None:
+    words = ["-t", "Größe 🎙", "-d", "first\nsecond", "--tag", "work", "--tag", "town hall", "--tag", "work"]
+    result = memosync("record", sources["opus.ogg"], *words)
+
+    memo = only(memosync)
+    assert (memo["title"], memo["description"]) == ("Größe 🎙", "first\nsecond")
+    assert memo["tags"] == ["work", "town hall"]
+    assert result.out == memo["id"] + "\n"
+    assert re.match(rf"memosync: saved .*{memo['id']}.*Größe 🎙", result.err)
+    tags = sound.probe(Path(memo["path"]))["tags"]
+    assert (tags["title"], tags["description"], tags["keywords"]) == ("Größe 🎙", "first\nsecond", "work,town hall")
+    assert (tags["date_recorded"], tags["memosync_id"]) == (memo["recorded"], memo["id"])
+    assert "comment" not in tags
+
+
+def test_without_tags_a_file_s_name_and_time_stamp_stand_in(memosync: Program, plain: Path) -> None:
+    memosync("record", plain)
+
+    memo = only(memosync)
+    assert memo["title"] == "My talk – day 2"
+    assert datetime.fromisoformat(memo["recorded"]) == LONG_AGO
+    assert datetime.fromisoformat(memo["recorded"]).utcoffset() == LONG_AGO.astimezone().utcoffset()
+    assert memo["file"] == f"{LONG_AGO.astimezone():%Y-%m-%d}-my-talk-day-2-{memo['id']}.webm"
+
+
+def test_a_date_that_cannot_be_is_none(memosync: Program, tmp_path: Path, plain: Path) -> None:
+    dates = ["1970-01-01T00:00:00Z", "0000-00-00", "2019-02-30", "0001-01-01", "\x1b[2J", "9" * 400]
+    files = [tmp_path / f"{number}.flac" for number in range(len(dates))]
+    for file, date in zip(files, dates, strict=True):
+        age(sound.convert(plain, file, "-metadata", f"date={date}"))
+
+    memosync("record", *files)
+
+    assert {datetime.fromisoformat(memo["recorded"]) for memo in memos(memosync)} == {LONG_AGO}
+
+
+def test_a_date_in_a_tag_is_one_of_this_place_unless_it_says_otherwise(
+    memosync: Program, tmp_path: Path, plain: Path
+) -> None:
+    dates = {
+        "2018": "2018-01-01T00:00:00+01:00",
+        "2018-07": "2018-07-01T00:00:00+02:00",
+        "2018-07-06 05:04:03": "2018-07-06T05:04:03+02:00",
+        "2018-07-06T05:04:03Z": "2018-07-06T05:04:03+00:00",
+        "2018-07-06T05:04:03-07:00": "2018-07-06T05:04:03-07:00",
+    }
+    files = [tmp_path / f"{number}.flac" for number in range(len(dates))]
+    for file, date in zip(files, dates, strict=True):
+        sound.convert(plain, file, "-metadata", f"date={date}", "-metadata", f"title={date}")
+    memosync.environment["TZ"] = "Europe/Berlin"
+
+    memosync("record", *files)
+
+    assert dates == {memo["title"]: memo["recorded"] for memo in memos(memosync)}
+
+
+def test_words_from_a_stranger_s_tags_obey_no_terminal(memosync: Program, tmp_path: Path, plain: Path) -> None:
+    tags = ["-metadata", "title=a\x1b[2J\tb\nc\u202ed", "-metadata", "comment=x\x1b]0;y\x07z"]
+    result = memosync("record", sound.convert(plain, tmp_path / "hostile.flac", *tags))
+
+    memo = only(memosync)
+    assert memo["title"] == "a [2J b c d"
+    assert not set(result.err + memo["description"]) & set("\x1b\x07\u202e")
+    assert result.err.count("\n") == 1
+
+
+def test_several_sources_are_answered_in_their_order_and_one_that_fails_stops_no_other(
+    memosync: Program, plain: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "noise.mp3").write_bytes(GARBAGE)
+    (tmp_path / "text.wav").write_text("a talk\n")
+    (tmp_path / "empty.ogg").touch()
+    (tmp_path / "header.wav").write_bytes(sound.wav(b""))
+    (tmp_path / "list.m4a").write_text(f"#EXTM3U\n#EXTINF:1,\n{plain}\n")
+    (tmp_path / "zeros.flac").write_bytes(bytes(50_000))
+    bad = [tmp_path / name for name in ("noise.mp3", "text.wav", "empty.ogg", "header.wav", "list.m4a", "zeros.flac")]
+    video = tmp_path / "silent.mp4"
+    film = ["-f", "lavfi", "-i", "testsrc=d=0.2:s=32x32", video]
+    subprocess.run(["ffmpeg", "-v", "error", *film], check=True)
+
+    names = [path.name for path in (*bad, video)]
+    sources = [plain.name, *names[:3], "-", *names[3:]]
+    process = memosync.start("record", *sources, cwd=tmp_path, stdin=subprocess.PIPE)
+    out, err = (text.decode() for text in process.communicate(SECOND, timeout=60))
+
+    assert process.returncode == AudioError.exit_code
+    first, second = out.splitlines()
+    found = {memo["id"]: memo["title"] for memo in memos(memosync)}
+    assert (found[first], len(found), second in found) == ("My talk – day 2", 2, True)
+    assert re.findall(r"^memosync: error: (\S+): .*(?:not audio|no sound)", err, re.MULTILINE) == names
+    assert leftovers(memosync) == []
+
+
+@pytest.mark.parametrize("bad", ["nope.wav", ".", "nope\x1b[2J.wav", ""])
+def test_a_source_that_is_not_there_is_exit_2_and_nothing_is_done(memosync: Program, plain: Path, bad: str) -> None:
+    result = memosync("record", plain, plain.parent / bad if bad else "", code=UsageError.exit_code)
+
+    assert (result.out, memosync.library.exists()) == ("", False)
+    assert re.match("memosync: error: ", result.err)
+    assert "\x1b" not in result.err
+
+
+@pytest.mark.parametrize(
+    "options", [["--bitrate", "600k"], ["--bitrate", "x"], ["--max", "soon"], ["--tag", "a,b"]], ids=" ".join
+)
+def test_a_bad_option_is_exit_2_and_nothing_is_done(memosync: Program, plain: Path, options: list[str]) -> None:
+    result = memosync("record", plain, *options, code=UsageError.exit_code)
+
+    assert (result.out, memosync.library.exists()) == ("", False)
+    assert len(re.findall("^memosync: error: ", result.err, re.MULTILINE)) == 1
+
+
+# -- the file that is made
+
+
+def elements(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Walk over EBML elements (RFC 8794): their ids, and where their content begins and ends."""
+    while at < end:
+        width = 9 - data[at].bit_length()
+        name = int.from_bytes(data[at : at + width], "big")
+        at += width
+        width = 9 - data[at].bit_length()
+        size = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+        at += width
+        yield name, at, at + size
+        at += size
+
+
+def test_the_memo_is_a_webm_with_duration_and_cues_in_front(memosync: Program) -> None:
+    memosync("record", "-", stdin=sound.wav(sound.tone(20, 8000), 8000))
+
+    path = Path(only(memosync)["path"])
+    data = path.read_bytes()
+    (header, start, end), (segment, *content) = elements(data, 0, len(data))
+    assert (header, segment) == (0x1A45DFA3, 0x18538067)
+    assert b"webm" in data[start:end]
+    info, tracks, cues, tags, cluster = 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1254C367, 0x1F43B675
+    parts = list(elements(data, *content))
+    names = [name for name, *_ in parts]
+    assert {info, tracks, cues, tags} <= set(names[: names.index(cluster)])
+    durations = [
+        data[begin:end]
+        for part, *range_ in parts
+        if part == info
+        for name, begin, end in elements(data, *range_)
+        if name == 0x4489
+    ]
+    assert struct.unpack(">d", *durations)[0] == pytest.approx(20_000, abs=50)
+    command = ["mpv", "--no-config", "--no-video", "--ao=pcm", "--start=15.5", f"--ao-pcm-file={path}.wav", path]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    assert sound.hear(Path(f"{path}.wav")) == pytest.approx((4.5, 440), abs=3)
+    assert sound.hear(Path(f"{path}.wav"))[0] == pytest.approx(4.5, abs=0.1)
+
+
+def test_stereo_and_bitrate_are_kept(memosync: Program, tmp_path: Path) -> None:
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(sound.wav(random.Random(1).randbytes(4 * 48_000), channels=2))
+
+    for options in (["-t", "small", "--bitrate", "16k"], ["-t", "large", "--bitrate", "128k", "--stereo"]):
+        memosync("record", noise, *options)
+
+    found = {memo["title"]: memo for memo in memos(memosync)}
+    channels = {title: sound.probe(Path(memo["path"]))["stream"]["channels"] for title, memo in found.items()}
+    assert channels == {"small": 1, "large": 2}
+    assert found["large"]["size"] == pytest.approx(16_000, rel=0.2)
+    assert found["small"]["size"] < 4000
+
+
+# -- standard input
+
+SECOND = sound.wav(sound.tone(1))
+CD = {"rate": 44_100, "channels": 2}
+LIES = [0, 0x80000000, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFF0024]  # arecord, FFmpeg, sox and others, into a pipe
+
+
+@pytest.mark.parametrize("length", LIES[:3], ids=hex)
+def test_a_wav_from_a_pipe_whose_header_lies_about_its_length_is_recorded_whole(memosync: Program, length: int) -> None:
+    memosync("record", "-", stdin=sound.wav(sound.tone(1.5, **CD), **CD, length=length))
+
+    assert only(memosync)["duration"] == pytest.approx(1.5, abs=0.03)
+
+
+def test_a_wav_in_a_file_whose_header_lies_about_its_length_is_recorded_whole(
+    memosync: Program, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{length:x}.wav" for length in LIES]
+    for file, length in zip(files, LIES, strict=True):
+        file.write_bytes(sound.wav(sound.tone(1.5, **CD), **CD, length=length))
+
+    memosync("record", *files)
+
+    assert [memo["duration"] for memo in memos(memosync)] == pytest.approx([1.5] * len(LIES), abs=0.03)
+
+
+def test_a_wav_ends_where_its_data_ends(memosync: Program, tmp_path: Path) -> None:
+    words = sound.chunk(b"LIST", b"INFO" + sound.chunk(b"INAM", b"Behind\0") + sound.chunk(b"ICRD", b"2018-07-06\0"))
+    data = sound.wav(sound.tone(1.5), after=words + sound.chunk(b"JUNK", GARBAGE))
+    (tmp_path / "chunks.wav").write_bytes(data)
+
+    memosync("record", tmp_path / "chunks.wav")
+    memosync("record", "-", stdin=data)
+
+    piped, filed = memos(memosync)
+    assert filed["duration"] == piped["duration"] == pytest.approx(1.5, abs=0.03)
+    assert (filed["title"], filed["recorded"][:10]) == ("Behind", "2018-07-06")
+
+
+def test_a_wav_that_was_cut_off_is_recorded_as_far_as_it_goes(memosync: Program, tmp_path: Path) -> None:
+    data = sound.wav(sound.tone(1.5), length=48_000 * 2 * 60)
+    (tmp_path / "cut.wav").write_bytes(data)
+
+    memosync("record", "-", tmp_path / "cut.wav", stdin=data)
+
+    assert [memo["duration"] for memo in memos(memosync)] == pytest.approx([1.5, 1.5], abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["24.wav", "float.wav", "vorbis.ogg", "m4a"])
+def test_standard_input_may_be_of_any_format(memosync: Program, sources: dict[str, Path], name: str) -> None:
+    if name == "m4a":  # FFmpeg writes its `moov` behind the sound: that needs a file, which standard input can be
+        with sources[name].open("rb") as file:
+            assert memosync.start("record", "-", stdin=file).wait(30) == 0
+    else:
+        memosync("record", "-", stdin=sources[name].read_bytes())
+
+    memo = only(memosync)
+    assert sound.hear(Path(memo["path"])) == pytest.approx((2, 440), abs=3)
+    assert memo["duration"] == pytest.approx(2, abs=0.06)
+    assert memo["title"] == TAGS["title"]
+
+
+def test_what_comes_from_a_pipe_is_of_now(memosync: Program) -> None:
+    before = datetime.now().astimezone().replace(microsecond=0)
+    memosync("record", "-", stdin=SECOND)
+    after = datetime.now().astimezone()
+
+    memo = only(memosync)
+    recorded = datetime.fromisoformat(memo["recorded"])
+    assert before <= recorded <= after
+    assert memo["title"] == f"{recorded:%Y-%m-%d %H:%M}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", GARBAGE, SECOND[:20], SECOND[:44], b"OggS" + GARBAGE],
+    ids=["nothing", "noise", "half a header", "a header", "no ogg"],
+)
+def test_what_is_not_audio_is_exit_7_and_leaves_nothing(memosync: Program, data: bytes) -> None:
+    result = memosync("record", "-", stdin=data, code=AudioError.exit_code)
+
+    assert result.out == ""
+    assert re.fullmatch("memosync: error: standard input: .*\n(memosync: hint: .*\n)?", result.err)
+    assert not list(memosync.library.glob("*.webm"))
+    assert leftovers(memosync) == []
+
+
+def test_a_header_that_cannot_be_is_exit_7(memosync: Program, tmp_path: Path) -> None:
+    odd = {"channels": (200, 48_000, 16), "rate": (1, 2**31 - 1, 16), "slow": (1, 1, 16), "bits": (1, 48_000, 0)}
+    for name, (channels, rate, bits) in odd.items():
+        form = struct.pack("<HHIIHH", 1, channels, rate, 0, 0, bits)
+        (tmp_path / f"{name}.wav").write_bytes(SECOND[:20] + form + SECOND[36:])
+    files = list(tmp_path.glob("*.wav"))
+
+    result = memosync("record", *files, code=AudioError.exit_code, timeout=20)
+    piped = memosync("record", "-", stdin=(tmp_path / "rate.wav").read_bytes(), code=AudioError.exit_code)
+
+    assert result.err.count("memosync: error: ") == len(odd)
+    assert "Traceback" not in result.err + piped.err
+    assert leftovers(memosync) == []
+
+
+def test_no_standard_input_at_all_is_one_line(memosync: Program) -> None:
+    process = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, "record", "-"], env=memosync.environment, capture_output=True
+    )
+
+    assert process.returncode in (UsageError.exit_code, AudioError.exit_code)
+    assert process.stderr.startswith(b"memosync: error: ")
+    assert b"Traceback" not in process.stderr
+
+
+class Pipe:
+    """A running `record -` whose writer has not ended."""
+
+    def __init__(self, memosync: Program, process: subprocess.Popen[Any], data: bytes) -> None:
+        self.process = process
+        self._folder = memosync.library / ".memosync" / "recording"
+        threading.Thread(target=self._write, args=[data], daemon=True).start()
+
+    def wait_for(self, seconds: float) -> None:
+        """Wait until more than so many seconds can be read from the disk."""
+        wait_until(lambda: self._on_disk() > seconds, f"{seconds} s reach the disk", 15)
+
+    def _write(self, data: bytes) -> None:
+        assert self.process.stdin
+        try:
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
+    def _on_disk(self) -> float:
+        assert self.process.poll() is None
+        try:
+            (part,) = self._folder.glob("*.part")
+            with av.open(part) as file:
+                ends = [(packet.pts + packet.duration) * packet.time_base for packet in file.demux() if packet.size]
+            return float(max(ends, default=0))
+        except (ValueError, av.FFmpegError):  # not there yet, or nothing in it
+            return 0.0
+
+
+@pytest.fixture
+def record(memosync: Program, ended: Callable[..., Any]) -> Callable[..., Pipe]:
+    """Start `record -`, give it so much, and leave it waiting for more."""
+
+    def start(data: bytes, *arguments: str) -> Pipe:
+        return Pipe(memosync, ended(memosync.start("record", "-", *arguments, stdin=subprocess.PIPE)), data)
+
+    return start
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_a_pipe_and_saves_what_it_gave(memosync: Program, record: Any, number: signal.Signals) -> None:
+    pipe = record(sound.wav(sound.tone(2, **CD), **CD, length=0xFFFFFFFF), "-t", "Talk")
+    pipe.wait_for(1.2)
+
+    pipe.process.send_signal(number)
+    out, err = (text.decode() for text in pipe.process.communicate(timeout=15))
+
+    assert pipe.process.returncode == 0, err
+    memo = only(memosync)
+    assert (out, memo["title"]) == (memo["id"] + "\n", "Talk")
+    assert 1.2 <= memo["duration"] <= 2.05
+    assert sound.hear(Path(memo["path"])) == pytest.approx((memo["duration"], 440), abs=3)
+
+
+@pytest.mark.parametrize("kind", ["cd", "arecord", "opus.ogg", "opus.webm", "mp3"])
+def test_what_a_pipe_gave_survives_kill_9(memosync: Program, record: Any, tmp_path: Path, kind: str) -> None:
+    fed = 3.0
+    if kind == "arecord":  # its own default: 8 bits, 8000 Hz
+        low = sound.tone(fed, 8000)[1::2]
+        data = sound.wav(bytes(byte ^ 128 for byte in low), 8000, bits=8, length=0x80000000)
+    else:
+        data = sound.wav(sound.tone(fed, **CD), **CD, length=0xFFFFFFFF)
+    if "." in kind or kind == "mp3":
+        plain = tmp_path / "plain.wav"
+        plain.write_bytes(sound.wav(sound.tone(fed)))
+        live = ["-flush_packets", "1"] + (["-page_duration", "100000"] if "ogg" in kind else [])
+        live += ["-cluster_time_limit", "300"] if "webm" in kind else []
+        codec = ["-c:a", "libopus"] if "opus" in kind else []
+        data = sound.convert(plain, tmp_path / f"live.{kind}", *codec, *live).read_bytes()
+        data = data[:-300]  # its end has not come yet
+    pipe = record(data, "-t", "Talk", "-d", "all of it", "--tag", "work")
+    pipe.wait_for(fed - 1)
+
+    pipe.process.kill()
+    pipe.process.communicate()
+    result = memosync("list")
+
+    memo = only(memosync)
+    assert fed - 1 < memo["duration"] <= fed + 0.05
+    assert re.match(rf"memosync: recovered .*{memo['id']}.*Talk", result.err)
+    assert (memo["title"], memo["description"], memo["tags"]) == ("Talk", "all of it", ["work"])
+    assert sound.hear(Path(memo["path"])) == pytest.approx((memo["duration"], 440), abs=3)
+    assert leftovers(memosync) == []
+
+
+def test_max_ends_a_pipe_that_would_not_end(memosync: Program, record: Any) -> None:
+    pipe = record(sound.wav(sound.tone(30, 8000), 8000, length=0xFFFFFFFF), "--max", "1.5s")
+
+    assert pipe.process.wait(15) == 0
+    assert only(memosync)["duration"] == pytest.approx(1.5, abs=0.03)
+
+
+def test_max_holds_for_each_source(memosync: Program, plain: Path, sources: dict[str, Path]) -> None:
+    memosync("record", "--max", "0.5", "-", plain, sources["opus.ogg"], stdin=SECOND)
+
+    assert [memo["duration"] for memo in memos(memosync)] == pytest.approx([0.5, 0.5, 0.5], abs=0.03)
+
+
+# -- where the answer goes
+
+
+def test_a_closed_standard_output_costs_nothing(memosync: Program, plain: Path) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, "record", plain, plain]
+    process = subprocess.run(command, env=memosync.environment, capture_output=True)
+
+    assert process.returncode == 0, process.stderr
+    assert len(memos(memosync)) == 2
+
+
+def test_a_reader_that_has_gone_costs_no_recording(memosync: Program, plain: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = memosync.start("record", plain, plain, plain, stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=30)
+
+    assert (process.returncode, b"Traceback" in err) == (0, False), err
+    assert len(memos(memosync)) == 3
+
+
+def test_an_answer_that_cannot_be_written_is_one_line_and_the_memo_stays(memosync: Program, plain: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        process = memosync.start("record", plain, stdout=full)
+        _, err = process.communicate(timeout=30)
+
+    assert (process.returncode, b"Traceback" in err) == (LibraryError.exit_code, False), err
+    assert len(memos(memosync)) == 1
+
+
+# -- a full disk
+
+
+@pytest.fixture
+def disk(memosync: Program, tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 4 MB that has the library."""
+    disk = SmallDisk(tmp_path / "disk", 4_000_000)
+    memosync.environment["MEMOSYNC_LIBRARY"] = str(tmp_path / "disk" / "Memos")
+    yield disk
+    disk.close()
+
+
+def run(
+    memosync: Program, disk: SmallDisk, *arguments: object, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the program where the disk is."""
+    command = [*disk.under, *PROGRAM, *map(str, arguments)]
+    return subprocess.run(command, env=memosync.environment, input=stdin, capture_output=True, timeout=60)
+
+
+def test_a_pipe_that_fills_the_disk_is_kept_and_finished_when_there_is_room(memosync: Program, disk: SmallDisk) -> None:
+    assert run(memosync, disk, "record", "-", "-t", "Before", stdin=SECOND).returncode == 0
+    disk.fill(room=100_000)
+    noise = sound.wav(random.Random(1).randbytes(2 * 48_000 * 10))
+
+    full = run(memosync, disk, "record", "-", "-t", "Talk", "--bitrate", "160k", stdin=noise)
+
+    folder = disk.seen / "Memos" / ".memosync" / "recording"
+    (part,) = folder.glob("*.part")
+    assert (full.returncode, full.stdout) == (LibraryError.exit_code, b""), full.stderr
+    assert part.name in full.stderr.decode()
+    assert b"Traceback" not in full.stderr
+    still = run(memosync, disk, "list")
+    assert (still.returncode, still.stdout.count(b"\n"), part.exists()) == (0, 1, True)
+
+    disk.make_room()
+    listed = [json.loads(line) for line in run(memosync, disk, "list", "--json").stdout.splitlines()]
+    talk = next(memo for memo in listed if memo["title"] == "Talk")
+    assert talk["duration"] > 3  # of what 100 kB hold at 160 kb/s, 5 s
+    assert sound.hear(disk.seen / "Memos" / talk["file"])[0] == pytest.approx(talk["duration"], abs=0.05)
+    assert not list(folder.iterdir())
+
+
+def test_a_file_that_fills_the_disk_is_exit_6_and_leaves_nothing(
+    memosync: Program, disk: SmallDisk, tmp_path: Path
+) -> None:
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(sound.wav(random.Random(1).randbytes(2 * 48_000 * 10)))
+    assert run(memosync, disk, "record", "-", stdin=SECOND).returncode == 0
+    disk.fill(room=100_000)
+
+    full = run(memosync, disk, "record", noise, "--bitrate", "160k")
+
+    assert (full.returncode, full.stdout) == (LibraryError.exit_code, b""), full.stderr
+    assert re.match("memosync: error: .*no space left", full.stderr.decode(), re.IGNORECASE)
+    assert run(memosync, disk, "list").stdout.count(b"\n") == 1
+    assert not list((disk.seen / "Memos" / ".memosync" / "recording").iterdir())
