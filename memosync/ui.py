@@ -81,7 +81,10 @@ def memos(rows: Iterable[Row], as_json: bool = False) -> None:
             )
             for row in rows
         ]
-        align(lines, right=(2, 3))
+        if _width(sys.stdout) < 60:  # the title says more than the rest
+            align([(memo_id, words) for memo_id, *_, words in lines])
+        else:
+            align(lines, right=(2, 3))
     else:
         for row in rows:
             memo = row.memo
