@@ -22,10 +22,10 @@ test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k roun
 		echo "No user namespaces are allowed here: all tests are run as root alone."; \
 	else \
 		echo "With an ordinary user's rights:"; \
-		home=$$(mktemp -d) && HOME=$$home $(ORDINARY) $(PYTEST) -p no:cacheprovider -m ordinary; \
+		home=$$(mktemp -d) && HOME=$$home $(ORDINARY) $(PYTEST) -n 4 -p no:cacheprovider -m ordinary; \
 		result=$$?; rm -rf "$$home"; exit $$result; \
 	fi
-	$(PYTEST) $(TESTS)
+	$(PYTEST) $(or $(TESTS),-n 4)
 
 check: .venv/ready  ## check formatting, types and duplicates
 	$(BIN)/ruff format --check .
