@@ -34,15 +34,12 @@ class Source:
     torrent: bytes = b""
 
 
-def split(text: str) -> list[str]:
-    """Take an argument apart into links, each to be read on its own; a .torrent file is itself alone."""
-    return [text] if _is_file(text) else magnet.split(text)
+def _read_link(link: str) -> Source:
+    return Source(link, magnet.parse(link))
 
 
-def read_source(text: str) -> Source:
-    """Read a link or a .torrent file; UsageError for a file that is not there, TorrentError for a bad link."""
-    if not _is_file(text):
-        return Source(text, magnet.parse(text))
+def _read_file(text: str) -> Source:
+    """Read a .torrent file; UsageError when it is not there."""
     try:
         with open(text, "rb") as file:
             torrent = metainfo.read(file.read(metainfo.LARGEST_TORRENT + 1))
@@ -52,10 +49,9 @@ def read_source(text: str) -> Source:
 
 
 def _is_file(text: str) -> bool:
-    is_address = re.match(r"(?i)magnet:|https?:", text)
-    return not is_address and (
-        text.endswith(".torrent") or (len(text) < 4096 and "\0" not in text and Path(text).is_file())
-    )
+    if re.match(r"(?i)magnet:|https?:", text):
+        return False
+    return text.endswith(".torrent") or (len(text) < 4096 and "\0" not in text and Path(text).is_file())
 
 
 def already_here(library: Library, infohash: InfoHash) -> Memo | None:
@@ -198,11 +194,13 @@ def look(library: Library, source: Source, job: Job) -> Metainfo:
 
 
 def _each_source(texts: Iterable[str], do: Callable[[Source], None], job: Job, fail: Fail) -> None:
-    def one(link: str) -> None:
-        do(read_source(link))
+    """Do it for every .torrent file and every link that was given, and every link in a share link, which names no file."""
 
     def whole(text: str) -> None:
-        each(split(text), one, name=str, stop=job.stop, fail=fail)
+        if _is_file(text):
+            do(_read_file(text))
+        else:
+            each(magnet.split(text), lambda link: do(_read_link(link)), name=str, stop=job.stop, fail=fail)
 
     each(texts, whole, name=str, stop=job.stop, fail=fail)
 
