@@ -194,7 +194,7 @@ def look(library: Library, source: Source, job: Job) -> Metainfo:
 
 
 def _each_source(texts: Iterable[str], do: Callable[[Source], None], job: Job, fail: Fail) -> None:
-    """Do it for every .torrent file and every link that was given, and every link in a share link, which names no file."""
+    """Do it for every .torrent file, every link, and every link in a share link, which names no file."""
 
     def whole(text: str) -> None:
         if _is_file(text):
