@@ -1,0 +1,1 @@
+"""What an enemy sends: torrents, payloads, links, indexes, and peers that lie."""
