@@ -69,7 +69,7 @@ def read(data: bytes) -> Metainfo:
     try:
         params = lt.load_torrent_buffer(data, limits)  # type: ignore[call-overload]  # its stub has no limits
         info = params.ti
-        storage = info.files()
+        storage = info.layout()
         trackers = tuple(dict.fromkeys(params.trackers))
         if not info.info_hashes().has_v1():
             raise TorrentError("this torrent is of BitTorrent v2 alone, which this version cannot fetch")

@@ -1,0 +1,608 @@
+"""fetch: from any kind of link to a memo that is whole, or to nothing and a clear line."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import libtorrent as lt
+import pytest
+from conftest import PROGRAM, Program
+from netns import Network, noise, wait_until
+from terminal import Terminal
+from tracker import Tracker
+
+from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
+
+PIECE = 32768
+ISOLATED: Any = {
+    "listen_interfaces": "127.0.0.1:0",
+    "outgoing_interfaces": "127.0.0.1",
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "allow_multiple_connections_per_ip": True,
+    "close_redundant_connections": False,
+    "min_reconnect_time": 1,
+}
+
+
+class Peer:
+    """A bare libtorrent session with one torrent, on loopback, that counts what it gives and takes."""
+
+    def __init__(self, torrent: bytes, directory: Path, file: Path | None = None) -> None:
+        """Seed the file, or fetch it into the directory."""
+        self.session = lt.session(ISOLATED)
+        params = lt.load_torrent_buffer(torrent)
+        params.save_path = str(file.parent if file else directory)
+        params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+        if file:
+            params.renamed_files = {0: file.name}
+            params.flags |= lt.torrent_flags.seed_mode
+        self.handle = self.session.add_torrent(params)
+        wait_until(lambda: self.session.is_listening() and self.session.listen_port(), 5, "a peer to listen")
+        self.link = f"magnet:?xt=urn:btih:{self.handle.info_hashes().v1}&x.pe=127.0.0.1:{self.session.listen_port()}"
+
+    @property
+    def given(self) -> int:
+        return self.handle.status().total_payload_upload
+
+    @property
+    def taken(self) -> int:
+        return self.handle.status().total_payload_download
+
+    def limit(self, rate: int) -> None:
+        """Give so many bytes a second, 0 for all there is."""
+        self.handle.set_upload_limit(rate)
+
+    def fall_silent(self) -> None:
+        """Give nothing any more, without leaving; return when nothing is under way."""
+        self.limit(1)
+        changed, given = time.monotonic(), self.given
+
+        def quiet() -> bool:
+            nonlocal changed, given
+            if self.given != given:
+                changed, given = time.monotonic(), self.given
+            return time.monotonic() - changed > 0.3
+
+        wait_until(quiet, 5, "it to be silent")
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seconds of noise, 300 KB, without any tag."""
+    options = ("-c:a", "libopus", "-b:a", "256k", "-map_metadata", "-1", "-fflags", "+bitexact")
+    return noise(tmp_path_factory.mktemp("sound") / "noise.webm", 10, *options)
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return noise(tmp_path_factory.mktemp("sound") / "short.webm", 1, "-c:a", "libopus")
+
+
+def torrent_of(file: Path, name: str = "Their talk.webm", piece: int = PIECE, **more: Any) -> bytes:
+    """Make a torrent as somebody else's program does."""
+    made = lt.create_torrent([lt.create_file_entry(name, file.stat().st_size)], piece, lt.create_torrent.v1_only)
+    named = file.with_name(name)
+    os.link(file, named)
+    lt.set_piece_hashes(made, str(file.parent))
+    named.unlink()
+    whole: Any = made.generate()
+    return lt.bencode({**whole, **{key.encode(): value for key, value in more.items()}})
+
+
+@pytest.fixture
+def seeder(sound: Path, tmp_path: Path) -> Peer:
+    """Somebody who gives the noise."""
+    return Peer(torrent_of(sound), tmp_path, sound)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """Somebody else's library, its memos, and their links."""
+
+    program: Program
+    memos: list[dict[str, Any]]
+    links: list[str]
+
+
+@pytest.fixture(scope="module")
+def theirs(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Two memos that are served all the time; nothing else happens in this library."""
+    home = tmp_path_factory.mktemp("theirs")
+    program = Program(home / "Memos", {"HOME": str(home)})
+    words = ("-d", "one\ntwo", "--tag", "work", "--tag", "ärger")
+    program("record", short, "-t", 'Über "alles": 1/2 & more', *words)
+    program("record", short, "-t", "Second")
+    links = program("share", "--all").lines
+    yield Shared(program, entries(program)[::-1], links)
+    program("seed", "--stop")
+
+
+def entries(memosync: Program) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in memosync("list", "--json").lines]
+
+
+def only_memo(memosync: Program) -> dict[str, Any]:
+    (memo,) = entries(memosync)
+    return memo
+
+
+def bytes_of(memosync: Program) -> bytes:
+    """Give the bytes of a library's only memo."""
+    return Path(only_memo(memosync)["path"]).read_bytes()
+
+
+def errors(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("memosync: error:")]
+
+
+def staged(memosync: Program) -> list[Path]:
+    """List what is left of fetches that are not finished."""
+    return list(memosync.library.glob(".memosync/incoming/*/*"))
+
+
+def without_peers(link: str) -> str:
+    return re.sub(r"&x\.pe=[^&]*", "", link)
+
+
+def test_a_magnet_brings_the_memo_byte_for_byte(memosync: Program, theirs: Shared) -> None:
+    result = memosync("fetch", theirs.links[0])
+
+    assert bytes_of(memosync) == Path(theirs.memos[0]["path"]).read_bytes()
+    assert result.out == f"{only_memo(memosync)['id']}\n"
+    assert staged(memosync) == []
+
+
+def test_title_description_tags_date_and_id_come_out_of_the_file(memosync: Program, theirs: Shared) -> None:
+    forged = re.sub(r"dn=[^&]*", "dn=Something%20else", theirs.links[0])
+
+    memosync("fetch", forged)
+
+    memo = only_memo(memosync)
+    keys = ("id", "title", "description", "tags", "recorded", "duration", "size", "infohash", "file")
+    assert {key: theirs.memos[0][key] for key in keys} == {key: memo[key] for key in keys}
+    assert (memo["title"], memo["description"]) == ('Über "alles": 1/2 & more', "one\ntwo")
+    assert memo["tags"] == ["work", "ärger"]
+
+
+def test_the_title_comes_out_of_the_torrents_name_when_the_file_has_none(
+    memosync: Program, sound: Path, tmp_path: Path
+) -> None:
+    peer = Peer(torrent_of(sound, "Gespräch im Café.webm"), tmp_path, sound)
+
+    memosync("fetch", peer.link)
+
+    memo = only_memo(memosync)
+    assert memo["title"] == "Gespräch im Café"
+    assert memo["duration"] == pytest.approx(10, abs=0.1)
+    assert bytes_of(memosync) == sound.read_bytes()
+
+
+def test_an_id_that_is_taken_here_is_replaced(memosync: Program, theirs: Shared, short: Path) -> None:
+    taken = theirs.memos[0]["id"]
+    memosync.library.mkdir()
+    (memosync.library / f"2026-08-25-talk-{taken}.webm").write_bytes(short.read_bytes())
+
+    fetched = memosync("fetch", theirs.links[0]).out.strip()
+
+    assert fetched != taken
+    assert {memo["id"] for memo in entries(memosync)} == {fetched, taken}
+
+
+def test_a_magnet_may_write_the_infohash_otherwise(memosync: Program, seeder: Peer) -> None:
+    infohash = str(seeder.handle.info_hashes().v1)
+    base32 = base64.b32encode(bytes.fromhex(infohash)).decode()
+    ways = (
+        f"xt=urn:btih:{base32}",
+        f"xt=urn:btih:{base32.lower()}",
+        f"xt=urn:btih:{infohash.upper()}",
+        f"xt.1=urn:sha1:{base32}&xt.2=urn:btih:{infohash}",
+    )
+
+    result = memosync("fetch", *(re.sub(r"xt=[^&]*", way, seeder.link) for way in ways))
+
+    assert only_memo(memosync)["infohash"] == infohash
+    assert result.lines == [only_memo(memosync)["id"]] * 4
+
+
+def test_a_bare_infohash_is_a_link(short: Path, tmp_path: Path) -> None:
+    with Network(2) as network:
+        here, there = (host.program(tmp_path / str(number) / "Memos") for number, host in enumerate(network.hosts))
+        here("record", short)
+        here("share", "last")
+        first = only_memo(here)["infohash"]
+
+        there("fetch", first.upper())
+        there("fetch", base64.b32encode(bytes.fromhex(first)).decode())
+
+        assert only_memo(there)["infohash"] == first
+
+
+def test_a_torrent_file_brings_it_by_its_trackers(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    with Tracker() as tracker:
+        torrent = tmp_path / "a torrent.torrent"
+        torrent.write_bytes(torrent_of(sound, announce=tracker.udp_url.encode()))
+        peer = Peer(torrent.read_bytes(), tmp_path, sound)
+        wait_until(lambda: tracker.announces, 10, "the seeder to announce itself")
+
+        memosync("fetch", torrent)
+
+    assert bytes_of(memosync) == sound.read_bytes()
+    assert peer.given == sound.stat().st_size
+
+
+def test_a_magnet_brings_it_by_its_tracker(memosync: Program, short: Path, tmp_path: Path) -> None:
+    sharer = memosync.on(tmp_path / "Theirs")
+    with Tracker() as tracker:
+        sharer("record", short)
+        link = sharer("share", "last", "--tracker", tracker.http_url).out.strip()
+        wait_until(lambda: tracker.announces, 10, "the seeder to announce itself")
+
+        memosync("fetch", re.sub(r"&x\.pe=[^&]*", "", link))
+
+    assert bytes_of(sharer) == bytes_of(memosync)
+
+
+def test_a_torrent_file_that_is_not_there_is_a_usage_error(memosync: Program) -> None:
+    result = memosync("fetch", "no.torrent", code=UsageError.exit_code)
+
+    assert len(errors(result.err)) == 1
+    assert "no.torrent" in result.err
+
+
+def share_link(*links: str) -> str:
+    """Write a link as the browser app does."""
+    return "https://audio-memos.example/share?" + "&".join(f"seeds={quote(link, safe='')}" for link in links)
+
+
+def test_a_share_link_of_the_browser_app_brings_all_its_seeds(memosync: Program, theirs: Shared) -> None:
+    result = memosync("fetch", share_link(*theirs.links))
+
+    assert {memo["id"]: memo["infohash"] for memo in entries(memosync)} == {
+        memo["id"]: memo["infohash"] for memo in theirs.memos
+    }
+    assert result.lines == [memo["id"] for memo in theirs.memos]
+
+
+def test_dash_reads_a_link_a_line(memosync: Program, theirs: Shared) -> None:
+    result = memosync("fetch", "-", stdin="\n".join(["", *reversed(theirs.links), "  "]))
+
+    assert result.lines == [memo["id"] for memo in reversed(theirs.memos)]
+
+
+def test_one_that_fails_does_not_stop_the_others(memosync: Program, theirs: Shared) -> None:
+    dead, bad = "magnet:?xt=urn:btih:" + 40 * "a", "magnet:?dn=nothing"
+    links = [theirs.links[0], bad, dead, theirs.links[1]]
+
+    result = memosync("fetch", *links, "--timeout", "1s", code=TorrentError.exit_code)
+
+    assert result.lines == [memo["id"] for memo in theirs.memos]
+    found = errors(result.err)
+    assert [line.removeprefix("memosync: error: ").partition(": ")[0] for line in found] == [bad, dead]
+
+
+def test_one_bad_seed_of_a_share_link_does_not_stop_the_others(memosync: Program, theirs: Shared) -> None:
+    link = share_link("magnet:?xt=urn:nothing", "magnet:?xt=urn:btih:" + 40 * "b", theirs.links[0])
+
+    result = memosync("fetch", link, "--timeout", "1s", code=TorrentError.exit_code)
+
+    assert result.lines == [theirs.memos[0]["id"]]
+    assert len(errors(result.err)) == 2
+
+
+def test_what_is_here_already_is_named_and_no_socket_is_opened(memosync: Program, seeder: Peer, tmp_path: Path) -> None:
+    first = memosync("fetch", seeder.link).out
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-qq", "-e", "trace=socket", "-o", str(trace), *PROGRAM, "fetch"]
+
+    again = subprocess.run(
+        [*command, seeder.link], env=memosync.environment, capture_output=True, text=True, timeout=60
+    )
+
+    assert (again.returncode, again.stdout) == (0, first)
+    assert "socket(" not in trace.read_text()
+    assert len(entries(memosync)) == 1
+
+
+def test_what_was_shared_from_here_is_here_already(theirs: Shared) -> None:
+    assert theirs.program("fetch", theirs.links[1]).out.strip() == theirs.memos[1]["id"]
+
+
+def begin(memosync: Program, ended: Callable[..., Any], peer: Peer, *options: str) -> Any:
+    """Start a fetch that stands still after a part of it."""
+    before = peer.given
+    peer.limit(100_000)
+    process = ended(memosync.start("fetch", peer.link, *options, text=True))
+    wait_until(lambda: peer.given - before > PIECE, 20, "bytes to go over")
+    peer.fall_silent()
+    return process
+
+
+def assert_resumes(memosync: Program, peer: Peer, sound: Path, interruptions: int = 1) -> None:
+    """Run the same command again: new bytes within 2 s, and no more than one piece fetched twice each time."""
+    before = peer.given
+    peer.limit(0)
+    started = time.monotonic()
+    again = memosync.start("fetch", peer.link, text=True)
+    wait_until(lambda: peer.given > before, 10, "the first new byte")
+    waited = time.monotonic() - started
+    out, err = again.communicate(timeout=30)
+
+    assert again.returncode == 0, err
+    assert out == f"{only_memo(memosync)['id']}\n"
+    assert bytes_of(memosync) == sound.read_bytes()
+    assert waited < 2
+    assert peer.given - sound.stat().st_size <= PIECE * interruptions
+    assert staged(memosync) == []
+
+
+def test_after_kill_9_the_same_command_resumes(memosync: Program, seeder: Peer, sound: Path, ended: Any) -> None:
+    process = begin(memosync, ended, seeder)
+
+    process.kill()
+    process.wait()
+
+    assert_resumes(memosync, seeder, sound)
+
+
+def test_after_a_timeout_the_same_command_resumes(memosync: Program, seeder: Peer, sound: Path, ended: Any) -> None:
+    process = begin(memosync, ended, seeder, "--timeout", "2s")
+
+    silent = time.monotonic()
+    out, err = process.communicate(timeout=10)
+
+    assert (process.returncode, out) == (SwarmError.exit_code, "")
+    assert 1 < time.monotonic() - silent < 4
+    assert len(errors(err)) == 1
+    assert staged(memosync)
+    assert_resumes(memosync, seeder, sound)
+
+
+def test_a_signal_ends_it_and_the_same_command_resumes(
+    memosync: Program, seeder: Peer, sound: Path, ended: Any
+) -> None:
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        process = begin(memosync, ended, seeder)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=3)
+        assert (process.returncode, out) == (code, "")
+        assert "Traceback" not in err
+
+    assert_resumes(memosync, seeder, sound, interruptions=3)
+
+
+def test_an_interrupt_wins_over_other_failures(memosync: Program, seeder: Peer, ended: Any) -> None:
+    seeder.limit(50_000)
+    process = ended(memosync.start("fetch", "magnet:?dn=nothing", seeder.link, text=True))
+    wait_until(lambda: seeder.given > 0, 20, "bytes to go over")
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(3) == 130
+
+
+def test_the_timeout_begins_again_with_every_new_byte(memosync: Program, seeder: Peer) -> None:
+    seeder.limit(120_000)  # two and a half seconds for all of it
+
+    memosync("fetch", seeder.link, "--timeout", "2s")
+
+    assert only_memo(memosync)
+
+
+@pytest.mark.parametrize("what", ["nobody", "a port where nobody listens", "a tracker that is silent"])
+def test_without_peers_it_ends_in_time(memosync: Program, what: str) -> None:
+    link = "magnet:?xt=urn:btih:" + 40 * "a"
+    with Tracker(mode="silent") as silent:
+        link += {"nobody": "", "a port where nobody listens": "&x.pe=127.0.0.1:9999"}.get(what, f"&tr={silent.udp_url}")
+        started = time.monotonic()
+        result = memosync("fetch", link, "--timeout", "1s", code=SwarmError.exit_code)
+
+    assert 1 < time.monotonic() - started < 4
+    assert result.out == ""
+    (error,) = errors(result.err)
+    assert "nothing new in 1 s" in error
+
+
+def test_what_it_waits_for_is_said_after_a_second_and_every_answer_after_ten(
+    memosync: Program, ended: Any, tmp_path: Path
+) -> None:
+    with Tracker(mode="silent") as silent, Tracker() as empty, Tracker(mode="garbage") as garbage:
+        link = "magnet:?xt=urn:btih:" + 40 * "a" + "&x.pe=127.0.0.1:9999"
+        link += f"&tr={silent.udp_url}&tr={empty.http_url}&tr={garbage.http_url}"
+        started = time.monotonic()
+        process = ended(memosync.start("fetch", link, text=True))
+
+        first, first_at = process.stderr.readline(), time.monotonic() - started
+        second, second_at = process.stderr.readline(), time.monotonic() - started
+
+    assert "waiting for" in first
+    assert 1 <= first_at < 3
+    assert 10 <= second_at < 13
+    answers = dict(part.split(": ", 1) for part in second.partition("(")[2].rstrip(")\n").split("; "))
+    assert answers[f"127.0.0.1:{empty.port}"] == "0 peers"
+    assert re.search("no answer|timed out", answers[f"127.0.0.1:{silent.port}"])
+    assert answers[f"127.0.0.1:{garbage.port}"] not in ("", "no answer yet", "0 peers")
+    assert "refused" in answers["127.0.0.1:9999"].lower()
+    assert (answers["DHT"], answers["LAN"]) == ("off", "off")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(3) == 130
+
+
+def test_info_names_it_and_downloads_nothing(memosync: Program, seeder: Peer, sound: Path) -> None:
+    link = seeder.link + "&dn=What%20they%20call%20it"
+
+    rows = memosync("fetch", "--info", link).out
+    (line,) = memosync("fetch", "--info", "--json", link).lines
+
+    infohash, size = str(seeder.handle.info_hashes().v1), sound.stat().st_size
+    assert rows.rstrip("\n").split("\t") == [infohash, str(size), "Their talk.webm", "What they call it"]
+    assert json.loads(line) == {
+        "infohash": infohash,
+        "size": size,
+        "name": "Their talk.webm",
+        "title": "What they call it",
+    }
+    assert seeder.given == 0
+    assert not memosync.library.exists() or (entries(memosync), staged(memosync)) == ([], [])
+
+
+def test_info_of_a_torrent_file_needs_nobody(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    torrent = tmp_path / "their.torrent"
+    torrent.write_bytes(torrent_of(sound))
+
+    fields = memosync("fetch", "--info", torrent, timeout=10).out.rstrip("\n").split("\t")
+
+    assert fields[1:] == [str(sound.stat().st_size), "Their talk.webm", "Their talk"]
+
+
+def test_more_than_max_size_is_refused_and_nothing_of_it_stays(memosync: Program, seeder: Peer) -> None:
+    result = memosync("fetch", seeder.link, "--max-size", "200k", code=TorrentError.exit_code)
+    memosync("fetch", seeder.link, env={"MEMOSYNC_MAX_SIZE": "200k"}, code=TorrentError.exit_code)
+
+    assert len(errors(result.err)) == 1
+    assert "200 kB" in result.err
+    assert (staged(memosync), entries(memosync)) == ([], [])
+    assert memosync("fetch", seeder.link, "--max-size", "400k").lines
+
+
+def test_seed_serves_it_on(memosync: Program, seeder: Peer, sound: Path, tmp_path: Path) -> None:
+    memosync("fetch", seeder.link, "--seed")
+    seeder.fall_silent()
+
+    link = memosync("share", "last", "--no-seed").out.strip()
+    third = memosync.on(tmp_path / "Third")
+    third("fetch", link)
+
+    assert [row.split("\t")[1] for row in memosync("seed", "--status").lines] == ["seeding"]
+    assert bytes_of(third) == sound.read_bytes()
+
+
+def test_without_seed_it_is_not_served(memosync: Program, seeder: Peer) -> None:
+    memosync("fetch", seeder.link)
+
+    assert memosync("list").out.split("\t")[4] == "f"
+    assert memosync.start("seed", "--status").wait(20) == 8
+
+
+def test_json_is_what_list_says(memosync: Program, seeder: Peer) -> None:
+    first = memosync("fetch", seeder.link, "--json").lines
+    again = memosync("fetch", seeder.link, "--json").lines
+
+    assert first == again == memosync("list", "--json").lines
+
+
+def test_two_fetches_of_one_link_at_once_make_one_memo(
+    memosync: Program, seeder: Peer, sound: Path, ended: Any
+) -> None:
+    first = begin(memosync, ended, seeder)
+    second = ended(memosync.start("fetch", seeder.link, text=True))
+    waits = second.stderr.readline()
+    seeder.limit(0)
+
+    outs = [process.communicate(timeout=30)[0] for process in (first, second)]
+
+    assert [process.returncode for process in (first, second)] == [0, 0]
+    assert outs[0] == outs[1] == f"{only_memo(memosync)['id']}\n"
+    assert "another fetch" in waits
+    assert seeder.given == sound.stat().st_size
+
+
+def test_while_it_fetches_it_gives_to_others(
+    memosync: Program, seeder: Peer, sound: Path, tmp_path: Path, ended: Any
+) -> None:
+    with Tracker() as tracker:
+        seeder.limit(100_000)
+        ended(memosync.start("fetch", f"{seeder.link}&tr={tracker.udp_url}"))
+        wait_until(lambda: seeder.given > 4 * PIECE and tracker.announces, 20, "half of it, and an announce")
+        seeder.fall_silent()
+        leecher = Peer(torrent_of(sound), tmp_path / "leecher")
+        leecher.handle.connect_peer(("127.0.0.1", tracker.announces[0].port))
+
+        wait_until(lambda: leecher.taken > PIECE, 10, "something from one who has not all of it")
+
+
+def fetch_on_small_disk(memosync: Program, tmp_path: Path, link: str, before: str, meanwhile: str) -> tuple[str, str]:
+    """Fetch into a library on a disk of 600 kB, where other things are put before and meanwhile; it must be exit 6."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f'mount -t tmpfs -o size=600k memos "$0" && cd "$0" && {before} && {{ ({meanwhile}) & exec "$@"; }}'
+    own_mounts = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(disk)]
+    environment = memosync.on(disk / "Memos").environment
+    done = subprocess.run(
+        [*own_mounts, *PROGRAM, "fetch", link], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == LibraryError.exit_code, done.stderr
+    assert len(errors(done.stderr)) == 1
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def test_a_disk_that_is_too_small_is_exit_6_before_anything_is_fetched(
+    memosync: Program, seeder: Peer, tmp_path: Path
+) -> None:
+    out, err = fetch_on_small_disk(memosync, tmp_path, seeder.link, "head -c 400000 /dev/zero > other", ":")
+
+    assert out == ""
+    assert "room" in err
+
+
+def test_a_disk_that_fills_meanwhile_is_exit_6(memosync: Program, seeder: Peer, tmp_path: Path) -> None:
+    seeder.limit(100_000)
+    wait = "for _ in $(seq 200); do ls Memos/.memosync/incoming/*/torrent && break; sleep 0.05; done >/dev/null 2>&1"
+
+    out, err = fetch_on_small_disk(memosync, tmp_path, seeder.link, ":", f"{wait}; cat /dev/zero > other 2>/dev/null")
+
+    assert out == ""
+    assert "no space left" in err.lower()
+
+
+def test_a_bar_is_drawn_on_a_terminal(memosync: Program, seeder: Peer) -> None:
+    seeder.limit(100_000)
+    terminal = Terminal([*PROGRAM, "fetch", seeder.link], memosync.environment, columns=100)
+    try:
+        terminal.wait_for(lambda screen: re.search(r"[1-9]\d? kB/s", screen.text), "a part of it, and a rate")
+        (line,) = [line for line in terminal.screen.lines if "%" in line]
+        assert re.search(r"\d+ kB of \d+ kB", line)
+        assert "1 peer" in line
+        seeder.limit(0)
+        terminal.end()
+    finally:
+        terminal.close()
+
+    assert terminal.screen.scrolled == 0
+    assert terminal.screen.lines[-1] == only_memo(memosync)["id"]
+
+
+def test_ctrl_c_on_a_terminal_is_130(memosync: Program, seeder: Peer) -> None:
+    seeder.limit(50_000)
+    terminal = Terminal([*PROGRAM, "fetch", seeder.link], memosync.environment)
+    try:
+        terminal.wait_for(lambda screen: "%" in screen.text, "the bar")
+
+        terminal.type("\x03")
+
+        terminal.end(130, seconds=3)
+    finally:
+        terminal.close()
+
+
+def test_nothing_is_drawn_where_there_is_no_terminal(memosync: Program, seeder: Peer) -> None:
+    result = memosync("fetch", seeder.link)
+
+    assert "\x1b" not in result.err
+    assert "\r" not in result.err
+    assert len(result.err.splitlines()) == 1

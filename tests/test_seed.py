@@ -1,0 +1,454 @@
+"""seed: one process that serves every shared memo, follows the index, and comes back when it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PROGRAM, Program
+from netns import noise, wait_until
+from terminal import Terminal
+from tracker import Tracker
+
+from memosync.errors import SeederError
+
+NOT_RUNNING = SeederError.exit_code
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of two memos that are shared and one that is not; 60 KB each."""
+    home = tmp_path_factory.mktemp("template")
+    program = Program(home / "Memos", {"HOME": str(home)})
+    sound = noise(home / "noise.webm", 4, "-c:a", "libopus", "-b:a", "128k")
+    for title in ("First", "Second", "Third"):
+        program("record", sound, "-t", title)
+    program("share", "--all", "--no-seed")
+    program("share", "--stop", "last")
+    return program.library
+
+
+@pytest.fixture
+def library(memosync: Program, template: Path) -> Program:
+    """The program on a copy of it."""
+    shutil.copytree(template, memosync.library)
+    return memosync
+
+
+@pytest.fixture
+def other(memosync: Program, tmp_path: Path) -> Program:
+    """Somebody else's library."""
+    return memosync.on(tmp_path / "Theirs")
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port on which another program listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def memos(program: Program) -> list[dict[str, Any]]:
+    """Give the entries of the index."""
+    return list(tomllib.loads((program.library / "index.toml").read_text())["memo"])
+
+
+def state(program: Program) -> dict[str, Any]:
+    """Read what the seeder says of itself."""
+    return tomllib.loads((program.library / ".memosync" / "seeder.toml").read_text())
+
+
+def log(program: Program) -> str:
+    return (program.library / ".memosync" / "seeder.log").read_text()
+
+
+def status(program: Program) -> dict[str, str]:
+    """Give each memo's state."""
+    rows = [row.split("\t") for row in program("seed", "--status").lines]
+    return {row[0]: row[1] for row in rows}
+
+
+def offers(port: int, infohash: str) -> bool:
+    """Ask as a peer does, by a handshake (BEP 3), whether a torrent is served there."""
+    hello = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(infohash) + b"-TEST00-stranger----"
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as peer:
+            peer.sendall(hello)
+            answer = b""
+            while len(answer) < 68 and (more := peer.recv(68 - len(answer))):
+                answer += more
+    except OSError:
+        return False
+    return answer[28:48] == hello[28:48]
+
+
+def serves(program: Program, *numbers: int) -> bool:
+    """Tell whether exactly these memos are served."""
+    port = state(program)["port"]
+    return [number for number, memo in enumerate(memos(program)) if offers(port, memo["infohash"])] == list(numbers)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def errors(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("memosync: error:")]
+
+
+def test_in_the_foreground_a_status_line_tells_what_it_does(library: Program, other: Program) -> None:
+    terminal = Terminal([*PROGRAM, "seed"], library.environment)
+    try:
+        terminal.wait_for(lambda screen: re.search(r"serving 2 memos on port \d+", screen.text), "the status line")
+        link = library("share", memos(library)[0]["id"], "--no-seed").out.strip()
+
+        other("fetch", link)
+
+        terminal.wait_for(lambda screen: re.search(r"[1-9]\d kB given", screen.text), "what was given")
+        assert len([line for line in terminal.screen.lines if "serving 2 memos" in line]) == 1
+        assert terminal.screen.wrapped == terminal.screen.scrolled == 0
+        terminal.type("\x03")
+        terminal.end(0, seconds=3)
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_well(library: Program, ended: Any, number: int) -> None:
+    process = ended(library.start("seed", text=True))
+    wait_until(lambda: library.start("seed", "--status").wait(20) == 0 and serves(library, 0, 1), 10, "it to serve")
+
+    process.send_signal(number)
+
+    out, err = process.communicate(timeout=2)
+    assert (process.returncode, out) == (0, "")
+    assert "Traceback" not in err
+    library("seed", "--status", code=NOT_RUNNING)
+
+
+def test_detach_returns_when_everything_can_be_fetched(library: Program) -> None:
+    result = library("seed", "--detach", timeout=10)
+
+    assert serves(library, 0, 1)
+    assert result.out == ""
+    assert state(library)["keeper"] != state(library)["pid"]
+
+
+def test_an_empty_library_can_be_served(memosync: Program) -> None:
+    memosync("seed", "--detach", timeout=10)
+
+    assert memosync("seed", "--status").out == ""
+
+
+def test_status_tells_id_state_peers_bytes_given_and_title(library: Program, other: Program) -> None:
+    library("seed", "--detach")
+    first, second, _ = memos(library)
+    other("fetch", library("share", first["id"]).out.strip())
+
+    def rows() -> list[list[str]]:
+        return [row.split("\t") for row in library("seed", "--status").lines]
+
+    wait_until(lambda: rows()[0][3] == str(first["size"]), 5, "what was given to be told")
+    assert rows()[0][:2] == [first["id"], "seeding"]
+    assert rows()[0][4:] == ["First"]
+    assert rows()[1] == [second["id"], "seeding", "0", "0", "Second"]
+    objects = [json.loads(line) for line in library("seed", "--status", "--json").lines]
+    assert objects[1] == {"id": second["id"], "state": "seeding", "peers": 0, "given": 0, "title": "Second"}
+    assert [objects[0]["given"], objects[0]["peers"]] == [first["size"], int(rows()[0][2])]
+
+
+def test_nothing_to_ask_or_stop_is_exit_8(library: Program) -> None:
+    for option in ("--status", "--stop"):
+        result = library("seed", option, code=NOT_RUNNING)
+        assert result.out == ""
+        assert len(errors(result.err)) == 1
+
+
+def test_stop_ends_both_processes(library: Program) -> None:
+    library("seed", "--detach")
+    processes = [state(library)["keeper"], state(library)["pid"]]
+    assert all(is_alive(process) for process in processes)
+
+    library("seed", "--stop", timeout=5)
+
+    wait_until(lambda: not any(map(is_alive, processes)), 1, "both to be gone")
+    assert not serves(library, 0, 1)
+    library("seed", "--status", code=NOT_RUNNING)
+
+
+def test_port_chooses_the_port_and_the_next_seeder_keeps_it(library: Program) -> None:
+    port = 20000 + os.getpid() % 10000  # below those that the kernel gives away by itself
+    library("seed", "--detach", "--port", port)
+    link = library("share", "last").out
+    library("seed", "--stop")
+
+    library("seed", "--detach")
+
+    assert link.strip().endswith(f"&x.pe=127.0.0.1:{port}")
+    assert state(library)["port"] == port
+    assert serves(library, 0, 1, 2)
+
+
+@pytest.mark.parametrize("how", [("--detach",), ()], ids=["detached", "in the foreground"])
+def test_a_port_that_is_taken_is_the_reason_given(library: Program, taken_port: int, how: tuple[str]) -> None:
+    result = library("seed", *how, "--port", taken_port, code=SeederError.exit_code, timeout=10)
+
+    (error,) = errors(result.err)
+    assert f"port {taken_port} is taken" in error
+    assert error.count("memosync:") == 1
+    library("seed", "--status", code=NOT_RUNNING)
+
+
+def test_a_port_of_last_time_that_is_taken_now_hinders_nothing(library: Program, taken_port: int) -> None:
+    (library.library / ".memosync" / "seeder.toml").write_text(f"port = {taken_port}\n")
+
+    library("seed", "--detach")
+
+    assert state(library)["port"] != taken_port
+    assert serves(library, 0, 1)
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_up_limits_what_is_given(library: Program, other: Program, how: str) -> None:
+    environment = {"MEMOSYNC_UP": "40k"} if how == "variable" else {}
+    library("seed", "--detach", *(["--up", "40k"] if how == "option" else []), env=environment)
+    link = library("share", memos(library)[0]["id"]).out.strip()
+
+    started = time.monotonic()
+    other("fetch", link)
+
+    assert 1 < time.monotonic() - started < 8  # 60 KB at 40 kB/s
+
+
+def test_newly_shared_is_served_within_a_second_and_unshared_is_dropped(library: Program) -> None:
+    library("seed", "--detach")
+    before = state(library)["pid"]
+    assert serves(library, 0, 1)
+
+    library("share", "last", "--no-seed")
+    wait_until(lambda: serves(library, 0, 1, 2), 1, "the third to be served")
+    library("share", "--stop", memos(library)[0]["id"])
+    wait_until(lambda: serves(library, 1, 2), 1, "the first to be dropped")
+
+    assert state(library)["pid"] == before
+
+
+@pytest.mark.parametrize("how", [("--detach",), ()], ids=["detached", "in the foreground"])
+def test_a_second_seeder_names_the_first(library: Program, how: tuple[str]) -> None:
+    library("seed", "--detach")
+    first = state(library)
+
+    result = library("seed", *how, "--port", "50123", code=SeederError.exit_code, timeout=10)
+
+    (error,) = errors(result.err)
+    assert re.search(rf"\b({first['keeper']}|{first['pid']})\b", error)
+    assert state(library)["pid"] == first["pid"]
+
+
+@pytest.mark.parametrize("how", [("--detach",), ()], ids=["detached", "in the foreground"])
+def test_a_seeder_of_another_network_is_named_with_the_command_that_restarts_it(
+    library: Program, how: tuple[str]
+) -> None:
+    library("seed", "--detach")
+
+    result = library("--network", "lan", "seed", *how, code=SeederError.exit_code, timeout=10)
+
+    assert "loopback" in errors(result.err)[0]
+    (hint,) = [line for line in result.err.splitlines() if line.startswith("memosync: hint:")]
+    assert "--network lan seed --detach" in hint
+    assert state(library)["network"] == "loopback"
+
+
+def test_detached_it_survives_the_terminals_end(library: Program) -> None:
+    terminal = Terminal([*PROGRAM, "seed", "--detach"], library.environment)
+    try:
+        terminal.end()
+    finally:
+        terminal.close()
+
+    assert serves(library, 0, 1)
+    assert os.getsid(state(library)["keeper"]) == state(library)["keeper"]
+
+
+def test_in_the_foreground_it_ends_with_its_terminal(library: Program) -> None:
+    terminal = Terminal([*PROGRAM, "seed"], library.environment)
+    try:
+        terminal.wait_for(lambda screen: "serving 2 memos" in screen.text, "the status line")
+        terminal.hang_up()
+
+        assert terminal.process.wait(3) == 0
+    finally:
+        terminal.close()
+
+
+def test_a_killed_server_is_back_in_three_seconds_on_the_same_port(library: Program) -> None:
+    library("seed", "--detach")
+    before = state(library)
+
+    for _ in range(2):
+        killed = state(library)["pid"]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: state(library)["pid"] != killed and serves(library, 0, 1), 3, "it to be back")  # noqa: B023
+
+    assert state(library)["port"] == before["port"]
+    assert state(library)["keeper"] == before["keeper"]
+    wait_until(lambda: state(library)["ready"], 3, "it to say so")
+    assert "started again 2 times" in library("seed", "--status").err
+
+
+def test_with_a_killed_keeper_the_server_ends_too(library: Program) -> None:
+    library("seed", "--detach")
+    before = state(library)
+
+    os.kill(before["keeper"], signal.SIGKILL)
+
+    wait_until(lambda: not is_alive(before["pid"]), 3, "the server to end")
+    library("seed", "--status", code=NOT_RUNNING)
+
+
+@pytest.mark.parametrize("command", [("seed", "--detach"), ("share", "last")], ids=["seed", "share"])
+def test_after_a_killed_keeper_the_next_start_works_at_once(library: Program, command: tuple[str, ...]) -> None:
+    library("seed", "--detach")
+    before = state(library)
+
+    os.kill(before["keeper"], signal.SIGKILL)
+    result = library(*command, timeout=5)
+
+    assert state(library)["keeper"] != before["keeper"]
+    assert str(before["keeper"]) not in result.err
+    assert is_alive(state(library)["keeper"])
+    assert serves(library, 0, 1, 2) or serves(library, 0, 1)
+
+
+def test_term_ends_it_in_two_seconds_though_no_tracker_answers(library: Program) -> None:
+    with Tracker(mode="silent") as silent:
+        library("share", "--all", "--tracker", silent.udp_url, "--tracker", silent.http_url)
+        processes = [state(library)["keeper"], state(library)["pid"]]
+        assert len(library("seed", "--status").lines) == 3
+
+        started = time.monotonic()
+        os.kill(processes[0], signal.SIGTERM)
+        wait_until(lambda: not any(map(is_alive, processes)), 5, "both to end")
+
+    assert time.monotonic() - started < 2
+
+
+def damage(library: Program, number: int, how: str) -> Path:
+    """Alter a memo's file, or take it away, and give its name."""
+    file: Path = library.library / memos(library)[number]["file"]
+    if how == "gone":
+        file.rename(file.with_suffix(".away"))
+        return file
+    content = bytearray(file.read_bytes())
+    content[30000] ^= 1
+    file.write_bytes(content if how == "altered" else content[:30000])
+    return file
+
+
+def test_damaged_memos_are_called_so_and_the_others_are_served(library: Program, other: Program) -> None:
+    first, second, third = (memo["id"] for memo in memos(library))
+    link = library("share", third).out.strip()
+
+    files = [damage(library, 0, "altered"), damage(library, 1, "gone")]
+
+    wanted = {first: "damaged", second: "damaged", third: "seeding"}
+    wait_until(lambda: status(library) == wanted, 5, "them to be called damaged")
+    assert [file for file in files if file.name not in log(library)] == []
+    assert offers(state(library)["port"], memos(library)[2]["infohash"])
+    other("fetch", link)
+
+
+@pytest.mark.parametrize("how", ["altered", "cut", "gone"])
+def test_what_was_damaged_before_it_started_is_called_so_too(library: Program, how: str) -> None:
+    first, second, _ = (memo["id"] for memo in memos(library))
+
+    file = damage(library, 0, how)
+    library("seed", "--detach", timeout=10)
+
+    assert status(library) == {first: "damaged", second: "seeding"}
+    assert file.name in log(library)
+    assert serves(library, 1)
+
+
+def test_a_file_that_came_back_is_served_again(library: Program) -> None:
+    file = damage(library, 0, "gone")
+    library("seed", "--detach")
+    assert serves(library, 1)
+
+    file.with_suffix(".away").rename(file)
+
+    wait_until(lambda: serves(library, 0, 1), 5, "it to be served again")
+    wait_until(lambda: set(status(library).values()) == {"seeding"}, 3, "it to be told")
+
+
+def test_bytes_that_rotted_behind_a_right_time_stamp_are_never_given(library: Program, other: Program) -> None:
+    file = library.library / memos(library)[0]["file"]
+    stamp = file.stat().st_mtime_ns
+    damage(library, 0, "altered")
+    os.utime(file, ns=(stamp, stamp))
+    library("seed", "--detach")
+    link = library("share", memos(library)[0]["id"], "--no-seed").out.strip()
+
+    other("fetch", link, "--timeout", "2s", code=4)
+
+    wait_until(lambda: "damaged" in status(library).values(), 5, "it to be called damaged")
+    assert serves(library, 1)
+
+
+def test_a_broken_index_hinders_nothing_that_is_served(library: Program) -> None:
+    library("seed", "--detach")
+    index = library.library / "index.toml"
+    good = index.read_text()
+
+    index.write_text("version = 1\n[[memo]\n")
+    wait_until(lambda: "index.toml is broken" in log(library), 5, "the log to say so")
+    index.write_text(good)
+
+    assert serves(library, 0, 1)
+    library("share", "last", timeout=10)
+    assert serves(library, 0, 1, 2)
+
+
+def test_the_log_stays_under_a_megabyte(library: Program) -> None:
+    index = library.library / "index.toml"
+    lost = [
+        f'[[memo]]\nid = "zz{number:06}"\nfile = "2026-01-01-{"long-" * 10}zz{number:06}.webm"\ntitle = "Lost"\n'
+        f'recorded = 2026-01-01T00:00:00Z\nduration = 1.0\nsize = 9\ninfohash = "{number:040}"\nshared = true\n'
+        for number in range(1500)
+    ]
+    index.write_text(index.read_text() + "\n" + "\n".join(lost))
+    private, infohash = library.library / ".memosync", memos(library)[0]["infohash"]
+    (private / "seeder.log").write_text("2026-01-01 00:00:00 it has served for a while\n" * 8500)  # 390 kB
+
+    library("seed", "--detach")
+    for _ in range(3):  # 200 kB are written each time
+        killed = state(library)["pid"]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: state(library)["pid"] != killed and state(library)["ready"], 10, "it to be back")  # noqa: B023
+
+    assert (private / "seeder.log.1").exists()
+    assert 400_000 < sum(path.stat().st_size for path in private.glob("seeder.log*")) < 1_000_000
+    assert offers(state(library)["port"], infohash)
+
+
+def test_nothing_of_it_listens_but_on_the_loopback_interface(library: Program) -> None:
+    library("seed", "--detach")
+
+    listening = subprocess.run(["ss", "-Htulnp"], capture_output=True, text=True, check=True).stdout
+    ours = [line.split()[4] for line in listening.splitlines() if f"pid={state(library)['pid']}," in line]
+    assert ours
+    assert all(re.match(r"127\.0\.0\.1(%lo)?:", address) for address in ours)

@@ -1,0 +1,487 @@
+"""share: a link that works at once and for ever.
+
+    SHARES=100 python -m pytest tests/test_share.py -k times
+
+shares and fetches a hundred times instead of ten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import libtorrent as lt
+import pytest
+from conftest import PROGRAM, Program
+from netns import noise, wait_until
+from terminal import Terminal
+
+from memosync.errors import LibraryError, NotFoundError, SeederError, SwarmError, UsageError
+
+SHARES = int(os.environ.get("SHARES", "10"))
+SENTENCE = "memosync: whoever has the link can listen, and a link cannot be called back"
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of noise, encoded already."""
+    return noise(tmp_path_factory.mktemp("sound") / "noise.webm", 1, "-c:a", "libopus", "-b:a", "64k")
+
+
+@pytest.fixture
+def other(memosync: Program, tmp_path: Path) -> Program:
+    """Somebody else's library."""
+    return memosync.on(tmp_path / "Theirs")
+
+
+@pytest.fixture(scope="module")
+def template(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of three memos."""
+    home = tmp_path_factory.mktemp("template")
+    program = Program(home / "Memos", {"HOME": str(home)})
+    for title in ("First", "Second", "Third"):
+        program("record", sound, "-t", title)
+    return program.library
+
+
+@pytest.fixture
+def three(memosync: Program, template: Path) -> list[str]:
+    """Copy it into ours and give the ids."""
+    shutil.copytree(template, memosync.library)
+    return [memo["id"] for memo in tomllib.loads((memosync.library / "index.toml").read_text())["memo"]]
+
+
+def record(memosync: Program, sound: Path, title: str) -> str:
+    """Make a memo and give its id."""
+    return memosync("record", sound, "-t", title).out.strip()
+
+
+def entry(memosync: Program, memo: str) -> dict[str, Any]:
+    """Read a memo's entry as it stands in the index."""
+    entries = tomllib.loads((memosync.library / "index.toml").read_text())["memo"]
+    (found,) = [entry for entry in entries if entry["id"] == memo]
+    return dict(found)
+
+
+def infohash(link: str) -> str:
+    """Take the infohash out of a magnet."""
+    return str(lt.parse_magnet_uri(link.strip()).info_hashes.v1)
+
+
+def infohashes(memosync: Program, *memos: str) -> list[str]:
+    return [entry(memosync, memo)["infohash"] for memo in memos]
+
+
+def only_memo(memosync: Program) -> dict[str, Any]:
+    (line,) = memosync("list", "--json").lines
+    return dict(json.loads(line))
+
+
+def change_by_hand(memosync: Program, old: str, new: str) -> None:
+    """Edit the index as a person would."""
+    index = memosync.library / "index.toml"
+    text = index.read_text()
+    assert text.count(old) == 1
+    index.write_text(text.replace(old, new))
+
+
+def serves(memosync: Program) -> bool:
+    return memosync.start("seed", "--status").wait(20) == 0
+
+
+def test_one_magnet_a_line_in_the_order_of_the_arguments(memosync: Program, three: list[str]) -> None:
+    first, second, third = three
+
+    result = memosync("share", third, first, second)
+
+    assert [infohash(line) for line in result.lines] == infohashes(memosync, third, first, second)
+    assert all(line.startswith("magnet:?xt=urn:btih:") for line in result.lines)
+
+
+def test_dash_reads_ids_and_rows_of_list(memosync: Program, three: list[str]) -> None:
+    first, second, third = three
+    rows = memosync("list").out
+
+    ids = memosync("share", "-", "--no-seed", stdin=f"{second}\n\n  {third[:6]}\n")
+    all_rows = memosync("share", first, "-", "--no-seed", stdin=rows)
+
+    assert [infohash(line) for line in ids.lines] == infohashes(memosync, second, third)
+    assert sorted(infohash(line) for line in all_rows.lines) == sorted(infohashes(memosync, first, second, third))
+    assert infohash(all_rows.lines[0]) == infohashes(memosync, first)[0]
+
+
+def test_all_shares_every_memo(memosync: Program, three: list[str]) -> None:
+    memos = three
+
+    links = memosync("share", "--all").lines
+
+    assert [infohash(link) for link in links] == infohashes(memosync, *memos)
+    assert len(memosync("seed", "--status").lines) == 3
+
+
+def test_a_prefix_and_last_name_a_memo(memosync: Program, three: list[str]) -> None:
+    first, second, third = three
+    prefix = next(first[:length] for length in range(1, 9) if first[:length] not in (second[:length], third[:length]))
+
+    links = memosync("share", prefix.upper(), "last", "--no-seed").lines
+
+    assert [infohash(link) for link in links] == infohashes(memosync, first, third)
+
+
+def test_the_magnet_has_infohash_title_and_this_machines_address(memosync: Program, sound: Path) -> None:
+    memo = record(memosync, sound, "Ähre & Co. = 100 %")
+
+    link = memosync("share", memo).out.strip()
+
+    port = tomllib.loads((memosync.library / ".memosync" / "seeder.toml").read_text())["port"]
+    magnet = lt.parse_magnet_uri(link)
+    assert re.match(r"magnet:\?xt=urn:btih:[0-9a-f]{40}&", link)
+    assert str(magnet.info_hashes.v1) == entry(memosync, memo)["infohash"]
+    assert magnet.name == "Ähre & Co. = 100 %"
+    assert magnet.peers == [("127.0.0.1", port)]
+    assert link.endswith(f"&x.pe=127.0.0.1:{port}")
+    assert link.isascii()
+
+
+def test_the_default_trackers_are_udp_and_websocket_ones(memosync: Program, three: list[str]) -> None:
+
+    far = memosync("--network", "public", "share", "last", "--no-seed").out
+    near = memosync("share", "last", "--no-seed").out
+
+    trackers = lt.parse_magnet_uri(far.strip()).trackers
+    assert {tracker.partition(":")[0] for tracker in trackers} == {"udp", "wss"}
+    assert 2 <= len(trackers) <= 6
+    assert "tr=" not in near
+
+
+def test_tracker_replaces_the_default_ones_and_is_remembered(memosync: Program, three: list[str]) -> None:
+    memo = three[0]
+    trackers = ["udp://127.0.0.1:6969/announce", "ws://127.0.0.1:8000"]
+
+    given = memosync("share", memo, "--no-seed", *(f"--tracker={tracker}" for tracker in trackers)).out
+    later = memosync("share", memo, "--no-seed").out
+
+    assert lt.parse_magnet_uri(given.strip()).trackers == trackers
+    assert entry(memosync, memo)["trackers"] == trackers
+    assert given == later
+
+
+def test_the_variable_replaces_the_default_trackers(memosync: Program, three: list[str]) -> None:
+    trackers = ["udp://127.0.0.1:6969/announce", "http://127.0.0.1:6969/announce"]
+
+    link = memosync("share", "last", "--no-seed", env={"MEMOSYNC_TRACKERS": " ".join(trackers)}).out
+
+    assert lt.parse_magnet_uri(link.strip()).trackers == trackers
+
+
+def test_what_is_no_tracker_is_refused_before_anything_is_done(memosync: Program, three: list[str]) -> None:
+    for tracker in ("tracker.example.org", "ftp://127.0.0.1/announce", "udp://", "udp://a b:1"):
+        result = memosync("share", three[0], "--tracker", tracker, code=UsageError.exit_code)
+        assert result.out == ""
+
+    assert "infohash" not in entry(memosync, three[0])
+
+
+def test_shared_and_at_once_fetched_many_times(memosync: Program, other: Program, sound: Path) -> None:
+    memos = memosync("record", *[sound] * SHARES).lines
+    assert len(set(memos)) == SHARES
+
+    for number, memo in enumerate(memos):
+        if number % 2 == 0 and number:  # half of them start the seeder
+            memosync("seed", "--stop")
+        link = memosync("share", memo).out.strip()
+        assert other("fetch", link, "--timeout", "5s", timeout=15).out == f"{memo}\n"
+        assert (memosync.library / entry(memosync, memo)["file"]).read_bytes() == (
+            other.library / entry(other, memo)["file"]
+        ).read_bytes()
+
+
+def test_two_shares_at_once_start_one_seeder(memosync: Program, other: Program, three: list[str]) -> None:
+    memos = three
+
+    shares = [memosync.start("share", memo) for memo in memos]
+
+    answers = [share.communicate(timeout=30) for share in shares]
+    assert [share.returncode for share in shares] == [0, 0, 0], answers
+    links = [out.decode().strip() for out, _ in answers]
+    assert len({link.partition("&x.pe=")[2] for link in links}) == 1
+    for link, memo in zip(links, memos, strict=True):
+        assert other("fetch", link, "--timeout", "5s").out == f"{memo}\n"
+
+
+def test_no_seed_starts_no_seeder(memosync: Program, three: list[str]) -> None:
+    memo = three[0]
+
+    link = memosync("share", memo, "--no-seed").out
+
+    memosync("seed", "--status", code=SeederError.exit_code)
+    assert "x.pe" not in link
+    assert entry(memosync, memo)["shared"] is True
+
+
+def test_foreground_serves_until_interrupted(memosync: Program, other: Program, three: list[str], ended: Any) -> None:
+    memo = three[0]
+
+    process = ended(memosync.start("share", memo, "--foreground", text=True))
+    link = process.stdout.readline().strip()
+    other("fetch", link, "--timeout", "5s")
+
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=5)
+    assert (process.returncode, out) == (0, "")
+    memosync("seed", "--status", code=SeederError.exit_code)
+
+
+def test_wait_returns_when_somebody_has_all_of_it(
+    memosync: Program, other: Program, three: list[str], ended: Any
+) -> None:
+    first, second, _ = three
+    process = ended(memosync.start("share", first, second, "--wait", text=True))
+    links = [process.stdout.readline().strip() for _ in range(2)]
+
+    other("fetch", links[0])
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)  # one of two is not enough
+    other("fetch", links[1])
+
+    out, _ = process.communicate(timeout=10)
+    assert (process.returncode, out) == (0, "")
+
+
+def test_wait_can_be_interrupted_and_the_seeder_goes_on(memosync: Program, three: list[str], ended: Any) -> None:
+    process = ended(memosync.start("share", "last", "--wait", text=True))
+    process.stdout.readline()
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(5) == 130
+    assert serves(memosync)
+
+
+def test_stop_drops_it_and_the_memo_stays(memosync: Program, other: Program, three: list[str]) -> None:
+    first, second, third = three
+    links = memosync("share", first, second).lines
+
+    result = memosync("share", "--stop", first)
+
+    assert result.out == ""
+    rows = {line.split("\t")[0]: line.split("\t")[4] for line in memosync("list").lines}
+    assert rows == {first: "-", second: "s", third: "-"}
+    wait_until(lambda: len(memosync("seed", "--status").lines) == 1, 5, "the seeder to drop it")
+    other("fetch", links[0], "--timeout", "1s", code=SwarmError.exit_code)
+    other("fetch", links[1])
+
+
+def test_the_link_survives_a_title_changed_by_hand(memosync: Program, other: Program, three: list[str]) -> None:
+    memo = three[0]
+    before = memosync("share", memo).out
+    file = memosync.library / entry(memosync, memo)["file"]
+    content = file.read_bytes()
+
+    change_by_hand(memosync, 'title = "First"', 'title = "Conversation"')
+    after = memosync("share", memo).out
+
+    assert infohash(before) == infohash(after)
+    assert lt.parse_magnet_uri(after.strip()).name == "Conversation"
+    assert content == file.read_bytes()
+    other("fetch", before.strip())
+
+
+def test_a_title_changed_before_the_first_share_travels_in_the_file(
+    memosync: Program, other: Program, three: list[str]
+) -> None:
+    memo = three[0]
+
+    change_by_hand(memosync, 'title = "First"', 'title = "Conversation"')
+    other("fetch", memosync("share", memo).out.strip())
+
+    assert only_memo(other)["title"] == "Conversation"
+    assert entry(memosync, memo)["size"] == (memosync.library / entry(memosync, memo)["file"]).stat().st_size
+
+
+def test_sharing_what_is_tagged_right_changes_no_byte(memosync: Program, three: list[str]) -> None:
+    memo = three[0]
+    file = memosync.library / entry(memosync, memo)["file"]
+    before = (file.stat().st_ino, file.read_bytes())
+
+    memosync("share", memo, "--no-seed")
+
+    assert before == (file.stat().st_ino, file.read_bytes())
+
+
+@pytest.mark.parametrize("lost", [["index.toml"], ["index.toml", ".memosync"]], ids=["index", "all that is ours"])
+def test_the_link_survives_a_lost_index(memosync: Program, other: Program, sound: Path, lost: list[str]) -> None:
+    memo = record(memosync, sound, 'The "talk": 1/2')
+    before = memosync("share", memo, "--no-seed").out
+
+    for name in lost:
+        path = memosync.library / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    after = memosync("share", memo).out
+
+    assert infohash(before) == infohash(after)
+    assert entry(memosync, memo)["title"] == 'The "talk": 1/2'
+    other("fetch", after.strip())
+
+
+def torrent_by_somebody_else(sound: Path, directory: Path) -> tuple[Path, Path]:
+    """Make a memo and its torrent, of another name and another piece length than ours."""
+    directory.mkdir()
+    made = lt.create_torrent(
+        [lt.create_file_entry("Their talk.webm", sound.stat().st_size)], 32768, lt.create_torrent.v1_only
+    )
+    (directory / "Their talk.webm").write_bytes(sound.read_bytes())
+    lt.set_piece_hashes(made, str(directory))
+    torrent = directory / "their.torrent"
+    torrent.write_bytes(lt.bencode(made.generate()))
+    return directory / "Their talk.webm", torrent
+
+
+def take_in(memosync: Program, sound: Path, directory: Path) -> str:
+    """Have a memo whose torrent somebody else made fetched (its bytes wait in the staging directory); give its link."""
+    file, torrent = torrent_by_somebody_else(sound, directory)
+    link = f"magnet:?xt=urn:btih:{lt.load_torrent_file(str(torrent)).info_hashes.v1}"
+    staging = memosync.library / ".memosync" / "incoming" / infohash(link)
+    staging.mkdir(parents=True)
+    shutil.copy(file, staging / "memo.webm")
+    memosync("fetch", torrent)
+    return link
+
+
+def test_a_fetched_memo_is_shared_on_by_the_same_link(
+    memosync: Program, other: Program, sound: Path, tmp_path: Path
+) -> None:
+    link = take_in(memosync, sound, tmp_path / "theirs")
+
+    shared = memosync("share", "last").out
+
+    assert infohash(link) == infohash(shared)
+    other("fetch", shared.strip())
+    assert infohash(link) == infohash(other("share", "last", "--no-seed").out)
+
+
+def test_a_fetched_memo_keeps_its_link_when_the_index_is_lost(
+    memosync: Program, other: Program, sound: Path, tmp_path: Path
+) -> None:
+    link = take_in(memosync, sound, tmp_path / "theirs")
+
+    (memosync.library / "index.toml").unlink()
+    shared = memosync("share", "last").out
+
+    assert infohash(link) == infohash(shared)
+    other("fetch", shared.strip())
+
+
+def test_the_link_survives_being_fetched_and_shared_on(memosync: Program, other: Program, three: list[str]) -> None:
+    link = memosync("share", "last").out.strip()
+    other("fetch", link)
+    memosync("seed", "--stop")
+
+    onward = other("share", "last").out.strip()
+    third = memosync.on(memosync.library.with_name("Third"))
+    third("fetch", onward)
+
+    assert infohash(link) == infohash(onward) == only_memo(third)["infohash"]
+
+
+def test_what_a_link_means_is_said_once_on_standard_error(memosync: Program, three: list[str]) -> None:
+
+    result = memosync("share", "--all", "--no-seed")
+
+    assert result.err.splitlines() == [SENTENCE]
+
+
+def test_qr_draws_each_link_on_standard_error_only(memosync: Program, three: list[str]) -> None:
+
+    plain = memosync("share", "--all", "--no-seed")
+    drawn = memosync("share", "--all", "--no-seed", "--qr")
+
+    assert plain.out == drawn.out
+    blocks = [line for line in drawn.err.splitlines() if set(line) & set("█▀▄")]
+    assert len(blocks) >= 2 * 20
+    assert len({len(line) for line in blocks}) == 1
+
+
+def test_nothing_is_done_when_one_of_several_is_unknown(memosync: Program, three: list[str]) -> None:
+    memo = three[0]
+
+    result = memosync("share", memo, "zzzzzzzz", code=NotFoundError.exit_code)
+
+    assert result.out == ""
+    assert result.err.splitlines()[0] == "memosync: error: no memo 'zzzzzzzz'"
+    assert "infohash" not in entry(memosync, memo)
+    memosync("seed", "--status", code=SeederError.exit_code)
+
+
+def test_an_ambiguous_prefix_names_the_candidates(memosync: Program, sound: Path, three: list[str]) -> None:
+    for memo in ("aaaaaaaa", "aaaaaaab"):
+        shutil.copy(sound, memosync.library / f"2026-08-25-talk-{memo}.webm")
+
+    result = memosync("share", "aaaa", code=NotFoundError.exit_code)
+
+    (error,) = [line for line in result.err.splitlines() if line.startswith("memosync: error:")]
+    assert "aaaaaaaa" in error
+    assert "aaaaaaab" in error
+    assert result.out == ""
+
+
+def test_no_argument_at_all_is_a_usage_error(memosync: Program) -> None:
+    assert memosync("share", code=UsageError.exit_code).out == ""
+
+
+def test_a_memo_whose_file_is_gone_is_not_shared(memosync: Program, three: list[str]) -> None:
+    memo = three[0]
+    file = memosync.library / entry(memosync, memo)["file"]
+    file.unlink()
+
+    result = memosync("share", memo, code=LibraryError.exit_code)
+
+    assert result.out == ""
+    assert str(file) in result.err
+
+
+def test_a_seeder_of_another_network_is_not_used(memosync: Program, three: list[str]) -> None:
+    first, second, _ = three
+    memosync("share", first)
+
+    result = memosync("--network", "lan", "share", second, code=SeederError.exit_code)
+
+    assert result.out == ""
+    assert "loopback" in result.err
+    (hint,) = [line for line in result.err.splitlines() if line.startswith("memosync: hint:")]
+    assert "seed --stop" in hint
+    assert "--network lan seed --detach" in hint
+
+
+def test_a_seeder_that_was_killed_is_started_again(memosync: Program, other: Program, three: list[str]) -> None:
+    first, second, _ = three
+    old = memosync("share", first).out.strip()
+    state = tomllib.loads((memosync.library / ".memosync" / "seeder.toml").read_text())
+    for process in (state["keeper"], state["pid"]):
+        os.kill(process, signal.SIGKILL)
+
+    new = memosync("share", second).out.strip()
+
+    assert old.partition("x.pe=")[2] == new.partition("x.pe=")[2]
+    other("fetch", old, new)
+
+
+def test_share_in_a_terminal_leaves_a_seeder_that_survives_it(
+    memosync: Program, other: Program, three: list[str]
+) -> None:
+    memo = three[0]
+    terminal = Terminal([*PROGRAM, "share", memo], memosync.environment, columns=200)
+    terminal.end()
+
+    terminal.hang_up()
+
+    assert "magnet:?" in terminal.screen.text
+    other("fetch", memosync("share", memo, "--no-seed").out.strip())
+    assert len(memosync("seed", "--status").lines) == 1
