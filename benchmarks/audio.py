@@ -1,0 +1,157 @@
+"""What sound costs: encoding an hour, a minute of recording, and the moment after `stop`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from material import FFMPEG, PROGRAM, environment, memosync, repeat, speech
+from measure import US, Bar, Contestants, Measures, Row, cpu, run, wait_until
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from vmic import plugged_in
+from vmic import signal as chord
+
+OPUS = ("-c:a", "libopus", "-b:a", "32k", "-application", "voip", "-frame_duration", "20", "-compression_level", "10")
+
+
+@contextmanager
+def encoding(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Encode an hour of speech, a tenth of it when quick; the measures are of an hour either way."""
+    seconds = 360 if quick else 3600
+    env = environment(directory)
+    source = speech(directory / "speech.wav", seconds)
+
+    def hour(*command: object) -> Measures:
+        return {unit: value * 3600 / seconds for unit, value in run(command, env).items()}
+
+    def ours() -> Measures:
+        shutil.rmtree(directory / "Memos", ignore_errors=True)
+        return hour(*memosync(directory / "Memos", "record", source))
+
+    yield {US: ours, "ffmpeg": lambda: hour(*FFMPEG, "-i", source, *OPUS, directory / "speech.webm")}
+
+
+@contextmanager
+def recording(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Record with all three at once from one device, so that the same noise hits all."""
+    begin, length = (5, 10) if quick else (10, 60)  # seconds
+    with plugged_in() as microphone:
+        microphone.play(chord())
+        env = {**environment(directory), **microphone.environment}
+        numbers = itertools.count()
+        measured: dict[str, Measures] = {}
+
+        def all_at_once() -> None:
+            n = next(numbers)
+            commands = {
+                US: memosync(directory / "Memos", "record"),
+                "ffmpeg -f alsa": [*FFMPEG, *_input("alsa", "default"), *OPUS, directory / f"alsa{n}.webm"],
+                "ffmpeg -f pulse": [*FFMPEG, *_input("pulse", "vmic"), *OPUS, directory / f"pulse{n}.webm"],
+            }
+            processes = {name: _start(command, env) for name, command in commands.items()}
+            try:
+                time.sleep(begin)
+                began = time.monotonic()
+                before = {name: cpu(process.pid) for name, process in processes.items()}
+                time.sleep(length)
+                minutes = (time.monotonic() - began) / 60
+                for name, process in processes.items():
+                    measured[name] = {"CPU s a minute": (cpu(process.pid) - before[name]) / minutes}
+            finally:
+                for process in processes.values():
+                    process.send_signal(signal.SIGINT)
+                    process.wait(20)
+
+        def take(name: str) -> Measures:
+            if name not in measured:
+                all_at_once()
+            return measured.pop(name)
+
+        yield {name: partial(take, name) for name in (US, "ffmpeg -f alsa", "ffmpeg -f pulse")}
+
+
+@contextmanager
+def stopping(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Time both halves of a stop: INT to the id for a short recording, and finishing the `.part` of an hour.
+
+    The second is what `list` takes longer when it finds one, with loading FFmpeg, which a recorder has done before.
+    """
+    env = environment(directory)
+    minutes = directory / "minutes.webm"
+    run([*FFMPEG, "-i", speech(directory / "speech.wav", 60), *OPUS, minutes], env)
+    hour = repeat(minutes, directory / "hour.webm", 3600)
+    library = directory / "Memos"
+    with plugged_in() as microphone:
+        microphone.play(chord())
+
+        def stop() -> Measures:
+            shutil.rmtree(library, ignore_errors=True)
+            short = _stop_to_id(library, {**env, **microphone.environment})
+            shutil.rmtree(library)
+            without = run(memosync(library, "list"), env)
+            part = library / ".memosync" / "recording" / "00000001.webm.part"
+            part.parent.mkdir(parents=True)
+            shutil.copyfile(hour, part)
+            found = run(memosync(library, "list"), env)
+            if part.exists():
+                raise RuntimeError("the recording of an hour was not finished")
+            finish = found["s"] - without["s"]
+            return {
+                "s": short + finish,
+                "of it finishing s": finish,
+                "of it finishing CPU s": found["CPU s"] - without["CPU s"],
+            }
+
+        yield {US: stop, "ffmpeg -c copy": lambda: run(_remux(hour, directory / "copy.webm"), env)}
+
+
+def _stop_to_id(library: Path, env: dict[str, str]) -> float:
+    process = subprocess.Popen(
+        [PROGRAM, "--library", library, "record"], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    parts = library / ".memosync" / "recording"
+    wait_until(lambda: any(part.stat().st_size > 10_000 for part in parts.glob("*.part")), "it records")
+    began = time.perf_counter()
+    process.send_signal(signal.SIGINT)
+    assert process.stdout
+    if not process.stdout.readline():
+        raise RuntimeError("the recorder gave no id")
+    seconds = time.perf_counter() - began
+    process.communicate(timeout=20)
+    return seconds
+
+
+def _remux(source: Path, target: Path) -> list[object]:
+    return [*FFMPEG, "-i", source, "-c", "copy", "-cues_to_front", "1", target]
+
+
+def _input(kind: str, name: str) -> tuple[str, ...]:
+    return ("-f", kind, "-sample_rate", "48000", "-channels", "1", "-i", name)
+
+
+def _start(command: list[object], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    with open(os.devnull, "r+b") as nothing:
+        return subprocess.Popen([str(part) for part in command], env=env, stdin=nothing, stdout=nothing, stderr=nothing)
+
+
+ROWS = [
+    Row("encode", "encoding 1 h of speech", encoding, [Bar("CPU s", 0.85, times="ffmpeg")], repeat=3),
+    Row(
+        "recording",
+        "recording, CPU after the first 10 s",
+        recording,
+        [Bar("CPU s a minute", 1, times=f"ffmpeg -f {kind}") for kind in ("alsa", "pulse")],
+        repeat=3,
+    ),
+    Row("stop", "stop to saved, a recording of 1 h", stopping, [Bar("s", 1.5)], repeat=5),
+]

@@ -1,0 +1,70 @@
+"""How long a command takes that does little: help, lists, and adding one memo to many."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from material import FFMPEG, ask, environment, many, memosync
+from measure import US, Bar, Contestants, Prepare, Row, run, runs
+
+TYPER = "import typer"
+
+
+@contextmanager
+def plain(directory: Path, quick: bool, *, arguments: tuple[str, ...] = ("--help",)) -> Iterator[Contestants]:
+    env = environment(directory)
+    library = directory / "Memos"
+    yield {
+        US: runs(*memosync(library, *arguments), environment=env),
+        TYPER: runs(sys.executable, "-c", "import typer", environment=env),
+        "python -c pass": runs(sys.executable, "-c", "pass", environment=env),
+    }
+
+
+empty = partial(plain, arguments=("list",))
+
+
+def listing(number: int) -> Prepare:
+    @contextmanager
+    def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
+        env = environment(directory)
+        many(directory / "Memos", number, short_memo(directory))
+        yield {
+            US: runs(*memosync(directory / "Memos", "list"), environment=env),
+            TYPER: runs(sys.executable, "-c", "import typer", environment=env),
+        }
+
+    return prepare
+
+
+@contextmanager
+def adding(directory: Path, quick: bool) -> Iterator[Contestants]:
+    env = environment(directory)
+    memo = short_memo(directory)
+    many(directory / "Memos", 10_000, memo)
+    yield {
+        US: runs(*memosync(directory / "Memos", "record", memo), environment=env),
+        "memosync, adding to 1": runs(*memosync(directory / "one", "record", memo), environment=env),
+    }
+
+
+def short_memo(directory: Path) -> Path:
+    """Make a memo of three seconds whose title has a number in it."""
+    tone = directory / "tone.wav"
+    run([*FFMPEG, "-f", "lavfi", "-i", "sine=f=300:d=3", "-ar", "48000", tone], environment(directory))
+    library = directory / "short"
+    ask(library, "record", tone, "-t", "Weekly standup 00000", environment=environment(directory))
+    return next(library.glob("*.webm"))
+
+
+ROWS = [
+    Row("help", "`--help`", plain, [Bar("s", 1.6, times=TYPER)], repeat=15, quick=5),
+    Row("list-empty", "`list` of an empty library", empty, [Bar("s", 1.6, times=TYPER)], repeat=15, quick=5),
+    Row("list-1000", "`list` of 1,000 memos", listing(1_000), [Bar("s", 0.25)], repeat=15, quick=5),
+    Row("list-10000", "`list` of 10,000 memos", listing(10_000), [Bar("s", 1.0)], repeat=11, quick=3),
+    Row("add-10000", "adding a memo to 10,000", adding, [Bar("s", 1.5)], repeat=9, quick=3),
+]
