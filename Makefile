@@ -35,6 +35,7 @@ check: .venv/ready  ## check formatting, types and duplicates
 		memosync tests demo benchmarks
 
 bench: .venv/ready packages  ## measure the speed beside aria2c, ffmpeg, curl and others
+	@command -v npm >/dev/null || { echo "One of the others, webtorrent-cli, needs npm: apt install npm" >&2; exit 1; }
 	$(BIN)/python benchmarks/run.py
 
 completions: .venv/ready  ## generate completions/ anew

@@ -42,7 +42,13 @@ class Shell:
         place.parent.mkdir(parents=True)
         shutil.copy(COMPLETIONS / ("_memosync" if name == "zsh" else f"memosync.{name}"), place)
         path = f"{PROGRAM.parent}:{os.environ['PATH']}"
-        self.environment = {**program.environment, "PATH": path, "LC_ALL": "C.UTF-8", "TERM": "xterm"}
+        self.environment = {
+            **program.environment,
+            "PATH": path,
+            "LC_ALL": "C.UTF-8",
+            "TERM": "xterm",
+            "SHELL": "/bin/sh",
+        }
         self.environment["XDG_RUNTIME_DIR"] = str(self.directory)  # else fish leaves something in /tmp
         self.environment.pop("TMUX", None)
         # a file of its own, because tmux would give the words to yet another shell
