@@ -128,7 +128,7 @@ def test_tab_completes_a_memo_s_id(shell: Shell, memosync: Program, speech: Path
 
 def test_two_tabs_show_the_ids_of_all_memos(shell: Shell, memosync: Program, speech: Path) -> None:
     memos = [record(memosync, speech, "Weekly standup"), record(memosync, speech, "Interview")]
-    shell.type("memosync share \t\t")
+    shell.type("memosync share \t\t\t")  # the first one or two complete what the ids have in common
 
     shell.shows(*memos)
 
@@ -148,7 +148,7 @@ def test_tab_completes_a_file_to_record(shell: Shell, speech: Path) -> None:
 def test_no_title_is_run_or_refused_at_a_tab(shell: Shell, memosync: Program, speech: Path, tmp_path: Path) -> None:
     titles = [r"\$(touch RUN)", r"\`touch RUN\`", "'; touch RUN; '", "[/b] \"') %s"]  # zsh evaluates what Typer prints
     memos = [record(memosync, speech, title) for title in titles]
-    shell.type("memosync share \t\t")
+    shell.type("memosync share \t\t\t")  # the first one or two complete what the ids have in common
     shell.shows(*memos)
 
     assert list(tmp_path.rglob("RUN")) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import MemosyncError, Stop, SwarmError, TorrentError
-from ..files import as_library_error
+from ..files import as_library_error, sync_file
 from ..magnet import Magnet
 from ..network import Address, Network, is_private, parse_address, usable_peers, usable_trackers
 from . import free_port, open_session
@@ -26,6 +27,7 @@ _FETCHING: Mapping[str, Any] = {
     "prioritize_partial_pieces": True,  # a fetch that is killed then loses no more than one
     "close_redundant_connections": False,  # the seeder should hear that we have everything before we go
 }
+SYNC_EVERY = 16_000_000  # bytes
 FILE = "memo.webm"  # what the file is called while it is staged, whatever the torrent calls it
 
 
@@ -95,6 +97,7 @@ def fetch(
                     session.remove_torrent(handle)
                     return
             on_progress(progress := download.progress())
+            download.sync(staging / FILE)
             stop.check()
             if progress.waited > timeout:
                 raise SwarmError(download.excuse(timeout), "the same command goes on where this one stopped")
@@ -121,6 +124,8 @@ class _Download:
         self._arrived = -1
         self._progress: Progress | None = None
         self._looked = 0.0
+        self._synced = 0
+        self._syncing = threading.Thread()
 
     def news(self) -> list[Any]:
         """Wait a little for alerts, take note of what they say of peers, and give them."""
@@ -183,6 +188,13 @@ class _Download:
         if self._handle.status().has_metadata:  # else there is nothing, and no answer either
             self._handle.flush_cache()
             self._wait_for(lt.cache_flushed_alert)
+
+    def sync(self, path: Path) -> None:
+        """Let the disk take what has arrived; a large file's one fsync at the end would take as long as the fetch."""
+        if self._progress and self._progress.done > self._synced + SYNC_EVERY and not self._syncing.is_alive():
+            self._synced = self._progress.done
+            self._syncing = threading.Thread(target=sync_file, args=[path], daemon=True)
+            self._syncing.start()
 
     def remove(self) -> None:
         """Forget the torrent and delete what libtorrent made for it."""
