@@ -218,7 +218,8 @@ def _environment() -> dict[str, str]:
 def _born(pid: int) -> str:
     """Tell one process from a later one with the same number: its start time, in clock ticks after boot (proc(5))."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]  # a zombie is dead, whoever has not yet taken note of it
     except OSError:  # gone, or a system without /proc
         return "" if Path("/proc/self").exists() else str(pid)
 

@@ -21,6 +21,7 @@ from netns import noise, wait_until
 from terminal import Terminal
 from tracker import Tracker
 
+from memosync import seeder
 from memosync.errors import SeederError
 
 NOT_RUNNING = SeederError.exit_code
@@ -452,3 +453,15 @@ def test_nothing_of_it_listens_but_on_the_loopback_interface(library: Program) -
     ours = [line.split()[4] for line in listening.splitlines() if f"pid={state(library)['pid']}," in line]
     assert ours
     assert all(re.match(r"127\.0\.0\.1(%lo)?:", address) for address in ours)
+
+
+def test_a_zombie_is_no_living_process() -> None:
+    child = subprocess.Popen(["true"])
+    wait_until(
+        lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", 5, "its end"
+    )  # nobody waits for it
+
+    assert seeder._born(child.pid) == ""
+    assert seeder._born(os.getpid()) != ""
+
+    child.wait()
