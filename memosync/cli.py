@@ -20,6 +20,7 @@ from .errors import Interrupted, MemosyncError, Several, Stop, UsageError
 from .memo import Memo, Words, clean_description, clean_title, parse_tags
 from .network import Network
 from .quantities import parse_duration, parse_size, parse_when
+from .ui import live, rows
 
 if TYPE_CHECKING:
     from .library import Library
@@ -144,7 +145,7 @@ def record(
     if list_devices:
         from .microphone import devices, patiently
 
-        ui.devices(patiently(devices, Stop()))
+        rows.devices(patiently(devices, Stop()))
         return
     job = verb.Job(
         words=Words(clean_title(title), clean_description(description), parse_tags(tag or []), _now()),
@@ -160,7 +161,7 @@ def record(
     if paths:
         verb.record_sources(library, paths, job, fail=ui.error)
     else:
-        with ui.Controls() if ui.has_controls() else nullcontext(lambda _meter: None) as control:
+        with live.Controls() if live.has_controls() else nullcontext(lambda _meter: None) as control:
             verb.record_microphone(library, job, device=device, control=control)
 
 
@@ -181,11 +182,11 @@ def list_(
     begin = parse_when(since, _now()) if since else None
     library = ctx.obj.open()
     link = linker(library, ctx.obj.network) if as_json else lambda _memo: None
-    rows = list_memos(library, words or [], tag=tag, since=begin, shared=shared, most=most, link=link)
-    if not rows:
+    found = list_memos(library, words or [], tag=tag, since=begin, shared=shared, most=most, link=link)
+    if not found:
         empty = not library.index().memos
         ui.tell("no memos yet; memosync record makes one" if empty else "no memo fits; memosync list shows all")
-    ui.memos(rows, as_json)
+    rows.memos(found, as_json)
 
 
 @app.command()
@@ -234,7 +235,7 @@ def share(
         tell=ui.tell,
         answer=answer,
         log=ui.log,
-        on_state=ui.serving,
+        on_state=live.serving,
     )
 
 
@@ -261,19 +262,19 @@ def fetch(
         max_size=parse_size(max_size),
         stop=_stop(),
         tell=ui.tell,
-        view=ui.FetchView,
+        view=live.FetchView,
     )
     texts = _items(links, needed=True, what="LINK")
     library = ctx.obj.open()
 
     def answer(memo: Memo) -> None:
         if as_json:
-            ui.memos([row_of(library, memo, linker(library, job.network))], as_json=True)
+            rows.memos([row_of(library, memo, linker(library, job.network))], as_json=True)
         else:
             ui.answer(memo.id)
 
     if info:
-        verb.look_at_all(library, texts, job, answer=partial(ui.info, as_json=as_json), fail=ui.error)
+        verb.look_at_all(library, texts, job, answer=partial(rows.info, as_json=as_json), fail=ui.error)
     else:
         verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, fail=ui.error)
 
@@ -304,7 +305,7 @@ def seed(
         return
     library = ctx.obj.open()
     if status:
-        ui.status(*verb.status(library), as_json)
+        rows.status(*verb.status(library), as_json)
     elif detach:
         state = verb.detach(library, network, options)
         ui.tell(f"process {state.keeper} serves on port {state.port}")
@@ -314,7 +315,7 @@ def seed(
             seeder.be_kept(stop)
         lock, _, restarts = (kept or "").partition(":")
         inherited = (int(lock), int(restarts)) if kept else None
-        verb.seed(library, network, options, kept=inherited, stop=stop, log=ui.log, on_state=ui.serving)
+        verb.seed(library, network, options, kept=inherited, stop=stop, log=ui.log, on_state=live.serving)
 
 
 def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:

@@ -1,0 +1,128 @@
+"""What is redrawn in place while something goes on, and the keys that steer it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from ..quantities import format_clock, format_size
+from . import is_screen, is_terminal, show, tell
+
+if TYPE_CHECKING:
+    from ..commands.record import Key
+    from ..levels import Meter
+    from ..seeder import SeederState
+    from ..session.fetch import Progress
+
+
+def has_controls() -> bool:
+    """Tell whether there is a person to talk with: keys on standard input, a screen on standard error."""
+    return is_terminal(sys.stdin) and is_screen(sys.stderr)
+
+
+class Controls:
+    """The live line of a recording and the keys that steer it; a context manager that gives the terminal back."""
+
+    def __init__(self) -> None:
+        self._history: list[float] = []
+        self._asked = False
+
+    def __enter__(self) -> Controls:
+        import termios
+        import tty
+
+        self._before = termios.tcgetattr(sys.stdin)
+        tty.setcbreak(sys.stdin, termios.TCSANOW)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import termios
+
+        with contextlib.suppress(termios.error, OSError):
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, self._before)
+        show("")
+
+    def __call__(self, meter: Meter) -> Key | None:
+        """Draw the line anew and take a key, if one was pressed."""
+        key = self._key()
+        self._history = [*self._history, meter.peak][-5:]
+        show(self._line(meter), *self._hints(meter))
+        return key
+
+    def _key(self) -> Key | None:
+        for pressed in keys():
+            if pressed == "x" and self._asked:
+                return "discard"
+            self._asked = pressed == "x"
+            if pressed in ("\r", "\n", "q"):
+                return "save"
+            if pressed == " ":
+                return "pause"
+        return None
+
+    def _line(self, meter: Meter) -> str:
+        clock = format_clock(meter.elapsed)
+        if meter.paused:
+            return f"‖ {clock}  paused"
+        bars = "".join(
+            "▁▂▃▄▅▆▇█"[max(0, min(7, int((peak + 60) / 7.5)))] if peak > -90 else " " for peak in self._history
+        )
+        level = f"{max(meter.peak, -99):.0f} dB".replace("-", "−") if math.isfinite(meter.peak) else "−∞ dB"
+        return f"● {clock}  {bars:5}  {level}"
+
+    def _hints(self, meter: Meter) -> list[str]:
+        if self._asked:
+            return ["   press x again to discard", " x: discard?"]
+        space = "go on" if meter.paused else "pause"
+        room = f"  disk {meter.minutes_left:.0f} min" if meter.minutes_left is not None else ""
+        hints = [f"{room}   [space] {space}  [enter] save  [x][x] discard", f"{room}   [enter] save", room]
+        return [*hints, f"  [space] {space}", ""] if meter.paused else [*hints, ""]
+
+
+class FetchView:
+    """What a fetch says on its way: a bar on a terminal, and what it waits for when nothing comes."""
+
+    def __init__(self) -> None:
+        self._drawn = 0.0
+        self._said = 0
+
+    def __call__(self, progress: Progress) -> None:
+        if not progress.peers and progress.waited >= (1, 10, math.inf)[self._said]:
+            self._said += 1
+            if self._said == 1:
+                tell("waiting for somebody who has it")
+            else:
+                answers = "; ".join(f"{source}: {reply}" for source, reply in progress.sources.items())
+                tell(f"nobody so far ({answers})")
+        if not is_screen(sys.stderr) or time.monotonic() - self._drawn < 0.1:
+            return
+        self._drawn = time.monotonic()
+        if not progress.size:
+            show(f"{progress.peers} peers", "  waiting for the torrent's metadata", "")
+            return
+        part = progress.done / progress.size
+        bar = "█" * int(part * 20) + "░" * (20 - int(part * 20))
+        numbers = f"{part:4.0%}  {format_size(progress.done)} of {format_size(progress.size)}"
+        rate = f"  {format_size(progress.rate)}/s"
+        show(numbers, f"  {bar}{rate}  {progress.peers} peers  {progress.name}", f"{rate}  {progress.peers} peers", "")
+
+
+def serving(state: SeederState, served: int) -> None:
+    """Draw the status line of a seeder in the foreground."""
+    if is_screen(sys.stderr):
+        peers = sum(swarm.peers for swarm in state.swarms.values())
+        given = sum(swarm.given for swarm in state.swarms.values())
+        show(f"serving {served} memos", f" on port {state.port}, {peers} peers, {format_size(given)} given", "")
+
+
+def keys() -> str:
+    import select
+
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([sys.stdin], [], [], 0)[0]:
+            return os.read(sys.stdin.fileno(), 64).decode(errors="ignore")
+    return ""
