@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 ORDINARY := unshare --user --map-user=65534 --map-group=65534
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench completions packages clean
+.PHONY: help demo test torture check bench completions packages clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -26,6 +26,9 @@ test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k roun
 		result=$$?; rm -rf "$$home"; exit $$result; \
 	fi
 	$(PYTEST) $(or $(TESTS),-n 4)
+
+torture: .venv/ready packages  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
+	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
 
 check: .venv/ready  ## check formatting, types and duplicates
 	$(BIN)/ruff format --check .
