@@ -49,6 +49,14 @@ class Program:
         """Give the same program on another library."""
         return Program(library, {"HOME": self.environment["HOME"]})
 
+    def meddle(self, code: str) -> None:
+        """Run this first in every interpreter of the program: a fault that cannot be had otherwise."""
+        place = self.library.with_name("meddled")
+        place.mkdir()
+        (place / "sitecustomize.py").write_text(code)
+        before = self.environment.get("PYTHONPATH")
+        self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(place), before]))
+
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[Any]:
         """Start it and return at once; standard streams are pipes unless told otherwise."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}

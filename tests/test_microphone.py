@@ -409,6 +409,87 @@ def test_lost_frames_are_told(memosync: Program, microphone: Microphone, record:
     assert ID.fullmatch(recording.end(signal.SIGTERM))
 
 
+ENCODER_THAT_FAILS = """
+import av
+whole, count = av.AudioFrame, 0
+def frame(**options):
+    global count
+    count += 1
+    if count > 15:
+        {fault}
+    return whole(**options)
+av.AudioFrame = frame
+"""
+FAULTS = {
+    "refuses": "options['layout'] = '5.1'",  # PyAV's encoder takes no frame that is of another shape than the first
+    "has no memory": "options['samples'] = 2**30",
+    "is broken": "raise AttributeError('a bug')",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_encoder_that_fails_ends_the_recording_and_saves_it(
+    memosync: Program, microphone: Microphone, record: Any, fault: str
+) -> None:
+    memosync.meddle(ENCODER_THAT_FAILS.format(fault=FAULTS[fault]))
+    recording = record(*WORDS)
+    out = recording.end(code=AudioError.exit_code)
+
+    memosync.environment.pop("PYTHONPATH")
+    (memo,) = memos(memosync)
+    assert "\a" in recording.err
+    assert (out, memo["title"]) == (memo["id"] + "\n", "Interview")
+    assert memo["duration"] == pytest.approx(1.5, abs=0.01)
+    assert len(vmic.stretches(Path(memo["path"]))) == 1
+
+
+SLEEP = """
+import os, time
+gettime = time.clock_gettime
+def clock_gettime(clock):
+    return gettime(clock) + (60 if clock == time.CLOCK_BOOTTIME and os.path.exists({slept!r}) else 0)
+time.clock_gettime = clock_gettime
+"""
+
+
+def test_what_is_lost_while_the_machine_sleeps_is_told(
+    memosync: Program, microphone: Microphone, record: Any, tmp_path: Path
+) -> None:
+    slept = tmp_path / "slept"  # no more of a sleep can be had here: the clock that counts it jumps, no other does
+    memosync.meddle(SLEEP.format(slept=str(slept)))
+    recording = record().wait_for_sound()
+
+    slept.touch()
+    recording.wait_for_warning(r"lost (59|60)\.\d s of sound: the machine slept")
+    recording.end(signal.SIGTERM)
+
+    assert recording.err.count("warning") == 1
+    assert vmic.stretches(path_of(memosync))
+
+
+@pytest.mark.parametrize("with_the_device", [False, True], ids=["alone", "with the device"])
+def test_a_program_that_was_stopped_goes_on(
+    memosync: Program, microphone: Microphone, record: Any, with_the_device: bool
+) -> None:
+    recording = record().wait_for_sound()
+
+    recording.process.send_signal(signal.SIGSTOP)  # as Ctrl-Z does
+    if with_the_device:
+        microphone.stall()
+    microphone.listen(4)
+    recording.process.send_signal(signal.SIGCONT)
+    if with_the_device:
+        microphone.listen(0.5)
+        microphone.resume()
+        recording.wait_for_warning("lost [34].. s")
+    position = microphone.listen(1.5)
+    recording.end(signal.SIGTERM)
+
+    heard = vmic.stretches(path_of(memosync))
+    assert (len(heard), recording.err.count("warning")) == ((2, 1) if with_the_device else (1, 0))
+    assert position - heard[-1].end < 0.5
+
+
 # -- a small disk
 
 
