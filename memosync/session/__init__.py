@@ -67,6 +67,7 @@ def open_session(network: Network, port: int, settings: Mapping[str, Any], dht: 
     session = lt.session(params)
     if network.ranges:
         session.set_ip_filter(_only(network))
+    session.is_listening()  # answered once it listens on all addresses: who asks for the alerts then gets all of them
     return session
 
 
