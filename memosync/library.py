@@ -106,6 +106,8 @@ class Library:
         found = [memo for memo in memos if wanted and memo.id.startswith(wanted)]
         if len(found) == 1:
             return found[0]
+        if not memos:
+            raise NotFoundError("there are no memos", "memosync record makes one")
         if not found:
             raise NotFoundError(f"no memo {one_line(word)[:80]!r}", "memosync list shows the ids")
         names = ", ".join(f"{memo.id} ({one_line(memo.title)[:30]})" for memo in found[:5])
