@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sound
-from conftest import PROGRAM, Program
+from conftest import Program
 
 from memosync import files, index, metainfo, webm
 from memosync.errors import LibraryError, NotFoundError
@@ -81,11 +81,11 @@ def make_origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
 class Bench:
     """Run one case again and again on fresh copies of the library."""
 
-    def __init__(self, case: Case, origin: Origin, program: Program, seen: Path | None = None, *under: str) -> None:
-        """Run it once, undisturbed; the library is seen elsewhere when the program runs under something."""
-        self.case, self.origin, self._under = case, origin, under
-        self._environment = program.environment | {"PYTHONDONTWRITEBYTECODE": "1"}
-        self.library = Library(seen or program.library)
+    def __init__(self, case: Case, origin: Origin, program: Program) -> None:
+        """Run it once, undisturbed."""
+        self.case, self.origin, self._program = case, origin, program
+        self.library = Library(program.library)
+        self._under = program.under
         self._arguments = [origin.names.get(word, word) for word in case.arguments]
         self._after = self.before = self.fresh()
         self.run(good=True)
@@ -100,7 +100,7 @@ class Bench:
 
     def run(self, *observer: str, good: bool = False) -> subprocess.CompletedProcess[str]:
         """Run it, under an observer if need be."""
-        return self._program(self._arguments, observer, good)
+        return self._run(self._arguments, observer, good)
 
     def memos(self) -> dict[str, dict[str, Any]]:
         """Give what is promised of each memo, by its id; one that is made here has another one every time."""
@@ -125,7 +125,7 @@ class Bench:
         if done.returncode == 0 and "memosync: warning: " not in done.stderr:
             self._insist_on_end(story)
         self._insist(story, done.stdout)
-        listed = self._program(["list", "--json"], good=True).stdout.splitlines()
+        listed = self._run(["list", "--json"], good=True).stdout.splitlines()
         self._insist(story, done.stdout)
         here = {memo.id for memo in self.library.index().memos if not memo.trashed}
         assert {json.loads(line)["id"] for line in listed} == here, story
@@ -139,13 +139,14 @@ class Bench:
         rests = [path for name in ("recording", "incoming") for path in (self.library.private / name).glob("*")]
         assert rests + list(self.library.root.rglob(".*.tmp")) == [], story
 
-    def _program(
+    def _run(
         self, arguments: list[str], observer: tuple[str, ...] = (), good: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        command = [*self._under, *observer, *PROGRAM, *arguments]
-        done = subprocess.run(command, env=self._environment, input=self.case.stdin, capture_output=True, timeout=60)
-        result = subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
-        assert not good or done.returncode == 0, result
+        self._program.under = [*self._under, *observer]
+        process = self._program.start(*arguments, stdin=subprocess.PIPE, env={"PYTHONDONTWRITEBYTECODE": "1"})
+        out, err = process.communicate(self.case.stdin, 60)
+        result = subprocess.CompletedProcess(arguments, process.returncode, out.decode(), err.decode())
+        assert not good or result.returncode == 0, result
         return result
 
     def _insist_on_end(self, story: str) -> None:

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from bench import CASES, Bench, Origin, make_origin  # noqa: F401
 from conftest import Program
-from test_microphone import SmallDisk
+from disk import SmallDisk
 
 from memosync.errors import LibraryError
 
 PAGE = 4096  # bytes: what a tmpfs gives at a time
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    disk = SmallDisk(tmp_path / "disk", 1_000_000)
-    yield disk
-    disk.close()
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_a_disk_that_fills_at_any_point_loses_nothing(
-    origin: Origin, tmp_path: Path, disk: SmallDisk, name: str, long: bool, seed: int, figure: Callable[[str], None]
+    origin: Origin, memosync: Program, disk: SmallDisk, name: str, long: bool, seed: int, figure: Callable[[str], None]
 ) -> None:
-    program = Program(tmp_path / "disk/Memos", {"HOME": str(tmp_path)})
-    bench = Bench(CASES[name], origin, program, disk.seen / "Memos", *disk.under)
+    bench = Bench(CASES[name], origin, memosync)
     codes = []
-    for pages in range(12) if long else [random.Random(f"{seed} {name}").randrange(4)]:
+    for pages in range(8) if long else [random.Random(f"{seed} {name}").randrange(4)]:
         bench.fresh()
         disk.fill(room=pages * PAGE)
         done = bench.run()

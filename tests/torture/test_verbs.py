@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import sound
 from conftest import PROGRAM, Program
+from disk import NAMESPACE
 from terminal import Terminal
 from test_house import commands
-from test_library import NAMESPACE
 
 from memosync.errors import MemosyncError
 
