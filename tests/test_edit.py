@@ -423,7 +423,7 @@ def test_an_editor_that_fails_is_exit_2(memosync: Program, one: Path, tmp_path: 
 
 
 def test_ctrl_c_belongs_to_the_editor(memosync: Program, one: Path, edit: Any) -> None:
-    terminal = edit('trap : INT; echo ready; sleep 9; sed -i s/One/Other/ "$1"')
+    terminal = edit("trap 'sed -i s/One/Other/ \"$1\"; exit' INT; echo ready; read line")
     terminal.wait_for(lambda screen: "ready" in screen.text, "the editor")
 
     terminal.type("\x03")
