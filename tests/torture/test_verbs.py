@@ -20,12 +20,15 @@ from test_house import commands
 
 from memosync.errors import MemosyncError
 
-SAMPLES = {  # what each verb is given; SOURCE, LINK and HERE stand for a sound, for what is here, for a directory
+SAMPLES = {  # what each verb is given; SOURCE, LINK, TRASHED and HERE stand for what they say
     "record": ["SOURCE", "-t", "Новый 🎙"],
     "list": [],
     "share": ["last", "--no-seed", "--qr"],
     "fetch": ["LINK"],
     "seed": ["--status"],
+    "edit": ["last", "-t", "Another 🎙"],
+    "rm": ["last"],
+    "restore": ["TRASHED"],
 }
 READING = {"list"}  # verbs that do their work where nothing can be written
 CODES = {0, 2} | {error.exit_code for error in MemosyncError.__subclasses__()} - {MemosyncError.exit_code}
@@ -84,15 +87,17 @@ SURROUNDINGS: dict[str, Run] = {
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library with a memo that is shared."""
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A library with a memo that is shared and one in the trash, and what stands for what in the arguments."""
     home = tmp_path_factory.mktemp("template")
     source = home / "source.wav"
     source.write_bytes(sound.wav(sound.tone(1)))
     program = Program(home / "Memos", {"HOME": str(home)})
     program("record", source, "-t", "Über “alles”\u202e 🎙", "-d", "one\ntwo", "--tag", "work")
-    (home / "link").write_text(program("share", "last", "--no-seed").out.strip())
-    return home
+    names = {"SOURCE": str(source), "LINK": program("share", "last", "--no-seed").out.strip()}
+    names["TRASHED"] = program("record", source).out.strip()
+    program("rm", names["TRASHED"])
+    return program.library, names
 
 
 def test_every_verb_has_something_to_do() -> None:
@@ -102,16 +107,16 @@ def test_every_verb_has_something_to_do() -> None:
 @pytest.mark.parametrize("surrounding", SURROUNDINGS)
 @pytest.mark.parametrize("verb", SAMPLES)
 def test_no_surrounding_gets_a_traceback_out_of_a_verb(
-    template: Path, tmp_path: Path, verb: str, surrounding: str
+    template: tuple[Path, dict[str, str]], tmp_path: Path, verb: str, surrounding: str
 ) -> None:
     place = tmp_path / "two words '\"$(x)`\n🎙"
     place.mkdir()
-    shutil.copytree(template / "Memos", place / "Memos")
+    shutil.copytree(template[0], place / "Memos")
     (tmp_path / "linked").symlink_to(place / "Memos")
-    names = {"SOURCE": template / "source.wav", "LINK": (template / "link").read_text(), "HERE": tmp_path}
+    names = {**template[1], "HERE": str(tmp_path)}
     program = Program(tmp_path / "linked", {"HOME": str(tmp_path)})
 
-    code, text = SURROUNDINGS[surrounding](program, [verb, *(str(names.get(word, word)) for word in SAMPLES[verb])])
+    code, text = SURROUNDINGS[surrounding](program, [verb, *(names.get(word, word) for word in SAMPLES[verb])])
 
     assert code in CODES, text
     assert "Traceback" not in text
