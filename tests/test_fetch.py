@@ -551,6 +551,15 @@ def fetch_on_small_disk(memosync: Program, tmp_path: Path, link: str, before: st
     return done.stdout, done.stderr
 
 
+def test_a_disk_that_is_slow_loses_nothing(memosync: Program, seeder: Peer, sound: Path) -> None:
+    slow = ["-e", "trace=pwrite64,pwritev,pwritev2", "-e", "inject=pwrite64,pwritev,pwritev2:delay_enter=200000"]
+    memosync.under = ["strace", "-f", "-qq", "-o", "/dev/null", *slow]
+
+    memosync("fetch", seeder.link)
+
+    assert bytes_of(memosync) == sound.read_bytes()
+
+
 def test_a_disk_that_is_too_small_is_exit_6_before_anything_is_fetched(
     memosync: Program, seeder: Peer, tmp_path: Path
 ) -> None:
