@@ -408,7 +408,7 @@ def test_without_peers_it_ends_in_time(memosync: Program, what: str) -> None:
     with Tracker(mode="silent") as silent:
         link += {"nobody": "", "a port where nobody listens": "&x.pe=127.0.0.1:9999"}.get(what, f"&tr={silent.udp_url}")
         started = time.monotonic()
-        result = memosync("fetch", link, "--timeout", "1s", code=SwarmError.exit_code)
+        result = memosync("fetch", link, env={"MEMOSYNC_TIMEOUT": "1s"}, code=SwarmError.exit_code)
 
     assert 1 < time.monotonic() - started < 4
     assert result.out == ""

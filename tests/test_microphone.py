@@ -186,6 +186,20 @@ def test_share_prints_the_link_instead(memosync: Program, microphone: Microphone
     assert "dn=Interview" in out
 
 
+def test_arecord_may_hold_the_microphone(memosync: Program, microphone: Microphone, ended: Any) -> None:
+    arecord = ["arecord", "-q", "-f", "cd"]
+    other = ended(subprocess.Popen(arecord, env={**os.environ, **microphone.environment}, stdout=subprocess.PIPE))
+    process = ended(memosync.start("record", "-", stdin=other.stdout, text=True))
+    microphone.listen(2)
+    other.send_signal(signal.SIGINT)
+    position = microphone.position
+    out, err = process.communicate(timeout=20)
+
+    (memo,) = memos(memosync)
+    assert (process.returncode, out) == (0, memo["id"] + "\n"), err
+    assert missing(Path(memo["path"]), position) < 0.5
+
+
 # -- devices
 
 
