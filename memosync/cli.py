@@ -111,7 +111,9 @@ TrashedArgument = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines.")]
-PortOption = Annotated[int | None, typer.Option(min=1024, max=65535, envvar="MEMOSYNC_PORT", help="Port to listen on.")]
+PortOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1024, max=65535, envvar="MEMOSYNC_PORT", help="Port to listen on.")
+]
 UpOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC_UP", help="Bytes a second given.")]
 DownOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC_DOWN", help="Bytes a second taken.")]
 
@@ -120,7 +122,8 @@ DownOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC
 def main(
     ctx: typer.Context,
     library: Annotated[
-        str | None, typer.Option(metavar="DIR", envvar="MEMOSYNC_LIBRARY", help="The library's directory.")
+        str | None,
+        typer.Option(metavar="DIR", envvar="MEMOSYNC_LIBRARY", help="The library's directory; ~/Memos if not given."),
     ] = None,
     network: Annotated[Network, typer.Option(envvar="MEMOSYNC_NETWORK", help="How far to reach.")] = Network.PUBLIC,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on standard error.")] = False,
@@ -139,9 +142,9 @@ def main(
 def record(
     ctx: typer.Context,
     sources: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE...|-]", help="Audio files.")] = None,
-    title: Annotated[str, typer.Option("--title", "-t", help="The title.")] = "",
+    title: Annotated[str, typer.Option("--title", "-t", metavar="TITLE", help="The title.")] = "",
     description: Annotated[str, typer.Option("--description", "-d", metavar="TEXT", help="The description.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be given several times.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="A tag; may be given several times.")] = None,
     device: Annotated[
         str | None,
         typer.Option(
@@ -188,7 +191,7 @@ def record(
 def list_(
     ctx: typer.Context,
     words: Annotated[list[str] | None, typer.Argument(metavar="[WORD...]", help="Words in it, all of them.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only with this tag.")] = None,
     since: Annotated[str | None, typer.Option(metavar="WHEN", help="2026-08-01, 7d or yesterday.")] = None,
     shared: Annotated[bool, typer.Option("--shared", help="Only what is shared.")] = False,
     trashed: Annotated[bool, typer.Option("--trash", help="What is in the trash, last thrown away first.")] = False,
