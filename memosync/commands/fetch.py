@@ -221,8 +221,8 @@ def _stem(name: str) -> str:
 def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path, info: webm.AudioInfo) -> Memo:
     """Move a file that has all its pieces in byte for byte and index it."""
     library.keep_torrent(torrent.infohash, torrent.data)
-    with files.as_library_error(f"keep {path}"):
-        # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours
+    with contextlib.suppress(OSError):
+        # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
         path.chmod(library.torrent(torrent.infohash).stat().st_mode)
     if lost := library.index().with_infohash(torrent.infohash):  # its entry is here, its file was not
         lost = replace(lost, trashed=None)
