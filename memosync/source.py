@@ -75,7 +75,7 @@ def import_source(
             stream = audio_stream(source)
         resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE if live or limit else RATE)
         with Writer(target, words, sound, live=live) as writer:
-            for frame in _decode(source, stream):
+            for frame in decode(source, stream):
                 if frame is not None:
                     frame.pts = None  # what a source says of time may be broken; its samples follow each other
                 with translated("read"):
@@ -166,7 +166,7 @@ def _plain_wav(pipe: Pipe) -> tuple[str, dict[str, str]] | None:
     return form, {"sample_rate": str(rate), "ch_layout": names.get(channels, f"{channels}C")}
 
 
-def _decode(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
+def decode(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
     """Give every frame that can be decoded, then None; damage costs what it hit, not what follows."""
     import av
 
