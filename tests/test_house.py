@@ -30,7 +30,7 @@ FLOORS = [  # from the ground up
     ("front", {"ui", "cli", "__main__"}),
 ]
 FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
-SAME_ROOM = {"source": "webm"}
+SAME_ROOM = {"source": "webm", "loudness": "webm"}
 NEIGHBOURS = {"words", "front"}  # where one may import another of the same floor, but never in a circle
 OWNERS = {
     "typer": {"cli"},
