@@ -23,14 +23,14 @@ VERBS = ["record", "list", "share", "fetch", "seed"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 FLOORS = [  # from the ground up
-    ("words", {"", "errors", "memo", "index", "magnet", "network", "quantities", "levels"}),
+    ("words", {"", "errors", "memo", "index", "magnet", "network", "quantities", "levels", "flac"}),
     ("ground", {"files"}),
     ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder"}),
     ("verbs", {"commands"}),
     ("front", {"ui", "cli", "__main__"}),
 ]
 FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
-SAME_ROOM = {"source": "webm"}
+SAME_ROOM = {"source": "webm", "loudness": "webm"}
 NEIGHBOURS = {"words", "front"}  # where one may import another of the same floor, but never in a circle
 OWNERS = {
     "typer": {"cli"},
