@@ -20,7 +20,7 @@ from . import __version__, ui
 from .errors import Interrupted, MemosyncError, Several, Stop, UsageError
 from .memo import Memo, Words, clean_description, clean_title, parse_tags
 from .network import Network
-from .quantities import parse_duration, parse_size, parse_when
+from .quantities import parse_duration, parse_position, parse_size, parse_when
 from .ui import live, rows
 
 if TYPE_CHECKING:
@@ -92,6 +92,9 @@ MemosArgument = Annotated[
         metavar="MEMO...", help="Ids, their beginnings, or last; - reads them.", autocompletion=_complete_memo
     ),
 ]
+MemoArgument = Annotated[
+    str, typer.Argument(metavar="MEMO", help="An id, its beginning, or last.", autocompletion=_complete_memo)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines.")]
 PortOption = Annotated[int | None, typer.Option(min=1024, max=65535, envvar="MEMOSYNC_PORT", help="Port to listen on.")]
 UpOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC_UP", help="Bytes a second given.")]
@@ -144,7 +147,8 @@ def record(
     from .webm import Sound, parse_bitrate
 
     if list_devices:
-        from .microphone import devices, patiently
+        from .microphone import devices
+        from .portaudio import patiently
 
         rows.devices(patiently(devices, Stop()))
         return
@@ -250,6 +254,7 @@ def fetch(
     ] = "60",
     max_size: Annotated[str, typer.Option(metavar="SIZE", envvar="MEMOSYNC_MAX_SIZE", help="Largest memo.")] = "1G",
     seed: Annotated[bool, typer.Option("--seed", help="Serve it on from here.")] = False,
+    hear: Annotated[bool, typer.Option("--play", help="Play it as soon as it is here.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch memos from whoever has them."""
@@ -268,6 +273,8 @@ def fetch(
         tell=ui.tell,
         view=live.FetchView,
     )
+    if info and hear:
+        raise UsageError("--info and --play exclude each other")
     texts = _items(links, needed=True, what="LINK")
     library = ctx.obj.open()
 
@@ -280,7 +287,8 @@ def fetch(
     if info:
         verb.look_at_all(library, texts, job, answer=partial(rows.info, as_json=as_json), fail=ui.error)
     else:
-        verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, fail=ui.error)
+        then = partial(_play, library, stop=job.stop) if hear else lambda _memo: None
+        verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, then=then, fail=ui.error)
 
 
 @app.command()
@@ -320,6 +328,27 @@ def seed(
         lock, _, restarts = (kept or "").partition(":")
         inherited = (int(lock), int(restarts)) if kept else None
         verb.seed(library, network, options, kept=inherited, stop=stop, log=ui.log, on_state=live.serving)
+
+
+@app.command()
+def play(
+    ctx: typer.Context,
+    memo: MemoArgument,
+    begin: Annotated[str, typer.Option("--from", metavar="POS", help="Where to begin.")] = "0",
+    speed: Annotated[float, typer.Option(metavar="X", help="From 0.5 to 3 times; the pitch stays.")] = 1.0,
+) -> None:
+    """Play a memo."""
+    position = parse_position(begin)
+    library = ctx.obj.open()
+    _play(library, library.find(memo), position=position, speed=speed, stop=_stop())
+
+
+def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float = 1.0, stop: Stop) -> None:
+    from .commands.play import play
+    from .ui.player import Player
+
+    with Player() if live.has_controls() else nullcontext() as control:
+        play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
 
 
 def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:

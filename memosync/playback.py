@@ -5,13 +5,14 @@ The neighbour of `webm` in the room that owns PyAV.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from .source import decode
 from .webm import RATE, audio_stream, translated
 
 if TYPE_CHECKING:
+    import av
     import av.container
     import av.filter
 
@@ -30,13 +31,24 @@ def hear(
         source.seek(int((position - _PREROLL) * 1_000_000), backward=True)
         graph = _graph(audio_stream(source), position, speed)
         graph.set_audio_frame_size(frames)
-    for frame in decode(source, audio_stream(source)):
+    for frame in _decode(source, audio_stream(source)):
         with translated("read"):
             graph.push(frame)
             blocks = list(_pull(graph))
         for block in blocks:
             yield position, block
             position += frames / RATE * speed
+
+
+def _decode(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
+    """Give every frame, then None; what is damaged is left out."""
+    import av
+
+    with translated("read"):
+        for packet in source.demux(stream):
+            with contextlib.suppress(av.error.InvalidDataError):
+                yield from packet.decode()
+    yield None
 
 
 def _graph(stream: av.AudioStream, position: float, speed: float) -> av.filter.Graph:
@@ -59,7 +71,7 @@ def _pull(graph: av.filter.Graph) -> Iterator[bytes]:
 
     while True:
         try:
-            frame = graph.pull()
+            frame = cast("av.AudioFrame", graph.pull())
         except (av.BlockingIOError, av.EOFError):
             return
         yield bytes(frame.planes[0])[: frame.samples * 8]

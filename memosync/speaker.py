@@ -25,7 +25,7 @@ class Speaker(Stream):
         self._given: deque[float] = deque([0.0], maxlen=100)  # marks of the last blocks
         self._silent = 0  # blocks since the last one that had sound
         super().__init__("RawOutputStream", "play", None, channels=2)
-        self._latency = self._stream.latency
+        self._latency: float = self._stream.latency
 
     def halt(self, mark: float) -> None:
         """Be silent at once, and forget what was not heard yet."""
@@ -54,7 +54,7 @@ class Speaker(Stream):
     @property
     def is_done(self) -> bool:
         """Tell whether all that was written has been heard."""
-        return self._silent * BLOCK / RATE > 2 * self._latency + _AFTER
+        return not self._queue and self._silent * BLOCK / RATE > 2 * self._latency + _AFTER
 
     def _callback(self, data: Any, _frames: int, when: Any, _status: object) -> None:
         self._last = time.monotonic()

@@ -63,18 +63,27 @@ def play(
             stop.check()  # an interrupt is no failure
             raise AudioError(str(error), error.hint or elsewhere) from error
 
+    wave = b""
+
+    def look(_part: float, known: bytes) -> None:
+        nonlocal wave
+        wave = known
+
+    def measure() -> None:
+        with suppress(MemosyncError):
+            look(1, levels_of(library, memo, on_progress=look, stop=stop).wave)
+
     with files.as_library_error(f"play {memo.file}"):
         file = library.path(memo).open("rb")
-    webm.warm_up()
     with file, closing(ask(Speaker)) as speaker, webm.open_input(file) as source:
         tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
         now = Playing(duration=memo.duration, position=position, speed=speed)
-        wanted: Playing | None = replace(now, position=position)
+        wanted: Playing | None = now
         blocks: Iterator[tuple[float, bytes]] | None = None
-        wave = _Wave(library, memo) if control else None
+        if control:
+            threading.Thread(target=measure, daemon=True).start()
         while wanted:
-            begins = blocks is None or wanted != now
-            if begins:
+            if begins := blocks is None or wanted != now:
                 now = wanted
                 ask(partial(speaker.halt, now.position))
                 blocks = hear(source, now.position, now.speed, BLOCK)
@@ -88,5 +97,5 @@ def play(
                 raise AudioError(f"the output {speaker.lost}", elsewhere)
             if speaker.is_done:
                 break
-            now = replace(now, position=speaker.heard, wave=wave.known)
-            wanted = control(now)
+            now = replace(now, position=speaker.heard, wave=wave)
+            wanted = control(now) if control else now
