@@ -34,6 +34,7 @@ class Microphone(Stream):
             f"record from {found.name}",
             "try another one of memosync record --list-devices",
             channels=channels,
+            latency=0.2,
             device=None if device is None else found.number,
         )
 

@@ -35,7 +35,6 @@ class Stream:
                 samplerate=RATE,
                 dtype="float32",
                 blocksize=BLOCK,
-                latency=0.2,
                 callback=self._callback,
                 finished_callback=self._gone.set,
                 **options,

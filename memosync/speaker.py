@@ -24,7 +24,7 @@ class Speaker(Stream):
         self._queue: deque[tuple[float, bytes]] = deque()
         self._given: deque[float] = deque([0.0], maxlen=100)  # marks of the last blocks
         self._silent = 0  # blocks since the last one that had sound
-        super().__init__("RawOutputStream", "play", None, channels=2)
+        super().__init__("RawOutputStream", "play", None, channels=2, latency=0.3)  # a busy machine is late by 0.25 s
         self._latency: float = self._stream.latency
 
     def halt(self, mark: float) -> None:

@@ -21,7 +21,7 @@ from .measuring import levels_of
 from .opening import Tell
 
 Result = TypeVar("Result")
-AHEAD = 0.5  # seconds that are decoded before they are needed
+AHEAD = 1.0  # seconds that are decoded before they are needed
 TICK = 0.03  # seconds between two looks at what is wanted
 
 
