@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import av.filter
 
 SLOWEST, FASTEST = 0.5, 3.0  # times the speed at which it was recorded
-_PREROLL = 0.08  # seconds that Opus has to decode before a position to be right there (RFC 7845, 4.6)
+_PREROLL = 0.2  # seconds to decode before a position: Opus asks for 0.08 (RFC 7845, 4.6), then the samples are right
 
 
 def hear(
@@ -31,7 +31,7 @@ def hear(
         source.seek(int((position - _PREROLL) * 1_000_000), backward=True)
         graph = _graph(audio_stream(source), position, speed)
         graph.set_audio_frame_size(frames)
-    for frame in _decode(source, audio_stream(source)):
+    for frame in _decode(source, audio_stream(source), position - _PREROLL):
         with translated("read"):
             graph.push(frame)
             blocks = list(_pull(graph))
@@ -40,14 +40,18 @@ def hear(
             position += frames / RATE * speed
 
 
-def _decode(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
-    """Give every frame, then None; what is damaged is left out."""
+def _decode(
+    source: av.container.InputContainer, stream: av.AudioStream, begin: float
+) -> Iterator[av.AudioFrame | None]:
+    """Give the frames from `begin` (seconds) on, then None; what is damaged is left out."""
     import av
 
+    first = begin / (stream.time_base or 1)
     with translated("read"):
         for packet in source.demux(stream):
-            with contextlib.suppress(av.error.InvalidDataError):
-                yield from packet.decode()
+            if packet.pts is None or packet.pts >= first:
+                with contextlib.suppress(av.error.InvalidDataError):
+                    yield from packet.decode()
     yield None
 
 

@@ -90,13 +90,16 @@ def patiently(do: Callable[[], Result], stop: threading.Event) -> Result:
         except BaseException as error:
             done.append(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
     deadline = time.monotonic() + 10
+    worker.join(0.05)
     while not done:
-        if stop.wait(0.005):
+        if stop.is_set():
             raise AudioError("nothing was captured")
         if time.monotonic() > deadline:
             raise AudioError("the sound system does not answer", "is PulseAudio or PipeWire running well?")
+        worker.join(0.05)
     if isinstance(done[0], BaseException):
         raise done[0]
     return done[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from .errors import AudioError
@@ -27,15 +28,17 @@ class Speaker(Stream):
         super().__init__("RawOutputStream", "play", None, channels=2, latency=0.3)  # a busy machine is late by 0.25 s
         self._latency: float = self._stream.latency
 
-    def halt(self, mark: float) -> None:
-        """Be silent at once, and forget what was not heard yet."""
+    def restart(self, mark: float, blocks: Iterable[tuple[float, bytes]] | None) -> None:
+        """Forget what was not heard yet, and begin with these blocks; be silent at once where there are none."""
         self._stream.abort()
         self._gone.clear()
-        self._last = math.inf  # what is halted delivers nothing, and is not lost
-        self._queue.clear()
+        self._last = math.inf  # what is halted is not lost
+        self._queue = deque(blocks or [])
         self._given.clear()
         self._given.append(mark)
         self._silent = 0
+        if blocks is not None:
+            self.start()
 
     def write(self, mark: float, block: bytes) -> None:
         """Queue at most `SIZE` bytes of interleaved native float32; never waits."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 
 from .. import files, loudness
-from ..errors import Stop
+from ..errors import MemosyncError, Stop
 from ..library import Library
 from ..loudness import STEPS, Levels
 from ..memo import Memo
@@ -24,6 +25,22 @@ def levels_of(
         levels = loudness.measure(library.path(memo), on_progress=on_progress, stop=stop)
     keep_levels(library, memo, levels)
     return levels
+
+
+def watch_wave(library: Library, memo: Memo, *, stop: Stop) -> Callable[[], bytes]:
+    """Find the levels on a thread of its own; what is returned gives the wave as far as it is known by then."""
+    known = b""
+
+    def look(_part: float, wave: bytes) -> None:
+        nonlocal known
+        known = wave
+
+    def find() -> None:
+        with contextlib.suppress(MemosyncError):
+            look(1, levels_of(library, memo, on_progress=look, stop=stop).wave)
+
+    threading.Thread(target=find, daemon=True).start()
+    return lambda: known
 
 
 def keep_levels(library: Library, memo: Memo, levels: Levels) -> None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from .. import files, webm
-from ..errors import AudioError, MemosyncError, Stop, UsageError
+from ..errors import AudioError, Stop, UsageError
 from ..library import Library
 from ..memo import Memo
 from ..playback import FASTEST, SLOWEST, hear
 from ..portaudio import BLOCK, patiently
 from ..quantities import format_clock
 from ..speaker import Speaker
-from .measuring import levels_of
+from .measuring import watch_wave
 from .opening import Tell
 
 Result = TypeVar("Result")
-AHEAD = 1.0  # seconds that are decoded before they are needed
-TICK = 0.03  # seconds between two looks at what is wanted
+AHEAD = 1.0  # seconds that are decoded before the output takes them
+FIRST = 20  # blocks that are decoded before any is heard: more than the output takes at once
+TICK = 0.05  # seconds between two looks at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Playing:
     wave: bytes = b""  # as far as it is known, see `Levels`
 
 
-Control = Callable[[Playing], Playing | None]  # shows what is heard, and gives what is wanted; None ends it
+Control = Callable[[Playing], Playing | None]  # shows it, and gives after a moment what is wanted; None ends it
 
 
 def play(
@@ -63,16 +64,6 @@ def play(
             stop.check()  # an interrupt is no failure
             raise AudioError(str(error), error.hint or elsewhere) from error
 
-    wave = b""
-
-    def look(_part: float, known: bytes) -> None:
-        nonlocal wave
-        wave = known
-
-    def measure() -> None:
-        with suppress(MemosyncError):
-            look(1, levels_of(library, memo, on_progress=look, stop=stop).wave)
-
     with files.as_library_error(f"play {memo.file}"):
         file = library.path(memo).open("rb")
     with file, closing(ask(Speaker)) as speaker, webm.open_input(file) as source:
@@ -80,22 +71,21 @@ def play(
         now = Playing(duration=memo.duration, position=position, speed=speed)
         wanted: Playing | None = now
         blocks: Iterator[tuple[float, bytes]] | None = None
-        if control:
-            threading.Thread(target=measure, daemon=True).start()
+        wave = watch_wave(library, memo, stop=stop) if control else bytes
         while wanted:
-            if begins := blocks is None or wanted != now:
+            if blocks is None or wanted != now:
                 now = wanted
-                ask(partial(speaker.halt, now.position))
                 blocks = hear(source, now.position, now.speed, BLOCK)
+                first = list(islice(blocks, FIRST))
+                ask(partial(speaker.restart, now.position, None if now.paused else first))
             while speaker.queued < AHEAD and (block := next(blocks, None)):
                 speaker.write(*block)
-            if begins and not now.paused:
-                ask(speaker.start)
-            stop.wait(TICK)
+            now = replace(now, position=speaker.heard, wave=wave())
+            wanted = control(now) if control else now
+            if not control:
+                stop.wait(TICK)
             stop.check()
             if speaker.lost:
                 raise AudioError(f"the output {speaker.lost}", elsewhere)
             if speaker.is_done:
                 break
-            now = replace(now, position=speaker.heard, wave=wave)
-            wanted = control(now) if control else now

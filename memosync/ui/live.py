@@ -127,10 +127,14 @@ def serving(state: SeederState, served: int) -> None:
         show(f"serving {served} memos", f" on port {state.port}, {peers} peers, {format_size(given)} given", "")
 
 
-def keys() -> str:
+def keys(wait: float = 0.0) -> str:
+    """Give what was typed, after at most `wait` seconds."""
     import select
 
     with contextlib.suppress(OSError, ValueError):
-        if select.select([sys.stdin], [], [], 0)[0]:
-            return os.read(sys.stdin.fileno(), 64).decode(errors="ignore")
+        if not select.select([sys.stdin], [], [], wait)[0]:
+            return ""
+        if typed := os.read(sys.stdin.fileno(), 64):
+            return typed.decode(errors="ignore")
+    time.sleep(wait)  # nobody is there any more
     return ""

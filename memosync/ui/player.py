@@ -26,17 +26,18 @@ _SEEKS |= {"\x1b[1;2D": -60, "\x1b[1;2C": 60, "\x1b[6~": -60, "\x1b[5~": 60, "\x
 _KEY = re.compile(r"\x1b\[[0-9;]*[^0-9;]|\x1b(?!\[|$)|[^\x1b]")
 _STEP = 0.25  # of the speed
 _ROWS = 5
+_TICK = 0.05  # seconds between two looks
 _HINTS = (
-    "   [space] {space}  [←][→] 5 s  [⇧←][⇧→] 60 s  [0]…[9] tenths  [[] []] speed  [q] end",
-    "   [space] {space}  [←][→] 5 s  [[] []] speed  [q] end",
-    "   [space] {space}  [q] end",
+    "   [space] {space}  [←→] 5 s  [⇧←→] 60 s  [0-9] tenths  [[ ]] speed  [q] end",
+    "  [space] {space}  [←→] 5 s  [⇧←→] 60 s  [[ ]] speed  [q] end",
+    "  [space] {space}  [←→] 5 s  [q] end",
     "  [q] end",
     "",
 )
 
 
 class Player(Steered):
-    """What is heard, drawn in place; called with it, it gives what is wanted instead, None for the end."""
+    """What is heard, drawn in place; called with it, it waits a moment for a key and gives what is wanted then."""
 
     def __init__(self) -> None:
         self._typed = self._drawn = ""
@@ -56,7 +57,7 @@ class Player(Steered):
 
     def _keys(self) -> Iterator[str]:
         """Give key by key; the rest of one whose beginning has come is waited for."""
-        self._typed = (self._typed + keys()).replace("\x1bO", "\x1b[")  # from a terminal in application mode
+        self._typed = (self._typed + keys(_TICK)).replace("\x1bO", "\x1b[")  # from a terminal in application mode
         while match := _KEY.match(self._typed):
             self._typed = self._typed[match.end() :]
             yield match[0]
@@ -65,7 +66,7 @@ class Player(Steered):
         columns = max(1, min(width(sys.stderr) - 1, round(now.duration * STEPS)))
         rows = max(1, min(_ROWS, os.get_terminal_size(sys.stderr.fileno()).lines - 2))
         known = min(1.0, len(now.wave) / STEPS / now.duration)
-        bars = self._bars(now.wave, int(known * columns), rows)
+        bars = self._bars(now.wave, round(known * columns), rows)
         ground = ["".ljust(columns)] * (rows - 1) + ["".ljust(columns, "·")]
         at = min(columns - 1, int(now.position / now.duration * columns))
         lines = [bar + empty[len(bar) :] for bar, empty in zip(bars, ground, strict=True)]
