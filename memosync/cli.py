@@ -20,7 +20,7 @@ from . import __version__, ui
 from .errors import Interrupted, MemosyncError, Several, Stop, UsageError
 from .memo import Memo, Words, clean_description, clean_title, parse_tags
 from .network import Network
-from .quantities import parse_duration, parse_size, parse_when
+from .quantities import parse_duration, parse_position, parse_size, parse_when
 from .ui import live, rows
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ def record(
     from .webm import Sound, parse_bitrate
 
     if list_devices:
-        from .microphone import devices, patiently
+        from .microphone import devices
+        from .portaudio import patiently
 
         rows.devices(patiently(devices, Stop()))
         return
@@ -273,6 +274,7 @@ def fetch(
     ] = "60",
     max_size: Annotated[str, typer.Option(metavar="SIZE", envvar="MEMOSYNC_MAX_SIZE", help="Largest memo.")] = "1G",
     seed: Annotated[bool, typer.Option("--seed", help="Serve it on from here.")] = False,
+    hear: Annotated[bool, typer.Option("--play", help="Play it as soon as it is here.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch memos from whoever has them."""
@@ -291,6 +293,8 @@ def fetch(
         tell=ui.tell,
         view=live.FetchView,
     )
+    if info and hear:
+        raise UsageError("--info and --play exclude each other")
     texts = _items(links, needed=True, what="LINK")
     library = ctx.obj.open()
 
@@ -303,7 +307,8 @@ def fetch(
     if info:
         verb.look_at_all(library, texts, job, answer=partial(rows.info, as_json=as_json), fail=ui.error)
     else:
-        verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, fail=ui.error)
+        then = partial(_play, library, stop=job.stop) if hear else lambda _memo: None
+        verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, then=then, fail=ui.error)
 
 
 @app.command()
@@ -346,6 +351,26 @@ def seed(
 
 
 @app.command()
+def play(
+    ctx: typer.Context,
+    memo: MemoArgument,
+    begin: Annotated[str, typer.Option("--from", metavar="POS", help="Where to begin.")] = "0",
+    speed: Annotated[float, typer.Option(metavar="X", help="From 0.5 to 3 times; the pitch stays.")] = 1.0,
+) -> None:
+    """Play a memo."""
+    position = parse_position(begin)
+    library = ctx.obj.open()
+    _play(library, library.find(memo), position=position, speed=speed, stop=_stop())
+
+
+def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float = 1.0, stop: Stop) -> None:
+    from .commands.play import play
+    from .ui.player import Player
+
+    with Player() if live.has_controls() else nullcontext() as control:
+        play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
+
+
 def edit(
     ctx: typer.Context,
     memo: MemoArgument,

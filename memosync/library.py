@@ -153,6 +153,10 @@ class Library:
     def incoming(self, infohash: InfoHash) -> Path:
         return self.private / "incoming" / infohash
 
+    def cache(self, memo_id: MemoId) -> Path:
+        """Where is kept what can be found out again from the memo's file; it may be deleted at any time."""
+        return self.private / "cache" / memo_id
+
     def part(self, memo_id: MemoId) -> Path:
         return self.private / "recording" / f"{memo_id}{_PART}"
 
