@@ -80,9 +80,10 @@ def fetch_all(
     *,
     serve_on: bool = False,
     answer: Callable[[Memo], None],
+    then: Callable[[Memo], None] = lambda _memo: None,
     fail: Fail,
 ) -> None:
-    """Fetch every memo of every link, and answer each as soon as it is here."""
+    """Fetch every memo of every link, answer each as soon as it is here, and do `then` with it."""
 
     def fetch_one(source: Source) -> None:
         memo = fetch(library, source, job)
@@ -92,6 +93,7 @@ def fetch_all(
             from .share import share
 
             share(library, [memo], job.network, stop=job.stop, tell=job.tell, answer=lambda _link: None)
+        then(memo)
 
     _each_source(texts, fetch_one, job, fail)
 
