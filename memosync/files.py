@@ -133,6 +133,14 @@ def keep_copy(path: Path, copy: Path) -> None:
         shutil.copy2(path, copy)
 
 
+def time_of(path: Path) -> int:
+    """Give a file's time stamp in nanoseconds, 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def free_space(path: Path) -> int:
     """Give the bytes that an ordinary user may still write where a path is, or will be."""
     while not path.exists():

@@ -7,6 +7,7 @@ change, because they are the infohash.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,19 @@ def fits(metainfo: Metainfo, path: Path) -> bool:
         return path.stat().st_size == metainfo.size and _hash(path, metainfo.piece_length) == metainfo.pieces
     except OSError:
         return False
+
+
+def fitting(torrents: Iterable[Metainfo], path: Path) -> Metainfo | None:
+    """Find the torrent that a file is; it is read once for each length of pieces."""
+    hashes: dict[int, bytes] = {}
+    size = path.stat().st_size
+    for torrent in torrents:
+        if torrent.size == size:
+            if torrent.piece_length not in hashes:
+                hashes[torrent.piece_length] = _hash(path, torrent.piece_length)
+            if hashes[torrent.piece_length] == torrent.pieces:
+                return torrent
+    return None
 
 
 def wrap(info: bytes) -> bytes:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from .. import metainfo, webm
+from .. import index, metainfo, webm
 from ..errors import AudioError, LibraryError, MemosyncError
 from ..files import move
 from ..library import Library
@@ -29,8 +29,7 @@ def open_library(root: Path, tell: Tell) -> Library:
         _mend(library, memo_id, part, _recover, tell)
     for memo_id, path in library.leftovers():
         _mend(library, memo_id, path, lambda _library, _id, path, _tell: path.unlink(), tell)
-    for memo_id, path in library.orphans():
-        _mend(library, memo_id, path, _adopt, tell)
+    adopt(library, library.orphans(), tell)
     return library
 
 
@@ -76,10 +75,50 @@ def new_memo(memo_id: MemoId, info: webm.AudioInfo, path: Path, when: float, tit
 
 def kept_or_made(library: Library, path: Path, words: Words, memo_id: MemoId) -> metainfo.Metainfo:
     """Give the torrent of a file that never changes again: the one kept for it, else the one of our own making."""
-    for torrent in _kept_torrents(library.private / "torrents").get(path.stat().st_size, []):
-        if metainfo.fits(torrent, path):
-            return torrent
-    return metainfo.make(path, torrent_name(words, memo_id))
+    return kept_torrent(library, path) or metainfo.make(path, torrent_name(words, memo_id))
+
+
+def kept_torrent(library: Library, path: Path) -> metainfo.Metainfo | None:
+    """Find the kept torrent that describes a file byte for byte."""
+    alike = _kept_torrents(library.private / "torrents").get(path.stat().st_size, [])
+    return metainfo.fitting(alike, path)
+
+
+def adopt(library: Library, orphans: list[tuple[MemoId, Path]], tell: Tell) -> None:
+    """Name in the index what it does not know, a hundred at a time, and nothing that somebody is about to name."""
+    beside = entries_beside(library) if orphans else {}
+    for start in range(0, len(orphans), 100):
+        with contextlib.ExitStack() as locks:
+            found: list[Memo] = []
+            for memo_id, path in orphans[start : start + 100]:
+                with _leaving(path, tell):
+                    if locks.enter_context(library.lock(memo_id, wait=False)) and path.exists():
+                        found.append(memo_of(library, memo_id, path, beside))
+            for memo in library.name(found):
+                tell(f"adopted {memo.file}, which the index did not name")
+
+
+def memo_of(library: Library, memo_id: MemoId, path: Path, beside: Mapping[str, Memo]) -> Memo:
+    """Make the entry of a file that the index does not name, frozen, for it may have been shared.
+
+    What an index beside ours says of it counts more than its own tags. AudioError when it is no memo.
+    """
+    info = webm.probe(path)
+    if (memo := beside.get(path.name)) and (memo.id, memo.size) == (memo_id, path.stat().st_size):
+        return replace(memo, trashed=None)
+    torrent = kept_or_made(library, path, info.words, memo_id)
+    memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
+    library.keep_torrent(torrent.infohash, torrent.data)
+    return replace(memo, file=path.name, infohash=torrent.infohash)
+
+
+def entries_beside(library: Library) -> dict[str, Memo]:
+    """Read what the copies of the index say that a file synchroniser left, by the names of the files."""
+    found: dict[str, Memo] = {}
+    for path in library.index_copies():
+        with contextlib.suppress(LibraryError, OSError, ValueError):
+            found |= {memo.file: memo for memo in index.loads(path.read_text("utf-8")).memos}
+    return found
 
 
 @functools.cache
@@ -93,11 +132,17 @@ def _kept_torrents(directory: Path) -> dict[int, list[metainfo.Metainfo]]:
 
 
 def _mend(library: Library, memo_id: MemoId, path: Path, mend: Callable[..., None], tell: Tell) -> None:
-    """Do it only while nobody else is at it, and never let it stop the verb."""
+    """Do it only while nobody else is at it."""
+    with _leaving(path, tell), library.lock(memo_id, wait=False) as held:
+        if held and path.exists():
+            mend(library, memo_id, path, tell)
+
+
+@contextlib.contextmanager
+def _leaving(path: Path, tell: Tell) -> Iterator[None]:
+    """Tell what cannot be mended, and never let it stop the verb."""
     try:
-        with library.lock(memo_id, wait=False) as held:
-            if held and path.exists():
-                mend(library, memo_id, path, tell)
+        yield
     except (MemosyncError, OSError) as error:
         tell(f"warning: {path.name} is left as it is: {error}")
 
@@ -115,15 +160,3 @@ def _recover(library: Library, memo_id: MemoId, part: Path, tell: Tell) -> None:
         kept.parent.mkdir(exist_ok=True)
         move(part, kept)
         tell(f"warning: an interrupted recording cannot be read; it is kept as {kept}")
-
-
-def _adopt(library: Library, memo_id: MemoId, path: Path, tell: Tell) -> None:
-    if any(memo.id == memo_id or memo.file == path.name for memo in library.index().memos):
-        return
-    info = webm.probe(path)
-    torrent = kept_or_made(library, path, info.words, memo_id)
-    memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
-    memo = replace(memo, file=path.name, infohash=torrent.infohash)
-    library.keep_torrent(torrent.infohash, torrent.data)
-    library.change(lambda index: index.with_memo(memo))
-    tell(f"adopted {path.name}, which the index did not name")
