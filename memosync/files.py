@@ -148,6 +148,11 @@ def free_space(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
+def used_space(directory: Path) -> int:
+    """Give the bytes that the files in a directory take on the disk."""
+    return sum(path.stat().st_blocks * 512 for path in directory.iterdir())
+
+
 @contextlib.contextmanager
 def as_library_error(doing: str) -> Iterator[None]:
     """Turn what the operating system refused into a LibraryError that says what we were doing."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from . import files, index
 from .errors import LibraryError, NotFoundError
 from .index import Index
-from .memo import InfoHash, Memo, MemoId, id_in_file_name, new_id, one_line, parse_id
+from .memo import ALPHABET, InfoHash, Memo, MemoId, id_in_file_name, new_id, one_line, parse_id
 
 SNAPSHOTS, DAYS = 5, 7  # kept: the indexes before the last changes, and one of each of the last days
 BROKEN = "index.broken-"  # and the time when it was replaced
@@ -229,6 +229,25 @@ class Library:
         unknown = [(id_in_file_name(name), place / name) for name in sorted(names) if name not in known]
         ids = {memo.id for memo in index.memos} if unknown else set()
         return [(memo_id, path) for memo_id, path in unknown if memo_id and memo_id not in ids]
+
+    def strangers(self) -> list[tuple[Path, Memo | None]]:
+        """WebM files here that are no memo's, each with the memo whose id is in its name: a copy, or renamed."""
+        names = {name for name in self._names(self.root) if name.endswith(".webm")}
+        names -= {memo.file for memo in self.index().memos}
+        ours = {memo.id: memo for memo in self.index().memos} if names else {}
+        ids = {name: re.findall(rf"-([{ALPHABET}]{{8}})(?![0-9a-z])", name) for name in sorted(names)}
+        return [
+            (self.root / name, next((ours[memo_id] for memo_id in ids[name] if memo_id in ours), None)) for name in ids
+        ]
+
+    def is_busy(self, name: MemoId | InfoHash) -> bool:
+        """Tell whether somebody is at a memo or a download."""
+        return files.is_locked(self.private / "locks" / name)
+
+    def downloads(self) -> list[tuple[InfoHash, int]]:
+        """Downloads that are not finished, and the bytes they take."""
+        found = [InfoHash(name) for name in sorted(self._names(self.private / "incoming"))]
+        return [(infohash, files.used_space(self.incoming(infohash))) for infohash in found]
 
     def snapshots(self) -> list[Path]:
         """Indexes of before, the newest first."""

@@ -133,7 +133,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
             if torrent.infohash != infohash:
                 raise TorrentError("this torrent has another infohash than its link")
             _refuse_what_is_no_memo(torrent, job.max_size)
-            missing = torrent.size - files.free_space(staging) - sum(_used(path) for path in staging.iterdir())
+            missing = torrent.size - files.free_space(staging) - files.used_space(staging)
             if missing > 0:
                 raise LibraryError(
                     f"the disk has no room for its {format_size(torrent.size)}", "make room and try again"
@@ -255,7 +255,3 @@ def _sole(library: Library, infohash: InfoHash, job: Job) -> Iterator[None]:
             told = True
         job.stop.wait(0.1)
         job.stop.check()
-
-
-def _used(path: Path) -> int:
-    return path.stat().st_blocks * 512
