@@ -28,7 +28,7 @@ def open_library(root: Path, tell: Tell) -> Library:
     for memo_id, part in library.recordings():
         _mend(library, memo_id, part, _recover, tell)
     for memo_id, path in library.leftovers():
-        _mend(library, memo_id, path, lambda _library, _id, path, _tell: path.unlink(), tell)
+        _mend(library, memo_id, path, lambda library, memo_id, path, _tell: library.settle(memo_id, path), tell)
     adopt(library, library.orphans(), tell)
     return library
 
