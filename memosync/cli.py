@@ -402,6 +402,28 @@ def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     verb.restore(library, verb.choose(library, words, trashed=True), tell=ui.tell, answer=ui.answer)
 
 
+@app.command()
+def check(
+    ctx: typer.Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no guess; delete nothing.")] = False,
+    net: Annotated[bool, typer.Option("--net", help="Ask the trackers and the DHT, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look over the library and the machine."""
+    from .commands import check as verb
+    from .commands.machine import look_over
+
+    stop = _stop()
+    root, network = ctx.obj.library, ctx.obj.network
+    view = live.CheckView()
+    found = list(verb.check(root, repair=repair, now=_now(), stop=stop, tell=ui.tell, on_progress=view))
+    trackers = os.environ.get("MEMOSYNC_TRACKERS", "").split()
+    device = os.environ.get("MEMOSYNC_DEVICE") or None
+    found += look_over(root, network if net else None, device=device, trackers=trackers, stop=stop)
+    rows.findings(found, as_json)
+    verb.conclude(found, repair)
+
+
 def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:
     """Take the arguments of a command; `-` stands for the lines of standard input."""
     if not arguments and needed:

@@ -277,6 +277,10 @@ class Library:
         names = [name for name in self._names(self.root) if re.fullmatch(r"index[-. (].*\.toml", name)]
         return [self.root / name for name in sorted(names) if not name.startswith(BROKEN)]
 
+    def broken_indexes(self) -> list[Path]:
+        """Indexes that were kept when they were replaced by one made anew."""
+        return [self.root / name for name in sorted(self._names(self.root)) if name.startswith(BROKEN)]
+
     def _names(self, directory: Path) -> list[str]:
         try:
             return os.listdir(directory)

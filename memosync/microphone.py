@@ -42,7 +42,7 @@ class Microphone:
         self._last = time.monotonic()
         self._gone = threading.Event()
         self.frames = 0  # delivered so far
-        self.name = _find(device).name
+        self.name = find(device).name
         try:
             self._stream = sd.RawInputStream(
                 samplerate=RATE,
@@ -50,7 +50,7 @@ class Microphone:
                 dtype="float32",
                 blocksize=960,
                 latency=0.2,
-                device=None if device is None else _find(device).number,
+                device=None if device is None else find(device).number,
                 callback=self._callback,
                 finished_callback=self._gone.set,
             )
@@ -103,7 +103,16 @@ def devices() -> list[Device]:
     ]
 
 
-def _find(wanted: str | None) -> Device:
+def output() -> str:
+    """Name the default output; AudioError when there is none."""
+    sd = _portaudio()
+    if sd.default.device[1] < 0:
+        raise AudioError("there is no sound output")
+    return str(sd.query_devices(sd.default.device[1])["name"])
+
+
+def find(wanted: str | None) -> Device:
+    """Find the default microphone, or the one with this number or part of a name; AudioError names the candidates."""
     found = devices()
     if not found:
         raise AudioError("there is no microphone", "plug one in, or record a file: memosync record FILE")

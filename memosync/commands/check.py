@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from ..errors import LibraryError, Stop
-from ..library import BROKEN, Library
+from ..library import Library
 from ..memo import MemoId
 from .examine import Finding, examine
 from .opening import Tell, open_library
 from .rebuild import Progress, rebuild
 from .repair import merge
+from .rm import empty
 from .surroundings import files_around, snapshots
 
 
@@ -33,6 +34,8 @@ def check(
         open_library(root, tell)
         if repair:
             yield from (Finding("note", subject, text) for subject, text in merge(library))
+        if any(memo.trashed for memo in library.index().memos):
+            empty(library, now=now, tell=tell)
         memos = library.index().memos
     except LibraryError as error:
         yield Finding("defect", "index", f"{error}{f'; {error.hint}' if error.hint else ''}")
@@ -47,9 +50,17 @@ def check(
             yield from _look_again(library, memo.id, repair)
         else:
             sound, verified = sound + 1, verified + bool(memo.infohash)
+    on_progress(len(memos), len(memos))
     yield Finding("ok", "memos", f"{sound} are what the index says, {verified} of them byte for byte")
     yield from files_around(library)
     yield from snapshots(library)
+
+
+def conclude(found: Iterable[Finding], repaired: bool) -> None:
+    """Raise LibraryError when there is a defect."""
+    if defects := sum(finding.severity == "defect" for finding in found):
+        hint = "memosync check --repair mends what needs no guess, and deletes nothing"
+        raise LibraryError(f"the library has {defects} defect{'s' * (defects > 1)}", None if repaired else hint)
 
 
 def _rebuild(library: Library, now: datetime, stop: Stop, on_progress: Progress) -> Iterator[Finding]:

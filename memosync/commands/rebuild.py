@@ -36,7 +36,8 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, on_progress: Progres
     for memo in known.memos:
         stop.check()
         on_progress(len(entries), len(known.memos))
-        entries[memo.id] = settle(library, memo, since=found[memo.id][2], now=now), found[memo.id][1]
+        if settled := settle(library, memo, since=found[memo.id][2], now=now):
+            entries[memo.id] = settled, found[memo.id][1]
     orphans = library.orphans(known) + library.orphans(known, trashed=True)
     beside = entries_beside(library) if orphans else {}
     for number, (memo_id, path) in enumerate(orphans):
@@ -44,7 +45,9 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, on_progress: Progres
         on_progress(number, len(orphans))
         with contextlib.suppress(MemosyncError, OSError), library.lock(memo_id, wait=False) as held:
             if held and memo_id not in entries:
-                memo = replace(memo_of(library, memo_id, path, beside), trashed=None if path.parent == library.root else now)
+                memo = replace(
+                    memo_of(library, memo_id, path, beside), trashed=None if path.parent == library.root else now
+                )
                 entries[memo_id] = memo, "a copy of the index" if path.name in beside else "its file"
     new = Index(tuple(memo for memo, _ in entries.values()), whole.head or old.head, {**old.extra, **whole.extra})
     library.rebuild(new, broken, f"{BROKEN}{now:%Y-%m-%d-%H%M%S}.toml")
@@ -65,18 +68,18 @@ def newest_snapshot(library: Library) -> tuple[Index, Path | None]:
     return Index(), None
 
 
-def settle(library: Library, memo: Memo, *, since: int, now: datetime) -> Memo:
+def settle(library: Library, memo: Memo, *, since: int, now: datetime) -> Memo | None:
     """Bring an entry of before up to what was done `since` (nanoseconds), as far as files and torrents tell.
 
     Where the file is says whether it is in the trash; a file that was rewritten later has the later words; a kept
-    torrent that fits says that it was shared, and is frozen.
+    torrent that fits says that it was shared, and is frozen. None for what was purged since.
     """
     home = library.root / memo.file
     trash = library.path(replace(memo, trashed=now))
     memo = replace(memo, trashed=None if home.exists() else memo.trashed or (now if trash.exists() else None))
     path = library.path(memo)
     if memo.infohash or not path.exists():
-        return memo
+        return memo if path.exists() or not memo.trashed else None
     if path.stat().st_size != memo.size or files.time_of(path) > since:
         with contextlib.suppress(AudioError):
             memo = from_file(memo, path, webm.probe(path), words=True)

@@ -52,6 +52,8 @@ def snapshots(library: Library) -> Iterator[Finding]:
         return
     if path:
         when = datetime.fromtimestamp(time_of(path) / 1e9)
-        yield Finding("ok", "snapshots", f"the newest, {path.name}, is of {when:%Y-%m-%d %H:%M} and has {len(index.memos)} memos")
+        yield Finding(
+            "ok", "snapshots", f"the newest, {path.name}, is of {when:%Y-%m-%d %H:%M} and has {len(index.memos)} memos"
+        )
     elif library.snapshots():
         yield Finding("note", "snapshots", "none can be read")

@@ -111,6 +111,18 @@ class FetchView:
         show(numbers, f"  {bar}{rate}  {progress.peers} peers  {progress.name}", f"{rate}  {progress.peers} peers", "")
 
 
+class CheckView:
+    """How far a check is, ten times a second at most; gone at its end."""
+
+    def __init__(self) -> None:
+        self._drawn = time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        if is_screen(sys.stderr) and (done == of or time.monotonic() - self._drawn > 0.1):
+            self._drawn = time.monotonic()
+            show("" if done == of else f"{done} of {of} memos")
+
+
 def serving(state: SeederState, served: int) -> None:
     """Draw the status line of a seeder in the foreground."""
     if is_screen(sys.stderr):

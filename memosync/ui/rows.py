@@ -16,6 +16,7 @@ from ..quantities import format_clock, format_size
 from . import align, answer, flush, is_terminal, table, tell, width, write
 
 if TYPE_CHECKING:
+    from ..commands.examine import Finding
     from ..commands.list_ import Row
     from ..commands.seed import Status
     from ..metainfo import Metainfo
@@ -81,6 +82,17 @@ def info(torrent: Metainfo, title: str, as_json: bool = False) -> None:
         answer(_json(fields))
     else:
         table([(torrent.infohash, str(torrent.size), one_line(torrent.name), one_line(title))], right=(1,))
+
+
+def findings(found: Iterable[Finding], as_json: bool = False) -> None:
+    """Say what `check` found: severity, subject, text."""
+    lines = [(finding.severity, finding.subject, finding.text) for finding in found]
+    if as_json:
+        for line in lines:
+            write(sys.stdout, _json(dict(zip(("severity", "subject", "text"), line, strict=True))) + "\n", flush=False)
+        flush()
+    else:
+        table(lines, cut=False)
 
 
 def _as_json(row: Row) -> dict[str, Any]:
