@@ -12,7 +12,7 @@ from ..errors import LibraryError, Stop
 from ..library import Library
 from ..memo import MemoId
 from .examine import Finding, examine
-from .opening import Tell, open_library
+from .opening import Tell, adopt, open_library
 from .rebuild import Progress, rebuild
 from .repair import merge
 from .rm import empty
@@ -31,8 +31,9 @@ def check(
     try:
         if repair:
             yield from _rebuild(library, now, stop, on_progress)
-        open_library(root, tell)
+        library = open_library(root, tell)
         if repair:
+            adopt(library, library.orphans(trashed=True), tell, trashed=now)
             yield from (Finding("note", subject, text) for subject, text in merge(library))
         if any(memo.trashed for memo in library.index().memos):
             empty(library, now=now, tell=tell)
@@ -46,9 +47,11 @@ def check(
     for number, memo in enumerate(memos):
         stop.check()
         on_progress(number, len(memos))
-        if next(examine(library, memo), None):
-            yield from _look_again(library, memo.id, repair)
-        else:
+        found = list(examine(library, memo))
+        if any(finding.severity == "defect" for finding in found):
+            found = _look_again(library, memo.id, repair)
+        yield from found
+        if not any(finding.severity == "defect" for finding in found):
             sound, verified = sound + 1, verified + bool(memo.infohash)
     on_progress(len(memos), len(memos))
     yield Finding("ok", "memos", f"{sound} are what the index says, {verified} of them byte for byte")

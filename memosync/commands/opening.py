@@ -84,7 +84,7 @@ def kept_torrent(library: Library, path: Path) -> metainfo.Metainfo | None:
     return metainfo.fitting(alike, path)
 
 
-def adopt(library: Library, orphans: list[tuple[MemoId, Path]], tell: Tell) -> None:
+def adopt(library: Library, orphans: list[tuple[MemoId, Path]], tell: Tell, trashed: datetime | None = None) -> None:
     """Name in the index what it does not know, a hundred at a time, and nothing that somebody is about to name."""
     beside = entries_beside(library) if orphans else {}
     for start in range(0, len(orphans), 100):
@@ -93,23 +93,25 @@ def adopt(library: Library, orphans: list[tuple[MemoId, Path]], tell: Tell) -> N
             for memo_id, path in orphans[start : start + 100]:
                 with _leaving(path, tell):
                     if locks.enter_context(library.lock(memo_id, wait=False)) and path.exists():
-                        found.append(memo_of(library, memo_id, path, beside))
+                        found.append(memo_of(library, memo_id, path, beside, trashed))
             for memo in library.name(found):
                 tell(f"adopted {memo.file}, which the index did not name")
 
 
-def memo_of(library: Library, memo_id: MemoId, path: Path, beside: Mapping[str, Memo]) -> Memo:
+def memo_of(
+    library: Library, memo_id: MemoId, path: Path, beside: Mapping[str, Memo], trashed: datetime | None = None
+) -> Memo:
     """Make the entry of a file that the index does not name, frozen, for it may have been shared.
 
     What an index beside ours says of it counts more than its own tags. AudioError when it is no memo.
     """
     info = webm.probe(path)
     if (memo := beside.get(path.name)) and (memo.id, memo.size) == (memo_id, path.stat().st_size):
-        return replace(memo, trashed=None)
+        return replace(memo, trashed=trashed and (memo.trashed or trashed))
     torrent = kept_or_made(library, path, info.words, memo_id)
     memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
     library.keep_torrent(torrent.infohash, torrent.data)
-    return replace(memo, file=path.name, infohash=torrent.infohash)
+    return replace(memo, file=path.name, infohash=torrent.infohash, trashed=trashed)
 
 
 def entries_beside(library: Library) -> dict[str, Memo]:

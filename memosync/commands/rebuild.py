@@ -28,27 +28,26 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, on_progress: Progres
     if index.is_newer(broken.decode("utf-8", "replace")):
         library.index()  # says so
     whole, (old, snapshot) = index.salvage(broken), newest_snapshot(library)
-    found = {memo.id: (memo, snapshot.name, files.time_of(snapshot)) for memo in old.memos if snapshot}
-    found |= {memo.id: (memo, "the broken index", library.index_time()) for memo in whole.memos}
-    by_file = {memo.file: memo for memo, *_ in sorted(found.values(), key=lambda entry: _is_named(entry[0]))}
-    known = Index(tuple(memo for memo, *_ in found.values() if by_file[memo.file] is memo))
+    known_as = {memo.id: (memo, snapshot.name, files.time_of(snapshot)) for memo in old.memos if snapshot}
+    known_as |= {memo.id: (memo, "the broken index", library.index_time()) for memo in whole.memos}
+    by_file = {memo.file: memo for memo, *_ in sorted(known_as.values(), key=lambda entry: _is_named(entry[0]))}
+    known = Index(tuple(memo for memo, *_ in known_as.values() if by_file[memo.file] is memo))
     entries: dict[MemoId, tuple[Memo, str]] = {}
     for memo in known.memos:
         stop.check()
         on_progress(len(entries), len(known.memos))
-        if settled := settle(library, memo, since=found[memo.id][2], now=now):
-            entries[memo.id] = settled, found[memo.id][1]
-    orphans = library.orphans(known) + library.orphans(known, trashed=True)
+        if settled := settle(library, memo, since=known_as[memo.id][2], now=now):
+            entries[memo.id] = settled, known_as[memo.id][1]
+    places = [(None, library.orphans(known)), (now, library.orphans(known, trashed=True))]
+    orphans = [(memo_id, path, trashed) for trashed, found in places for memo_id, path in found]
     beside = entries_beside(library) if orphans else {}
-    for number, (memo_id, path) in enumerate(orphans):
+    for number, (memo_id, path, trashed) in enumerate(orphans):
         stop.check()
         on_progress(number, len(orphans))
         with contextlib.suppress(MemosyncError, OSError), library.lock(memo_id, wait=False) as held:
             if held and memo_id not in entries:
-                memo = replace(
-                    memo_of(library, memo_id, path, beside), trashed=None if path.parent == library.root else now
-                )
-                entries[memo_id] = memo, "a copy of the index" if path.name in beside else "its file"
+                source = "a copy of the index" if path.name in beside else "its file"
+                entries[memo_id] = memo_of(library, memo_id, path, beside, trashed), source
     new = Index(tuple(memo for memo, _ in entries.values()), whole.head or old.head, {**old.extra, **whole.extra})
     library.rebuild(new, broken, f"{BROKEN}{now:%Y-%m-%d-%H%M%S}.toml")
     return list(entries.values())

@@ -39,6 +39,8 @@ def files_around(library: Library) -> Iterator[Finding]:
     for infohash, size in library.downloads():
         what = "is being fetched" if library.is_busy(infohash) else f"waits for memosync fetch {infohash}"
         yield Finding("note", "download", f"{format_size(size)} of it are here, it {what}")
+    for memo_id, path in library.orphans(trashed=True):
+        yield Finding("note", memo_id, f"{path.name} is in the trash, and not in the index; --repair names it there")
     if trashed := [memo.trashed for memo in library.index().memos if memo.trashed]:
         yield Finding("ok", "trash", f"{len(trashed)} memos, the oldest since {min(trashed):%Y-%m-%d}")
 
