@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import vmic
+from disk import SmallDisk
 
 PROGRAM = [sys.executable, "-m", "memosync"]
 
@@ -34,6 +37,7 @@ class Program:
 
     def __init__(self, library: Path, environment: Mapping[str, str]) -> None:
         self.library = library
+        self.under: list[str] = []  # another command that runs it
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MEMOSYNC_")},
             "MEMOSYNC_LIBRARY": str(library),
@@ -45,11 +49,19 @@ class Program:
         """Give the same program on another library."""
         return Program(library, {"HOME": self.environment["HOME"]})
 
+    def meddle(self, code: str) -> None:
+        """Run this first in every interpreter of the program: a fault that cannot be had otherwise."""
+        place = self.library.with_name("meddled")
+        place.mkdir()
+        (place / "sitecustomize.py").write_text(code)
+        before = self.environment.get("PYTHONPATH")
+        self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(place), before]))
+
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[Any]:
         """Start it and return at once; standard streams are pipes unless told otherwise."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         environment = {**self.environment, **options.pop("env", {})}
-        return subprocess.Popen([*PROGRAM, *map(str, arguments)], env=environment, **options)
+        return subprocess.Popen([*self.under, *PROGRAM, *map(str, arguments)], env=environment, **options)
 
     def __call__(
         self,
@@ -72,6 +84,11 @@ class Program:
 
         assert code == result.code, f"{arguments}: {result.out}{result.err}"
         return result
+
+
+def memos(memosync: Program) -> list[dict[str, Any]]:
+    """Give what `list` lists."""
+    return [json.loads(line) for line in memosync("list", "--json").lines]
 
 
 @pytest.fixture
@@ -99,3 +116,23 @@ def ended() -> Iterator[Callable[[subprocess.Popen[Any]], subprocess.Popen[Any]]
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture
+def microphone(memosync: Program) -> Iterator[vmic.Microphone]:
+    """A microphone that hears the signal, and that the program finds."""
+    with vmic.plugged_in() as device:
+        memosync.environment.update(device.environment)
+        device.play(vmic.signal())
+        yield device
+
+
+@pytest.fixture
+def disk(memosync: Program, tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 8 MB that has the library."""
+    disk = SmallDisk(tmp_path / "disk", 8_000_000)
+    memosync.environment["MEMOSYNC_LIBRARY"] = str(tmp_path / "disk" / "Memos")
+    memosync.library = disk.seen / "Memos"
+    memosync.under = disk.under
+    yield disk
+    disk.close()

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROGRAM, Program
+from conftest import Program
 
 HOLD = ["sh", "-c", "echo ready; exec cat"]
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6  # not among Python's names
@@ -174,14 +174,15 @@ class _Inside(Program):
     def __init__(self, host: Host, library: Path, environment: dict[str, str]) -> None:
         super().__init__(library, environment)
         self.host = host
+        self.under = host.command
 
     def on(self, library: Path) -> Program:
         return self.host.program(library, self.environment["MEMOSYNC_NETWORK"])
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[Any]:
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        environment = {**self.environment, **options.pop("env", {})}
-        return self.host.start(*PROGRAM, *arguments, env=environment, **options)
+        process = super().start(*arguments, **options)
+        self.host.started.append(process)
+        return process
 
 
 class Network:

@@ -12,7 +12,6 @@ from netns import Network, noise
 
 from memosync.errors import SwarmError
 
-pytestmark = pytest.mark.ordinary
 DEADLINE = 5  # seconds, from the start of the process to its end
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,38 @@ def test_record_and_list_open_no_internet_socket(host: Host, tmp_path: Path) -> 
 
     assert len(program("list").lines) == 2
     assert [line for line in found if "AF_INET" in line] == []
+
+
+def called(lines: list[str]) -> set[tuple[str, int]]:
+    """Take the addresses and ports from what `connect` was traced to be asked for."""
+    asked = [re.search(r'connect\(.*_port=htons\((\d+)\).*?"([0-9a-f.:]+)"', line) for line in lines]
+    return {(found[2], int(found[1])) for found in asked if found}
+
+
+@pytest.mark.parametrize("at_home", [False, True], ids=["abroad", "at home"])
+def test_what_a_link_may_not_have_us_call_is_not_called(tmp_path: Path, at_home: bool) -> None:
+    private = {("10.1.2.3", 7000), ("192.168.1.9", 7000), ("fd12::9", 7000)}
+    public = {("203.0.113.7", 1024), ("2001:db8::7", 7000)}
+    privileged = {("203.0.113.8", 22), ("203.0.113.8", 1023), ("127.0.0.1", 80), ("10.1.2.3", 443)}
+    with Network(1, subnet="10.77.0.0/24" if at_home else "203.0.113.0/24", route=True) as network:
+        (host,) = network.hosts
+        host.ip("address add 2001:db8::1/64 dev eth0 nodad" + ("" if at_home else "\naddress del fd77::1/64 dev eth0"))
+        tracker = host.tracker()[0]
+        for port in (443, 7001):  # somebody says that he listens there
+            url = f"{tracker}?info_hash={20 * '%AA'}&port={port}&left=0"
+            host.run(sys.executable, "-c", f"import urllib.request; urllib.request.urlopen({url!r})")
+        peers = [
+            f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            for address, port in private | public | privileged
+        ]
+        link = "&x.pe=".join([f"magnet:?xt=urn:btih:{40 * 'a'}&tr={tracker}", *peers])
+        program = host.program(tmp_path / "home" / "Memos")
+
+        seen = called(sockets(host, program, "fetch", link, "--timeout", "2s", code=SwarmError.exit_code))
+
+    assert public | {(host.address, 7001)} <= seen
+    assert seen & (privileged | {(host.address, 443)}) == set()
+    assert seen & private == (private if at_home else set())
 
 
 def test_a_fetch_does_open_one(host: Host, tmp_path: Path) -> None:

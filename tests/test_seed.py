@@ -311,6 +311,31 @@ def test_a_killed_server_is_back_in_three_seconds_on_the_same_port(library: Prog
     assert "started again 2 times" in library("seed", "--status").err
 
 
+DIES = "import os, signal, sys\nif '--kept' in sys.orig_argv: {how}"
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["os.kill(os.getpid(), signal.SIGSEGV)", "os.write(2, b'nobody knows\\n'); os._exit(1)"],
+    ids=["crash", "bug"],
+)
+def test_a_server_that_dies_at_once_again_and_again_is_given_up(library: Program, how: str) -> None:
+    before = dict(library.environment)
+    library.meddle(DIES.format(how=how))
+
+    result = library("seed", "--detach", code=SeederError.exit_code, timeout=20)
+
+    (error,) = errors(result.err)
+    assert "giving up, it died 5 times before it served" in error
+    assert len(re.findall(r"the seeder died \(.*\); start [2-5]\n", log(library))) == 4
+    assert re.search(r"giving up.*\n\Z", log(library))
+    assert ("nobody knows" in error) == ("nobody knows" in how)
+    library("seed", "--status", code=NOT_RUNNING)
+    library.environment = before
+    library("seed", "--detach")
+    assert serves(library, 0, 1)
+
+
 def test_with_a_killed_keeper_the_server_ends_too(library: Program) -> None:
     library("seed", "--detach")
     before = state(library)

@@ -85,12 +85,17 @@ def log(text: str) -> None:
 
 
 def qr(link: str) -> None:
-    """Draw a link as a QR code (ISO/IEC 18004) on standard error."""
+    """Draw a link as a QR code (ISO/IEC 18004) on standard error, unless its lines would be broken there."""
     import segno
 
-    if sys.stderr:
+    code = segno.make_qr(link, error="l")
+    room = width(sys.stderr) if is_terminal(sys.stderr) else 1000
+    border = next((border for border in (4, 2) if code.symbol_size(border=border)[0] <= room), None)
+    if border is None:
+        tell(f"warning: the QR code is not drawn: it needs {code.symbol_size(border=2)[0]} columns")
+    elif sys.stderr:
         with contextlib.suppress(OSError):
-            segno.make_qr(link, error="l").terminal(out=sys.stderr, compact=True)
+            code.terminal(out=sys.stderr, border=border, compact=True)
 
 
 def show(line: str, *tails: str) -> None:
