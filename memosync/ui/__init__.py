@@ -119,6 +119,8 @@ def ask(question: str, otherwise: bool = False) -> bool | None:
         return None
     write(sys.stderr, f"memosync: {one_line(question)} [{'Y/n' if otherwise else 'y/N'}] ")
     said = sys.stdin.readline()
+    if not said.endswith("\n"):
+        write(sys.stderr, "\n")
     return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
 
 

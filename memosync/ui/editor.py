@@ -29,8 +29,8 @@ def edit(text: str, check: Callable[[str], Result]) -> Result | None:
     with open(descriptor, "w", encoding="utf-8", newline="") as file:
         file.write(text)
     while True:
-        # its words are the shell's; standard output is for the answer
-        status = os.waitstatus_to_exitcode(os.system(f"{editor} {shlex.quote(name)} >&2"))
+        # its words are the shell's, which must not stay and die of a Ctrl-C; standard output is for the answer
+        status = os.waitstatus_to_exitcode(os.system(f"exec {editor} {shlex.quote(name)} >&2"))
         typed = path.read_bytes().decode("utf-8", "replace") if path.exists() else text
         if typed == text:
             path.unlink(missing_ok=True)
