@@ -419,6 +419,8 @@ def check(
     found = list(verb.check(root, repair=repair, now=_now(), stop=stop, tell=ui.tell, on_progress=view))
     trackers = os.environ.get("MEMOSYNC_TRACKERS", "").split()
     device = os.environ.get("MEMOSYNC_DEVICE") or None
+    if net:
+        ui.tell("asking who answers on the network")
     found += look_over(root, network if net else None, device=device, trackers=trackers, stop=stop)
     rows.findings(found, as_json)
     verb.conclude(found, repair)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import filecmp
 import os
 import shutil
 from collections.abc import Iterator
@@ -141,6 +142,12 @@ def time_of(path: Path) -> int:
         return 0
 
 
+def identity(path: Path) -> tuple[int, int]:
+    """Tell names of one file from others: hard links have the same."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 def free_space(path: Path) -> int:
     """Give the bytes that an ordinary user may still write where a path is, or will be."""
     while not path.exists():
@@ -149,8 +156,19 @@ def free_space(path: Path) -> int:
 
 
 def used_space(directory: Path) -> int:
-    """Give the bytes that the files in a directory take on the disk."""
-    return sum(path.stat().st_blocks * 512 for path in directory.iterdir())
+    """Give the bytes that what is in a directory takes on the disk."""
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_blocks * 512
+    return total
+
+
+def are_same(one: Path, other: Path) -> bool:
+    """Tell whether two files can be read and have the same bytes."""
+    with contextlib.suppress(OSError):
+        return filecmp.cmp(one, other, shallow=False)
+    return False
 
 
 @contextlib.contextmanager

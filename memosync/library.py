@@ -262,10 +262,9 @@ class Library:
         """Tell whether somebody is at a memo or a download."""
         return files.is_locked(self.private / "locks" / name)
 
-    def downloads(self) -> list[tuple[InfoHash, int]]:
-        """Downloads that are not finished, and the bytes they take."""
-        found = [InfoHash(name) for name in sorted(self._names(self.private / "incoming"))]
-        return [(infohash, files.used_space(self.incoming(infohash))) for infohash in found]
+    def downloads(self) -> list[InfoHash]:
+        """Downloads that are not finished."""
+        return [InfoHash(name) for name in sorted(self._names(self.private / "incoming"))]
 
     def snapshots(self) -> list[Path]:
         """Indexes of before, the newest first."""

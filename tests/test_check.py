@@ -20,18 +20,22 @@ import pytest
 import sound
 from conftest import PROGRAM, Program
 from terminal import Terminal
-from test_library import POWERLESS, WHEN, make_memo
+from test_library import POWERLESS, make_memo
 from test_library import state as whole_state
+from tracker import Tracker
+from vmic import plugged_in
 
 from memosync import index, metainfo, webm
 from memosync.commands.check import check
+from memosync.commands.edit import change, edit
 from memosync.commands.examine import Finding
-from memosync.errors import LibraryError, Stop, UsageError
+from memosync.commands.rm import rm
+from memosync.commands.share import share
+from memosync.errors import LibraryError, Stop
 from memosync.index import Index
 from memosync.library import Library
-from memosync.memo import Memo, MemoId, Words
-
-pytestmark = pytest.mark.ordinary
+from memosync.memo import InfoHash, Memo, MemoId
+from memosync.network import Network
 
 KEPT = ("title", "description", "tags", "recorded", "infohash", "trashed")
 SECOND = sound.wav(sound.tone(1))
@@ -41,28 +45,24 @@ SECOND = sound.wav(sound.tone(1))
 def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library that was used: a memo of each kind, the last one younger than the newest snapshot."""
     home = tmp_path_factory.mktemp("home")
-    memosync = Program(home / "Memos", {"HOME": str(home)})
-    source = home / "source.wav"
-    source.write_bytes(SECOND)
-    library = Library(memosync.library)
-
-    def record(title: str, *words: str) -> str:
-        return memosync("record", source, "-t", title, *words).out.strip()
-
-    record("Plain", "-d", "two\nlines", "--tag", "work", "--tag", "ÄÖ")
-    memosync("share", "last", "--no-seed")
-    memosync("edit", "last", "-t", "Edited after it was shared", "--tag", "late")
-    memosync("edit", record("Reworded"), "-t", "Edited before")
-    memosync("rm", record("Thrown away"))
-    record("Shared in the end")
-    record("From somebody else")
-    theirs = library.find("last")
+    memosync, library = Program(home / "Memos", {"HOME": str(home)}), Library(home / "Memos")
+    titles = ["Plain", "Reworded", "Thrown away", "Shared in the end", "From somebody else", "Last"]
+    for title in titles:
+        (home / f"{title}.wav").write_bytes(SECOND)
+    words = ["-d", "two\nlines", "--tag", "work", "--tag", "ÄÖ"]
+    ids = memosync("record", *words, *(home / f"{title}.wav" for title in titles[:-1])).lines
+    plain, reworded, thrown, shared, theirs = map(library.find, ids)
+    quietly: Any = {"tell": str, "answer": str}
+    share(library, [plain], Network.LOOPBACK, how="no seeder", stop=Stop(), **quietly)
+    edit(library, plain.id, change("Edited after it was shared", None, ["late"]), tell=str)
+    edit(library, reworded.id, change("Edited before", None, ["-work"]), tell=str)
+    rm(library, [thrown], purge=False, now=now(), **quietly)
     torrent = metainfo.make(library.path(theirs), "Their own name.webm")
     library.keep_torrent(torrent.infohash, torrent.data)
     library.update({theirs.id: lambda memo: replace(memo, infohash=torrent.infohash, fetched=True)})
-    memosync("share", library.index().memos[-2].id, "--no-seed")
-    record("Last")
-    return memosync.library
+    share(library, [shared], Network.LOOPBACK, how="no seeder", stop=Stop(), **quietly)
+    memosync("record", home / "Last.wav")
+    return library.root
 
 
 @pytest.fixture
@@ -72,6 +72,10 @@ def library(lived_in: Path, memosync: Program) -> Library:
     return Library(memosync.library)
 
 
+def now() -> datetime:
+    return datetime.now().astimezone().replace(microsecond=0)
+
+
 def state(root: Path) -> dict[str, bytes]:
     """Give every file with what is in it, but for when the trash was looked at last."""
     return {name: data for name, data in whole_state(root).items() if not name.endswith("trash.toml")}
@@ -79,17 +83,7 @@ def state(root: Path) -> dict[str, bytes]:
 
 def look(library: Library, repair: bool = False) -> list[Finding]:
     """Check it from within."""
-    now = datetime.now().astimezone().replace(microsecond=0)
-    return list(
-        check(
-            library.root,
-            repair=repair,
-            now=now,
-            stop=Stop(),
-            tell=lambda _text: None,
-            on_progress=lambda _done, _of: None,
-        )
-    )
+    return list(check(library.root, repair=repair, now=now(), stop=Stop(), tell=str, on_progress=lambda _n, _of: None))
 
 
 def defects(found: list[Finding]) -> list[tuple[str, str]]:
@@ -118,7 +112,6 @@ INDEX: dict[str, Callable[[bytes], bytes | None]] = {
     "zeroed": lambda text: bytes(len(text)),
     "cut in half": lambda text: text[: len(text) // 2],
     "cut in the last entry": lambda text: text[: text.rindex(b"size")],
-    "cut after a key that must be": lambda text: text[: text.index(b"infohash")],
     "with zeros at its end": lambda text: text + bytes(512),
     "in UTF-16": lambda text: text.decode().encode("utf-16"),
     "in Latin-1": lambda text: text.decode().encode("latin-1"),
@@ -157,7 +150,7 @@ def test_a_broken_index_is_rebuilt_and_nothing_is_lost(library: Library, breakag
     assert set(said) == set(before)
     after = entries(library)
     last = titled(library, "Last")
-    if "its file" in said[last.id]:  # where nothing else is known it counts as shared
+    if said[last.id].endswith("its file"):  # where nothing else is known it counts as shared
         before[last.id]["infohash"] = after[last.id]["infohash"]
         assert after[last.id]["infohash"]
     assert before == after
@@ -165,6 +158,23 @@ def test_a_broken_index_is_rebuilt_and_nothing_is_lost(library: Library, breakag
     kept = [path.read_bytes() for path in library.root.glob("index.broken-*.toml")]
     assert kept == ([] if broken is None else [broken])
     assert defects(look(library)) == []
+
+
+def test_an_index_that_was_cut_and_can_be_read_loses_nothing_by_the_next_verb(
+    memosync: Program, library: Library
+) -> None:
+    path = library.root / "index.toml"
+    before = entries(library)
+    for _ in range(2):
+        library.update({titled(library, "Last").id: lambda memo: replace(memo, tags=(*memo.tags, "x"))})
+    before[titled(library, "Last").id]["tags"] = ("x",)  # as the newest snapshot has it
+    text = path.read_text()
+    path.write_text(text[: text.index("[[memo]]")])
+
+    memosync("list")
+    memosync("check", "--repair")
+
+    assert before == entries(library)
 
 
 def test_a_rebuilt_index_keeps_comments_and_unknown_keys(library: Library) -> None:
@@ -422,7 +432,7 @@ def test_a_memo_that_somebody_is_at_is_no_defect(library: Library) -> None:
 
 
 def test_half_made_things_are_stated_and_are_no_defects(memosync: Program, library: Library) -> None:
-    infohash = 40 * "a"
+    infohash = InfoHash(40 * "a")
     library.incoming(infohash).mkdir(parents=True)
     (library.incoming(infohash) / "memo.webm").write_bytes(bytes(10_000))
     part, half = library.part(MemoId("abcdefgh")), library.part(MemoId("abcdefgk")).with_suffix(".import")
@@ -439,7 +449,7 @@ def test_half_made_things_are_stated_and_are_no_defects(memosync: Program, libra
     assert "is being made" in found["abcdefgk"][1]
     assert "cannot be" in found["abcdefgj"][1]
     assert "talk.webm" in found["files"][1]
-    assert f"memosync fetch {infohash}" in found["download"][1]
+    assert f"memosync fetch {infohash}" in found[infohash][1]
     assert "recovered the interrupted recording abcdefgh" in memosync("check").err
 
 
@@ -447,13 +457,13 @@ def test_the_trash_is_counted_and_emptied_after_a_month(library: Library) -> Non
     (thrown,) = (memo for memo in library.index().memos if memo.trashed)
     assert [finding.text[:7] for finding in look(library) if finding.subject == "trash"] == ["1 memos"]
 
+    told: list[str] = []
     for weeks in range(1, 7):
-        now = datetime.now().astimezone().replace(microsecond=0) + timedelta(weeks=weeks)
-        told: list[str] = []
-        list(check(library.root, now=now, stop=Stop(), tell=told.append, on_progress=lambda _done, _of: None))
+        then = now() + timedelta(weeks=weeks)
+        list(check(library.root, now=then, stop=Stop(), tell=told.append, on_progress=lambda _n, _of: None))
 
     assert library.index().get(thrown.id) is None
-    assert len([text for text in told if "purged" in text]) + (weeks > 5) >= 1
+    assert [text for text in told if thrown.id in text or thrown.title in text]
 
 
 # -- what a file synchroniser leaves
@@ -468,30 +478,23 @@ COPIES = [
 
 
 @pytest.mark.parametrize("name", COPIES)
-def test_copies_of_the_index_are_named_and_merged(memosync: Program, library: Library, name: str) -> None:
+def test_copies_of_the_index_are_named_and_merged(library: Library, name: str) -> None:
     last, plain = titled(library, "Last"), titled(library, "Edited before")
     before = entries(library)
-    theirs = Index(
-        tuple(
-            replace(memo, title="Their title") if memo.id == plain.id else replace(memo, tags=("theirs",))
-            for memo in library.index().memos
-            if memo.id in (last.id, plain.id)
-        )
-        + (make_memo(5, title="Not here"),)
-    )
+    named = (replace(plain, title="Their title"), replace(last, tags=("theirs",)), make_memo(5, title="Not here"))
     copy = library.root / name
-    copy.write_text(index.dumps(theirs))
+    copy.write_text(index.dumps(Index(named)))
     library.change(lambda index: Index(tuple(memo for memo in index.memos if memo.id != last.id)))
 
-    named = memosync("check")  # which opens the library, and so adopts what they know of it
+    seen = [finding.text for finding in look(library) if finding.subject == "index"]  # it adopts what they know of it
 
-    assert re.search(rf"^note\tindex\t{re.escape(name)}.*--repair", named.out, re.MULTILINE)
+    assert any(text.startswith(name) and "--repair" in text for text in seen)
     before[last.id]["tags"] = ("theirs",)
     assert before == entries(library)
     data = copy.read_bytes()
-    merged = memosync("check", "--repair")
-    assert re.search(rf"^note\t{plain.id}\t.*title 'Their title'", merged.out, re.MULTILINE)
-    assert re.search(r"^note\t\w+\t“Not here” is in .*not here$", merged.out, re.MULTILINE)
+    said = {finding.subject: finding.text for finding in look(library, repair=True) if finding.severity == "note"}
+    assert "title 'Their title'" in said[plain.id]
+    assert re.search(r"“Not here” is in .*not here$", said[named[-1].id])
     assert before == entries(library)
     assert not copy.exists()
     assert data == (library.private / name).read_bytes()
@@ -547,3 +550,195 @@ def test_copies_of_memos_are_named_and_left(library: Library) -> None:
             + [(shared.id, f"{shared.file.removesuffix('.webm')} (conflicted copy).webm is another version of it")]
         )
     assert before == state(library.root)
+
+
+# -- the machine, and the answer
+
+
+def rows(text: str) -> dict[str, tuple[str, str]]:
+    """Give severity and text of each subject."""
+    found = {}
+    for line in text.splitlines():
+        severity, subject, words = line.split("\t")
+        found[subject] = severity, words
+    return found
+
+
+def test_a_row_is_severity_subject_and_text(memosync: Program, library: Library) -> None:
+    told = memosync("check")
+    as_json = [json.loads(line) for line in memosync("check", "--json").lines]
+
+    assert [line.split("\t") for line in told.lines] == [list(found.values()) for found in as_json]
+    assert {tuple(found) for found in as_json} == {("severity", "subject", "text")}
+    assert {found["severity"] for found in as_json} == {"ok", "note"}
+    assert [found["subject"] for found in as_json[:2]] == ["index", "memos"]
+    assert told.err == ""
+
+
+def test_a_defect_is_exit_6_with_the_command_that_may_mend_it(memosync: Program, library: Library) -> None:
+    memo = titled(library, "Edited before")
+    library.path(memo).rename(library.root / f"renamed-{memo.id}.webm")
+
+    before = memosync("check", code=LibraryError.exit_code)
+    repaired = memosync("check", "--repair")
+
+    assert rows(before.out)[memo.id] == ("defect", f"{memo.file} is gone; renamed-{memo.id}.webm is it")
+    assert before.err.splitlines()[0] == "memosync: error: the library has 1 defect"
+    assert "memosync check --repair" in before.err
+    assert rows(repaired.out)[memo.id] == ("note", f"{memo.file} was brought back")
+    assert repaired.err == ""
+
+
+def test_a_title_from_somewhere_forges_no_row(memosync: Program, library: Library) -> None:
+    library.update({titled(library, "Last").id: lambda memo: replace(memo, title="a\nok\tindex\tb\x1b[2J")})
+    (library.root / "index.toml").unlink()
+
+    out = memosync("check", "--repair").out
+
+    assert [line for line in out.splitlines() if not re.fullmatch(r"(ok|note)\t[^\t]+\t[^\t\x00-\x1f]+", line)] == []
+
+
+def test_a_machine_without_sound_is_no_defect(memosync: Program) -> None:
+    found = rows(memosync("check").out)
+
+    assert found["microphone"] == ("note", found["microphone"][1])
+    assert found["output"][0] == "note"
+    assert found["index"] == ("ok", "0 memos")
+    assert re.search(r"^\d+ .B free, \d+ hours", found["disk"][1])
+    assert found["rights"] == ("ok", f"{memosync.library} can be written")
+    assert found["seeder"][0] == "ok"
+    assert not memosync.library.exists()
+
+
+def test_the_microphone_and_the_output_are_named(memosync: Program) -> None:
+    with plugged_in() as microphone:
+        found = rows(memosync("check", env=microphone.environment).out)
+        other = rows(memosync("check", env={**microphone.environment, "MEMOSYNC_DEVICE": "nowhere"}).out)
+
+    assert [found[name][0] for name in ("microphone", "output")] == ["ok", "ok"]
+    assert other["microphone"][0] == "note"
+    assert "'nowhere' is no microphone" in other["microphone"][1]
+
+
+def test_who_answers_on_the_network_is_asked_only_with_net(memosync: Program, library: Library) -> None:
+    modes = ("answer", "refused", "garbage")
+    trackers = [Tracker(mode=mode) for mode in modes]
+    urls = [trackers[0].udp_url, *(tracker.http_url for tracker in trackers), "udp://tracker.example.org:1"]
+    env = {"MEMOSYNC_TRACKERS": " ".join(urls)}
+    try:
+        memosync("share", "--all")
+        quiet = rows(memosync("check", env=env).out)
+        heard = [len(tracker.announces) for tracker in trackers]
+        found = rows(memosync("check", "--net", env=env).out)
+        announced = {announce.infohash.hex() for announce in trackers[0].announces}
+    finally:
+        for tracker in trackers:
+            tracker.close()
+
+    assert {subject for subject in found if subject not in quiet} == {url[: -len("/announce")] for url in urls[:4]} | {
+        "port"
+    }
+    assert heard == [0, 0, 0]
+    assert quiet["seeder"][0] == "ok"
+    assert found["port"] == ("ok", found["port"][1])
+    assert found[urls[0].removesuffix("/announce")] == found[urls[1].removesuffix("/announce")] == ("ok", "it answers")
+    assert [found[url.removesuffix("/announce")][0] for url in urls[2:4]] == ["note", "note"]
+    assert announced.isdisjoint({memo.infohash for memo in library.index().memos})  # nobody learns what is here
+
+
+def test_without_a_tracker_that_may_be_asked_that_is_said(memosync: Program, library: Library) -> None:
+    assert rows(memosync("check", "--net").out)["trackers"] == ("note", "with --network loopback there is none to ask")
+
+
+def test_shared_memos_without_a_seeder_are_a_note(memosync: Program, library: Library) -> None:
+    assert rows(memosync("check").out)["seeder"][0] == "note"
+
+
+def test_a_read_only_library_is_checked_and_stays_as_it_is(library: Library, memosync: Program) -> None:
+    damage(library, titled(library, "Shared in the end"))
+    before = whole_state(library.root)
+    for path in [library.root, *library.root.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        command = [*POWERLESS, *PROGRAM, "check"]
+        done = [
+            subprocess.run([*command, *options], env=memosync.environment, capture_output=True, text=True, timeout=60)
+            for options in ([], ["--repair"])
+        ]
+    finally:
+        for path in [library.root, *library.root.rglob("*")]:
+            path.chmod(0o755)
+
+    for result in done:
+        found = rows(result.stdout)
+        assert result.returncode == LibraryError.exit_code
+        assert "was altered" in found[titled(library, "Shared in the end").id][1]
+        assert found["rights"] == ("note", f"{library.root} cannot be written; list, show, play and export work")
+        assert "Traceback" not in result.stderr
+    assert before == whole_state(library.root)
+
+
+def test_what_may_not_be_read_is_said_without_a_traceback(library: Library, memosync: Program) -> None:
+    memo = titled(library, "Edited before")
+    library.path(memo).chmod(0)
+    library.torrent(titled(library, "Shared in the end").infohash or InfoHash("")).chmod(0)
+    command = [*POWERLESS, *PROGRAM, "check", "--repair"]
+    done = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
+    library.private.chmod(0)
+    worse = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
+    library.private.chmod(0o755)
+
+    assert rows(done.stdout)[memo.id] == ("defect", f"{memo.file} cannot be read: Permission denied")
+    assert [done.returncode, worse.returncode] == [LibraryError.exit_code] * 2
+    assert "Traceback" not in done.stderr + worse.stderr
+
+
+def many(library: Library, number: int) -> None:
+    """Fill a library with names of one file."""
+    memo = titled(library, "Last")
+    memos = [replace(make_memo(n), size=memo.size, duration=memo.duration) for n in range(number)]
+    for new in memos:
+        os.link(library.path(memo), library.root / new.file)
+    (library.root / "index.toml").write_text(index.dumps(Index(tuple(memos))))
+
+
+def test_a_terminal_shows_how_far_it_is_and_then_aligned_rows(memosync: Program, library: Library) -> None:
+    many(library, 2000)
+    terminal = Terminal([*PROGRAM, "check"], memosync.environment, columns=100)
+    try:
+        terminal.end()
+    finally:
+        terminal.close()
+
+    assert re.search(r"\d+ of 2000 memos", terminal.wrote)
+    assert re.search(r"\nok +memos +2005 are what the index says", terminal.wrote.replace("\r", ""))
+    assert "of 2000 memos" not in terminal.screen.text
+
+
+def test_an_interrupt_ends_it_with_130_and_no_half_answer(memosync: Program, library: Library) -> None:
+    many(library, 2000)
+    process = memosync.start("check")
+    deadline = time.monotonic() + 20
+    while "libav" not in Path(f"/proc/{process.pid}/maps").read_text():  # it looks into the first memo
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+
+    assert (process.returncode, out) == (130, b"")
+    assert b"Traceback" not in err
+
+
+def test_a_repair_in_a_crowd_loses_nothing(memosync: Program, library: Library) -> None:
+    before = entries(library)
+    (library.root / "index.toml").write_bytes((library.root / "index.toml").read_bytes() + b"?")
+
+    repairs = [memosync.start("check", "--repair") for _ in range(3)]
+    codes = {process.wait(60) for process in repairs}
+    for process in repairs:
+        process.communicate()
+
+    assert codes <= {0, LibraryError.exit_code}
+    memosync("check")  # which adopts what two of them were at
+    assert set(before) == set(entries(library))
+    assert len(list(library.root.glob("index.broken-*"))) == 1

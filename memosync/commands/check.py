@@ -33,7 +33,7 @@ def check(
             yield from _rebuild(library, now, stop, on_progress)
         library = open_library(root, tell)
         if repair:
-            adopt(library, library.orphans(trashed=True), tell, trashed=now)
+            adopt(library, library.orphans(trashed=True), tell, now)
             yield from (Finding("note", subject, text) for subject, text in merge(library))
         if any(memo.trashed for memo in library.index().memos):
             empty(library, now=now, tell=tell)
@@ -73,8 +73,8 @@ def _rebuild(library: Library, now: datetime, stop: Stop, on_progress: Progress)
         return
     entries = rebuild(library, now=now, stop=stop, on_progress=on_progress)
     yield Finding("note", "index", f"it was rebuilt with {len(entries)} memos")
-    for memo, source in entries:
-        yield Finding("note", memo.id, f"“{memo.title}” is from {source}")
+    for entry in entries:
+        yield Finding("note", entry.memo.id, f"“{entry.memo.title}” is from {entry.source}")
 
 
 def _look_again(library: Library, memo_id: MemoId, repair: bool) -> list[Finding]:

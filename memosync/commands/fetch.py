@@ -19,7 +19,8 @@ from ..network import DEFAULT_TRACKERS, Network, usable_trackers
 from ..quantities import format_size
 from ..session.fetch import FILE, Progress
 from ..session.fetch import fetch as fetch_torrent
-from .opening import Tell, new_memo
+from .entries import new_memo
+from .opening import Tell
 from .rm import restore
 from .several import Fail, each
 

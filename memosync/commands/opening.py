@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from .. import index, metainfo, webm
+from .. import webm
 from ..errors import AudioError, LibraryError, MemosyncError
 from ..files import move
 from ..library import Library
-from ..memo import Memo, MemoId, Words, clean_title, file_name, torrent_name
+from ..memo import Memo, MemoId
+from .entries import Entry, elsewhere, entry_of, new_memo
 
 Tell = Callable[[str], None]
 
@@ -56,81 +56,20 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
     return memo
 
 
-def new_memo(memo_id: MemoId, info: webm.AudioInfo, path: Path, when: float, title: str = "") -> Memo:
-    """Make the entry for a file from what it says of itself; `when` (Unix seconds) and `title` stand in."""
-    words = info.words
-    recorded = words.recorded or datetime.fromtimestamp(int(when)).astimezone()
-    title = words.title or clean_title(title) or f"{recorded:%Y-%m-%d %H:%M}"
-    return Memo(
-        id=memo_id,
-        file=file_name(title, recorded, memo_id),
-        title=title,
-        description=words.description,
-        tags=words.tags,
-        recorded=recorded,
-        duration=round(info.duration, 3),
-        size=path.stat().st_size,
-    )
-
-
-def kept_or_made(library: Library, path: Path, words: Words, memo_id: MemoId) -> metainfo.Metainfo:
-    """Give the torrent of a file that never changes again: the one kept for it, else the one of our own making."""
-    return kept_torrent(library, path) or metainfo.make(path, torrent_name(words, memo_id))
-
-
-def kept_torrent(library: Library, path: Path) -> metainfo.Metainfo | None:
-    """Find the kept torrent that describes a file byte for byte."""
-    alike = _kept_torrents(library.private / "torrents").get(path.stat().st_size, [])
-    return metainfo.fitting(alike, path)
-
-
-def adopt(library: Library, orphans: list[tuple[MemoId, Path]], tell: Tell, trashed: datetime | None = None) -> None:
+def adopt(library: Library, orphans: list[tuple[MemoId, Path]], tell: Tell, now: datetime | None = None) -> None:
     """Name in the index what it does not know, a hundred at a time, and nothing that somebody is about to name."""
-    beside = entries_beside(library) if orphans else {}
+    known = elsewhere(library, [memo_id for memo_id, _ in orphans])
     for start in range(0, len(orphans), 100):
         with contextlib.ExitStack() as locks:
-            found: list[Memo] = []
+            found: list[Entry] = []
             for memo_id, path in orphans[start : start + 100]:
                 with _leaving(path, tell):
                     if locks.enter_context(library.lock(memo_id, wait=False)) and path.exists():
-                        found.append(memo_of(library, memo_id, path, beside, trashed))
-            for memo in library.name(found):
-                tell(f"adopted {memo.file}, which the index did not name")
-
-
-def memo_of(
-    library: Library, memo_id: MemoId, path: Path, beside: Mapping[str, Memo], trashed: datetime | None = None
-) -> Memo:
-    """Make the entry of a file that the index does not name, frozen, for it may have been shared.
-
-    What an index beside ours says of it counts more than its own tags. AudioError when it is no memo.
-    """
-    info = webm.probe(path)
-    if (memo := beside.get(path.name)) and (memo.id, memo.size) == (memo_id, path.stat().st_size):
-        return replace(memo, trashed=trashed and (memo.trashed or trashed))
-    torrent = kept_or_made(library, path, info.words, memo_id)
-    memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
-    library.keep_torrent(torrent.infohash, torrent.data)
-    return replace(memo, file=path.name, infohash=torrent.infohash, trashed=trashed)
-
-
-def entries_beside(library: Library) -> dict[str, Memo]:
-    """Read what the copies of the index say that a file synchroniser left, by the names of the files."""
-    found: dict[str, Memo] = {}
-    for path in library.index_copies():
-        with contextlib.suppress(LibraryError, OSError, ValueError):
-            found |= {memo.file: memo for memo in index.loads(path.read_text("utf-8")).memos}
-    return found
-
-
-@functools.cache
-def _kept_torrents(directory: Path) -> dict[int, list[metainfo.Metainfo]]:
-    torrents: dict[int, list[metainfo.Metainfo]] = {}
-    for path in directory.glob("*.torrent"):
-        with contextlib.suppress(MemosyncError, OSError):
-            torrent = metainfo.read(path.read_bytes())
-            torrents.setdefault(torrent.size, []).append(torrent)
-    return torrents
+                        found.append(entry_of(library, memo_id, path, known, now))
+            new = library.name([entry.memo for entry in found])
+            for entry in found:
+                if entry.memo in new:
+                    tell(f"adopted {entry.memo.file}, which the index did not name, by {entry.source}")
 
 
 def _mend(library: Library, memo_id: MemoId, path: Path, mend: Callable[..., None], tell: Tell) -> None:

@@ -19,7 +19,8 @@ from ..memo import Memo, Words, clean_title, one_line
 from ..microphone import Microphone, patiently
 from ..network import Network
 from ..source import Pipe, import_source
-from .opening import Tell, finish_recording, new_memo
+from .entries import new_memo
+from .opening import Tell, finish_recording
 from .several import Fail, each
 from .share import share
 

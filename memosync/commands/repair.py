@@ -11,7 +11,7 @@ from ..errors import LibraryError, TorrentError
 from ..library import Library
 from ..memo import InfoHash, Memo
 from ..metainfo import Metainfo
-from .rebuild import from_file
+from .entries import from_file
 
 
 def merge(library: Library) -> list[tuple[str, str]]:

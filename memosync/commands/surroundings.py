@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import filecmp
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 from ..errors import LibraryError
-from ..files import time_of
+from ..files import are_same, time_of, used_space
 from ..library import Library
-from ..memo import id_in_file_name
+from ..memo import InfoHash, MemoId, id_in_file_name
 from ..quantities import format_size
+from .entries import newest_snapshot
 from .examine import Finding
-from .rebuild import newest_snapshot
 
 
 def files_around(library: Library) -> Iterator[Finding]:
@@ -23,22 +23,22 @@ def files_around(library: Library) -> Iterator[Finding]:
     for path in library.broken_indexes():
         yield Finding("note", "index", f"{path.name} was kept when the index was rebuilt; nothing needs it")
     for path, memo in library.strangers():
-        if memo:
-            same = library.path(memo).exists() and filecmp.cmp(path, library.path(memo), shallow=False)
+        memo_id = id_in_file_name(path.name)
+        if memo and library.path(memo).exists():  # else it was said already
+            same = are_same(path, library.path(memo))
             yield Finding("note", memo.id, f"{path.name} is {'a copy' if same else 'another version'} of it")
-        elif (memo_id := id_in_file_name(path.name)) is None:
+        elif memo_id is None and not memo:
             yield Finding("note", "files", f"{path.name} is no memo; memosync record takes it in")
-        elif not library.is_busy(memo_id):
+        elif memo_id and not library.is_busy(memo_id) and not library.index().get(memo_id):
             yield Finding("note", memo_id, f"{path.name} is not in the index, and cannot be")
     for memo_id, path in library.recordings():
-        what = "is being made" if library.is_busy(memo_id) else "was interrupted; the next command finishes it"
-        yield Finding("note", memo_id, f"this recording {what}: {path.name}")
+        yield from _half_made(library, memo_id, path, "was interrupted; the next command finishes it")
     for memo_id, path in library.leftovers():
-        what = "is being made" if library.is_busy(memo_id) else "was left half-made"
-        yield Finding("note", memo_id, f"{path.name} {what}")
-    for infohash, size in library.downloads():
-        what = "is being fetched" if library.is_busy(infohash) else f"waits for memosync fetch {infohash}"
-        yield Finding("note", "download", f"{format_size(size)} of it are here, it {what}")
+        yield from _half_made(library, memo_id, path, "was left half-made")
+    for infohash in library.downloads():
+        path = library.incoming(infohash)
+        size = format_size(used_space(path))
+        yield from _half_made(library, infohash, path, f"is of {size} so far; memosync fetch {infohash} goes on")
     for memo_id, path in library.orphans(trashed=True):
         yield Finding("note", memo_id, f"{path.name} is in the trash, and not in the index; --repair names it there")
     if trashed := [memo.trashed for memo in library.index().memos if memo.trashed]:
@@ -48,14 +48,20 @@ def files_around(library: Library) -> Iterator[Finding]:
 def snapshots(library: Library) -> Iterator[Finding]:
     """Say from what a lost index would be rebuilt."""
     try:
-        index, path = newest_snapshot(library)
+        found, (index, path) = library.snapshots(), newest_snapshot(library)
     except LibraryError as error:
         yield Finding("note", "snapshots", str(error))
         return
-    if path:
+    if path in found:
         when = datetime.fromtimestamp(time_of(path) / 1e9)
-        yield Finding(
-            "ok", "snapshots", f"the newest, {path.name}, is of {when:%Y-%m-%d %H:%M} and has {len(index.memos)} memos"
-        )
-    elif library.snapshots():
+        yield Finding("ok", "snapshots", f"{path.name} is of {when:%Y-%m-%d %H:%M}, {len(index.memos)} memos")
+    elif found:
         yield Finding("note", "snapshots", "none can be read")
+
+
+def _half_made(library: Library, name: MemoId | InfoHash, path: Path, idle: str) -> Iterator[Finding]:
+    """Say that somebody is at it, or that it was left, unless it is done by now."""
+    if library.is_busy(name):
+        yield Finding("note", name, f"{path.name} is being made")
+    elif path.exists():
+        yield Finding("note", name, f"{path.name} {idle}")
