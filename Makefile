@@ -11,7 +11,7 @@ ORDINARY = $(shell [ "$$(id -u)" = 0 ] && $(NOBODY) $(NESTED) $(BIN)/python -c '
 ROOTS := tests/test_library.py tests/test_lan.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench completions packages clean
+.PHONY: help demo test torture check bench completions packages clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -23,6 +23,9 @@ test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k roun
 	@[ "$$(id -u)" != 0 ] || [ -n "$(ORDINARY)" ] || echo "No user namespaces are allowed here: all tests are run as root."
 	$(ORDINARY) $(PYTEST) $(or $(TESTS),-n 4)
 	$(if $(TESTS),,$(if $(ORDINARY),$(PYTEST) -n 4 $(ROOTS)))
+
+torture: .venv/ready packages  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
+	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
 
 check: .venv/ready  ## check formatting, types and duplicates
 	$(BIN)/ruff format --check .

@@ -157,7 +157,7 @@ def record(
     stereo: Annotated[bool, typer.Option("--stereo", help="Two channels.")] = False,
     share: Annotated[bool, typer.Option("--share", help="Share it, and print the link instead of the id.")] = False,
 ) -> None:
-    """Record a memo from the microphone, from files or from standard input."""
+    """Record a memo from the microphone, files or standard input."""
     from .commands import record as verb
     from .webm import Sound, parse_bitrate
 
@@ -225,7 +225,7 @@ def share(
     stop_sharing: Annotated[bool, typer.Option("--stop", help="Serve it no longer; the memo stays.")] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code on standard error.")] = False,
 ) -> None:
-    """Print a link that fetches the memo from here, and see that it is served."""
+    """Print a link to the memo, and see that it is served."""
     from .commands import share as verb
 
     if stop_sharing and (no_seed or foreground or wait or qr or tracker):
@@ -460,6 +460,8 @@ def _name(command: typer.models.CommandInfo) -> str | None:
 def run() -> NoReturn:
     """Run the program, say its errors, and end without waiting for anything that does not matter any more."""
     code = 0
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.set_threshold(100_000, 20, 100)  # ten thousand memos are no garbage: a tenth of the time of `list`
     for descriptor in range(3):  # a closed one must not become the number of some file of ours
         try:
@@ -483,6 +485,9 @@ def run() -> NoReturn:
     except typer.TyperException as error:
         ui.error(UsageError(error.format_message().splitlines()[0], "memosync --help, or memosync COMMAND --help"))
         code = UsageError.exit_code
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # Typer's, for a help whose reader has seen enough
+            raise
     except (KeyboardInterrupt, typer.Abort):
         code = 128 + signal.SIGINT
     # libtorrent's and PortAudio's own ends may take seconds or for ever; everything is on the disk

@@ -143,6 +143,8 @@ class Library:
         found = [memo for memo in memos if wanted and memo.id.startswith(wanted)]
         if len(found) == 1:
             return found[0]
+        if not memos:
+            raise NotFoundError("there are no memos", "memosync record makes one")
         if not found:
             if trashed is False and any(memo.id == wanted for memo in everything):
                 raise NotFoundError(f"memo {wanted} is in the trash", f"memosync restore {wanted} brings it back")

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +118,13 @@ class Host(Namespace):
         library.parent.mkdir(parents=True, exist_ok=True)
         return _Inside(self, library, {"HOME": str(library.parent), "MEMOSYNC_NETWORK": network})
 
-    def tracker(self, address: str = "") -> tuple[str, str]:
-        """Start a tracker, on this machine's address unless told another; give its HTTP and its UDP URL."""
+    def tracker(self, address: str = "", peers: Iterable[str] = ()) -> tuple[str, str]:
+        """Start a tracker, on this machine's address unless told another; give its HTTP and its UDP URL.
+
+        It names these peers to everybody.
+        """
         script = Path(__file__).with_name("tracker.py")
-        command = [sys.executable, script, "--host", address or self.address]
+        command = [sys.executable, script, "--host", address or self.address, *(f"--peer={peer}" for peer in peers)]
         process = self.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         return process.stdout.readline().strip(), process.stdout.readline().strip()

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import PROGRAM, Program
+from handshake import offers
 from netns import noise, wait_until
 from terminal import Terminal
 from tracker import Tracker
@@ -78,20 +79,6 @@ def status(program: Program) -> dict[str, str]:
     """Give each memo's state."""
     rows = [row.split("\t") for row in program("seed", "--status").lines]
     return {row[0]: row[1] for row in rows}
-
-
-def offers(port: int, infohash: str) -> bool:
-    """Ask as a peer does, by a handshake (BEP 3), whether a torrent is served there."""
-    hello = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(infohash) + b"-TEST00-stranger----"
-    try:
-        with socket.create_connection(("127.0.0.1", port), 5) as peer:
-            peer.sendall(hello)
-            answer = b""
-            while len(answer) < 68 and (more := peer.recv(68 - len(answer))):
-                answer += more
-    except OSError:
-        return False
-    return answer[28:48] == hello[28:48]
 
 
 def serves(program: Program, *numbers: int) -> bool:

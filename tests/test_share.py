@@ -21,6 +21,7 @@ from typing import Any
 import libtorrent as lt
 import pytest
 from conftest import PROGRAM, Program
+from handshake import offers
 from netns import noise, wait_until
 from terminal import Terminal
 
@@ -198,6 +199,7 @@ def test_shared_and_at_once_fetched_many_times(memosync: Program, other: Program
         if number % 2 == 0 and number:  # half of them start the seeder
             memosync("seed", "--stop")
         link = memosync("share", memo).out.strip()
+        assert offers(int(link.rpartition(":")[2]), infohash(link))
         assert other("fetch", link, "--timeout", "5s", timeout=15).out == f"{memo}\n"
         assert (memosync.library / entry(memosync, memo)["file"]).read_bytes() == (
             other.library / entry(other, memo)["file"]

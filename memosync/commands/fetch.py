@@ -117,6 +117,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
     """
     infohash = source.link.infohash
     if memo := already_here(library, infohash):
+        shutil.rmtree(library.incoming(infohash), ignore_errors=True)  # one died when it had put it in its place
         return _out_of_trash(library, memo, job)
     library.prepare()
     probe = webm.prober()
@@ -221,8 +222,9 @@ def _stem(name: str) -> str:
 def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path, info: webm.AudioInfo) -> Memo:
     """Move a file that has all its pieces in byte for byte and index it."""
     library.keep_torrent(torrent.infohash, torrent.data)
-    # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours
-    path.chmod(library.torrent(torrent.infohash).stat().st_mode)
+    with files.as_library_error(f"keep {path}"):
+        # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours
+        path.chmod(library.torrent(torrent.infohash).stat().st_mode)
     if lost := library.index().with_infohash(torrent.infohash):  # its entry is here, its file was not
         lost = replace(lost, trashed=None)
         with library.lock(lost.id):

@@ -52,7 +52,8 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
         staged.unlink(missing_ok=True)
         kept = f"the recording is kept in {part}; the next command finishes it when it can"
         raise type(error)(f"{error}; {kept}", error.hint) from error
-    part.unlink()
+    with contextlib.suppress(OSError):  # else the next command does it
+        part.unlink()
     return memo
 
 
