@@ -710,9 +710,9 @@ def test_a_terminal_shows_how_far_it_is_and_then_aligned_rows(memosync: Program,
     finally:
         terminal.close()
 
-    assert re.search(r"\d+ of 2000 memos", terminal.wrote)
+    assert re.search(r"\d+ of 2005 memos", terminal.wrote)
     assert re.search(r"\nok +memos +2005 are what the index says", terminal.wrote.replace("\r", ""))
-    assert "of 2000 memos" not in terminal.screen.text
+    assert "of 2005 memos" not in terminal.screen.text
 
 
 def test_an_interrupt_ends_it_with_130_and_no_half_answer(memosync: Program, library: Library) -> None:
