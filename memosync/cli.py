@@ -20,7 +20,7 @@ from . import __version__, ui
 from .errors import Interrupted, MemosyncError, Several, Stop, UsageError
 from .memo import Memo, Words, clean_description, clean_title, parse_tags
 from .network import Network
-from .quantities import parse_duration, parse_size, parse_when
+from .quantities import parse_duration, parse_position, parse_size, parse_when
 from .ui import live, rows
 
 if TYPE_CHECKING:
@@ -111,7 +111,9 @@ TrashedArgument = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines.")]
-PortOption = Annotated[int | None, typer.Option(min=1024, max=65535, envvar="MEMOSYNC_PORT", help="Port to listen on.")]
+PortOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1024, max=65535, envvar="MEMOSYNC_PORT", help="Port to listen on.")
+]
 UpOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC_UP", help="Bytes a second given.")]
 DownOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC_DOWN", help="Bytes a second taken.")]
 
@@ -120,7 +122,8 @@ DownOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC
 def main(
     ctx: typer.Context,
     library: Annotated[
-        str | None, typer.Option(metavar="DIR", envvar="MEMOSYNC_LIBRARY", help="The library's directory.")
+        str | None,
+        typer.Option(metavar="DIR", envvar="MEMOSYNC_LIBRARY", help="The library's directory; ~/Memos if not given."),
     ] = None,
     network: Annotated[Network, typer.Option(envvar="MEMOSYNC_NETWORK", help="How far to reach.")] = Network.PUBLIC,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on standard error.")] = False,
@@ -139,9 +142,9 @@ def main(
 def record(
     ctx: typer.Context,
     sources: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE...|-]", help="Audio files.")] = None,
-    title: Annotated[str, typer.Option("--title", "-t", help="The title.")] = "",
+    title: Annotated[str, typer.Option("--title", "-t", metavar="TITLE", help="The title.")] = "",
     description: Annotated[str, typer.Option("--description", "-d", metavar="TEXT", help="The description.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be given several times.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="A tag; may be given several times.")] = None,
     device: Annotated[
         str | None,
         typer.Option(
@@ -162,7 +165,8 @@ def record(
     from .webm import Sound, parse_bitrate
 
     if list_devices:
-        from .microphone import devices, patiently
+        from .microphone import devices
+        from .portaudio import patiently
 
         rows.devices(patiently(devices, Stop()))
         return
@@ -188,7 +192,7 @@ def record(
 def list_(
     ctx: typer.Context,
     words: Annotated[list[str] | None, typer.Argument(metavar="[WORD...]", help="Words in it, all of them.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only with this tag.")] = None,
     since: Annotated[str | None, typer.Option(metavar="WHEN", help="2026-08-01, 7d or yesterday.")] = None,
     shared: Annotated[bool, typer.Option("--shared", help="Only what is shared.")] = False,
     trashed: Annotated[bool, typer.Option("--trash", help="What is in the trash, last thrown away first.")] = False,
@@ -270,6 +274,7 @@ def fetch(
     ] = "60",
     max_size: Annotated[str, typer.Option(metavar="SIZE", envvar="MEMOSYNC_MAX_SIZE", help="Largest memo.")] = "1G",
     seed: Annotated[bool, typer.Option("--seed", help="Serve it on from here.")] = False,
+    hear: Annotated[bool, typer.Option("--play", help="Play it as soon as it is here.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch memos from whoever has them."""
@@ -288,6 +293,8 @@ def fetch(
         tell=ui.tell,
         view=live.FetchView,
     )
+    if info and hear:
+        raise UsageError("--info and --play exclude each other")
     texts = _items(links, needed=True, what="LINK")
     library = ctx.obj.open()
 
@@ -300,7 +307,8 @@ def fetch(
     if info:
         verb.look_at_all(library, texts, job, answer=partial(rows.info, as_json=as_json), fail=ui.error)
     else:
-        verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, fail=ui.error)
+        then = partial(_play, library, stop=job.stop) if hear else lambda _memo: None
+        verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, then=then, fail=ui.error)
 
 
 @app.command()
@@ -343,6 +351,26 @@ def seed(
 
 
 @app.command()
+def play(
+    ctx: typer.Context,
+    memo: MemoArgument,
+    begin: Annotated[str, typer.Option("--from", metavar="POS", help="Where to begin.")] = "0",
+    speed: Annotated[float, typer.Option(metavar="X", help="From 0.5 to 3 times; the pitch stays.")] = 1.0,
+) -> None:
+    """Play a memo."""
+    position = parse_position(begin)
+    library = ctx.obj.open()
+    _play(library, library.find(memo), position=position, speed=speed, stop=_stop())
+
+
+def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float = 1.0, stop: Stop) -> None:
+    from .commands.play import play
+    from .ui.player import Player
+
+    with Player() if live.has_controls() else nullcontext() as control:
+        play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
+
+
 def edit(
     ctx: typer.Context,
     memo: MemoArgument,

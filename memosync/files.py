@@ -132,7 +132,7 @@ def keep_copy(path: Path, copy: Path) -> None:
         copy.unlink(missing_ok=True)
         os.link(path, copy)
     except OSError:
-        shutil.copy2(path, copy)
+        shutil.copyfile(path, copy)  # where there are no links, there may be no rights to copy either
 
 
 def time_of(path: Path) -> int:

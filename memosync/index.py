@@ -123,7 +123,7 @@ def salvage(data: bytes) -> Index:
 
 def differences(memo: Memo, other: Memo) -> list[str]:
     """Name what another entry of the same memo says otherwise."""
-    return [f"{name} {getattr(other, name)!r}" for name in KEYS if getattr(other, name) != getattr(memo, name)]
+    return [f"{name} “{getattr(other, name)}”" for name in KEYS if getattr(other, name) != getattr(memo, name)]
 
 
 def dumps(index: Index) -> str:

@@ -162,8 +162,8 @@ class Library:
 
     def is_sound(self, memo: Memo, path: Path) -> bool:
         """Tell whether a memo's file is there and has the size that the index says, or will have it in a moment."""
-        # its new content may move from the second place to the first while we look
-        return any(_size(place) == memo.size for place in (path, self.rewritten(memo.id), path))
+        # while we look, its new content may move from the second place to the first, or all of it to the trash or back
+        return memo.size in (_size(path), _size(self.rewritten(memo.id)), _size(self.path(memo)))
 
     def torrent(self, infohash: InfoHash) -> Path:
         return self.private / "torrents" / f"{infohash}.torrent"
@@ -185,6 +185,10 @@ class Library:
 
     def incoming(self, infohash: InfoHash) -> Path:
         return self.private / "incoming" / infohash
+
+    def cache(self, memo_id: MemoId) -> Path:
+        """Where is kept what can be found out again from the memo's file; it may be deleted at any time."""
+        return self.private / "cache" / memo_id
 
     def part(self, memo_id: MemoId) -> Path:
         return self.private / "recording" / f"{memo_id}{_PART}"

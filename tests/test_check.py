@@ -493,7 +493,7 @@ def test_copies_of_the_index_are_named_and_merged(library: Library, name: str) -
     assert before == entries(library)
     data = copy.read_bytes()
     said = {finding.subject: finding.text for finding in look(library, repair=True) if finding.severity == "note"}
-    assert "title 'Their title'" in said[plain.id]
+    assert "title “Their title”" in said[plain.id]
     assert re.search(r"“Not here” is in .*not here$", said[named[-1].id])
     assert before == entries(library)
     assert not copy.exists()

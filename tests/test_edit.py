@@ -257,15 +257,15 @@ def assert_whole(memosync: Program, *titles: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "fault"),
-    [("rename", "signal=KILL"), ("rename,fsync", "error=EIO")],
-    ids=["killed", "refused by the disk"],
+    ("call", "fault"),
+    [("rename", "signal=KILL"), ("rename", "error=EIO"), ("fsync", "error=EIO")],
+    ids=["rename-killed", "rename-refused", "fsync-refused"],
 )
 def test_a_fault_at_any_step_damages_nothing_and_the_next_command_goes_on(
-    memosync: Program, recorded: Path, calls: str, fault: str
+    memosync: Program, recorded: Path, call: str, fault: str
 ) -> None:
     packets = sound.packets(next(recorded.glob("*.webm")))
-    for here in at_every(calls, fault, memosync, recorded, "edit", "last", "-t", "A title that is longer"):
+    for here in at_every(call, fault, memosync, recorded, "edit", "last", "-t", "A title that is longer"):
         assert_whole(here, "One", "A title that is longer")
         assert packets == sound.packets(file_of(here))
 
@@ -423,7 +423,7 @@ def test_an_editor_that_fails_is_exit_2(memosync: Program, one: Path, tmp_path: 
 
 
 def test_ctrl_c_belongs_to_the_editor(memosync: Program, one: Path, edit: Any) -> None:
-    terminal = edit("trap 'sed -i s/One/Other/ \"$1\"; exit' INT; echo ready; read line")
+    terminal = edit("trap 'sed -i s/One/Other/ \"$1\"; exit 0' INT; echo ready; read line")
     terminal.wait_for(lambda screen: "ready" in screen.text, "the editor")
 
     terminal.type("\x03")

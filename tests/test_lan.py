@@ -79,4 +79,8 @@ def test_neither_means_that_nobody_is_found(tmp_path: Path) -> None:
         there = network.hosts[1].program(tmp_path / "there" / "Memos")
         link = re.sub(r"&x\.pe=[^&]*", "", share(here))
 
-        there("fetch", link, "--timeout", "3s", code=SwarmError.exit_code)
+        result = there("fetch", link, "--timeout", "3s", code=SwarmError.exit_code)
+
+        assert (
+            "trackers: none to ask; DHT: off; LAN: nobody answered; addresses in the link: none to call" in result.err
+        )

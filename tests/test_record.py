@@ -303,8 +303,8 @@ def test_stereo_and_bitrate_are_kept(memosync: Program, tmp_path: Path) -> None:
     noise = tmp_path / "noise.wav"
     noise.write_bytes(sound.wav(random.Random(1).randbytes(4 * 48_000), channels=2))
 
-    for options in (["-t", "small", "--bitrate", "16k"], ["-t", "large", "--bitrate", "128k", "--stereo"]):
-        memosync("record", noise, *options)
+    memosync("record", noise, "-t", "small", env={"MEMOSYNC_BITRATE": "16k"})
+    memosync("record", noise, "-t", "large", "--bitrate", "128k", "--stereo", env={"MEMOSYNC_BITRATE": "16k"})
 
     found = {memo["title"]: memo for memo in memos(memosync)}
     channels = {title: sound.probe(Path(memo["path"]))["stream"]["channels"] for title, memo in found.items()}

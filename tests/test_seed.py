@@ -178,9 +178,11 @@ def test_stop_ends_both_processes(library: Program) -> None:
     library("seed", "--status", code=NOT_RUNNING)
 
 
-def test_port_chooses_the_port_and_the_next_seeder_keeps_it(library: Program) -> None:
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_port_chooses_the_port_and_the_next_seeder_keeps_it(library: Program, how: str) -> None:
     port = 20000 + os.getpid() % 10000  # below those that the kernel gives away by itself
-    library("seed", "--detach", "--port", port)
+    environment = {"MEMOSYNC_PORT": str(port)} if how == "variable" else {}
+    library("seed", "--detach", *(["--port", port] if how == "option" else []), env=environment)
     link = library("share", "last").out
     library("seed", "--stop")
 

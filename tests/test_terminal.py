@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import vmic
 from conftest import PROGRAM, Program, memos
+from disk import SmallDisk
 from terminal import Screen, Terminal
 from vmic import Microphone
 
@@ -28,7 +29,8 @@ def record(memosync: Program, microphone: Microphone) -> Iterator[Callable[..., 
     terminals: list[Terminal] = []
 
     def start(*arguments: str, **options: Any) -> Terminal:
-        terminals.append(Terminal([*PROGRAM, "record", *arguments], memosync.environment, **options))
+        command = [*memosync.under, *PROGRAM, "record", *arguments]
+        terminals.append(Terminal(command, memosync.environment, **options))
         return terminals[-1]
 
     yield start
@@ -211,6 +213,18 @@ def test_the_meter_is_there_where_standard_output_is_a_pipe(memosync: Program, r
     (memo,) = memos(memosync)
     assert terminal.process.stdout.read() == f"{memo['id']}\n".encode()
     assert memo["id"] not in terminal.screen.lines
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_under_an_hour_the_minutes_that_the_disk_has_are_shown(
+    memosync: Program, disk: SmallDisk, record: Any, columns: int
+) -> None:
+    disk.fill(room=4_000_000)  # 8 minutes: a recording is written twice
+    terminal = record(columns=columns)
+
+    terminal.wait_for(lambda screen: reaches(1)(screen) and re.search("disk [678] min", screen.text), "the minutes")
+    terminal.type("q")
+    terminal.end()
 
 
 def test_a_lost_device_rings_the_bell(memosync: Program, microphone: Microphone, record: Any) -> None:

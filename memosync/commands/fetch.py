@@ -81,9 +81,10 @@ def fetch_all(
     *,
     serve_on: bool = False,
     answer: Callable[[Memo], None],
+    then: Callable[[Memo], None] = lambda _memo: None,
     fail: Fail,
 ) -> None:
-    """Fetch every memo of every link, and answer each as soon as it is here."""
+    """Fetch every memo of every link, answer each as soon as it is here, and do `then` with it."""
 
     def fetch_one(source: Source) -> None:
         memo = fetch(library, source, job)
@@ -93,6 +94,7 @@ def fetch_all(
             from .share import share
 
             share(library, [memo], job.network, stop=job.stop, tell=job.tell, answer=lambda _link: None)
+        then(memo)
 
     _each_source(texts, fetch_one, job, fail)
 
@@ -222,8 +224,8 @@ def _stem(name: str) -> str:
 def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path, info: webm.AudioInfo) -> Memo:
     """Move a file that has all its pieces in byte for byte and index it."""
     library.keep_torrent(torrent.infohash, torrent.data)
-    with files.as_library_error(f"keep {path}"):
-        # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours
+    with contextlib.suppress(OSError):
+        # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
         path.chmod(library.torrent(torrent.infohash).stat().st_mode)
     if lost := library.index().with_infohash(torrent.infohash):  # its entry is here, its file was not
         lost = replace(lost, trashed=None)

@@ -10,11 +10,13 @@ from pathlib import Path
 from .. import files, seeder
 from ..errors import AudioError, LibraryError, Stop
 from ..library import Library
-from ..microphone import find, output, patiently
+from ..microphone import find
 from ..network import DEFAULT_TRACKERS, Network, parse_address, usable_trackers
+from ..portaudio import patiently
 from ..quantities import format_size
 from ..session import is_reachable
 from ..session.fetch import ask
+from ..speaker import output
 from .examine import Finding
 
 BYTES_AN_HOUR = 32_000 / 8 * 3600  # of a recording as it is made when nothing else is said

@@ -16,8 +16,9 @@ from ..errors import AudioError, Stop, UsageError
 from ..levels import RATE, Meter, Watch
 from ..library import Library
 from ..memo import Memo, Words, clean_title, one_line
-from ..microphone import Microphone, patiently
+from ..microphone import Microphone
 from ..network import Network
+from ..portaudio import patiently
 from ..source import Pipe, import_source
 from .entries import new_memo
 from .opening import Tell, finish_recording

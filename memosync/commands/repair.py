@@ -24,7 +24,7 @@ def merge(library: Library) -> list[tuple[str, str]]:
     for path in library.index_copies():
         try:
             theirs = index.loads(path.read_text("utf-8"))
-        except (LibraryError, UnicodeDecodeError) as error:
+        except (LibraryError, OSError, UnicodeDecodeError) as error:
             said.append(("index", f"{path.name} is left: {error}"))
             continue
         for memo in theirs.memos:

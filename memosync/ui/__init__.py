@@ -100,12 +100,17 @@ def qr(link: str) -> None:
 
 def show(line: str, *tails: str) -> None:
     """Redraw the last line of the terminal in place, with the first of the tails that fits."""
+    write(sys.stderr, clear() + fit(line, *tails))
+
+
+def fit(line: str, *tails: str) -> str:
+    """Make a line of standard error's terminal, with the first of the tails that fits."""
     from rich.cells import cell_len, set_cell_size
 
     screen = width(sys.stderr) - 1
     fitting = [tail for tail in tails if cell_len(line + one_line(tail)) <= screen]
     text = one_line(line + (fitting[0] if fitting else ""))
-    write(sys.stderr, clear() + (text if cell_len(text) <= screen else set_cell_size(text, screen)))
+    return text if cell_len(text) <= screen else set_cell_size(text, screen)
 
 
 def is_conversation() -> bool:
