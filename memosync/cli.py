@@ -371,6 +371,7 @@ def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float =
         play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
 
 
+@app.command()
 def edit(
     ctx: typer.Context,
     memo: MemoArgument,
