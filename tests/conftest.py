@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,39 @@ import vmic
 from disk import SmallDisk
 
 PROGRAM = [sys.executable, "-m", "memosync"]
+_SEED = 20260825
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="torture: everything instead of a sample")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests give, and what chance began with in one that failed."""
+    for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", []):
+        for name, line in report.user_properties:
+            if report.failed or (name == "figure" and terminalreporter.config.getoption("--long")):
+                terminalreporter.write_line(f"{report.duration:6.0f} s  {line}")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Tell whether this is the long run, `make torture`."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture
+def seed(long: bool, record_property: Callable[[str, object], None]) -> int:
+    """What chance begins with: always the same in the short run, another one every time in the long one."""
+    number = int(os.environ.get("SEED") or (time.time_ns() if long else _SEED))
+    record_property("seed", f"SEED={number}")
+    return number
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Have a line of figures printed at the end of a long run."""
+    return lambda line: record_property("figure", line)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -145,6 +145,20 @@ def test_a_key_saves(memosync: Program, microphone: Microphone, record: Any, key
     assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
 
 
+def test_four_ctrl_c_in_a_row_save_once(memosync: Program, microphone: Microphone, record: Any) -> None:
+    terminal = record("-t", "Interview")
+    terminal.wait_for(reaches(1), "the live line")
+
+    position = microphone.position
+    for _ in range(4):
+        terminal.type("\x03")
+    screen = terminal.end()
+
+    (memo,) = memos(memosync)
+    assert screen.count(memo["id"]) == 2  # what was saved, and the answer
+    assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
+
+
 def test_x_x_discards_into_the_trash(memosync: Program, record: Any) -> None:
     terminal = record("-t", "Interview")
     terminal.wait_for(reaches(1), "the live line")

@@ -20,6 +20,7 @@ from ..quantities import format_size
 from ..session.fetch import FILE, Progress
 from ..session.fetch import fetch as fetch_torrent
 from .opening import Tell, new_memo
+from .rm import restore
 from .several import Fail, each
 
 OnProgress = Callable[[Progress], None]
@@ -55,7 +56,7 @@ def _is_file(text: str) -> bool:
 
 
 def already_here(library: Library, infohash: InfoHash) -> Memo | None:
-    """Give the memo that has this infohash and its file."""
+    """Give the memo that has this infohash and its file; it may be in the trash."""
     memo = library.index().with_infohash(infohash)
     return memo if memo and library.path(memo).exists() else None
 
@@ -115,11 +116,13 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
     """
     infohash = source.link.infohash
     if memo := already_here(library, infohash):
-        return memo
+        shutil.rmtree(library.incoming(infohash), ignore_errors=True)  # one died when it had put it in its place
+        return _out_of_trash(library, memo, job)
     library.prepare()
+    probe = webm.prober()
     with _sole(library, infohash, job):
         if memo := already_here(library, infohash):
-            return memo
+            return _out_of_trash(library, memo, job)
         staging = library.incoming(infohash)
         with files.as_library_error("keep what arrives"):
             staging.mkdir(parents=True, exist_ok=True)
@@ -140,7 +143,6 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
             with files.as_library_error("keep the torrent"):
                 files.write(kept, torrent.data)
 
-        webm.warm_up()
         resuming = kept.exists()
         try:
             if source.torrent and not resuming:
@@ -156,7 +158,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
                 dht=library.session_state(),
                 on_progress=job.view(),
             )
-            memo = _take_in(library, source, metainfo.read(kept.read_bytes()), staging / FILE)
+            memo = _take_in(library, source, metainfo.read(kept.read_bytes()), staging / FILE, probe(staging / FILE))
         except (TorrentError, AudioError) as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise TorrentError(str(error), error.hint) from error
@@ -205,17 +207,25 @@ def _each_source(texts: Iterable[str], do: Callable[[Source], None], job: Job, f
     each(texts, whole, name=str, stop=job.stop, fail=fail)
 
 
+def _out_of_trash(library: Library, memo: Memo, job: Job) -> Memo:
+    """Bring a memo back when it is in the trash."""
+    if memo.trashed:
+        restore(library, [memo], tell=job.tell, answer=lambda _id: None)
+    return library.index().get(memo.id) or memo
+
+
 def _stem(name: str) -> str:
     return clean_title(re.sub(r"(?i)\.webm$", "", name))
 
 
-def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path) -> Memo:
-    """Look into a file that has all its pieces, move it in byte for byte and index it."""
-    info = webm.probe(path)
+def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path, info: webm.AudioInfo) -> Memo:
+    """Move a file that has all its pieces in byte for byte and index it."""
     library.keep_torrent(torrent.infohash, torrent.data)
-    # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours
-    path.chmod(library.torrent(torrent.infohash).stat().st_mode)
+    with contextlib.suppress(OSError):
+        # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
+        path.chmod(library.torrent(torrent.infohash).stat().st_mode)
     if lost := library.index().with_infohash(torrent.infohash):  # its entry is here, its file was not
+        lost = replace(lost, trashed=None)
         with library.lock(lost.id):
             library.add(lost, path)
         return lost

@@ -168,8 +168,9 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
                     reader = Pipe(job.stop, file.fileno()) if live else file
                     import_source(reader, target, describe, job.sound, live=live, limit=job.limit, on_progress=progress)
                     if not live:
-                        memo = new_memo(memo_id, webm.probe(target), target, when=0)
-                        library.add(memo, target)
+                        made = new_memo(memo_id, webm.probe(target), target, when=0)
+                        library.add(made, target)
+                        memo = made
                 finally:
                     if live and part.exists():
                         memo = finish_recording(library, memo_id)

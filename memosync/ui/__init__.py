@@ -108,6 +108,22 @@ def show(line: str, *tails: str) -> None:
     write(sys.stderr, clear() + (text if cell_len(text) <= screen else set_cell_size(text, screen)))
 
 
+def is_conversation() -> bool:
+    """Tell whether there is a person to ask."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def ask(question: str, otherwise: bool = False) -> bool | None:
+    """Ask for a yes or a no, `otherwise` being what Enter means; None when nobody is there to ask."""
+    if not is_conversation():
+        return None
+    write(sys.stderr, f"memosync: {one_line(question)} [{'Y/n' if otherwise else 'y/N'}] ")
+    said = sys.stdin.readline()
+    if not said.endswith("\n"):
+        write(sys.stderr, "\n")
+    return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
+
+
 def lines_of_input() -> list[str]:
     """Read one item a line from standard input; blank lines are nothing."""
     lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines() if sys.stdin else []
