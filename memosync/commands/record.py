@@ -166,7 +166,7 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
         try:
             with library.lock(memo_id):
                 try:
-                    reader = Pipe(job.stop) if live else file
+                    reader = Pipe(job.stop, file.fileno()) if live else file
                     import_source(reader, target, describe, job.sound, live=live, limit=job.limit, on_progress=progress)
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
