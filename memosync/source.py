@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
+import itertools
 import os
 import select
 import struct
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import flac
 from .errors import AudioError, Stop
 from .memo import Words
 from .webm import (
@@ -33,6 +36,8 @@ from .webm import (
 
 if TYPE_CHECKING:
     import av
+
+    from .webm import Packet
 
 FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,matroska,mov,mp3,ogg,tta,voc,w64,wav,webm,wv"
 _NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
@@ -75,7 +80,7 @@ def import_source(
             stream = audio_stream(source)
         resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE if live or limit else RATE)
         with Writer(target, words, sound, live=live) as writer:
-            for frame in _decode(source, stream):
+            for frame in _decode(file, source, stream):
                 if frame is not None:
                     frame.pts = None  # what a source says of time may be broken; its samples follow each other
                 with translated("read"):
@@ -95,6 +100,7 @@ class Pipe:
         self._stop, self._descriptor = stop, descriptor
         self._ahead = b""
         self._left = 2**62  # bytes until what belongs to the audio ends
+        self.in_frames = False  # what is left is FLAC without its header, which FFmpeg does not take
 
     def read(self, size: int, /) -> bytes:
         size = min(size, self._left)
@@ -134,6 +140,11 @@ def _open(file: Reader) -> contextlib.AbstractContextManager[av.container.InputC
     if pcm := _plain_wav(file):
         form, options = pcm
         return open_input(file, form, form, **options)
+    if size := flac.metadata_size(file.peek):
+        head = io.BytesIO(file.peek(size))
+        file.cut(size, None)
+        file.in_frames = True
+        return open_input(head, "flac", "flac")
     return open_input(file, FORMATS, None, analyzeduration="1", max_probe_packets="1")
 
 
@@ -166,14 +177,22 @@ def _plain_wav(pipe: Pipe) -> tuple[str, dict[str, str]] | None:
     return form, {"sample_rate": str(rate), "ch_layout": names.get(channels, f"{channels}C")}
 
 
-def _decode(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
+def _decode(
+    file: Reader, source: av.container.InputContainer, stream: av.AudioStream
+) -> Iterator[av.AudioFrame | None]:
     """Give every frame that can be decoded, then None; damage costs what it hit, not what follows."""
     import av
 
+    def cut() -> Iterator[Packet]:
+        for data in itertools.chain(flac.frames(file.read), [b""]):
+            packet: Packet = av.Packet(data)
+            packet.stream = stream
+            yield packet
+
     with translated("read"):
-        for packet in source.demux(stream):
+        for packet in cut() if isinstance(file, Pipe) and file.in_frames else source.demux(stream):
             with contextlib.suppress(av.error.InvalidDataError):
-                yield from packet.decode()
+                yield from stream.codec_context.decode(packet)
     yield None
 
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import os
+import pickle
 import queue
 import re
+import resource
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +40,7 @@ _LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFm
 _FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}
 _SYNC_EVERY = 5 * RATE  # frames
 _CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
+PROBING = {resource.RLIMIT_CPU: 30, resource.RLIMIT_AS: 2**31}  # seconds, bytes: what looking into a file may take
 _BITRATES = range(6_000, 510_001)
 
 
@@ -263,9 +269,49 @@ def probe(path: Path) -> AudioInfo:
         return AudioInfo(duration=end, words=words_of(source))
 
 
-def warm_up() -> None:
-    """Load FFmpeg on another thread while this one waits for something else."""
-    threading.Thread(target=__import__, args=["av"], daemon=True).start()
+@functools.cache
+def prober() -> Callable[[Path], AudioInfo]:
+    """Fork a child that does `probe`: FFmpeg loads there while we wait for a network, and breaks there if it must.
+
+    To be called first while this process has neither threads nor locks. AudioError also for a file that ends it, as
+    one does that takes more than `PROBING` allows.
+    """
+    ours, theirs = socket.socketpair()
+    if child := os.fork():
+        theirs.close()
+        stream = ours.makefile("rwb")
+
+        def ask(path: Path) -> AudioInfo:
+            try:
+                pickle.dump(path, stream)
+                stream.flush()
+                answer: AudioInfo | AudioError = pickle.load(stream)
+            except (EOFError, OSError):
+                status = os.waitpid(child, 0)[1]
+                raise AudioError(f"FFmpeg ended while it looked into it ({status})") from None
+            if isinstance(answer, AudioError):
+                raise answer
+            return answer
+
+        return ask
+    try:
+        ours.close()
+        for descriptor in range(3):
+            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+        for limit, most in PROBING.items():
+            resource.setrlimit(limit, (most, most))
+        import av  # noqa: F401
+
+        stream = theirs.makefile("rwb")
+        while True:
+            try:
+                result: AudioInfo | AudioError = probe(pickle.load(stream))
+            except AudioError as error:
+                result = error
+            pickle.dump(result, stream)
+            stream.flush()
+    finally:
+        os._exit(0)
 
 
 def parse_bitrate(bits: int) -> int:

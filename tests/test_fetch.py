@@ -332,7 +332,10 @@ def begin(memosync: Program, ended: Callable[..., Any], peer: Peer, *options: st
 
 
 def assert_resumes(memosync: Program, peer: Peer, sound: Path, interruptions: int = 1) -> None:
-    """Run the same command again: new bytes within 2 s, and no more than one piece fetched twice each time."""
+    """Run the same command again: new bytes at once, and no more than one piece fetched twice each time.
+
+    At once is 0.3 s on a quiet machine and may be 2 s; on libtorrent's defaults it would be a minute.
+    """
     before = peer.given
     peer.limit(0)
     started = time.monotonic()
@@ -344,7 +347,7 @@ def assert_resumes(memosync: Program, peer: Peer, sound: Path, interruptions: in
     assert again.returncode == 0, err
     assert out == f"{only_memo(memosync)['id']}\n"
     assert bytes_of(memosync) == sound.read_bytes()
-    assert waited < 2
+    assert waited < 8
     assert peer.given - sound.stat().st_size <= PIECE * interruptions
     assert staged(memosync) == []
 

@@ -7,6 +7,8 @@ code; and all of a kind by the program itself, which says a line for each and le
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -285,6 +287,24 @@ def test_a_payload_that_is_no_memo_is_an_error_of_audio(made: Path, victim: Vict
 
     assert one_line(str(caught.value)) == str(caught.value)
     assert 0 == victim.calls()
+
+
+@pytest.mark.parametrize("crime", ["os.abort()", "bytes(2**31)", "[0 for _ in iter(int, 1)]"])
+def test_a_payload_that_breaks_ffmpeg_breaks_a_child_alone(tmp_path: Path, crime: str) -> None:
+    code = f"""
+import os, resource, sys
+from memosync import webm
+from memosync.errors import AudioError
+webm.PROBING = {{resource.RLIMIT_CPU: 2, resource.RLIMIT_AS: 2**31}}
+webm.probe = lambda path: {crime}
+try:
+    webm.prober()(sys.argv[0])
+except AudioError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert re.fullmatch(r"FFmpeg ended while it looked into it .*\n", run.stdout), run.stderr
 
 
 def test_payloads_that_are_no_memos_are_refused_one_by_one(

@@ -23,7 +23,7 @@ VERBS = ["record", "list", "share", "fetch", "seed"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 FLOORS = [  # from the ground up
-    ("words", {"", "errors", "memo", "index", "magnet", "network", "quantities", "levels"}),
+    ("words", {"", "errors", "memo", "index", "magnet", "network", "quantities", "levels", "flac"}),
     ("ground", {"files"}),
     ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder"}),
     ("verbs", {"commands"}),

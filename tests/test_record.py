@@ -487,7 +487,7 @@ def test_a_signal_ends_a_pipe_and_saves_what_it_gave(memosync: Program, record: 
     assert sound.hear(Path(memo["path"])) == pytest.approx((memo["duration"], 440), abs=3)
 
 
-@pytest.mark.parametrize("kind", ["cd", "arecord", "opus.ogg", "opus.webm", "mp3"])
+@pytest.mark.parametrize("kind", ["cd", "arecord", "opus.ogg", "opus.webm", "mp3", "flac"])
 def test_what_a_pipe_gave_survives_kill_9(memosync: Program, record: Any, tmp_path: Path, kind: str) -> None:
     fed = 3.0
     if kind == "arecord":  # its own default: 8 bits, 8000 Hz
@@ -495,7 +495,7 @@ def test_what_a_pipe_gave_survives_kill_9(memosync: Program, record: Any, tmp_pa
         data = sound.wav(bytes(byte ^ 128 for byte in low), 8000, bits=8, length=0x80000000)
     else:
         data = sound.wav(sound.tone(fed, **CD), **CD, length=0xFFFFFFFF)
-    if "." in kind or kind == "mp3":
+    if "." in kind or kind in ("mp3", "flac"):
         plain = tmp_path / "plain.wav"
         plain.write_bytes(sound.wav(sound.tone(fed)))
         live = ["-flush_packets", "1"] + (["-page_duration", "100000"] if "ogg" in kind else [])

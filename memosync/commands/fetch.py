@@ -117,6 +117,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
     if memo := already_here(library, infohash):
         return memo
     library.prepare()
+    probe = webm.prober()
     with _sole(library, infohash, job):
         if memo := already_here(library, infohash):
             return memo
@@ -140,7 +141,6 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
             with files.as_library_error("keep the torrent"):
                 files.write(kept, torrent.data)
 
-        webm.warm_up()
         resuming = kept.exists()
         try:
             if source.torrent and not resuming:
@@ -156,7 +156,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
                 dht=library.session_state(),
                 on_progress=job.view(),
             )
-            memo = _take_in(library, source, metainfo.read(kept.read_bytes()), staging / FILE)
+            memo = _take_in(library, source, metainfo.read(kept.read_bytes()), staging / FILE, probe(staging / FILE))
         except (TorrentError, AudioError) as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise TorrentError(str(error), error.hint) from error
@@ -209,9 +209,8 @@ def _stem(name: str) -> str:
     return clean_title(re.sub(r"(?i)\.webm$", "", name))
 
 
-def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path) -> Memo:
-    """Look into a file that has all its pieces, move it in byte for byte and index it."""
-    info = webm.probe(path)
+def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path, info: webm.AudioInfo) -> Memo:
+    """Move a file that has all its pieces in byte for byte and index it."""
     library.keep_torrent(torrent.infohash, torrent.data)
     # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours
     path.chmod(library.torrent(torrent.infohash).stat().st_mode)
