@@ -50,16 +50,25 @@ class Globals:
         return open_library(self.library, ui.tell)
 
 
-def _complete_memo(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+def _ids(ctx: typer.Context, incomplete: str, trashed: bool) -> list[tuple[str, str]]:
     """Offer ids; a shell may run what stands in the help beside them, so of a stranger's title only words are shown."""
     from .library import Library
 
     root = ctx.find_root().params.get("library") or _default_library()
     try:
-        memos = [memo for memo in reversed(Library(Path(root).expanduser()).index().memos) if not memo.trashed]
+        memos = reversed(Library(Path(root).expanduser()).index().memos)
     except MemosyncError:
         return []
-    return [(memo.id, re.sub(r"[^\w ,.!?-]+", " ", memo.title)) for memo in memos if memo.id.startswith(incomplete)]
+    fitting = [memo for memo in memos if memo.id.startswith(incomplete) and trashed == bool(memo.trashed)]
+    return [(memo.id, re.sub(r"[^\w ,.!?-]+", " ", memo.title)) for memo in fitting]
+
+
+def _complete_memo(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    return _ids(ctx, incomplete, trashed=False)
+
+
+def _complete_trashed(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    return _ids(ctx, incomplete, trashed=True)
 
 
 def _complete_device(incomplete: str) -> list[str]:
@@ -90,6 +99,15 @@ MemosArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="MEMO...", help="Ids, their beginnings, or last; - reads them.", autocompletion=_complete_memo
+    ),
+]
+MemoArgument = Annotated[
+    str, typer.Argument(metavar="MEMO", help="An id, its beginning, or last.", autocompletion=_complete_memo)
+]
+TrashedArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MEMO...", help="Ids of memos in the trash; - reads them.", autocompletion=_complete_trashed
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines.")]
@@ -139,7 +157,7 @@ def record(
     stereo: Annotated[bool, typer.Option("--stereo", help="Two channels.")] = False,
     share: Annotated[bool, typer.Option("--share", help="Share it, and print the link instead of the id.")] = False,
 ) -> None:
-    """Record a memo from the microphone, from files or from standard input."""
+    """Record a memo from the microphone, files or standard input."""
     from .commands import record as verb
     from .webm import Sound, parse_bitrate
 
@@ -173,6 +191,7 @@ def list_(
     tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
     since: Annotated[str | None, typer.Option(metavar="WHEN", help="2026-08-01, 7d or yesterday.")] = None,
     shared: Annotated[bool, typer.Option("--shared", help="Only what is shared.")] = False,
+    trashed: Annotated[bool, typer.Option("--trash", help="What is in the trash, last thrown away first.")] = False,
     most: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="Only the newest N.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -183,10 +202,11 @@ def list_(
     begin = parse_when(since, _now()) if since else None
     library = ctx.obj.open()
     link = linker(library, ctx.obj.network) if as_json else lambda _memo: None
-    found = list_memos(library, words or [], tag=tag, since=begin, shared=shared, most=most, link=link)
+    found = list_memos(library, words or [], tag=tag, since=begin, shared=shared, trashed=trashed, most=most, link=link)
     if not found:
-        empty = not library.index().memos
-        ui.tell("no memos yet; memosync record makes one" if empty else "no memo fits; memosync list shows all")
+        empty = not any(trashed == bool(memo.trashed) for memo in library.index().memos)
+        nothing = "nothing is in the trash" if trashed else "no memos yet; memosync record makes one"
+        ui.tell(nothing if empty else f"no memo fits; memosync list{' --trash' if trashed else ''} shows all")
     rows.memos(found, as_json)
 
 
@@ -205,7 +225,7 @@ def share(
     stop_sharing: Annotated[bool, typer.Option("--stop", help="Serve it no longer; the memo stays.")] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code on standard error.")] = False,
 ) -> None:
-    """Print a link that fetches the memo from here, and see that it is served."""
+    """Print a link to the memo, and see that it is served."""
     from .commands import share as verb
 
     if stop_sharing and (no_seed or foreground or wait or qr or tracker):
@@ -322,6 +342,66 @@ def seed(
         verb.seed(library, network, options, kept=inherited, stop=stop, log=ui.log, on_state=live.serving)
 
 
+@app.command()
+def edit(
+    ctx: typer.Context,
+    memo: MemoArgument,
+    title: Annotated[str | None, typer.Option("--title", "-t", help="The title.")] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", "-d", metavar="TEXT", help="The description.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="[+|-]TAG", help="A tag more, or with - one less.")] = None,
+) -> None:
+    """Change a memo's title, description and tags; without options in an editor."""
+    from .commands import edit as verb
+
+    with_options = not (title is None and description is None and not tag)
+    if not (with_options or ui.is_conversation()):
+        raise UsageError("there is nothing to change", "give --title, --description or --tag")
+    change: verb.Change | None = verb.change(title, description, tag or [])
+    library = ctx.obj.open()
+    found = library.find(memo)
+    if not with_options:
+        from .index import format_words
+        from .ui import editor
+
+        change = editor.edit(format_words(found), lambda text: verb.typed(text, found))
+    if change:
+        verb.edit(library, found.id, change, tell=ui.tell)
+    else:
+        ui.tell("nothing is changed")
+    ui.answer(found.id)
+
+
+@app.command()
+def rm(
+    ctx: typer.Context,
+    memos: MemosArgument = None,
+    purge: Annotated[bool, typer.Option("--purge", help="For ever, also what is in the trash.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Purge without a question.")] = False,
+) -> None:
+    """Move memos to the trash, where they stay for a month."""
+    from .commands import rm as verb
+
+    words = _items(memos, needed=True, what="MEMO")
+    library = ctx.obj.open()
+    chosen = verb.choose(library, words, trashed=None if purge else False)
+    if purge and not force:
+        verb.refuse_unasked(chosen, ui.ask)
+    verb.rm(library, chosen, purge=purge, now=_now(), tell=ui.tell, answer=ui.answer)
+    verb.empty(library, now=_now(), tell=ui.tell)
+
+
+@app.command()
+def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
+    """Bring memos back from the trash as they were."""
+    from .commands import rm as verb
+
+    words = _items(memos, needed=True, what="MEMO")
+    library = ctx.obj.open()
+    verb.restore(library, verb.choose(library, words, trashed=True), tell=ui.tell, answer=ui.answer)
+
+
 def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:
     """Take the arguments of a command; `-` stands for the lines of standard input."""
     if not arguments and needed:
@@ -356,6 +436,8 @@ def _name(command: typer.models.CommandInfo) -> str | None:
 def run() -> NoReturn:
     """Run the program, say its errors, and end without waiting for anything that does not matter any more."""
     code = 0
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.set_threshold(100_000, 20, 100)  # ten thousand memos are no garbage: a tenth of the time of `list`
     for descriptor in range(3):  # a closed one must not become the number of some file of ours
         try:
@@ -379,6 +461,9 @@ def run() -> NoReturn:
     except typer.TyperException as error:
         ui.error(UsageError(error.format_message().splitlines()[0], "memosync --help, or memosync COMMAND --help"))
         code = UsageError.exit_code
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # Typer's, for a help whose reader has seen enough
+            raise
     except (KeyboardInterrupt, typer.Abort):
         code = 128 + signal.SIGINT
     # libtorrent's and PortAudio's own ends may take seconds or for ever; everything is on the disk

@@ -25,7 +25,8 @@ class Lock:
 
     def release(self, remove: bool = True) -> None:
         if remove:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a file that stays means nothing
+                self.path.unlink()
         os.close(self.descriptor)
 
 

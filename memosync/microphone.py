@@ -39,7 +39,7 @@ class Microphone:
         sd = _portaudio()
         self._on_block = on_block
         self._size = 4 * channels
-        self._last = time.monotonic()
+        self._last = self._looked = time.monotonic()  # delivered, and asked for
         self._gone = threading.Event()
         self.frames = 0  # delivered so far
         self.name = _find(device).name
@@ -72,7 +72,11 @@ class Microphone:
         if self._gone.is_set():
             return "disappeared"
         # PortAudio says nothing when a device stalls; this clock stands still while the machine sleeps
-        return "stopped delivering" if time.monotonic() - self._last > STALLED else None
+        now = time.monotonic()
+        if now - self._looked > 1:  # it was us who stood still (Ctrl-Z)
+            self._last = now
+        self._looked = now
+        return "stopped delivering" if now - self._last > STALLED else None
 
     def close(self) -> None:
         """Let the device go; on a stalled one that may hang for ever, so it is not waited for."""

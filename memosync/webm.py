@@ -198,29 +198,38 @@ class Recording:
         self._thread.join()
 
     def _run(self) -> None:
+        failure: AudioError | LibraryError | None = AudioError("the encoder failed: a bug, told above")
+        try:
+            with translated("write"):
+                self._encode()
+            failure = None
+        except (AudioError, LibraryError) as error:
+            failure = error
+        finally:  # whatever it was: nobody may believe that this goes on
+            self.error = failure
+            if failure:
+                self._writer.abandon()
+
+    def _encode(self) -> None:
         import av
 
         size = 4 * self._sound.channels
         pending = bytearray()
         ended = False
-        try:
-            while not ended:
-                block = self._blocks.get()
-                ended = block is None
-                pending += block or b""
-                while len(pending) >= FRAMES_AT_ONCE * size or (ended and pending):
-                    samples = min(len(pending) // size, FRAMES_AT_ONCE)
-                    taken = bytes(pending[: samples * size])
-                    del pending[: samples * size]
-                    frame = av.AudioFrame(format="flt", layout=layout(self._sound), samples=samples)
-                    frame.planes[0].update(taken.ljust(frame.planes[0].buffer_size, b"\0"))
-                    frame.sample_rate = RATE
-                    self._writer.encode(frame)
-                    self._on_samples(taken)
-            self._writer.close()
-        except (AudioError, LibraryError) as error:
-            self.error = error
-            self._writer.abandon()
+        while not ended:
+            block = self._blocks.get()
+            ended = block is None
+            pending += block or b""
+            while len(pending) >= FRAMES_AT_ONCE * size or (ended and pending):
+                samples = min(len(pending) // size, FRAMES_AT_ONCE)
+                taken = bytes(pending[: samples * size])
+                del pending[: samples * size]
+                frame = av.AudioFrame(format="flt", layout=layout(self._sound), samples=samples)
+                frame.planes[0].update(taken.ljust(frame.planes[0].buffer_size, b"\0"))
+                frame.sample_rate = RATE
+                self._writer.encode(frame)
+                self._on_samples(taken)
+        self._writer.close()
 
 
 def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import tomllib
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 import vmic
-from conftest import PROGRAM, Program
+from conftest import PROGRAM, Program, memos
 from terminal import Screen, Terminal
 from vmic import Microphone
 
@@ -21,15 +20,6 @@ from memosync.errors import AudioError
 ID = re.compile(r"\b[0-9a-hjkmnp-tv-z]{8}\b")
 CLOCK = re.compile(r"\b(\d\d):(\d\d)\b")
 LEVEL = re.compile(r"[−-]\d+ dB")
-
-
-@pytest.fixture
-def microphone(memosync: Program) -> Iterator[Microphone]:
-    """A microphone that hears the signal, and that the program finds."""
-    with vmic.plugged_in() as device:
-        memosync.environment.update(device.environment)
-        device.play(vmic.signal())
-        yield device
 
 
 @pytest.fixture
@@ -44,11 +34,6 @@ def record(memosync: Program, microphone: Microphone) -> Iterator[Callable[..., 
     yield start
     for terminal in terminals:
         terminal.close()
-
-
-def memos(memosync: Program) -> list[dict[str, Any]]:
-    """Give what `list` lists."""
-    return [json.loads(line) for line in memosync("list", "--json").lines]
 
 
 def trash(memosync: Program) -> list[dict[str, Any]]:
@@ -155,6 +140,20 @@ def test_a_key_saves(memosync: Program, microphone: Microphone, record: Any, key
     (memo,) = memos(memosync)
     assert ID.findall(screen.splitlines()[-1]) == [memo["id"]]
     assert "Interview" in screen
+    assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
+
+
+def test_four_ctrl_c_in_a_row_save_once(memosync: Program, microphone: Microphone, record: Any) -> None:
+    terminal = record("-t", "Interview")
+    terminal.wait_for(reaches(1), "the live line")
+
+    position = microphone.position
+    for _ in range(4):
+        terminal.type("\x03")
+    screen = terminal.end()
+
+    (memo,) = memos(memosync)
+    assert screen.count(memo["id"]) == 2  # what was saved, and the answer
     assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
 
 

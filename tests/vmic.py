@@ -73,6 +73,7 @@ class Microphone:
             "PULSE_SERVER": f"unix:{directory}/native",
             "PULSE_CLIENTCONFIG": f"{directory}/client.conf",
             "PULSE_COOKIE": f"{directory}/cookie",
+            "XDG_RUNTIME_DIR": str(directory),  # else every client leaves a directory in /tmp
             "ALSA_CONFIG_PATH": f"/usr/share/alsa/alsa.conf:{directory}/asound.conf",
         }
         self.lossy = False  # every second tick is lost on the way, as on an overloaded machine

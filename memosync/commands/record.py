@@ -182,8 +182,9 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
                         listen=gauge.feed,
                     )
                     if not live:
-                        memo = new_memo(memo_id, webm.probe(target), target, when=0)
-                        library.add(memo, target)
+                        made = new_memo(memo_id, webm.probe(target), target, when=0)
+                        library.add(made, target)
+                        memo = made
                 finally:
                     if live and part.exists():
                         memo = finish_recording(library, memo_id)

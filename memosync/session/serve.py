@@ -73,9 +73,7 @@ class Server:
         self.port = self.port or free_port(network)
         limits = {"upload_rate_limit": up, "download_rate_limit": down, "max_retry_port_bind": 0}
         self._session = open_session(network, self.port, {**_SEEDING, **limits}, dht)
-        deadline = time.monotonic() + 5
-        while not self.addresses and time.monotonic() < deadline:
-            self.poll(0.05)
+        self.poll(0)
         if not self.addresses:
             raise SeederError(f"cannot listen on port {self.port}", "choose another --port")
 

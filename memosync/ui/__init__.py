@@ -85,12 +85,17 @@ def log(text: str) -> None:
 
 
 def qr(link: str) -> None:
-    """Draw a link as a QR code (ISO/IEC 18004) on standard error."""
+    """Draw a link as a QR code (ISO/IEC 18004) on standard error, unless its lines would be broken there."""
     import segno
 
-    if sys.stderr:
+    code = segno.make_qr(link, error="l")
+    room = width(sys.stderr) if is_terminal(sys.stderr) else 1000
+    border = next((border for border in (4, 2) if code.symbol_size(border=border)[0] <= room), None)
+    if border is None:
+        tell(f"warning: the QR code is not drawn: it needs {code.symbol_size(border=2)[0]} columns")
+    elif sys.stderr:
         with contextlib.suppress(OSError):
-            segno.make_qr(link, error="l").terminal(out=sys.stderr, compact=True)
+            code.terminal(out=sys.stderr, border=border, compact=True)
 
 
 def show(line: str, *tails: str) -> None:
@@ -101,6 +106,22 @@ def show(line: str, *tails: str) -> None:
     fitting = [tail for tail in tails if cell_len(line + one_line(tail)) <= screen]
     text = one_line(line + (fitting[0] if fitting else ""))
     write(sys.stderr, clear() + (text if cell_len(text) <= screen else set_cell_size(text, screen)))
+
+
+def is_conversation() -> bool:
+    """Tell whether there is a person to ask."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def ask(question: str, otherwise: bool = False) -> bool | None:
+    """Ask for a yes or a no, `otherwise` being what Enter means; None when nobody is there to ask."""
+    if not is_conversation():
+        return None
+    write(sys.stderr, f"memosync: {one_line(question)} [{'Y/n' if otherwise else 'y/N'}] ")
+    said = sys.stdin.readline()
+    if not said.endswith("\n"):
+        write(sys.stderr, "\n")
+    return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
 
 
 def lines_of_input() -> list[str]:

@@ -58,6 +58,8 @@ def devices(found: Iterable[Device]) -> None:
     rows = [
         (str(device.number), "*" if device.is_default else "-", str(device.channels), device.name) for device in found
     ]
+    if not rows:
+        tell("there is no microphone")
     table(rows, right=(0, 2))
 
 
