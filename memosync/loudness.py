@@ -202,7 +202,7 @@ def _loudness(power: float) -> float:
 
 
 def _decibels(sample: int) -> float:
-    return 20 * math.log10(sample / 32768) if sample else -math.inf
+    return 20 * math.log10(min(sample, 32767) / 32767) if sample else -math.inf
 
 
 def _k_weighting(rate: int) -> list[str]:
