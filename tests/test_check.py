@@ -37,7 +37,7 @@ from memosync.library import Library
 from memosync.memo import InfoHash, Memo, MemoId
 from memosync.network import Network
 
-KEPT = ("title", "description", "tags", "recorded", "infohash", "trashed")
+KEPT = ("title", "description", "tags", "recorded", "infohash", "trashed", "shared", "fetched")
 SECOND = sound.wav(sound.tone(1))
 
 
@@ -112,6 +112,9 @@ INDEX: dict[str, Callable[[bytes], bytes | None]] = {
     "zeroed": lambda text: bytes(len(text)),
     "cut in half": lambda text: text[: len(text) // 2],
     "cut in the last entry": lambda text: text[: text.rindex(b"size")],
+    "cut between two keys, and wrong elsewhere": lambda text: text[: text.rindex(b"infohash")].replace(
+        b'title = "Edited before"', b"title = ?"
+    ),
     "with zeros at its end": lambda text: text + bytes(512),
     "in UTF-16": lambda text: text.decode().encode("utf-16"),
     "in Latin-1": lambda text: text.decode().encode("latin-1"),
@@ -189,6 +192,15 @@ def test_a_rebuilt_index_keeps_comments_and_unknown_keys(library: Library) -> No
     rebuilt = index.loads(path.read_text())
     assert (rebuilt.head, rebuilt.extra) == ("# mine", {"colours": {"a": 1}})
     assert titled(library, "Last").extra == {"mood": "good"}
+
+
+def test_an_index_that_was_changed_meanwhile_is_not_replaced(library: Library) -> None:
+    before = state(library.root)
+
+    with pytest.raises(LibraryError, match="changed meanwhile"):
+        library.rebuild(Index(), b"as it was", "index.broken-now.toml")
+
+    assert before == state(library.root)
 
 
 def test_what_came_from_where_is_said(library: Library) -> None:
