@@ -275,7 +275,7 @@ class Library:
     def snapshots(self) -> list[Path]:
         """Indexes of before, the newest first."""
         names = [name for name in self._names(self.private) if re.fullmatch(rf"index\.(\d|{_DAY})\.toml", name)]
-        return sorted((self.private / name for name in names), key=files.time_of, reverse=True)
+        return sorted((self.private / name for name in sorted(names)), key=files.time_of, reverse=True)
 
     def index_copies(self) -> list[Path]:
         """What a file synchroniser left beside the index when it changed in two places."""

@@ -31,7 +31,7 @@ from memosync.commands.edit import change, edit
 from memosync.commands.examine import Finding
 from memosync.commands.rm import rm
 from memosync.commands.share import share
-from memosync.errors import LibraryError, Stop
+from memosync.errors import Interrupted, LibraryError, Stop
 from memosync.index import Index
 from memosync.library import Library
 from memosync.memo import InfoHash, Memo, MemoId
@@ -741,6 +741,20 @@ def test_an_interrupt_ends_it_with_130_and_no_half_answer(memosync: Program, lib
 
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in err
+
+
+def test_an_interrupt_is_heard_after_each_memo(library: Library) -> None:
+    stop = Stop()
+    looked: list[int] = []
+
+    def interrupt(done: int, _of: int) -> None:
+        looked.append(done)
+        stop.set()
+
+    with pytest.raises(Interrupted):
+        list(check(library.root, now=now(), stop=stop, tell=str, on_progress=interrupt))
+
+    assert looked == [0]
 
 
 def test_a_repair_in_a_crowd_loses_nothing(memosync: Program, library: Library) -> None:
