@@ -374,7 +374,7 @@ def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float =
 def edit(
     ctx: typer.Context,
     memo: MemoArgument,
-    title: Annotated[str | None, typer.Option("--title", "-t", help="The title.")] = None,
+    title: Annotated[str | None, typer.Option("--title", "-t", metavar="TITLE", help="The title.")] = None,
     description: Annotated[
         str | None, typer.Option("--description", "-d", metavar="TEXT", help="The description.")
     ] = None,
