@@ -371,6 +371,31 @@ def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float =
         play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
 
 
+@app.command()
+def show(
+    ctx: typer.Context,
+    memo: MemoArgument,
+    path: Annotated[bool, typer.Option("--path", help="Only where its file is.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Show everything that is known of a memo."""
+    from .commands import show as verb
+    from .commands.linking import linker
+
+    if path and as_json:
+        raise UsageError("--path and --json exclude each other")
+    library = ctx.obj.open()
+    found = library.find(memo, trashed=None)
+    if path:
+        ui.answer(str(verb.path_of(library, found)))
+        return
+    shown = verb.show(library, found, linker(library, ctx.obj.network), on_progress=live.listening, stop=_stop())
+    rows.shown(shown, as_json)
+    if shown.fault:
+        raise shown.fault
+
+
+@app.command()
 def edit(
     ctx: typer.Context,
     memo: MemoArgument,

@@ -17,7 +17,7 @@ import re
 import resource
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import av.container
 
     Packet = av.Packet[Any]
+    Listen = Callable[[av.AudioFrame], None]
 
 RATE = 48_000  # Hz
 FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
@@ -81,13 +82,14 @@ class Writer:
         *,
         template: av.AudioStream | None = None,  # copy the packets of this stream instead of encoding
         live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
+        listen: Listen = lambda _frame: None,  # to what is encoded
     ) -> None:
         from fractions import Fraction
 
         import av
 
         self._tick = Fraction(1, RATE)
-        self._path, self._live, self._encoding = path, live, template is None
+        self._path, self._live, self._encoding, self._listen = path, live, template is None, listen
         self._frames = self._synced = 0  # frames that went in
         self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
         with translated("write"):
@@ -115,6 +117,8 @@ class Writer:
         self._frames += frame.samples
         with translated("write"):
             self._file.mux(self._stream.encode(frame))
+        with contextlib.suppress(AudioError), translated("read"):  # who only listens breaks nothing
+            self._listen(frame)
         self._sync()
 
     def copy(self, packet: Packet, *, mend: bool = False) -> None:
@@ -164,10 +168,16 @@ class Recording:
     """An encoder on a thread of its own, so that nothing it waits for ever stops the microphone."""
 
     def __init__(
-        self, path: Path, words: Words, sound: Sound, *, on_samples: Callable[[bytes], None] = lambda _samples: None
+        self,
+        path: Path,
+        words: Words,
+        sound: Sound,
+        *,
+        on_samples: Callable[[bytes], None] = lambda _samples: None,
+        listen: Listen = lambda _frame: None,
     ) -> None:
         self.error: AudioError | LibraryError | None = None  # set once the encoder has failed and takes no more
-        self._writer = Writer(path, words, sound, live=True)
+        self._writer = Writer(path, words, sound, live=True, listen=listen)
         self._sound, self._on_samples = sound, on_samples
         self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -385,6 +395,15 @@ def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iter
         for packet in source.demux(stream):
             if packet.pts is not None and packet.size:
                 yield packet
+
+
+def decode(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+    """Give every frame that can be decoded; damage costs what it hit, not what follows."""
+    import av
+
+    for packet in packets:
+        with contextlib.suppress(av.error.InvalidDataError):
+            yield from stream.codec_context.decode(packet)
 
 
 def _until_damage(packets: Iterator[Packet]) -> Iterator[Packet]:

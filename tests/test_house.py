@@ -19,7 +19,7 @@ from conftest import Program
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
-VERBS = ["record", "list", "share", "fetch", "seed", "play", "edit", "rm", "restore"]
+VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "rm", "restore"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 FLOORS = [  # from the ground up
@@ -245,6 +245,13 @@ def test_the_keys_of_list_are_those_of_the_manual(memosync: Program, speech: Pat
     memosync("record", speech)
 
     assert set(json.loads(memosync("list", "--json").out)) == keys_in_manual("JSON of list")
+
+
+def test_the_keys_of_show_are_those_of_list_and_those_of_the_manual(memosync: Program, speech: Path) -> None:
+    memosync("record", speech)
+    listed = json.loads(memosync("list", "--json").out)
+
+    assert set(json.loads(memosync("show", "last", "--json").out)) - set(listed) == keys_in_manual("JSON of show")
 
 
 def test_the_keys_of_seed_and_fetch_are_those_of_the_manual(memosync: Program, speech: Path, tmp_path: Path) -> None:
