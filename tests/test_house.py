@@ -19,7 +19,7 @@ from conftest import Program
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
-VERBS = ["record", "list", "share", "fetch", "seed"]
+VERBS = ["record", "list", "share", "fetch", "seed", "export"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 FLOORS = [  # from the ground up
@@ -30,7 +30,7 @@ FLOORS = [  # from the ground up
     ("front", {"ui", "cli", "__main__"}),
 ]
 FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
-SAME_ROOM = {"source": "webm"}
+SAME_ROOM = {"convert": "webm", "source": "webm"}
 NEIGHBOURS = {"words", "front"}  # where one may import another of the same floor, but never in a circle
 OWNERS = {
     "typer": {"cli"},
