@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -424,6 +424,40 @@ def edit(
     else:
         ui.tell("nothing is changed")
     ui.answer(found.id)
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    memos: MemosArgument = None,
+    form: Annotated[
+        Literal["webm", "ogg", "wav", "flac", "mp3"] | None, typer.Option("-f", help="The format; webm by default.")
+    ] = None,
+    place: Annotated[str | None, typer.Option("-o", metavar="FILE|DIR", help="Where to; else standard output.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,
+) -> None:
+    """Write memos for other programs: to files, or one to standard output."""
+    from .commands import export as verb
+    from .commands.share import choose
+
+    words = _items(memos, needed=True, what="MEMO")
+    chosen_form = verb.choose_format(form, place)
+    if place is None and ui.is_terminal(sys.stdout):
+        raise UsageError("sound is nothing for a terminal", "give -o FILE, or pass it to a program: | mpv -")
+    library = ctx.obj.open()
+    places = verb.choose_places(choose(library, words), place, chosen_form, force=force)
+    stop = _stop()
+    verb.export(
+        library,
+        places,
+        chosen_form,
+        out=ui.Output(stop),
+        force=force,
+        answer=ui.answer,
+        on_progress=live.ExportView() if place else lambda _memo, _part: None,
+        stop=stop,
+        fail=ui.error,
+    )
 
 
 @app.command()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import IO
 
-from ..errors import LibraryError, MemosyncError
+from ..errors import LibraryError, MemosyncError, Stop
 from ..memo import one_line
 
 quiet = False  # --quiet: only warnings and errors
@@ -32,6 +33,27 @@ _answers_to_terminal = is_terminal(sys.stdout)  # while it is still open
 def answer(text: str) -> None:
     """Print one line of the answer at once."""
     write(sys.stdout, text + "\n")
+
+
+class Output:
+    """Standard output for bytes as they are made; `stop` ends it also while its reader sleeps."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        left = memoryview(data)
+        while left:
+            self._stop.check()
+            if select.select([], [1], [], 0.1)[1]:
+                left = left[os.write(1, left[: select.PIPE_BUF]) :]  # as much as is sure not to block
+        return len(data)
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, _offset: int, /) -> int:
+        raise OSError(errno.ESPIPE, "standard output is written as it comes")
 
 
 def tell(text: str) -> None:

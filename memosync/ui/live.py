@@ -15,6 +15,7 @@ from . import is_screen, is_terminal, show, tell, write
 if TYPE_CHECKING:
     from ..commands.record import Key
     from ..levels import Meter
+    from ..memo import Memo
     from ..seeder import SeederState
     from ..session.fetch import Progress
 
@@ -121,6 +122,18 @@ class FetchView:
             f"{rate}  {progress.peers} peers",
             "",
         )
+
+
+class ExportView:
+    """How far the writing of a memo is; gone when it is done."""
+
+    def __init__(self) -> None:
+        self._drawn = time.monotonic()
+
+    def __call__(self, memo: Memo, part: float) -> None:
+        if is_screen(sys.stderr) and (part == 1 or time.monotonic() - self._drawn > 0.1):
+            self._drawn = time.monotonic()
+            show("" if part == 1 else f"{part:4.0%}  {memo.title}")
 
 
 def serving(state: SeederState, served: int) -> None:
