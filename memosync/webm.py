@@ -278,6 +278,11 @@ def probe(path: Path) -> AudioInfo:
         return AudioInfo(duration=end, words=words_of(source))
 
 
+def warm_up() -> None:
+    """Load FFmpeg on another thread while this one waits for something else."""
+    threading.Thread(target=__import__, args=["av"], daemon=True).start()
+
+
 @functools.cache
 def prober() -> Callable[[Path], AudioInfo]:
     """Fork a child that does `probe`: FFmpeg loads there while we wait for a network, and breaks there if it must.
