@@ -363,14 +363,6 @@ def play(
     _play(library, library.find(memo), position=position, speed=speed, stop=_stop())
 
 
-def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float = 1.0, stop: Stop) -> None:
-    from .commands.play import play
-    from .ui.player import Player
-
-    with Player() if live.has_controls() else nullcontext() as control:
-        play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
-
-
 @app.command()
 def show(
     ctx: typer.Context,
@@ -487,6 +479,14 @@ def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     words = _items(memos, needed=True, what="MEMO")
     library = ctx.obj.open()
     verb.restore(library, verb.choose(library, words, trashed=True), tell=ui.tell, answer=ui.answer)
+
+
+def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float = 1.0, stop: Stop) -> None:
+    from .commands.play import play
+    from .ui.player import Player
+
+    with Player() if live.has_controls() else nullcontext() as control:
+        play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
 
 
 def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:

@@ -290,6 +290,11 @@ def probe(path: Path) -> AudioInfo:
         return AudioInfo(duration=end, words=words_of(source))
 
 
+def warm_up() -> None:
+    """Load FFmpeg on another thread while this one waits for something else."""
+    threading.Thread(target=__import__, args=["av"], daemon=True).start()
+
+
 def is_finished(path: Path) -> bool:
     """Tell whether a WebM file says how long it is and where is what; a browser's often does not."""
     with open(path, "rb") as file:

@@ -158,10 +158,16 @@ def lines_of_input() -> list[str]:
 
 
 def width(stream: IO[str]) -> int:
+    return size(stream).columns
+
+
+def size(stream: IO[str]) -> os.terminal_size:
+    """Give the size of a terminal, also of one that was closed."""
     try:
-        return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+        columns, lines = os.get_terminal_size(stream.fileno())
     except OSError:
-        return 80
+        columns, lines = 0, 0
+    return os.terminal_size((max(20, columns or 80), lines or 24))
 
 
 def is_screen(stream: IO[str] | None) -> bool:
