@@ -397,7 +397,7 @@ def edit(
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="[+|-]TAG", help="A tag more, or with - one less.")] = None,
 ) -> None:
-    """Change a memo's title, description and tags; without options in an editor."""
+    """Change a memo's words: here, or in an editor."""
     from .commands import edit as verb
 
     with_options = not (title is None and description is None and not tag)

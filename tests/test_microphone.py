@@ -188,18 +188,19 @@ def test_share_prints_the_link_instead(memosync: Program, microphone: Microphone
     assert "dn=Interview" in out
 
 
-def test_arecord_may_hold_the_microphone(memosync: Program, microphone: Microphone, ended: Any) -> None:
-    arecord = ["arecord", "-q", "-f", "cd"]
-    other = ended(subprocess.Popen(arecord, env={**os.environ, **microphone.environment}, stdout=subprocess.PIPE))
-    process = ended(memosync.start("record", "-", stdin=other.stdout, text=True))
+def test_arecord_may_hold_the_microphone(memosync: Program, microphone: Microphone, ended: Any, tmp_path: Path) -> None:
+    environment = {**os.environ, **microphone.environment}
+    arecord = ended(subprocess.Popen(["arecord", "-q", "-f", "cd"], env=environment, stdout=subprocess.PIPE))
+    tee = ended(subprocess.Popen(["tee", tmp_path / "heard.wav"], stdin=arecord.stdout, stdout=subprocess.PIPE))
+    process = ended(memosync.start("record", "-", stdin=tee.stdout, text=True))
     microphone.listen(2)
-    other.send_signal(signal.SIGINT)
-    position = microphone.position
-    out, err = process.communicate(timeout=20)
+    arecord.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
 
     (memo,) = memos(memosync)
     assert (process.returncode, out) == (0, memo["id"] + "\n"), err
-    assert missing(Path(memo["path"]), position) < 0.5
+    assert memo["duration"] == pytest.approx((tmp_path / "heard.wav").stat().st_size / 44_100 / 4, abs=0.05)
+    assert len(vmic.stretches(Path(memo["path"]))) == 1
 
 
 # -- devices
