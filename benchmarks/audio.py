@@ -115,6 +115,28 @@ def stopping(directory: Path, quick: bool) -> Iterator[Contestants]:
         yield {US: stop, "ffmpeg -c copy": lambda: run(_remux(hour, directory / "copy.webm"), env)}
 
 
+@contextmanager
+def showing(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Show an hour that was never listened to, and then again."""
+    env = environment(directory)
+    minutes = directory / "minutes.webm"
+    run([*FFMPEG, "-i", speech(directory / "speech.wav", 60), *OPUS, minutes], env)
+    hour = repeat(minutes, directory / "hour.webm", 3600)
+    library = directory / "Memos"
+    run(memosync(library, "record", hour), env)
+
+    def show() -> Measures:
+        shutil.rmtree(library / ".memosync" / "cache", ignore_errors=True)
+        first = run(memosync(library, "show", "last"), env)
+        return {**run(memosync(library, "show", "last"), env), "first s": first["s"], "first CPU s": first["CPU s"]}
+
+    def listen() -> Measures:
+        done = run([*FFMPEG, "-i", hour, "-af", "ebur128,astats", "-f", "null", "-"], env)
+        return {"first s": done["s"], "first CPU s": done["CPU s"]}
+
+    yield {US: show, "ffmpeg -af ebur128,astats": listen}
+
+
 def _stop_to_id(library: Path, env: dict[str, str]) -> float:
     process = subprocess.Popen(
         [PROGRAM, "--library", library, "record"], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -153,5 +175,6 @@ ROWS = [
         [Bar("CPU s a minute", 1, times=f"ffmpeg -f {kind}") for kind in ("alsa", "pulse")],
         repeat=3,
     ),
+    Row("show", "`show` of 1 h", showing, [Bar("s", 0.3), Bar("first s", 10)], repeat=5),
     Row("stop", "stop to saved, a recording of 1 h", stopping, [Bar("s", 1.5)], repeat=5),
 ]
