@@ -20,6 +20,7 @@ from conftest import Program, memos
 from disk import SmallDisk
 from vmic import Microphone, wait_until
 
+from memosync import loudness
 from memosync.errors import AudioError, LibraryError
 
 ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}\n")
@@ -127,6 +128,15 @@ def test_a_signal_saves(memosync: Program, microphone: Microphone, record: Any, 
     assert missing(Path(memo["path"]), position) < 0.5
     assert len(vmic.stretches(Path(memo["path"]))) == 1
     assert not recording.parts
+
+
+def test_what_is_recorded_is_listened_to_on_the_way(memosync: Program, microphone: Microphone, record: Any) -> None:
+    memo_id = record().wait_for_sound().end(signal.SIGINT).strip()
+    kept = loudness.loads((memosync.library / ".memosync/cache" / memo_id).read_bytes())
+    measured = loudness.measure(path_of(memosync))
+
+    assert measured.loudness == pytest.approx(kept.loudness, abs=0.2)
+    assert abs(len(measured.wave) - len(kept.wave)) <= 1
 
 
 def test_a_recording_carries_its_words_in_its_own_tags(memosync: Program, microphone: Microphone, record: Any) -> None:
