@@ -3,11 +3,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# Root is shown no closed door. A user namespace in which it is nobody gives it an ordinary user's rights.
-ORDINARY := unshare --user --map-user=65534 --map-group=65534
+# Root is shown no closed door: in a user namespace, where it is nobody, it has an ordinary user's rights.
+# What is about rights and networks is run as root, too.
+NOBODY := unshare --user --map-user=65534 --map-group=65534
+NESTED := unshare --user --map-root-user --net --mount
+ORDINARY = $(shell [ "$$(id -u)" = 0 ] && $(NOBODY) $(NESTED) $(BIN)/python -c '' 2>/dev/null && echo $(NOBODY))
+ROOTS := tests/test_library.py tests/test_lan.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench completions packages clean
+.PHONY: help demo test torture check bench completions packages clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -16,16 +20,12 @@ demo: .venv/ready  ## record, list, share, fetch and compare, on this machine al
 	@PATH="$$PWD/$(BIN):$$PATH" demo/run
 
 test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them
-	@if [ -n "$(TESTS)" ] || [ "$$(id -u)" != 0 ]; then \
-		:; \
-	elif ! $(ORDINARY) true 2>/dev/null; then \
-		echo "No user namespaces are allowed here: all tests are run as root alone."; \
-	else \
-		echo "With an ordinary user's rights:"; \
-		home=$$(mktemp -d) && HOME=$$home $(ORDINARY) $(PYTEST) -n 4 -p no:cacheprovider -m ordinary; \
-		result=$$?; rm -rf "$$home"; exit $$result; \
-	fi
-	$(PYTEST) $(or $(TESTS),-n 4)
+	@[ "$$(id -u)" != 0 ] || [ -n "$(ORDINARY)" ] || echo "No user namespaces are allowed here: all tests are run as root."
+	$(ORDINARY) $(PYTEST) $(or $(TESTS),-n 4)
+	$(if $(TESTS),,$(if $(ORDINARY),$(PYTEST) -n 4 $(ROOTS)))
+
+torture: .venv/ready packages  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
+	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
 
 check: .venv/ready  ## check formatting, types and duplicates
 	$(BIN)/ruff format --check .

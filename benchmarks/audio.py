@@ -1,15 +1,18 @@
-"""What sound costs: encoding an hour, a minute of recording, and the moment after `stop`."""
+"""What sound costs: encoding an hour, a minute of recording, the moments after `stop` and before the first sound."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,9 +21,12 @@ from material import FFMPEG, PROGRAM, environment, memosync, repeat, speech
 from measure import US, Bar, Contestants, Measures, Row, cpu, run, wait_until
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from vmic import plugged_in
+from terminal import Terminal
+from vmic import Ear, plugged_in
 from vmic import signal as chord
 
+QUIET = 1500  # of 32768
+MPV = ("mpv", "--no-config", "--no-video", "--really-quiet", "--ao=pulse")
 OPUS = ("-c:a", "libopus", "-b:a", "32k", "-application", "voip", "-frame_duration", "20", "-compression_level", "10")
 
 
@@ -115,6 +121,91 @@ def stopping(directory: Path, quick: bool) -> Iterator[Contestants]:
         yield {US: stop, "ffmpeg -c copy": lambda: run(_remux(hour, directory / "copy.webm"), env)}
 
 
+@contextmanager
+def starting(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Time from the start of a process to the first sound of an hour."""
+    env = environment(directory)
+    hour, library = _quiet_then_loud(directory, env)
+    with plugged_in() as output:
+        env |= output.environment
+
+        def start(*command: object) -> Measures:
+            with output.listening() as ear:
+                began = time.perf_counter()
+                process = _start([*command], env)
+                try:
+                    _wait_for_sound(ear, QUIET / 2)
+                    return {"s": time.perf_counter() - began}
+                finally:
+                    process.terminate()
+                    process.wait(20)
+
+        yield {
+            US: partial(start, *memosync(library, "play", "last")),
+            "mpv": partial(start, *MPV, hour),
+            "ffplay": partial(start, "ffplay", "-v", "error", "-nodisp", "-vn", hour),
+        }
+
+
+@contextmanager
+def seeking(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Time from a key, or what mpv has instead, to the sound of the middle of an hour, whose second half is loud."""
+    env = environment(directory)
+    hour, library = _quiet_then_loud(directory, env)
+    with plugged_in() as output:
+        env |= output.environment
+
+        def seek(to_the_middle: Callable[[], object]) -> Measures:
+            with output.listening() as ear:
+                _wait_for_sound(ear, QUIET / 2)
+                time.sleep(1)
+                began = time.perf_counter()
+                to_the_middle()
+                _wait_for_sound(ear, QUIET * 2)
+                return {"s": time.perf_counter() - began}
+
+        def ours() -> Measures:
+            terminal = Terminal([str(part) for part in memosync(library, "play", "last")], env)
+            try:
+                return seek(lambda: terminal.type("5"))
+            finally:
+                terminal.close()
+
+        def mpv() -> Measures:
+            door = directory / "mpv"
+            process = _start([*MPV, f"--input-ipc-server={door}", hour], env)
+            try:
+                wait_until(door.exists, "mpv listens")
+                with socket.socket(socket.AF_UNIX) as remote:
+                    remote.connect(str(door))
+                    command = json.dumps({"command": ["seek", 50, "absolute-percent"]}) + "\n"
+                    return seek(lambda: remote.sendall(command.encode()))
+            finally:
+                process.terminate()
+                process.wait(20)
+                door.unlink(missing_ok=True)
+
+        yield {US: ours, "mpv": mpv}
+
+
+def _quiet_then_loud(directory: Path, env: dict[str, str]) -> tuple[Path, Path]:
+    """Make an hour whose second half is loud, and a library that has it."""
+    for name, level in (("quiet", QUIET), ("loud", 10 * QUIET)):
+        source = f"aevalsrc={level / 32768}*sin(2*PI*440*t):d=60:s=48000"
+        run([*FFMPEG, "-f", "lavfi", "-i", source, *OPUS, directory / f"{name}.webm"], env)
+    (directory / "list").write_text("file quiet.webm\n" * 30 + "file loud.webm\n" * 30)
+    hour = directory / "hour.webm"
+    run([*FFMPEG, "-f", "concat", "-i", directory / "list", "-c", "copy", "-cues_to_front", "1", hour], env)
+    run(memosync(directory / "Memos", "record", hour), env)
+    return hour, directory / "Memos"
+
+
+def _wait_for_sound(ear: Ear, level: float) -> None:
+    """Wait until something louder is heard."""
+    with ear.path.open("rb") as heard:
+        wait_until(lambda: any(sample > level for sample in array("h", heard.read() or b"")), "sound")
+
+
 def _stop_to_id(library: Path, env: dict[str, str]) -> float:
     process = subprocess.Popen(
         [PROGRAM, "--library", library, "record"], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -153,5 +244,7 @@ ROWS = [
         [Bar("CPU s a minute", 1, times=f"ffmpeg -f {kind}") for kind in ("alsa", "pulse")],
         repeat=3,
     ),
+    Row("play-start", "`play` of 1 h to its first sound", starting, [Bar("s", 0.4)], repeat=11, quick=3),
+    Row("play-seek", "a key to the sound 30 min further", seeking, [Bar("s", 0.1)], repeat=11, quick=3),
     Row("stop", "stop to saved, a recording of 1 h", stopping, [Bar("s", 1.5)], repeat=5),
 ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 
 def main() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a traceback is no answer to Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from .cli import run
 
     run()

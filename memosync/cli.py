@@ -20,7 +20,7 @@ from . import __version__, ui
 from .errors import Interrupted, MemosyncError, Several, Stop, UsageError
 from .memo import Memo, Words, clean_description, clean_title, parse_tags
 from .network import Network
-from .quantities import parse_duration, parse_size, parse_when
+from .quantities import parse_duration, parse_position, parse_size, parse_when
 from .ui import live, rows
 
 if TYPE_CHECKING:
@@ -50,16 +50,25 @@ class Globals:
         return open_library(self.library, ui.tell)
 
 
-def _complete_memo(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+def _ids(ctx: typer.Context, incomplete: str, trashed: bool) -> list[tuple[str, str]]:
     """Offer ids; a shell may run what stands in the help beside them, so of a stranger's title only words are shown."""
     from .library import Library
 
     root = ctx.find_root().params.get("library") or _default_library()
     try:
-        memos = [memo for memo in reversed(Library(Path(root).expanduser()).index().memos) if not memo.trashed]
+        memos = reversed(Library(Path(root).expanduser()).index().memos)
     except MemosyncError:
         return []
-    return [(memo.id, re.sub(r"[^\w ,.!?-]+", " ", memo.title)) for memo in memos if memo.id.startswith(incomplete)]
+    fitting = [memo for memo in memos if memo.id.startswith(incomplete) and trashed == bool(memo.trashed)]
+    return [(memo.id, re.sub(r"[^\w ,.!?-]+", " ", memo.title)) for memo in fitting]
+
+
+def _complete_memo(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    return _ids(ctx, incomplete, trashed=False)
+
+
+def _complete_trashed(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    return _ids(ctx, incomplete, trashed=True)
 
 
 def _complete_device(incomplete: str) -> list[str]:
@@ -92,8 +101,19 @@ MemosArgument = Annotated[
         metavar="MEMO...", help="Ids, their beginnings, or last; - reads them.", autocompletion=_complete_memo
     ),
 ]
+MemoArgument = Annotated[
+    str, typer.Argument(metavar="MEMO", help="An id, its beginning, or last.", autocompletion=_complete_memo)
+]
+TrashedArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MEMO...", help="Ids of memos in the trash; - reads them.", autocompletion=_complete_trashed
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines.")]
-PortOption = Annotated[int | None, typer.Option(min=1024, max=65535, envvar="MEMOSYNC_PORT", help="Port to listen on.")]
+PortOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1024, max=65535, envvar="MEMOSYNC_PORT", help="Port to listen on.")
+]
 UpOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC_UP", help="Bytes a second given.")]
 DownOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC_DOWN", help="Bytes a second taken.")]
 
@@ -102,7 +122,8 @@ DownOption = Annotated[str | None, typer.Option(metavar="RATE", envvar="MEMOSYNC
 def main(
     ctx: typer.Context,
     library: Annotated[
-        str | None, typer.Option(metavar="DIR", envvar="MEMOSYNC_LIBRARY", help="The library's directory.")
+        str | None,
+        typer.Option(metavar="DIR", envvar="MEMOSYNC_LIBRARY", help="The library's directory; ~/Memos if not given."),
     ] = None,
     network: Annotated[Network, typer.Option(envvar="MEMOSYNC_NETWORK", help="How far to reach.")] = Network.PUBLIC,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on standard error.")] = False,
@@ -121,9 +142,9 @@ def main(
 def record(
     ctx: typer.Context,
     sources: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE...|-]", help="Audio files.")] = None,
-    title: Annotated[str, typer.Option("--title", "-t", help="The title.")] = "",
+    title: Annotated[str, typer.Option("--title", "-t", metavar="TITLE", help="The title.")] = "",
     description: Annotated[str, typer.Option("--description", "-d", metavar="TEXT", help="The description.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be given several times.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="A tag; may be given several times.")] = None,
     device: Annotated[
         str | None,
         typer.Option(
@@ -139,12 +160,13 @@ def record(
     stereo: Annotated[bool, typer.Option("--stereo", help="Two channels.")] = False,
     share: Annotated[bool, typer.Option("--share", help="Share it, and print the link instead of the id.")] = False,
 ) -> None:
-    """Record a memo from the microphone, from files or from standard input."""
+    """Record a memo from the microphone, files or standard input."""
     from .commands import record as verb
     from .webm import Sound, parse_bitrate
 
     if list_devices:
-        from .microphone import devices, patiently
+        from .microphone import devices
+        from .portaudio import patiently
 
         rows.devices(patiently(devices, Stop()))
         return
@@ -170,9 +192,10 @@ def record(
 def list_(
     ctx: typer.Context,
     words: Annotated[list[str] | None, typer.Argument(metavar="[WORD...]", help="Words in it, all of them.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only with this tag.")] = None,
     since: Annotated[str | None, typer.Option(metavar="WHEN", help="2026-08-01, 7d or yesterday.")] = None,
     shared: Annotated[bool, typer.Option("--shared", help="Only what is shared.")] = False,
+    trashed: Annotated[bool, typer.Option("--trash", help="What is in the trash, last thrown away first.")] = False,
     most: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="Only the newest N.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -183,10 +206,11 @@ def list_(
     begin = parse_when(since, _now()) if since else None
     library = ctx.obj.open()
     link = linker(library, ctx.obj.network) if as_json else lambda _memo: None
-    found = list_memos(library, words or [], tag=tag, since=begin, shared=shared, most=most, link=link)
+    found = list_memos(library, words or [], tag=tag, since=begin, shared=shared, trashed=trashed, most=most, link=link)
     if not found:
-        empty = not library.index().memos
-        ui.tell("no memos yet; memosync record makes one" if empty else "no memo fits; memosync list shows all")
+        empty = not any(trashed == bool(memo.trashed) for memo in library.index().memos)
+        nothing = "nothing is in the trash" if trashed else "no memos yet; memosync record makes one"
+        ui.tell(nothing if empty else f"no memo fits; memosync list{' --trash' if trashed else ''} shows all")
     rows.memos(found, as_json)
 
 
@@ -205,7 +229,7 @@ def share(
     stop_sharing: Annotated[bool, typer.Option("--stop", help="Serve it no longer; the memo stays.")] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code on standard error.")] = False,
 ) -> None:
-    """Print a link that fetches the memo from here, and see that it is served."""
+    """Print a link to the memo, and see that it is served."""
     from .commands import share as verb
 
     if stop_sharing and (no_seed or foreground or wait or qr or tracker):
@@ -250,6 +274,7 @@ def fetch(
     ] = "60",
     max_size: Annotated[str, typer.Option(metavar="SIZE", envvar="MEMOSYNC_MAX_SIZE", help="Largest memo.")] = "1G",
     seed: Annotated[bool, typer.Option("--seed", help="Serve it on from here.")] = False,
+    hear: Annotated[bool, typer.Option("--play", help="Play it as soon as it is here.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch memos from whoever has them."""
@@ -268,6 +293,8 @@ def fetch(
         tell=ui.tell,
         view=live.FetchView,
     )
+    if info and hear:
+        raise UsageError("--info and --play exclude each other")
     texts = _items(links, needed=True, what="LINK")
     library = ctx.obj.open()
 
@@ -280,7 +307,8 @@ def fetch(
     if info:
         verb.look_at_all(library, texts, job, answer=partial(rows.info, as_json=as_json), fail=ui.error)
     else:
-        verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, fail=ui.error)
+        then = partial(_play, library, stop=job.stop) if hear else lambda _memo: None
+        verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, then=then, fail=ui.error)
 
 
 @app.command()
@@ -323,6 +351,74 @@ def seed(
 
 
 @app.command()
+def play(
+    ctx: typer.Context,
+    memo: MemoArgument,
+    begin: Annotated[str, typer.Option("--from", metavar="POS", help="Where to begin.")] = "0",
+    speed: Annotated[float, typer.Option(metavar="X", help="From 0.5 to 3 times; the pitch stays.")] = 1.0,
+) -> None:
+    """Play a memo."""
+    position = parse_position(begin)
+    library = ctx.obj.open()
+    _play(library, library.find(memo), position=position, speed=speed, stop=_stop())
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    memo: MemoArgument,
+    path: Annotated[bool, typer.Option("--path", help="Only where its file is.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Show everything that is known of a memo."""
+    from .commands import show as verb
+    from .commands.linking import linker
+
+    if path and as_json:
+        raise UsageError("--path and --json exclude each other")
+    library = ctx.obj.open()
+    found = library.find(memo, trashed=None)
+    if path:
+        ui.answer(str(verb.path_of(library, found)))
+        return
+    shown = verb.show(library, found, linker(library, ctx.obj.network), on_progress=live.listening, stop=_stop())
+    rows.shown(shown, as_json)
+    if shown.fault:
+        raise shown.fault
+
+
+@app.command()
+def edit(
+    ctx: typer.Context,
+    memo: MemoArgument,
+    title: Annotated[str | None, typer.Option("--title", "-t", metavar="TITLE", help="The title.")] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", "-d", metavar="TEXT", help="The description.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="[+|-]TAG", help="A tag more, or with - one less.")] = None,
+) -> None:
+    """Change a memo's title, description and tags; without options in an editor."""
+    from .commands import edit as verb
+
+    with_options = not (title is None and description is None and not tag)
+    if not (with_options or ui.is_conversation()):
+        raise UsageError("there is nothing to change", "give --title, --description or --tag")
+    change: verb.Change | None = verb.change(title, description, tag or [])
+    library = ctx.obj.open()
+    found = library.find(memo)
+    if not with_options:
+        from .index import format_words
+        from .ui import editor
+
+        change = editor.edit(format_words(found), lambda text: verb.typed(text, found))
+    if change:
+        verb.edit(library, found.id, change, tell=ui.tell)
+    else:
+        ui.tell("nothing is changed")
+    ui.answer(found.id)
+
+
+@app.command()
 def export(
     ctx: typer.Context,
     memos: MemosArgument = None,
@@ -354,6 +450,43 @@ def export(
         stop=stop,
         fail=ui.error,
     )
+
+
+@app.command()
+def rm(
+    ctx: typer.Context,
+    memos: MemosArgument = None,
+    purge: Annotated[bool, typer.Option("--purge", help="For ever, also what is in the trash.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Purge without a question.")] = False,
+) -> None:
+    """Move memos to the trash, where they stay for a month."""
+    from .commands import rm as verb
+
+    words = _items(memos, needed=True, what="MEMO")
+    library = ctx.obj.open()
+    chosen = verb.choose(library, words, trashed=None if purge else False)
+    if purge and not force:
+        verb.refuse_unasked(chosen, ui.ask)
+    verb.rm(library, chosen, purge=purge, now=_now(), tell=ui.tell, answer=ui.answer)
+    verb.empty(library, now=_now(), tell=ui.tell)
+
+
+@app.command()
+def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
+    """Bring memos back from the trash as they were."""
+    from .commands import rm as verb
+
+    words = _items(memos, needed=True, what="MEMO")
+    library = ctx.obj.open()
+    verb.restore(library, verb.choose(library, words, trashed=True), tell=ui.tell, answer=ui.answer)
+
+
+def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float = 1.0, stop: Stop) -> None:
+    from .commands.play import play
+    from .ui.player import Player
+
+    with Player() if live.has_controls() else nullcontext() as control:
+        play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
 
 
 def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:
@@ -390,6 +523,8 @@ def _name(command: typer.models.CommandInfo) -> str | None:
 def run() -> NoReturn:
     """Run the program, say its errors, and end without waiting for anything that does not matter any more."""
     code = 0
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.set_threshold(100_000, 20, 100)  # ten thousand memos are no garbage: a tenth of the time of `list`
     for descriptor in range(3):  # a closed one must not become the number of some file of ours
         try:
@@ -413,6 +548,9 @@ def run() -> NoReturn:
     except typer.TyperException as error:
         ui.error(UsageError(error.format_message().splitlines()[0], "memosync --help, or memosync COMMAND --help"))
         code = UsageError.exit_code
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # Typer's, for a help whose reader has seen enough
+            raise
     except (KeyboardInterrupt, typer.Abort):
         code = 128 + signal.SIGINT
     # libtorrent's and PortAudio's own ends may take seconds or for ever; everything is on the disk

@@ -26,7 +26,8 @@ class Lock:
 
     def release(self, remove: bool = True) -> None:
         if remove:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a file that stays means nothing
+                self.path.unlink()
         os.close(self.descriptor)
 
 
@@ -154,7 +155,7 @@ def keep_copy(path: Path, copy: Path) -> None:
         copy.unlink(missing_ok=True)
         os.link(path, copy)
     except OSError:
-        shutil.copy2(path, copy)
+        shutil.copyfile(path, copy)  # where there are no links, there may be no rights to copy either
 
 
 def free_space(path: Path) -> int:

@@ -16,6 +16,7 @@ from .memo import InfoHash, Memo, MemoId, one_line, parse_id
 
 VERSION = 1
 KEYS = tuple(name for name in Memo.__slots__ if name != "extra")
+EDITABLE = ("title", "description", "tags", "recorded")
 _REQUIRED = ("id", "file", "title", "recorded", "duration", "size")
 
 
@@ -39,7 +40,9 @@ class Index:
         return next((memo for memo in self.memos if memo.id == memo_id), None)
 
     def with_infohash(self, infohash: InfoHash) -> Memo | None:
-        return next((memo for memo in self.memos if memo.infohash == infohash and not memo.trashed), None)
+        """Give the memo with this infohash, one in the trash only when there is no other."""
+        found = (memo for memo in self.memos if memo.infohash == infohash)
+        return min(found, key=lambda memo: memo.trashed is not None, default=None)
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -94,6 +97,24 @@ def dumps(index: Index) -> str:
     """Write an index; `loads` gives the same index back."""
     table = {"version": VERSION, **index.extra, "memo": [to_table(memo) for memo in index.memos]}
     return (index.head + "\n\n" if index.head else "") + format_toml(table)
+
+
+def format_words(memo: Memo) -> str:
+    """Write what a person may change of a memo, also what is empty."""
+    import tomli_w
+
+    table = {name: getattr(memo, name) for name in EDITABLE} | {"tags": list(memo.tags)}
+    return tomli_w.dumps(table, multiline_strings=True)
+
+
+def parse_words(text: str, memo: Memo) -> dict[str, Any]:
+    """Give what differs from the memo's words in such a text; ValueError says what cannot be."""
+    table = parse_toml(text)
+    if unknown := sorted(table.keys() - set(EDITABLE)):
+        raise ValueError(f"{one_line(unknown[0])[:80]!r} is none of {', '.join(EDITABLE)}")
+    kept = {name: value for name, value in to_table(memo).items() if name not in EDITABLE}
+    typed = _memo(kept | table)
+    return {name: getattr(typed, name) for name in EDITABLE if getattr(typed, name) != getattr(memo, name)}
 
 
 def to_table(memo: Memo) -> dict[str, Any]:

@@ -13,6 +13,7 @@ DEAD_AFTER_SOUND = 5.0  # seconds of exact zeros after sound
 SILENCE = 10 ** (-70 / 20)  # a peak under -70 dBFS is no voice
 CLIPPED = 0.999
 WINDOW, LOST = 10.0, 0.3  # seconds: frames missing within a window that are more than jitter
+LATE = 10  # looks in a row at which they are missing: a program that was stopped gets them late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Watch:
         self._heard = self._said_silent = self._said_dead = False
         self._clipped_at = -math.inf
         self._peak = 0.0
+        self._late = 0  # looks in a row at which frames were missing
         self._times: deque[tuple[float, int]] = deque()
 
     def feed(self, block: bytes) -> None:
@@ -71,10 +73,12 @@ class Watch:
         self._times.append((clock, delivered))
         began, before = self._times[0]
         missing = clock - began - (delivered - before) / RATE
-        if missing > LOST:
+        self._late = self._late + 1 if missing > LOST else 0
+        if self._late > LATE:
             self._warnings.append(f"lost {missing:.1f} s of sound: the machine slept, or is too busy")
             self._times.clear()
-        elif clock - began > WINDOW:
+            self._late = 0
+        elif clock - began > WINDOW and not self._late:
             self._times.popleft()
 
     def room(self, minutes: float) -> None:

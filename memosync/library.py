@@ -97,17 +97,26 @@ class Library:
 
         return {memo.id: memo for memo in self.change(edit).memos if memo.id in changes}
 
-    def find(self, word: str) -> Memo:
-        """Find a memo by its id, an unambiguous prefix of it, or `last`; NotFoundError names the candidates."""
-        memos = [memo for memo in self.index().memos if not memo.trashed]
+    def find(self, word: str, trashed: bool | None = False) -> Memo:
+        """Find a memo by its id, an unambiguous prefix of it, or `last`; NotFoundError names the candidates.
+
+        Those that are not in the trash are looked at, or, when it is `trashed`, those that are; both with None.
+        """
+        everything = self.index().memos
+        memos = [memo for memo in everything if trashed is None or trashed == bool(memo.trashed)]
         wanted = word.strip().lower()
-        if wanted == "last" and memos:
-            return memos[-1]
+        if wanted == "last" and (added := [memo for memo in memos if trashed or not memo.trashed]):
+            return max(added, key=lambda memo: memo.trashed or memo.recorded) if trashed else added[-1]
         found = [memo for memo in memos if wanted and memo.id.startswith(wanted)]
         if len(found) == 1:
             return found[0]
+        if not memos:
+            raise NotFoundError("there are no memos", "memosync record makes one")
         if not found:
-            raise NotFoundError(f"no memo {one_line(word)[:80]!r}", "memosync list shows the ids")
+            if trashed is False and any(memo.id == wanted for memo in everything):
+                raise NotFoundError(f"memo {wanted} is in the trash", f"memosync restore {wanted} brings it back")
+            shows = "memosync list --trash" if trashed else "memosync list"
+            raise NotFoundError(f"no memo {one_line(word)[:80]!r}", f"{shows} shows the ids")
         names = ", ".join(f"{memo.id} ({one_line(memo.title)[:30]})" for memo in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise NotFoundError(f"{one_line(word)[:80]!r} may be {names}{more}", "type more of the id")
@@ -119,11 +128,9 @@ class Library:
         return self.root / memo.file
 
     def is_sound(self, memo: Memo, path: Path) -> bool:
-        """Tell whether a memo's file is there and has the size that the index says."""
-        try:
-            return os.stat(path).st_size == memo.size
-        except OSError:
-            return False
+        """Tell whether a memo's file is there and has the size that the index says, or will have it in a moment."""
+        # while we look, its new content may move from the second place to the first, or all of it to the trash or back
+        return memo.size in (_size(path), _size(self.rewritten(memo.id)), _size(self.path(memo)))
 
     def torrent(self, infohash: InfoHash) -> Path:
         return self.private / "torrents" / f"{infohash}.torrent"
@@ -146,8 +153,25 @@ class Library:
     def incoming(self, infohash: InfoHash) -> Path:
         return self.private / "incoming" / infohash
 
+    def cache(self, memo_id: MemoId) -> Path:
+        """Where is kept what can be found out again from the memo's file; it may be deleted at any time."""
+        return self.private / "cache" / memo_id
+
     def part(self, memo_id: MemoId) -> Path:
         return self.private / "recording" / f"{memo_id}{_PART}"
+
+    def rewritten(self, memo_id: MemoId) -> Path:
+        """Where a memo's new content stands, complete, until the index names its size and it is moved to its place."""
+        return self.private / "recording" / f"{memo_id}.webm.new"
+
+    def settle(self, memo_id: MemoId, path: Path) -> None:
+        """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it."""
+        memo = self.index().get(memo_id)
+        with files.as_library_error(f"write {memo.file if memo else path}"):
+            if memo and not memo.infohash and path == self.rewritten(memo_id) and _size(path) == memo.size:
+                files.move(path, self.path(memo))
+            else:
+                path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def lock(self, name: MemoId | InfoHash, wait: bool = True) -> Iterator[bool]:
@@ -218,3 +242,10 @@ class Library:
         days = sorted(name for name in self._names(self.private) if re.fullmatch(r"index\.\d{4}-\d\d-\d\d\.toml", name))
         for name in days[:-DAYS]:
             (self.private / name).unlink()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None

@@ -110,13 +110,16 @@ def usable_trackers(urls: Iterable[str], network: Network) -> tuple[list[str], l
 
 
 def usable_peers(peers: Iterable[str], network: Network, own: Iterable[Address]) -> list[tuple[str, int]]:
-    """Choose the peers of a link that may be called; private ones only where this machine has such a network."""
-    has_private = any(is_private(address) and not address.is_loopback for address in own)
+    """Choose the peers of a link that may be called; private ones only where this machine has such a network.
+
+    Link-local addresses are a network of their own: every interface has one, wherever it leads.
+    """
+    networks = {address.is_link_local for address in own if is_private(address) and not address.is_loopback}
     chosen: dict[tuple[str, int], None] = {}  # an ordered set
     for address, port in filter(None, map(parse_peer, peers)):
         near = is_private(address) and not address.is_loopback
         nobody = address.is_multicast or address.is_unspecified
-        if network.allows(address) and not nobody and (has_private or not near):
+        if network.allows(address) and not nobody and (not near or address.is_link_local in networks):
             chosen[str(address), port] = None
         if len(chosen) == MOST_PEERS:
             break

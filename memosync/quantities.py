@@ -22,6 +22,11 @@ def parse_duration(text: str) -> float:
     return total
 
 
+def parse_position(text: str) -> float:
+    """Read a duration, or 0, as seconds from the beginning; UsageError for anything else."""
+    return 0.0 if re.fullmatch(r"(0+:)*0+(\.0+)?s?", text) else parse_duration(text)
+
+
 def parse_size(text: str) -> int:
     """Read `500`, `32k`, `1.5G` or `64Ki` as bytes (or bits); UsageError for anything else."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)([kMG]i?|)B?", text.replace("K", "k"))

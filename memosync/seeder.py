@@ -39,6 +39,7 @@ class SwarmState:
     peers: int = 0
     given: int = 0  # bytes since the seeder began
     delivered: int = 0  # how often somebody was seen to have all of it
+    addresses: tuple[str, ...] = ()  # of some of the peers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,18 +249,19 @@ def _keep(private: Path, arguments: list[str], lock: int, stop: Stop) -> int:
         )
         threading.Thread(target=_end, args=[child, stop], daemon=True).start()
         assert child.stderr
-        line = b""
+        last = b"\n"
         for line in child.stderr:
             _log(private, line)
+            last = b": " + line
         code = child.wait()
         if stop.is_set() or code == 0 or code in _SAID_WHY:
             return max(code, 0)
         failures = 0 if _served(private, child.pid) else failures + 1
         restarts += 1
-        _log(private, f"the seeder died ({code}); start {restarts + 1}\n".encode())
         if failures >= PATIENCE:
-            _log(private, b"giving up, it dies before it serves: " + line)
+            _log(private, f"giving up, it died {failures} times before it served ({code})".encode() + last)
             return 1
+        _log(private, f"the seeder died ({code}); start {restarts + 1}\n".encode())
         stop.wait(0.05 * 2**failures)
 
 

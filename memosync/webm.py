@@ -17,7 +17,7 @@ import re
 import resource
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import av.container
 
     Packet = av.Packet[Any]
+    Listen = Callable[[av.AudioFrame], None]
 
 RATE = 48_000  # Hz
 FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
@@ -82,13 +83,14 @@ class Writer:
         *,
         template: av.AudioStream | None = None,  # copy the packets of this stream instead of encoding
         live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
+        listen: Listen = lambda _frame: None,  # to what is encoded
     ) -> None:
         from fractions import Fraction
 
         import av
 
         self._tick = Fraction(1, RATE)
-        self._path, self._live, self._encoding = path, live, template is None
+        self._path, self._live, self._encoding, self._listen = path, live, template is None, listen
         self._frames = self._synced = 0  # frames that went in
         self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
         with translated("write"):
@@ -116,6 +118,8 @@ class Writer:
         self._frames += frame.samples
         with translated("write"):
             self._file.mux(self._stream.encode(frame))
+        with contextlib.suppress(AudioError), translated("read"):  # who only listens breaks nothing
+            self._listen(frame)
         self._sync()
 
     def copy(self, packet: Packet, *, mend: bool = False) -> None:
@@ -165,10 +169,16 @@ class Recording:
     """An encoder on a thread of its own, so that nothing it waits for ever stops the microphone."""
 
     def __init__(
-        self, path: Path, words: Words, sound: Sound, *, on_samples: Callable[[bytes], None] = lambda _samples: None
+        self,
+        path: Path,
+        words: Words,
+        sound: Sound,
+        *,
+        on_samples: Callable[[bytes], None] = lambda _samples: None,
+        listen: Listen = lambda _frame: None,
     ) -> None:
         self.error: AudioError | LibraryError | None = None  # set once the encoder has failed and takes no more
-        self._writer = Writer(path, words, sound, live=True)
+        self._writer = Writer(path, words, sound, live=True, listen=listen)
         self._sound, self._on_samples = sound, on_samples
         self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -189,29 +199,38 @@ class Recording:
         self._thread.join()
 
     def _run(self) -> None:
+        failure: AudioError | LibraryError | None = AudioError("the encoder failed: a bug, told above")
+        try:
+            with translated("write"):
+                self._encode()
+            failure = None
+        except (AudioError, LibraryError) as error:
+            failure = error
+        finally:  # whatever it was: nobody may believe that this goes on
+            self.error = failure
+            if failure:
+                self._writer.abandon()
+
+    def _encode(self) -> None:
         import av
 
         size = 4 * self._sound.channels
         pending = bytearray()
         ended = False
-        try:
-            while not ended:
-                block = self._blocks.get()
-                ended = block is None
-                pending += block or b""
-                while len(pending) >= FRAMES_AT_ONCE * size or (ended and pending):
-                    samples = min(len(pending) // size, FRAMES_AT_ONCE)
-                    taken = bytes(pending[: samples * size])
-                    del pending[: samples * size]
-                    frame = av.AudioFrame(format="flt", layout=layout(self._sound), samples=samples)
-                    frame.planes[0].update(taken.ljust(frame.planes[0].buffer_size, b"\0"))
-                    frame.sample_rate = RATE
-                    self._writer.encode(frame)
-                    self._on_samples(taken)
-            self._writer.close()
-        except (AudioError, LibraryError) as error:
-            self.error = error
-            self._writer.abandon()
+        while not ended:
+            block = self._blocks.get()
+            ended = block is None
+            pending += block or b""
+            while len(pending) >= FRAMES_AT_ONCE * size or (ended and pending):
+                samples = min(len(pending) // size, FRAMES_AT_ONCE)
+                taken = bytes(pending[: samples * size])
+                del pending[: samples * size]
+                frame = av.AudioFrame(format="flt", layout=layout(self._sound), samples=samples)
+                frame.planes[0].update(taken.ljust(frame.planes[0].buffer_size, b"\0"))
+                frame.sample_rate = RATE
+                self._writer.encode(frame)
+                self._on_samples(taken)
+        self._writer.close()
 
 
 def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
@@ -269,6 +288,11 @@ def probe(path: Path) -> AudioInfo:
         if not end:
             raise AudioError("there is no sound in it")
         return AudioInfo(duration=end, words=words_of(source))
+
+
+def warm_up() -> None:
+    """Load FFmpeg on another thread while this one waits for something else."""
+    threading.Thread(target=__import__, args=["av"], daemon=True).start()
 
 
 def is_finished(path: Path) -> bool:
@@ -385,6 +409,15 @@ def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iter
         for packet in source.demux(stream):
             if packet.pts is not None and packet.size:
                 yield packet
+
+
+def decode(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+    """Give every frame that can be decoded; damage costs what it hit, not what follows."""
+    import av
+
+    for packet in packets:
+        with contextlib.suppress(av.error.InvalidDataError):
+            yield from stream.codec_context.decode(packet)
 
 
 def _until_damage(packets: Iterator[Packet]) -> Iterator[Packet]:

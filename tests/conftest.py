@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import vmic
+from disk import SmallDisk
 
 PROGRAM = [sys.executable, "-m", "memosync"]
+_SEED = 20260825
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="torture: everything instead of a sample")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests give, and what chance began with in one that failed."""
+    for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", []):
+        for name, line in report.user_properties:
+            if report.failed or (name == "figure" and terminalreporter.config.getoption("--long")):
+                terminalreporter.write_line(f"{report.duration:6.0f} s  {line}")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Tell whether this is the long run, `make torture`."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture
+def seed(long: bool, record_property: Callable[[str, object], None]) -> int:
+    """What chance begins with: always the same in the short run, another one every time in the long one."""
+    number = int(os.environ.get("SEED") or (time.time_ns() if long else _SEED))
+    record_property("seed", f"SEED={number}")
+    return number
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Have a line of figures printed at the end of a long run."""
+    return lambda line: record_property("figure", line)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +71,7 @@ class Program:
 
     def __init__(self, library: Path, environment: Mapping[str, str]) -> None:
         self.library = library
+        self.under: list[str] = []  # another command that runs it
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MEMOSYNC_")},
             "MEMOSYNC_LIBRARY": str(library),
@@ -45,11 +83,19 @@ class Program:
         """Give the same program on another library."""
         return Program(library, {"HOME": self.environment["HOME"]})
 
+    def meddle(self, code: str) -> None:
+        """Run this first in every interpreter of the program: a fault that cannot be had otherwise."""
+        place = self.library.with_name("meddled")
+        place.mkdir()
+        (place / "sitecustomize.py").write_text(code)
+        before = self.environment.get("PYTHONPATH")
+        self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(place), before]))
+
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[Any]:
         """Start it and return at once; standard streams are pipes unless told otherwise."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         environment = {**self.environment, **options.pop("env", {})}
-        return subprocess.Popen([*PROGRAM, *map(str, arguments)], env=environment, **options)
+        return subprocess.Popen([*self.under, *PROGRAM, *map(str, arguments)], env=environment, **options)
 
     def __call__(
         self,
@@ -72,6 +118,11 @@ class Program:
 
         assert code == result.code, f"{arguments}: {result.out}{result.err}"
         return result
+
+
+def memos(memosync: Program) -> list[dict[str, Any]]:
+    """Give what `list` lists."""
+    return [json.loads(line) for line in memosync("list", "--json").lines]
 
 
 @pytest.fixture
@@ -99,3 +150,23 @@ def ended() -> Iterator[Callable[[subprocess.Popen[Any]], subprocess.Popen[Any]]
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture
+def microphone(memosync: Program) -> Iterator[vmic.Microphone]:
+    """A microphone that hears the signal, and that the program finds."""
+    with vmic.plugged_in() as device:
+        memosync.environment.update(device.environment)
+        device.play(vmic.signal())
+        yield device
+
+
+@pytest.fixture
+def disk(memosync: Program, tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 8 MB that has the library."""
+    disk = SmallDisk(tmp_path / "disk", 8_000_000)
+    memosync.environment["MEMOSYNC_LIBRARY"] = str(tmp_path / "disk" / "Memos")
+    memosync.library = disk.seen / "Memos"
+    memosync.under = disk.under
+    yield disk
+    disk.close()

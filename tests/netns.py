@@ -18,12 +18,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROGRAM, Program
+from conftest import Program
 
 HOLD = ["sh", "-c", "echo ready; exec cat"]
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6  # not among Python's names
@@ -118,10 +118,13 @@ class Host(Namespace):
         library.parent.mkdir(parents=True, exist_ok=True)
         return _Inside(self, library, {"HOME": str(library.parent), "MEMOSYNC_NETWORK": network})
 
-    def tracker(self, address: str = "") -> tuple[str, str]:
-        """Start a tracker, on this machine's address unless told another; give its HTTP and its UDP URL."""
+    def tracker(self, address: str = "", peers: Iterable[str] = ()) -> tuple[str, str]:
+        """Start a tracker, on this machine's address unless told another; give its HTTP and its UDP URL.
+
+        It names these peers to everybody.
+        """
         script = Path(__file__).with_name("tracker.py")
-        command = [sys.executable, script, "--host", address or self.address]
+        command = [sys.executable, script, "--host", address or self.address, *(f"--peer={peer}" for peer in peers)]
         process = self.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         return process.stdout.readline().strip(), process.stdout.readline().strip()
@@ -174,14 +177,15 @@ class _Inside(Program):
     def __init__(self, host: Host, library: Path, environment: dict[str, str]) -> None:
         super().__init__(library, environment)
         self.host = host
+        self.under = host.command
 
     def on(self, library: Path) -> Program:
         return self.host.program(library, self.environment["MEMOSYNC_NETWORK"])
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[Any]:
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        environment = {**self.environment, **options.pop("env", {})}
-        return self.host.start(*PROGRAM, *arguments, env=environment, **options)
+        process = super().start(*arguments, **options)
+        self.host.started.append(process)
+        return process
 
 
 class Network:

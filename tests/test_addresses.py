@@ -78,6 +78,8 @@ def test_private_peers_are_called_only_where_this_machine_has_such_a_network() -
     at_home = network.usable_peers(peers, Network.PUBLIC, AT_HOME)
     abroad = network.usable_peers(peers, Network.PUBLIC, ABROAD)
 
+    assert network.usable_peers(["10.0.0.1:7000"], Network.PUBLIC, [*ABROAD, ip_address("fe80::2")]) == []
+    assert network.usable_peers(["[fe80::9]:7000"], Network.PUBLIC, [ip_address("fe80::2")]) == [("fe80::9", 7000)]
     assert [host for host, _ in at_home] == ["192.168.1.9", "10.0.0.1", "8.8.8.8", "127.0.0.1"]
     assert [host for host, _ in abroad] == ["8.8.8.8", "127.0.0.1"]
 

@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 from conftest import Program
 
-pytestmark = pytest.mark.ordinary
-
 ROOT = Path(__file__).parent.parent
 COMPLETIONS = ROOT / "completions"
 SPEAKER = ROOT / "demo/speech.py"

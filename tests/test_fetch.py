@@ -411,7 +411,7 @@ def test_without_peers_it_ends_in_time(memosync: Program, what: str) -> None:
     with Tracker(mode="silent") as silent:
         link += {"nobody": "", "a port where nobody listens": "&x.pe=127.0.0.1:9999"}.get(what, f"&tr={silent.udp_url}")
         started = time.monotonic()
-        result = memosync("fetch", link, "--timeout", "1s", code=SwarmError.exit_code)
+        result = memosync("fetch", link, env={"MEMOSYNC_TIMEOUT": "1s"}, code=SwarmError.exit_code)
 
     assert 1 < time.monotonic() - started < 4
     assert result.out == ""
@@ -432,8 +432,8 @@ def test_what_it_waits_for_is_said_after_a_second_and_every_answer_after_ten(
         second, second_at = process.stderr.readline(), time.monotonic() - started
 
     assert "waiting for" in first
-    assert 1 <= first_at < 3
-    assert 10 <= second_at < 13
+    assert 1 <= first_at < 8  # a busy machine starts slowly
+    assert 10 <= second_at < 20
     answers = dict(part.split(": ", 1) for part in second.partition("(")[2].rstrip(")\n").split("; "))
     assert answers[f"127.0.0.1:{empty.port}"] == "0 peers"
     assert re.search("no answer|timed out", answers[f"127.0.0.1:{silent.port}"])
@@ -552,6 +552,15 @@ def fetch_on_small_disk(memosync: Program, tmp_path: Path, link: str, before: st
     assert len(errors(done.stderr)) == 1
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
+
+
+def test_a_disk_that_is_slow_loses_nothing(memosync: Program, seeder: Peer, sound: Path) -> None:
+    slow = ["-e", "trace=pwrite64,pwritev,pwritev2", "-e", "inject=pwrite64,pwritev,pwritev2:delay_enter=200000"]
+    memosync.under = ["strace", "-f", "-qq", "-o", "/dev/null", *slow]
+
+    memosync("fetch", seeder.link)
+
+    assert bytes_of(memosync) == sound.read_bytes()
 
 
 def test_a_disk_that_is_too_small_is_exit_6_before_anything_is_fetched(

@@ -19,7 +19,7 @@ from conftest import Program
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
-VERBS = ["record", "list", "share", "fetch", "seed", "export"]
+VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 FLOORS = [  # from the ground up
@@ -30,7 +30,15 @@ FLOORS = [  # from the ground up
     ("front", {"ui", "cli", "__main__"}),
 ]
 FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
-SAME_ROOM = {"convert": "webm", "source": "webm"}
+SAME_ROOM = {
+    "trash": "library",
+    "source": "webm",
+    "loudness": "webm",
+    "convert": "webm",
+    "playback": "webm",
+    "speaker": "microphone",
+    "portaudio": "microphone",
+}
 NEIGHBOURS = {"words", "front"}  # where one may import another of the same floor, but never in a circle
 OWNERS = {
     "typer": {"cli"},
@@ -47,6 +55,7 @@ OWNERS = {
     "os.fsync": {"files"},
     "os.fdatasync": {"files"},
     "subprocess": {"seeder"},
+    "os.system": {"ui"},
 }
 HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice"}
 
@@ -237,6 +246,13 @@ def test_the_keys_of_list_are_those_of_the_manual(memosync: Program, speech: Pat
     memosync("record", speech)
 
     assert set(json.loads(memosync("list", "--json").out)) == keys_in_manual("JSON of list")
+
+
+def test_the_keys_of_show_are_those_of_list_and_those_of_the_manual(memosync: Program, speech: Path) -> None:
+    memosync("record", speech)
+    listed = json.loads(memosync("list", "--json").out)
+
+    assert set(json.loads(memosync("show", "last", "--json").out)) - set(listed) == keys_in_manual("JSON of show")
 
 
 def test_the_keys_of_seed_and_fetch_are_those_of_the_manual(memosync: Program, speech: Path, tmp_path: Path) -> None:

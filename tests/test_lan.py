@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,19 @@ from netns import Network, noise
 
 from memosync.errors import SwarmError
 
-pytestmark = pytest.mark.ordinary
 DEADLINE = 5  # seconds, from the start of the process to its end
+
+SESSIONS = """
+import os
+import libtorrent as lt
+from memosync.network import Network
+from memosync.session import open_session
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # else it is rarely seen between two of them
+for number in range(20):
+    session = open_session(Network.LAN, 7000 + number, {})
+    heard = [alert for alert in session.pop_alerts() if isinstance(alert, lt.listen_succeeded_alert)]
+    print(*sorted({alert.address for alert in heard}))
+"""
 
 
 def share(program: Program) -> str:
@@ -25,6 +37,13 @@ def share(program: Program) -> str:
 def file(program: Program) -> bytes:
     """Give the bytes of a library's only memo."""
     return Path(json.loads(program("list", "--json").out)["path"]).read_bytes()
+
+
+def test_an_open_session_knows_all_addresses_of_the_machine() -> None:
+    with Network(1) as network:
+        known = network.hosts[0].run(sys.executable, "-c", SESSIONS)
+
+    assert {"10.77.0.1 127.0.0.1 ::1 fd77::1 fe80::77:1%eth0"} == set(known.splitlines())
 
 
 @pytest.mark.parametrize("route", [True, False], ids=["with a default route", "without one"])
@@ -60,4 +79,8 @@ def test_neither_means_that_nobody_is_found(tmp_path: Path) -> None:
         there = network.hosts[1].program(tmp_path / "there" / "Memos")
         link = re.sub(r"&x\.pe=[^&]*", "", share(here))
 
-        there("fetch", link, "--timeout", "3s", code=SwarmError.exit_code)
+        result = there("fetch", link, "--timeout", "3s", code=SwarmError.exit_code)
+
+        assert (
+            "trackers: none to ask; DHT: off; LAN: nobody answered; addresses in the link: none to call" in result.err
+        )

@@ -27,8 +27,6 @@ from memosync.index import Index
 from memosync.library import Library
 from memosync.memo import InfoHash, Memo, MemoId
 
-pytestmark = pytest.mark.ordinary
-
 SECOND = sound.wav(sound.tone(1))
 WHEN = datetime(2026, 8, 25, 10, 11, 12, tzinfo=UTC)
 INFOHASH = InfoHash("c12fe1c06bba254a9dc9f519b335aa7c1367a88a")

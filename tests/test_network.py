@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def host() -> Iterator[Host]:
 
 def use(host: Host, directory: Path, network: str, address: str) -> None:
     """Share a memo, and fetch and seed it by a link and a .torrent that point all over the world."""
-    ours = host.tracker(address)[0]
+    ours = host.tracker(address, [f"{abroad}:6881" for abroad in ABROAD if ":" not in abroad])[0]
     trackers = {"MEMOSYNC_TRACKERS": " ".join([ours, *TRACKERS])}
     sharer, by_link, by_torrent = (host.program(directory / name / "Memos", network) for name in ("a", "b", "c"))
     memo = sharer("record", noise(directory / "a/noise.flac")).out.strip()
@@ -110,7 +111,20 @@ def test_under_lan_packets_stay_in_private_ranges_and_no_name_is_looked_up(host:
 def sockets(host: Host, program: Program, *arguments: object, code: int = 0, env: Mapping[str, str] = {}) -> list[str]:
     """Run a command, which may reach the whole internet, and list the sockets it and its children asked for."""
     trace = program.library.with_name("trace")
-    command = ["strace", "-f", "-qq", "-e", "trace=socket,connect", "-o", trace, *PROGRAM, *arguments]
+    slow = "inject=listen:delay_exit=50000"  # microseconds: a busy machine's addresses come one after the other
+    command = [
+        "strace",
+        "-f",
+        "-qq",
+        "-e",
+        "trace=socket,connect,listen",
+        "-e",
+        slow,
+        "-o",
+        trace,
+        *PROGRAM,
+        *arguments,
+    ]
     process = host.start(*command, env={**program.environment, "MEMOSYNC_NETWORK": "public", **env})
 
     assert process.wait(60) == code
@@ -127,6 +141,35 @@ def test_record_and_list_open_no_internet_socket(host: Host, tmp_path: Path) -> 
 
     assert len(program("list").lines) == 2
     assert [line for line in found if "AF_INET" in line] == []
+
+
+def called(lines: list[str]) -> set[tuple[str, int]]:
+    """Take the addresses and ports from what `connect` was traced to be asked for."""
+    asked = [re.search(r'connect\(.*_port=htons\((\d+)\).*?"([0-9a-f.:]+)"', line) for line in lines]
+    return {(found[2], int(found[1])) for found in asked if found}
+
+
+@pytest.mark.parametrize("at_home", [False, True], ids=["abroad", "at home"])
+def test_what_a_link_may_not_have_us_call_is_not_called(tmp_path: Path, at_home: bool) -> None:
+    private = {("10.1.2.3", 7000), ("192.168.1.9", 7000), ("fd12::9", 7000)}
+    public = {("203.0.113.7", 1024), ("2001:db8::7", 7000)}
+    privileged = {("203.0.113.8", 22), ("203.0.113.8", 1023), ("127.0.0.1", 80), ("10.1.2.3", 443)}
+    with Network(1, subnet="10.77.0.0/24" if at_home else "203.0.113.0/24", route=True) as network:
+        (host,) = network.hosts
+        host.ip("address add 2001:db8::1/64 dev eth0 nodad" + ("" if at_home else "\naddress del fd77::1/64 dev eth0"))
+        tracker = host.tracker(peers=[f"203.0.113.9:{port}" for port in (443, 7001)])[0]
+        peers = [
+            f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            for address, port in private | public | privileged
+        ]
+        link = "&x.pe=".join([f"magnet:?xt=urn:btih:{40 * 'a'}&tr={tracker}", *peers])
+        program = host.program(tmp_path / "home" / "Memos")
+
+        seen = called(sockets(host, program, "fetch", link, "--timeout", "2s", code=SwarmError.exit_code))
+
+    assert public | {("203.0.113.9", 7001)} <= seen
+    assert seen & (privileged | {("203.0.113.9", 443)}) == set()
+    assert seen & private == (private if at_home else set())
 
 
 def test_a_fetch_does_open_one(host: Host, tmp_path: Path) -> None:

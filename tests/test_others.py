@@ -60,7 +60,8 @@ class Swarm:
             "transmission-daemon": ["transmission-daemon", "--foreground", "--download-dir", downloads],
         }
         downloads.mkdir(parents=True, exist_ok=True)
-        environment = {"HOME": str(downloads.parent), "PATH": os.environ["PATH"]}
+        home = str(downloads.parent)
+        environment = {"HOME": home, "TMPDIR": home, "PATH": os.environ["PATH"]}
         log = downloads.with_suffix(".log")
         with open(log, "wb") as output:
             host.start(*commands[program], env=environment, stdout=output, stderr=output)

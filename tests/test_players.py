@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -90,6 +91,7 @@ def test_a_memo_plays_and_seeks_in_chromium(
     profile = tmp_path / "profile"
     browser = subprocess.Popen(
         [*CHROMIUM, f"--user-data-dir={profile}", f"{address}/page.html"],
+        env={**os.environ, "TMPDIR": str(tmp_path.parent)},  # a socket is made there, whose path has to be short
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -18,8 +17,8 @@ from typing import Any
 import av
 import pytest
 import sound
-from conftest import PROGRAM, Program
-from test_microphone import SmallDisk
+from conftest import PROGRAM, Program, memos
+from disk import SmallDisk
 from vmic import wait_until
 
 from memosync.errors import AudioError, LibraryError, UsageError
@@ -77,11 +76,6 @@ def plain(tmp_path: Path) -> Path:
     path = tmp_path / "My talk – day 2.wav"
     path.write_bytes(sound.wav(sound.tone(1)))
     return age(path)
-
-
-def memos(memosync: Program) -> list[dict[str, Any]]:
-    """Give what `list` lists."""
-    return [json.loads(line) for line in memosync("list", "--json").lines]
 
 
 def only(memosync: Program) -> dict[str, Any]:
@@ -309,8 +303,8 @@ def test_stereo_and_bitrate_are_kept(memosync: Program, tmp_path: Path) -> None:
     noise = tmp_path / "noise.wav"
     noise.write_bytes(sound.wav(random.Random(1).randbytes(4 * 48_000), channels=2))
 
-    for options in (["-t", "small", "--bitrate", "16k"], ["-t", "large", "--bitrate", "128k", "--stereo"]):
-        memosync("record", noise, *options)
+    memosync("record", noise, "-t", "small", env={"MEMOSYNC_BITRATE": "16k"})
+    memosync("record", noise, "-t", "large", "--bitrate", "128k", "--stereo", env={"MEMOSYNC_BITRATE": "16k"})
 
     found = {memo["title"]: memo for memo in memos(memosync)}
     channels = {title: sound.probe(Path(memo["path"]))["stream"]["channels"] for title, memo in found.items()}
@@ -379,6 +373,17 @@ def test_standard_input_may_be_of_any_format(memosync: Program, sources: dict[st
     assert sound.hear(Path(memo["path"])) == pytest.approx((2, 440), abs=3)
     assert memo["duration"] == pytest.approx(2, abs=0.06)
     assert memo["title"] == TAGS["title"]
+
+
+def test_a_named_pipe_is_read_as_it_comes(memosync: Program, tmp_path: Path) -> None:
+    pipe = tmp_path / "talk"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=[SECOND], daemon=True).start()
+
+    memosync("record", pipe, stdin=b"")
+
+    memo = only(memosync)
+    assert (memo["title"], memo["duration"]) == ("talk", pytest.approx(1, abs=0.03))
 
 
 def test_what_comes_from_a_pipe_is_of_now(memosync: Program) -> None:
@@ -565,44 +570,25 @@ def test_an_answer_that_cannot_be_written_is_one_line_and_the_memo_stays(memosyn
 # -- a full disk
 
 
-@pytest.fixture
-def disk(memosync: Program, tmp_path: Path) -> Iterator[SmallDisk]:
-    """A disk of 4 MB that has the library."""
-    disk = SmallDisk(tmp_path / "disk", 4_000_000)
-    memosync.environment["MEMOSYNC_LIBRARY"] = str(tmp_path / "disk" / "Memos")
-    yield disk
-    disk.close()
-
-
-def run(
-    memosync: Program, disk: SmallDisk, *arguments: object, stdin: bytes = b""
-) -> subprocess.CompletedProcess[bytes]:
-    """Run the program where the disk is."""
-    command = [*disk.under, *PROGRAM, *map(str, arguments)]
-    return subprocess.run(command, env=memosync.environment, input=stdin, capture_output=True, timeout=60)
-
-
 def test_a_pipe_that_fills_the_disk_is_kept_and_finished_when_there_is_room(memosync: Program, disk: SmallDisk) -> None:
-    assert run(memosync, disk, "record", "-", "-t", "Before", stdin=SECOND).returncode == 0
+    memosync("record", "-", "-t", "Before", stdin=SECOND)
     disk.fill(room=100_000)
     noise = sound.wav(random.Random(1).randbytes(2 * 48_000 * 10))
 
-    full = run(memosync, disk, "record", "-", "-t", "Talk", "--bitrate", "160k", stdin=noise)
+    full = memosync("record", "-", "-t", "Talk", "--bitrate", "160k", stdin=noise, code=LibraryError.exit_code)
 
-    folder = disk.seen / "Memos" / ".memosync" / "recording"
-    (part,) = folder.glob("*.part")
-    assert (full.returncode, full.stdout) == (LibraryError.exit_code, b""), full.stderr
-    assert part.name in full.stderr.decode()
-    assert b"Traceback" not in full.stderr
-    still = run(memosync, disk, "list")
-    assert (still.returncode, still.stdout.count(b"\n"), part.exists()) == (0, 1, True)
+    (part,) = leftovers(memosync)
+    assert full.out == ""
+    assert part in full.err
+    assert "Traceback" not in full.err
+    assert len(memosync("list").lines) == 1
+    assert leftovers(memosync) == [part]
 
     disk.make_room()
-    listed = [json.loads(line) for line in run(memosync, disk, "list", "--json").stdout.splitlines()]
-    talk = next(memo for memo in listed if memo["title"] == "Talk")
+    talk = next(memo for memo in memos(memosync) if memo["title"] == "Talk")
     assert talk["duration"] > 3  # of what 100 kB hold at 160 kb/s, 5 s
-    assert sound.hear(disk.seen / "Memos" / talk["file"])[0] == pytest.approx(talk["duration"], abs=0.05)
-    assert not list(folder.iterdir())
+    assert sound.hear(memosync.library / talk["file"])[0] == pytest.approx(talk["duration"], abs=0.05)
+    assert leftovers(memosync) == []
 
 
 def test_a_file_that_fills_the_disk_is_exit_6_and_leaves_nothing(
@@ -610,12 +596,12 @@ def test_a_file_that_fills_the_disk_is_exit_6_and_leaves_nothing(
 ) -> None:
     noise = tmp_path / "noise.wav"
     noise.write_bytes(sound.wav(random.Random(1).randbytes(2 * 48_000 * 10)))
-    assert run(memosync, disk, "record", "-", stdin=SECOND).returncode == 0
+    memosync("record", "-", stdin=SECOND)
     disk.fill(room=100_000)
 
-    full = run(memosync, disk, "record", noise, "--bitrate", "160k")
+    full = memosync("record", noise, "--bitrate", "160k", code=LibraryError.exit_code)
 
-    assert (full.returncode, full.stdout) == (LibraryError.exit_code, b""), full.stderr
-    assert re.match("memosync: error: .*no space left", full.stderr.decode(), re.IGNORECASE)
-    assert run(memosync, disk, "list").stdout.count(b"\n") == 1
-    assert not list((disk.seen / "Memos" / ".memosync" / "recording").iterdir())
+    assert full.out == ""
+    assert re.match("memosync: error: .*no space left", full.err, re.IGNORECASE)
+    assert len(memosync("list").lines) == 1
+    assert leftovers(memosync) == []

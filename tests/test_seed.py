@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import PROGRAM, Program
+from handshake import offers
 from netns import noise, wait_until
 from terminal import Terminal
 from tracker import Tracker
@@ -78,20 +79,6 @@ def status(program: Program) -> dict[str, str]:
     """Give each memo's state."""
     rows = [row.split("\t") for row in program("seed", "--status").lines]
     return {row[0]: row[1] for row in rows}
-
-
-def offers(port: int, infohash: str) -> bool:
-    """Ask as a peer does, by a handshake (BEP 3), whether a torrent is served there."""
-    hello = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(infohash) + b"-TEST00-stranger----"
-    try:
-        with socket.create_connection(("127.0.0.1", port), 5) as peer:
-            peer.sendall(hello)
-            answer = b""
-            while len(answer) < 68 and (more := peer.recv(68 - len(answer))):
-                answer += more
-    except OSError:
-        return False
-    return answer[28:48] == hello[28:48]
 
 
 def serves(program: Program, *numbers: int) -> bool:
@@ -191,9 +178,11 @@ def test_stop_ends_both_processes(library: Program) -> None:
     library("seed", "--status", code=NOT_RUNNING)
 
 
-def test_port_chooses_the_port_and_the_next_seeder_keeps_it(library: Program) -> None:
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_port_chooses_the_port_and_the_next_seeder_keeps_it(library: Program, how: str) -> None:
     port = 20000 + os.getpid() % 10000  # below those that the kernel gives away by itself
-    library("seed", "--detach", "--port", port)
+    environment = {"MEMOSYNC_PORT": str(port)} if how == "variable" else {}
+    library("seed", "--detach", *(["--port", port] if how == "option" else []), env=environment)
     link = library("share", "last").out
     library("seed", "--stop")
 
@@ -309,6 +298,31 @@ def test_a_killed_server_is_back_in_three_seconds_on_the_same_port(library: Prog
     assert state(library)["keeper"] == before["keeper"]
     wait_until(lambda: state(library)["ready"], 3, "it to say so")
     assert "started again 2 times" in library("seed", "--status").err
+
+
+DIES = "import os, signal, sys\nif '--kept' in sys.orig_argv: {how}"
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["os.kill(os.getpid(), signal.SIGSEGV)", "os.write(2, b'nobody knows\\n'); os._exit(1)"],
+    ids=["crash", "bug"],
+)
+def test_a_server_that_dies_at_once_again_and_again_is_given_up(library: Program, how: str) -> None:
+    before = dict(library.environment)
+    library.meddle(DIES.format(how=how))
+
+    result = library("seed", "--detach", code=SeederError.exit_code, timeout=20)
+
+    (error,) = errors(result.err)
+    assert "giving up, it died 5 times before it served" in error
+    assert len(re.findall(r"the seeder died \(.*\); start [2-5]\n", log(library))) == 4
+    assert re.search(r"giving up.*\n\Z", log(library))
+    assert ("nobody knows" in error) == ("nobody knows" in how)
+    library("seed", "--status", code=NOT_RUNNING)
+    library.environment = before
+    library("seed", "--detach")
+    assert serves(library, 0, 1)
 
 
 def test_with_a_killed_keeper_the_server_ends_too(library: Program) -> None:

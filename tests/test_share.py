@@ -7,6 +7,7 @@ shares and fetches a hundred times instead of ten.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from typing import Any
 import libtorrent as lt
 import pytest
 from conftest import PROGRAM, Program
+from handshake import offers
 from netns import noise, wait_until
 from terminal import Terminal
 
@@ -197,6 +199,7 @@ def test_shared_and_at_once_fetched_many_times(memosync: Program, other: Program
         if number % 2 == 0 and number:  # half of them start the seeder
             memosync("seed", "--stop")
         link = memosync("share", memo).out.strip()
+        assert offers(int(link.rpartition(":")[2]), infohash(link))
         assert other("fetch", link, "--timeout", "5s", timeout=15).out == f"{memo}\n"
         assert (memosync.library / entry(memosync, memo)["file"]).read_bytes() == (
             other.library / entry(other, memo)["file"]
@@ -398,15 +401,38 @@ def test_what_a_link_means_is_said_once_on_standard_error(memosync: Program, thr
     assert result.err.splitlines() == [SENTENCE]
 
 
-def test_qr_draws_each_link_on_standard_error_only(memosync: Program, three: list[str]) -> None:
+def scan(lines: list[str]) -> list[str]:
+    """Hold another program's camera before what a dark terminal shows: half blocks are light, the rest is dark."""
+    pixels = {"█": (255, 255), "▀": (255, 0), "▄": (0, 255), " ": (0, 0)}
+    rows = [bytes(pixels[block][half] for block in line for _ in range(4)) for line in lines for half in (0, 1)]
+    image = b"P5 %d %d 255\n" % (len(rows[0]), 4 * len(rows)) + b"".join(4 * row for row in rows)
+    read = subprocess.run(["zbarimg", "--quiet", "--raw", "pgm:-"], input=image, capture_output=True, check=True)
+    return read.stdout.decode().splitlines()
 
-    plain = memosync("share", "--all", "--no-seed")
-    drawn = memosync("share", "--all", "--no-seed", "--qr")
+
+def test_another_program_reads_each_link_in_its_qr_code(memosync: Program, three: list[str]) -> None:
+    change_by_hand(memosync, 'title = "Third"', f'title = "Größe & Co. 🎙 {"x" * 300}"')
+    options = ("--network", "public", "share", three[0], three[2], "--no-seed")
+
+    plain = memosync(*options)
+    drawn = memosync(*options, "--qr")
 
     assert plain.out == drawn.out
-    blocks = [line for line in drawn.err.splitlines() if set(line) & set("█▀▄")]
-    assert len(blocks) >= 2 * 20
-    assert len({len(line) for line in blocks}) == 1
+    lines = [line for line in drawn.err.splitlines() if set(line) <= set("█▀▄ ")]
+    codes = [list(code) for _, code in itertools.groupby(lines, len)]  # the longer the link, the wider
+    assert [scan(code) for code in codes] == [[link] for link in plain.lines]
+
+
+def test_a_qr_code_that_has_no_room_is_told_and_not_drawn(memosync: Program, three: list[str]) -> None:
+    command = [*PROGRAM, "share", "last", "--no-seed", "--qr"]
+    link = memosync(*command[len(PROGRAM) :]).out.strip()
+    for columns, drawn in ((36, False), (37, True), (41, True)):
+        terminal = Terminal(command, memosync.environment, columns=columns, rows=60)
+        terminal.end()
+        terminal.close()
+        codes = [line.ljust(columns) for line in terminal.screen.lines if set(line) & set("█▀▄")]
+        assert (scan(codes) if codes else []) == [link] * drawn
+        assert ("needs 37 columns" in terminal.screen.text) != drawn
 
 
 def test_nothing_is_done_when_one_of_several_is_unknown(memosync: Program, three: list[str]) -> None:

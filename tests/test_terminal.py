@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import tomllib
@@ -12,7 +11,8 @@ from typing import Any
 
 import pytest
 import vmic
-from conftest import PROGRAM, Program
+from conftest import PROGRAM, Program, memos
+from disk import SmallDisk
 from terminal import Screen, Terminal
 from vmic import Microphone
 
@@ -24,31 +24,18 @@ LEVEL = re.compile(r"[−-]\d+ dB")
 
 
 @pytest.fixture
-def microphone(memosync: Program) -> Iterator[Microphone]:
-    """A microphone that hears the signal, and that the program finds."""
-    with vmic.plugged_in() as device:
-        memosync.environment.update(device.environment)
-        device.play(vmic.signal())
-        yield device
-
-
-@pytest.fixture
 def record(memosync: Program, microphone: Microphone) -> Iterator[Callable[..., Terminal]]:
     """Start `memosync record` in a terminal."""
     terminals: list[Terminal] = []
 
     def start(*arguments: str, **options: Any) -> Terminal:
-        terminals.append(Terminal([*PROGRAM, "record", *arguments], memosync.environment, **options))
+        command = [*memosync.under, *PROGRAM, "record", *arguments]
+        terminals.append(Terminal(command, memosync.environment, **options))
         return terminals[-1]
 
     yield start
     for terminal in terminals:
         terminal.close()
-
-
-def memos(memosync: Program) -> list[dict[str, Any]]:
-    """Give what `list` lists."""
-    return [json.loads(line) for line in memosync("list", "--json").lines]
 
 
 def trash(memosync: Program) -> list[dict[str, Any]]:
@@ -158,6 +145,20 @@ def test_a_key_saves(memosync: Program, microphone: Microphone, record: Any, key
     assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
 
 
+def test_four_ctrl_c_in_a_row_save_once(memosync: Program, microphone: Microphone, record: Any) -> None:
+    terminal = record("-t", "Interview")
+    terminal.wait_for(reaches(1), "the live line")
+
+    position = microphone.position
+    for _ in range(4):
+        terminal.type("\x03")
+    screen = terminal.end()
+
+    (memo,) = memos(memosync)
+    assert screen.count(memo["id"]) == 2  # what was saved, and the answer
+    assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
+
+
 def test_x_x_discards_into_the_trash(memosync: Program, record: Any) -> None:
     terminal = record("-t", "Interview")
     terminal.wait_for(reaches(1), "the live line")
@@ -212,6 +213,18 @@ def test_the_meter_is_there_where_standard_output_is_a_pipe(memosync: Program, r
     (memo,) = memos(memosync)
     assert terminal.process.stdout.read() == f"{memo['id']}\n".encode()
     assert memo["id"] not in terminal.screen.lines
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_under_an_hour_the_minutes_that_the_disk_has_are_shown(
+    memosync: Program, disk: SmallDisk, record: Any, columns: int
+) -> None:
+    disk.fill(room=4_000_000)  # 8 minutes: a recording is written twice
+    terminal = record(columns=columns)
+
+    terminal.wait_for(lambda screen: reaches(1)(screen) and re.search("disk [678] min", screen.text), "the minutes")
+    terminal.type("q")
+    terminal.end()
 
 
 def test_a_lost_device_rings_the_bell(memosync: Program, microphone: Microphone, record: Any) -> None:

@@ -1,6 +1,7 @@
 """A BitTorrent tracker for tests: HTTP (BEP 3, BEP 23) and UDP (BEP 15) on one port, IPv4, all in memory.
 
     python tests/tracker.py [--host ADDRESS] [--port N] [--mode answer|silent|garbage|refused] [--interval SECONDS]
+                            [--peer ADDRESS:PORT]...
 
 prints its two addresses, one a line, then a line for each announce, and ends with its standard input. `silent` takes
 connections and datagrams and never answers, `garbage` answers nonsense, `refused` is a port where nobody listens.
@@ -18,7 +19,7 @@ import struct
 import sys
 import threading
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 MODES = ("answer", "silent", "garbage", "refused")
@@ -54,10 +55,12 @@ class Tracker:
         mode: str = "answer",
         interval: int = 1800,
         on_announce: Callable[[Announce], None] = lambda announce: None,
+        strangers: Sequence[tuple[str, int]] = (),  # who are in every swarm
     ) -> None:
         self.mode = mode
         self.interval = interval
         self.on_announce = on_announce
+        self.strangers = list(strangers)
         self.announces: list[Announce] = []
         self.swarms: dict[bytes, dict[tuple[str, int], int]] = {}  # infohash: peer: bytes left
         self.lock = threading.Lock()
@@ -99,7 +102,7 @@ class Tracker:
             else:
                 swarm[peer] = announce.left
         self.on_announce(announce)
-        return random.sample(others, min(len(others), wanted))
+        return self.strangers + random.sample(others, min(len(others), wanted))
 
     def counts(self, infohash: bytes) -> tuple[int, int]:
         """Count who has all of it and who does not yet."""
@@ -232,12 +235,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--mode", choices=MODES, default="answer")
     parser.add_argument("--interval", type=int, default=1800, help="seconds between announces")
+    parser.add_argument("--peer", action="append", default=[], metavar="ADDRESS:PORT", help="somebody in every swarm")
     options = parser.parse_args()
+    strangers = [(host, int(port)) for host, _, port in (peer.rpartition(":") for peer in options.peer)]
 
     def say(announce: Announce) -> None:
         print(announce, flush=True)
 
-    with Tracker(options.host, options.port, options.mode, options.interval, on_announce=say) as tracker:
+    with Tracker(options.host, options.port, options.mode, options.interval, say, strangers) as tracker:
         print(tracker.http_url, tracker.udp_url, sep="\n", flush=True)
         sys.stdin.read()
 

@@ -1,4 +1,4 @@
-"""A microphone for machines without one: a private PulseAudio behind ALSA, and a signal that can be found again.
+"""Microphone and speaker for machines without: a private PulseAudio behind ALSA, and a signal that can be found again.
 
 The signal is a chord whose loudness changes every 40 ms in an order that never repeats, so that any second of a
 recording tells which second of the signal it is. Root or not, any number may run side by side, and nothing is left.
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import av
 import pytest
+from disk import NAMESPACE
 
 RATE = 48000
 TICK = RATE // 50  # samples the microphone hears at a time
@@ -39,6 +40,10 @@ pcm.vempty { type pulse device vempty }
 pcm.vspk { type pulse device vspk }
 ctl.!default { type pulse }
 """
+NO_DEVICE = [*NAMESPACE, "sh", "-c", '[ ! -d /dev/snd ] || mount -t tmpfs none /dev/snd; exec "$@"', "sh"]
+NOWHERE = {"PULSE_SERVER": "unix:/nowhere", "XDG_RUNTIME_DIR": "/nowhere"}
+_HIDE = 'for file in /etc/ld.so.cache /usr/lib/*/libportaudio.so*; do mount --bind /dev/null $file; done; exec "$@"'
+NO_PORTAUDIO = [*NAMESPACE, "sh", "-c", _HIDE, "sh"]
 SPEAKER = "module-null-sink sink_name=vspk norewinds=1 rate=48000 channels=2"
 EMPTY = "module-null-source source_name=vempty rate=48000 channels=1"
 
@@ -64,6 +69,25 @@ def square(amplitude: int) -> bytes:
     return array("h", [amplitude if i // 100 % 2 else -amplitude for i in range(RATE)]).tobytes() * 10
 
 
+@dataclasses.dataclass
+class Ear:
+    """What was played so far."""
+
+    path: Path  # s16le, 48 kHz
+
+    @property
+    def sound(self) -> array[int]:
+        """All of it, without the silence around it."""
+        data = self.path.read_bytes()
+        data = data[: len(data) // 2 * 2]
+        begin = len(data) - len(data.lstrip(b"\0"))
+        return array("h", data[begin // 2 * 2 : (len(data.rstrip(b"\0")) + 1) // 2 * 2])
+
+    def wait(self, seconds: float) -> None:
+        """Wait until so much was heard since it began."""
+        wait_until(lambda: len(self.sound) >= seconds * RATE, f"{seconds} s are heard")
+
+
 class Microphone:
     """The running device; what is played into it is heard in real time, sample by sample, and silence otherwise."""
 
@@ -73,6 +97,7 @@ class Microphone:
             "PULSE_SERVER": f"unix:{directory}/native",
             "PULSE_CLIENTCONFIG": f"{directory}/client.conf",
             "PULSE_COOKIE": f"{directory}/cookie",
+            "XDG_RUNTIME_DIR": str(directory),  # else every client leaves a directory in /tmp
             "ALSA_CONFIG_PATH": f"/usr/share/alsa/alsa.conf:{directory}/asound.conf",
         }
         self.lossy = False  # every second tick is lost on the way, as on an overloaded machine
@@ -97,6 +122,22 @@ class Microphone:
         until = self.position + seconds
         wait_until(lambda: self.position >= until, f"{seconds} s are heard")
         return self.position
+
+    @contextmanager
+    def listening(self, channels: int = 1) -> Iterator[Ear]:
+        """Hear what is played meanwhile, in real time and sample by sample."""
+        path = self.directory / "heard"
+        command = ["parec", "-d", "vspk.monitor", "--raw", "--format=s16le", "--rate=48000", "--latency-msec=20"]
+        with path.open("wb") as file:
+            process = subprocess.Popen(
+                [*command, f"--channels={channels}"], env={**os.environ, **self.environment}, stdout=file
+            )
+        try:
+            wait_until(lambda: path.stat().st_size, "it listens")
+            yield Ear(path)
+        finally:
+            process.kill()
+            process.wait()
 
     def pull(self) -> None:
         """Unplug it where no other device is left: a recording is ended."""

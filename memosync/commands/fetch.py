@@ -20,6 +20,7 @@ from ..quantities import format_size
 from ..session.fetch import FILE, Progress
 from ..session.fetch import fetch as fetch_torrent
 from .opening import Tell, new_memo
+from .rm import restore
 from .several import Fail, each
 
 OnProgress = Callable[[Progress], None]
@@ -55,7 +56,7 @@ def _is_file(text: str) -> bool:
 
 
 def already_here(library: Library, infohash: InfoHash) -> Memo | None:
-    """Give the memo that has this infohash and its file."""
+    """Give the memo that has this infohash and its file; it may be in the trash."""
     memo = library.index().with_infohash(infohash)
     return memo if memo and library.path(memo).exists() else None
 
@@ -79,9 +80,10 @@ def fetch_all(
     *,
     serve_on: bool = False,
     answer: Callable[[Memo], None],
+    then: Callable[[Memo], None] = lambda _memo: None,
     fail: Fail,
 ) -> None:
-    """Fetch every memo of every link, and answer each as soon as it is here."""
+    """Fetch every memo of every link, answer each as soon as it is here, and do `then` with it."""
 
     def fetch_one(source: Source) -> None:
         memo = fetch(library, source, job)
@@ -91,6 +93,7 @@ def fetch_all(
             from .share import share
 
             share(library, [memo], job.network, stop=job.stop, tell=job.tell, answer=lambda _link: None)
+        then(memo)
 
     _each_source(texts, fetch_one, job, fail)
 
@@ -115,12 +118,13 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
     """
     infohash = source.link.infohash
     if memo := already_here(library, infohash):
-        return memo
+        shutil.rmtree(library.incoming(infohash), ignore_errors=True)  # one died when it had put it in its place
+        return _out_of_trash(library, memo, job)
     library.prepare()
     probe = webm.prober()
     with _sole(library, infohash, job):
         if memo := already_here(library, infohash):
-            return memo
+            return _out_of_trash(library, memo, job)
         staging = library.incoming(infohash)
         with files.as_library_error("keep what arrives"):
             staging.mkdir(parents=True, exist_ok=True)
@@ -205,6 +209,13 @@ def _each_source(texts: Iterable[str], do: Callable[[Source], None], job: Job, f
     each(texts, whole, name=str, stop=job.stop, fail=fail)
 
 
+def _out_of_trash(library: Library, memo: Memo, job: Job) -> Memo:
+    """Bring a memo back when it is in the trash."""
+    if memo.trashed:
+        restore(library, [memo], tell=job.tell, answer=lambda _id: None)
+    return library.index().get(memo.id) or memo
+
+
 def _stem(name: str) -> str:
     return clean_title(re.sub(r"(?i)\.webm$", "", name))
 
@@ -212,9 +223,11 @@ def _stem(name: str) -> str:
 def _take_in(library: Library, source: Source, torrent: Metainfo, path: Path, info: webm.AudioInfo) -> Memo:
     """Move a file that has all its pieces in byte for byte and index it."""
     library.keep_torrent(torrent.infohash, torrent.data)
-    # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours
-    path.chmod(library.torrent(torrent.infohash).stat().st_mode)
+    with contextlib.suppress(OSError):
+        # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
+        path.chmod(library.torrent(torrent.infohash).stat().st_mode)
     if lost := library.index().with_infohash(torrent.infohash):  # its entry is here, its file was not
+        lost = replace(lost, trashed=None)
         with library.lock(lost.id):
             library.add(lost, path)
         return lost

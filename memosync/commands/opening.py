@@ -28,7 +28,7 @@ def open_library(root: Path, tell: Tell) -> Library:
     for memo_id, part in library.recordings():
         _mend(library, memo_id, part, _recover, tell)
     for memo_id, path in library.leftovers():
-        _mend(library, memo_id, path, lambda _library, _id, path, _tell: path.unlink(), tell)
+        _mend(library, memo_id, path, lambda library, memo_id, path, _tell: library.settle(memo_id, path), tell)
     for memo_id, path in library.orphans():
         _mend(library, memo_id, path, _adopt, tell)
     return library
@@ -53,7 +53,8 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
         staged.unlink(missing_ok=True)
         kept = f"the recording is kept in {part}; the next command finishes it when it can"
         raise type(error)(f"{error}; {kept}", error.hint) from error
-    part.unlink()
+    with contextlib.suppress(OSError):  # else the next command does it
+        part.unlink()
     return memo
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from ..errors import Interrupted, MemosyncError, Several, Stop
+from ..library import Library
 from ..magnet import shorten
+from ..memo import Memo, MemoId, one_line
 
 Item = TypeVar("Item")
 Fail = Callable[[MemosyncError, str], None]  # the error, and which argument it is about
@@ -30,3 +33,19 @@ def each(
             errors.append(error)
     if errors:
         raise Several(errors)
+
+
+def locked(library: Library, memos: Iterable[Memo]) -> Iterator[list[MemoId]]:
+    """Give the ids, a hundred at a time, while the memos are locked: in one order, which everybody keeps."""
+    ids = sorted(memo.id for memo in memos)
+    for batch in (ids[start : start + 100] for start in range(0, len(ids), 100)):
+        with contextlib.ExitStack() as locks:
+            for memo_id in batch:
+                locks.enter_context(library.lock(memo_id))
+            yield batch
+
+
+def titles(memos: Sequence[Memo]) -> str:
+    """Name memos to a person."""
+    named = ", ".join(f"“{one_line(memo.title)[:60]}”" for memo in memos[:3])
+    return f"{named} and {len(memos) - 3} more" if len(memos) > 3 else named

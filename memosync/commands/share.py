@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from .. import files, metainfo, seeder, webm
+from .. import metainfo, seeder, webm
 from ..errors import LibraryError, NotFoundError, SeederError, Stop, UsageError
 from ..library import Library
 from ..memo import Memo, MemoId, one_line, torrent_name
 from ..network import Network, parse_tracker
 from ..seeder import SeederState
+from .edit import reword
 from .linking import linker
 from .opening import Tell, kept_or_made
 from .seed import Options, detach, refuse_another_network, seed
+from .several import locked
 
 How = Literal["seeder", "no seeder", "foreground", "wait"]
 
@@ -127,14 +128,10 @@ def _wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop
 
 
 def _mark(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...]) -> list[Memo]:
-    """Freeze memos and mark them as shared, a hundred at a time; their locks are taken in one order by everybody."""
-    ids = sorted(memo.id for memo in memos)
+    """Freeze memos and mark them as shared, many at a time."""
     marked: dict[MemoId, Memo] = {}
-    for batch in (ids[start : start + 100] for start in range(0, len(ids), 100)):
-        with contextlib.ExitStack() as locks:
-            for memo_id in batch:
-                locks.enter_context(library.lock(memo_id))
-            marked |= library.update({memo_id: _freeze(library, memo_id, trackers) for memo_id in batch})
+    for batch in locked(library, memos):
+        marked |= library.update({memo_id: _freeze(library, memo_id, trackers) for memo_id in batch})
     return [marked[memo.id] for memo in memos]
 
 
@@ -149,11 +146,7 @@ def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Cal
     infohash, size = memo.infohash, memo.size
     if infohash is None:
         if webm.probe(path).words != memo.words:
-            library.prepare()
-            staged = library.part(memo_id).with_suffix(".retag")
-            webm.finish(path, staged, memo.words)
-            with files.as_library_error(f"write {path}"):
-                files.move(staged, path)
+            reword(library, memo)
         torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
         infohash, size = torrent.infohash, torrent.size
         library.keep_torrent(infohash, torrent.data)

@@ -49,7 +49,10 @@ _REACH: Mapping[Network, Mapping[str, Any]] = {
 
 
 def open_session(network: Network, port: int, settings: Mapping[str, Any], dht: bytes = b"") -> Any:
-    """Open a libtorrent session that reaches as far as `network` says and listens on `port`."""
+    """Open a libtorrent session that reaches as far as `network` says and listens on `port`.
+
+    Its first alerts tell on which addresses: all that this machine has.
+    """
     import libtorrent as lt
 
     category = lt.alert_category
@@ -67,6 +70,7 @@ def open_session(network: Network, port: int, settings: Mapping[str, Any], dht: 
     session = lt.session(params)
     if network.ranges:
         session.set_ip_filter(_only(network))
+    session.is_listening()  # waits for its thread: else the first alerts may tell of some addresses only
     return session
 
 

@@ -77,7 +77,7 @@ def fetch(
     session = open_session(network, free_port(network), _FETCHING, dht)
     _ended.append(session)  # ending one may take a second that nobody needs to wait for
     # peers added with the torrent are called at once, later ones at the next tick, a second away
-    params.peers = usable_peers(link.peers, network, _listen(session))
+    params.peers = usable_peers(link.peers, network, _own_addresses(session))
     handle = session.add_torrent(params)
     download = _Download(session, handle, network, params.peers, trackers)
     try:
@@ -218,17 +218,12 @@ class _Download:
         return sources if self._called else {**sources, "addresses in the link": "none to call"}
 
 
-def _listen(session: Any) -> list[Address]:
-    """Wait until the session listens, and give this machine's addresses."""
+def _own_addresses(session: Any) -> list[Address]:
+    """Give the addresses of this machine on which the session that was just opened listens."""
     import libtorrent as lt
 
-    own: list[Address] = []
-    deadline = time.monotonic() + 1
-    while not own and time.monotonic() < deadline:
-        session.wait_for_alert(50)
-        heard = [alert for alert in session.pop_alerts() if isinstance(alert, lt.listen_succeeded_alert)]
-        own += filter(None, (parse_address(alert.address) for alert in heard))
-    return own
+    heard = [alert.address for alert in session.pop_alerts() if isinstance(alert, lt.listen_succeeded_alert)]
+    return list(filter(None, map(parse_address, heard)))
 
 
 def _host_of(url: str) -> str:

@@ -107,22 +107,48 @@ def log(text: str) -> None:
 
 
 def qr(link: str) -> None:
-    """Draw a link as a QR code (ISO/IEC 18004) on standard error."""
+    """Draw a link as a QR code (ISO/IEC 18004) on standard error, unless its lines would be broken there."""
     import segno
 
-    if sys.stderr:
+    code = segno.make_qr(link, error="l")
+    room = width(sys.stderr) if is_terminal(sys.stderr) else 1000
+    border = next((border for border in (4, 2) if code.symbol_size(border=border)[0] <= room), None)
+    if border is None:
+        tell(f"warning: the QR code is not drawn: it needs {code.symbol_size(border=2)[0]} columns")
+    elif sys.stderr:
         with contextlib.suppress(OSError):
-            segno.make_qr(link, error="l").terminal(out=sys.stderr, compact=True)
+            code.terminal(out=sys.stderr, border=border, compact=True)
 
 
 def show(line: str, *tails: str) -> None:
     """Redraw the last line of the terminal in place, with the first of the tails that fits."""
+    write(sys.stderr, clear() + fit(line, *tails))
+
+
+def fit(line: str, *tails: str) -> str:
+    """Make a line of standard error's terminal, with the first of the tails that fits."""
     from rich.cells import cell_len, set_cell_size
 
     screen = width(sys.stderr) - 1
     fitting = [tail for tail in tails if cell_len(line + one_line(tail)) <= screen]
     text = one_line(line + (fitting[0] if fitting else ""))
-    write(sys.stderr, clear() + (text if cell_len(text) <= screen else set_cell_size(text, screen)))
+    return text if cell_len(text) <= screen else set_cell_size(text, screen)
+
+
+def is_conversation() -> bool:
+    """Tell whether there is a person to ask."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def ask(question: str, otherwise: bool = False) -> bool | None:
+    """Ask for a yes or a no, `otherwise` being what Enter means; None when nobody is there to ask."""
+    if not is_conversation():
+        return None
+    write(sys.stderr, f"memosync: {one_line(question)} [{'Y/n' if otherwise else 'y/N'}] ")
+    said = sys.stdin.readline()
+    if not said.endswith("\n"):
+        write(sys.stderr, "\n")
+    return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
 
 
 def lines_of_input() -> list[str]:
@@ -132,10 +158,16 @@ def lines_of_input() -> list[str]:
 
 
 def width(stream: IO[str]) -> int:
+    return size(stream).columns
+
+
+def size(stream: IO[str]) -> os.terminal_size:
+    """Give the size of a terminal, also of one that was closed."""
     try:
-        return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+        columns, lines = os.get_terminal_size(stream.fileno())
     except OSError:
-        return 80
+        columns, lines = 0, 0
+    return os.terminal_size((max(20, columns or 80), lines or 24))
 
 
 def is_screen(stream: IO[str] | None) -> bool:

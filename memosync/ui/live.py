@@ -7,10 +7,10 @@ import math
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ..quantities import format_clock, format_size
-from . import is_screen, is_terminal, show, tell
+from . import is_screen, is_terminal, show, tell, write
 
 if TYPE_CHECKING:
     from ..commands.record import Key
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 def has_controls() -> bool:
     """Tell whether there is a person to talk with: keys on standard input, a screen on standard error."""
-    return is_terminal(sys.stdin) and is_screen(sys.stderr)
+    if not (is_terminal(sys.stdin) and is_screen(sys.stderr)):
+        return False
+    with contextlib.suppress(OSError):  # it is not the terminal of our session
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()  # in the background, to touch it is to be stopped
+    return True
 
 
-class Controls:
-    """The live line of a recording and the keys that steer it; a context manager that gives the terminal back."""
+class Steered:
+    """A terminal that gives each key as it is pressed; a context manager that gives it back as it was."""
 
-    def __init__(self) -> None:
-        self._history: list[float] = []
-        self._asked = False
-
-    def __enter__(self) -> Controls:
+    def __enter__(self) -> Self:
         import termios
         import tty
 
@@ -45,7 +45,15 @@ class Controls:
 
         with contextlib.suppress(termios.error, OSError):
             termios.tcsetattr(sys.stdin, termios.TCSANOW, self._before)
-        show("")
+        write(sys.stderr, "\r\x1b[J")
+
+
+class Controls(Steered):
+    """The live line of a recording and the keys that steer it."""
+
+    def __init__(self) -> None:
+        self._history: list[float] = []
+        self._asked = False
 
     def __call__(self, meter: Meter) -> Key | None:
         """Draw the line anew and take a key, if one was pressed."""
@@ -106,10 +114,14 @@ class FetchView:
             show(f"{progress.peers} peers", "  waiting for the torrent's metadata", "")
             return
         part = progress.done / progress.size
-        bar = "█" * int(part * 20) + "░" * (20 - int(part * 20))
         numbers = f"{part:4.0%}  {format_size(progress.done)} of {format_size(progress.size)}"
         rate = f"  {format_size(progress.rate)}/s"
-        show(numbers, f"  {bar}{rate}  {progress.peers} peers  {progress.name}", f"{rate}  {progress.peers} peers", "")
+        show(
+            numbers,
+            f"  {_bar(part)}{rate}  {progress.peers} peers  {progress.name}",
+            f"{rate}  {progress.peers} peers",
+            "",
+        )
 
 
 class ExportView:
@@ -132,10 +144,24 @@ def serving(state: SeederState, served: int) -> None:
         show(f"serving {served} memos", f" on port {state.port}, {peers} peers, {format_size(given)} given", "")
 
 
-def keys() -> str:
+def listening(part: float, _wave: bytes) -> None:
+    """Draw a bar while a memo is listened to."""
+    if is_screen(sys.stderr):
+        show(f"{part:4.0%}", f"  {_bar(part)}  listening to it", "")
+
+
+def _bar(part: float) -> str:
+    return "█" * int(part * 20) + "░" * (20 - int(part * 20))
+
+
+def keys(wait: float = 0.0) -> str:
+    """Give what was typed, after at most `wait` seconds."""
     import select
 
     with contextlib.suppress(OSError, ValueError):
-        if select.select([sys.stdin], [], [], 0)[0]:
-            return os.read(sys.stdin.fileno(), 64).decode(errors="ignore")
+        if not select.select([sys.stdin], [], [], wait)[0]:
+            return ""
+        if typed := os.read(sys.stdin.fileno(), 64):
+            return typed.decode(errors="ignore")
+    time.sleep(wait)  # nobody is there any more
     return ""

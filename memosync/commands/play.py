@@ -1,0 +1,91 @@
+"""play: a memo through the default output, steered from the terminal where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+from .. import files, webm
+from ..errors import AudioError, Stop, UsageError
+from ..library import Library
+from ..memo import Memo
+from ..playback import FASTEST, SLOWEST, hear
+from ..portaudio import BLOCK, patiently
+from ..quantities import format_clock
+from ..speaker import Speaker
+from .measuring import watch_wave
+from .opening import Tell
+
+Result = TypeVar("Result")
+AHEAD = 50  # blocks that are decoded before the output takes them: a second
+TICK = 0.05  # seconds between two looks at it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playing:
+    """What is heard, and how; also what somebody wants to hear instead."""
+
+    duration: float  # seconds
+    position: float = 0.0  # seconds
+    speed: float = 1.0  # times the recorded one
+    paused: bool = False
+    wave: bytes = b""  # as far as it is known, see `Levels`
+
+
+Control = Callable[[Playing], Playing | None]  # shows it, and gives after a moment what is wanted; None ends it
+
+
+def play(
+    library: Library,
+    memo: Memo,
+    *,
+    position: float = 0.0,
+    speed: float = 1.0,
+    stop: Stop,
+    tell: Tell,
+    control: Control | None = None,
+) -> None:
+    """Play a memo to its end, or until `control` says so; Interrupted on `stop`, AudioError without an output."""
+    if not SLOWEST <= speed <= FASTEST:
+        raise UsageError(f"a speed of {speed:g} is not possible", f"give --speed from {SLOWEST:g} to {FASTEST:g}")
+    if position >= memo.duration:
+        raise UsageError(f"{memo.id} ends at {format_clock(memo.duration)}", "give an earlier --from")
+    elsewhere = f"memosync export {memo.id} -o . makes a file for another player"
+
+    def ask(do: Callable[[], Result]) -> Result:
+        try:
+            return patiently(do, stop)
+        except AudioError as error:
+            stop.check()  # an interrupt is no failure
+            raise AudioError(str(error), error.hint or elsewhere) from error
+
+    with files.as_library_error(f"play {memo.file}"):
+        file = library.path(memo).open("rb")
+    webm.warm_up()
+    with file, closing(ask(Speaker)) as speaker, webm.open_input(file) as source:
+        tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        now = Playing(duration=memo.duration, position=position, speed=speed)
+        wanted: Playing | None = now
+        blocks: Iterator[tuple[float, bytes]] | None = None
+        wave = watch_wave(library, memo, stop=stop) if control else bytes
+        while wanted:
+            if blocks is None or wanted != now:
+                now = wanted
+                blocks = hear(source, now.position, now.speed, BLOCK)
+                first = list(islice(blocks, AHEAD))
+                ask(partial(speaker.restart, now.position, None if now.paused else first))
+            while speaker.queued < AHEAD and (block := next(blocks, None)):
+                speaker.write(*block)
+            now = replace(now, position=speaker.heard, wave=wave())
+            wanted = control(now) if control else now
+            if not control:
+                stop.wait(TICK)
+            stop.check()
+            if speaker.lost:
+                raise AudioError(f"the output {speaker.lost}", elsewhere)
+            if speaker.is_done:
+                break

@@ -1,0 +1,69 @@
+"""The speaker: blocks of sound, handed to PortAudio one by one, each with a mark that says when it is heard."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from .errors import AudioError
+from .portaudio import BLOCK, RATE, Stream, portaudio
+
+SIZE = BLOCK * 8  # bytes of a block: two channels of float32
+_AFTER = 0.3  # seconds of silence, besides twice the latency, without which the end of the sound is cut off
+
+
+class Speaker(Stream):
+    """The default output, stopped at first."""
+
+    def __init__(self) -> None:
+        """Open it; AudioError when there is none."""
+        if portaudio().default.device[1] < 0:
+            raise AudioError("there is no sound output")
+        self._queue: deque[tuple[float, bytes]] = deque()
+        self._given: deque[float] = deque([0.0], maxlen=100)  # marks of the last blocks
+        self._silent = 0  # blocks since the last one that had sound
+        super().__init__("RawOutputStream", "play", None, channels=2, latency=0.4)  # a busy machine is late by 0.3 s
+        self._latency: float = self._stream.latency
+
+    def restart(self, mark: float, blocks: Iterable[tuple[float, bytes]] | None) -> None:
+        """Forget what was not heard yet, and begin with these blocks; be silent at once where there are none."""
+        self._stream.abort()
+        self._gone.clear()
+        self._last = math.inf  # what is halted is not lost
+        self._queue = deque(blocks or [])
+        self._given.clear()
+        self._given.append(mark)
+        self._silent = 0
+        if blocks is not None:
+            self.start()
+
+    def write(self, mark: float, block: bytes) -> None:
+        """Queue at most `SIZE` bytes of interleaved native float32; never waits."""
+        self._queue.append((mark, block))
+
+    @property
+    def queued(self) -> int:
+        """Blocks that PortAudio has not taken yet."""
+        return len(self._queue)
+
+    @property
+    def heard(self) -> float:
+        """The mark of the block that is heard now."""
+        return self._given[-min(len(self._given), 1 + round(self._latency * RATE / BLOCK))]
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether all that was written has been heard."""
+        return not self._queue and self._silent * BLOCK / RATE > 2 * self._latency + _AFTER
+
+    def _callback(self, data: Any, _frames: int, when: Any, _status: object) -> None:
+        self._last = time.monotonic()
+        # what the device says is nearer to the truth than what was agreed on, but not always there
+        self._latency = min(1.0, max(self._stream.latency, when.outputBufferDacTime - when.currentTime))
+        mark, block = self._queue.popleft() if self._queue else (self._given[-1], b"")
+        self._given.append(mark)
+        self._silent = 0 if block else self._silent + 1
+        data[:] = block.ljust(len(data), b"\0")

@@ -1,0 +1,98 @@
+"""The trash of a library, in an order that a crash at any point leaves whole; the callers hold the memos' locks.
+
+In, the entry says `trashed`, then the file moves; back, the file moves, then the entry; purged is the file, then the
+entry. A trashed memo's file may be in either place, and the entry alone says what holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from . import files
+from .errors import LibraryError, UsageError
+from .index import Index, format_toml, parse_toml
+from .library import Library
+from .memo import Memo, MemoId
+
+MONTH, WEEK = 30 * 86_400.0, 7 * 86_400.0  # seconds
+
+
+def put(library: Library, ids: Iterable[MemoId], when: datetime) -> dict[MemoId, Memo]:
+    """Have memos be gone, and give their entries; those that are in the trash already stay there as they are."""
+    memos = library.update({memo_id: lambda memo: replace(memo, trashed=memo.trashed or when) for memo_id in ids})
+    _move(memos.values(), library.root, _place(library))
+    return memos
+
+
+def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
+    """Have memos be as they were; LibraryError or UsageError, and nothing changed, when one of them cannot be."""
+    index = library.index()
+    here = {memo.infohash: memo.id for memo in index.memos if memo.infohash and not memo.trashed}
+    ids = set(ids)
+    memos = [memo for memo in index.memos if memo.id in ids and memo.trashed]
+    for memo in memos:
+        if not library.path(memo).exists():
+            raise LibraryError(f"the file of memo {memo.id} is gone: {library.path(memo)}", "fetch it again")
+        if memo.infohash and (twin := here.setdefault(memo.infohash, memo.id)) != memo.id:
+            raise UsageError(f"memo {memo.id} is here already, as {twin}", f"memosync rm --purge {memo.id}")
+    _move(memos, _place(library), library.root)
+    return library.update({memo_id: lambda memo: replace(memo, trashed=None) for memo_id in ids})
+
+
+def purge(library: Library, memos: Iterable[Memo]) -> None:
+    """Destroy memos that are in the trash, and all that was kept of them; one that was taken back meanwhile stays."""
+    index = library.index()
+    wanted = {(memo.id, memo.trashed) for memo in memos if memo.trashed}
+    doomed = [memo for memo in index.memos if (memo.id, memo.trashed) in wanted]
+    ids = {memo.id for memo in doomed}
+    others = {memo.infohash for memo in index.memos if memo.id not in ids}
+    with files.as_library_error("empty the trash"):
+        for memo in doomed:
+            kept = [library.torrent(memo.infohash)] if memo.infohash and memo.infohash not in others else []
+            for path in (_place(library) / memo.file, library.root / memo.file, library.cache(memo.id), *kept):
+                path.unlink(missing_ok=True)
+        files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
+    library.change(lambda index: Index(tuple(m for m in index.memos if m.id not in ids), index.head, index.extra))
+
+
+def overdue(library: Library, now: datetime) -> list[Memo]:
+    """Give what has been in the trash for a month, whatever the clock did meanwhile.
+
+    Time there is what passed between looks like this one: nothing when the clock went back, a week at most, and all
+    of it only at the next look. The dates must agree, too. So one wrong look can purge nothing.
+    """
+    path, seconds = library.private / "trash.toml", now.timestamp()
+    with files.as_library_error("look at the trash"), files.locked(library.private / "lock", remove=False):
+        trashed = {f"{memo.id} {memo.trashed.isoformat()}": memo for memo in library.index().memos if memo.trashed}
+        looked, ages = seconds, {}
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            table = parse_toml(path.read_text("utf-8"))
+            looked, ages = float(table["looked"]), {name: float(age) for name, age in dict(table["ages"]).items()}
+        if trashed:
+            passed = min(max(seconds - looked, 0.0), WEEK)
+            now_ages = {name: ages[name] + passed if name in ages else 0.0 for name in trashed}
+            files.write(path, format_toml({"looked": seconds, "ages": now_ages}).encode(), sync=False)
+    return [
+        memo
+        for name, memo in trashed.items()
+        if ages.get(name, 0.0) >= MONTH and memo.trashed and seconds - memo.trashed.timestamp() >= MONTH
+    ]
+
+
+def _place(library: Library) -> Path:
+    return library.private / "trash"
+
+
+def _move(memos: Iterable[Memo], source: Path, target: Path) -> None:
+    """Rename the memos' files, all before their directories are synced; nothing is ever replaced."""
+    with files.as_library_error(f"move to {target}"):
+        target.mkdir(parents=True, exist_ok=True)
+        for memo in memos:
+            if (source / memo.file).exists() and not (target / memo.file).exists():
+                files.move(source / memo.file, target / memo.file, sync=False)
+        files.sync_directory(target)
+        files.sync_directory(source)

@@ -1,0 +1,39 @@
+"""A small disk: a file system of some megabytes in a mount namespace of its own, which can be filled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = os.geteuid() == 0
+NAMESPACE = ["unshare", "--mount"] if ROOT else ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+class SmallDisk:
+    """A disk of so many bytes, mounted at `place` for what runs `under` it; a filler takes most of it."""
+
+    def __init__(self, place: Path, size: int) -> None:
+        place.mkdir()
+        mount = f"mount -t tmpfs -o size={size} none {place} && echo mounted && exec sleep 120"
+        self.holder = subprocess.Popen([*NAMESPACE, "sh", "-c", mount], stdout=subprocess.PIPE, text=True)
+        assert self.holder.stdout
+        assert self.holder.stdout.readline() == "mounted\n"
+        self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside
+        self.under = ["nsenter", f"--target={self.holder.pid}", "--mount", "--wd"]
+        self.under += [] if ROOT else ["--user", "--preserve-credentials"]
+
+    def fill(self, room: int) -> None:
+        """Leave only so much room, in bytes."""
+        with (self.seen / "filler").open("wb") as filler:
+            status = os.statvfs(self.seen)
+            filler.write(bytes(max(0, status.f_bavail * status.f_frsize - room)))
+
+    def make_room(self) -> None:
+        """Take the filler away."""
+        (self.seen / "filler").unlink()
+
+    def close(self) -> None:
+        """End what holds it."""
+        self.holder.kill()
+        self.holder.communicate()

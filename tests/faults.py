@@ -1,0 +1,30 @@
+"""A program that dies, or is refused, at one system call after the other."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from conftest import PROGRAM, Program
+
+
+def at_every(call: str, fault: str, memosync: Program, template: Path, *arguments: object) -> Iterator[Program]:
+    """Run it with a fault instead of the first of these system calls, the second, and so on, each in a fresh library.
+
+    The last one given met no fault any more.
+    """
+    for step in itertools.count(1):
+        here = memosync.on(memosync.library.with_name(f"{call} {step}") / "Memos")
+        shutil.copytree(template, here.library, ignore=shutil.ignore_patterns("index.*.toml"))
+        trace = here.library.with_name("trace")
+        # strace counts each system call by itself: of two given at once many would be passed over
+        inject = ["-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={step}"]
+        command = ["strace", "-f", "-qq", "-o", trace, *inject, *PROGRAM, *map(str, arguments)]
+        subprocess.run(command, env=here.environment, capture_output=True, timeout=30)
+        yield here
+        if "killed by" not in trace.read_text() and "INJECTED" not in trace.read_text():
+            assert step > 1
+            return

@@ -1,0 +1,148 @@
+"""What holds for every command: how it begins, how it is interrupted, and what a wrong word gets."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sound
+from conftest import PROGRAM, Program, memos
+from terminal import Terminal
+
+from memosync.errors import NotFoundError, UsageError
+
+INTERRUPT_AT = """
+import os, signal, sys
+def hook(event, arguments, found=[]):
+    if event == "import" and arguments[0] == {module!r} and not found:
+        found.append(True)
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(hook)
+"""
+
+
+@pytest.mark.parametrize("module", ["memosync.cli", "typer", "memosync.library"])
+def test_ctrl_c_while_it_begins_is_no_traceback(memosync: Program, module: str) -> None:
+    memosync.meddle(INTERRUPT_AT.format(module=module))
+    process = memosync.start("list", text=True)
+
+    out, err = process.communicate(timeout=30)
+
+    assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+    assert (out, err) == ("", "")
+
+
+def test_what_nohup_ignores_stays_ignored(memosync: Program) -> None:
+    memosync.meddle(INTERRUPT_AT.format(module="typer"))
+    ignore = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+
+    memosync.under = ignore
+
+    assert memosync("list").out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nope"],
+        ["--nope"],
+        ["--network", "moon", "list"],
+        ["--library", "", "list"],
+        ["list", "--nope"],
+        ["record", "no.wav"],
+        ["record", "."],
+        ["record", "--max", "soon"],
+        ["record", "--bitrate", "1"],
+        ["record", "--tag", "a,b"],
+        ["share"],
+        ["share", "--no-seed", "--wait", "last"],
+        ["share", "--stop", "--qr", "last"],
+        ["fetch"],
+        ["fetch", "--timeout", "soon", "magnet:"],
+        ["seed", "--port", "80"],
+        ["seed", "--up", "fast"],
+        ["seed", "--status", "--stop"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_word_is_one_line_and_nothing_is_done(memosync: Program, arguments: list[str]) -> None:
+    result = memosync(*arguments, code=UsageError.exit_code)
+
+    assert result.out == ""
+    assert re.fullmatch("memosync: error: [^\n]+\n(memosync: hint: [^\n]+\n)?", result.err)
+    assert not memosync.library.exists()
+
+
+def test_a_library_without_memos_says_how_to_make_one(memosync: Program) -> None:
+    result = memosync("share", "last", code=NotFoundError.exit_code)
+
+    assert result.err.splitlines() == [
+        "memosync: error: there are no memos",
+        "memosync: hint: memosync record makes one",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["record", "--help"]], ids=" ".join)
+def test_help_and_version_look_into_no_library(memosync: Program, tmp_path: Path, arguments: list[str]) -> None:
+    part = memosync.library / ".memosync" / "recording" / "0123abcd.webm.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"in progress")
+    (memosync.library / "index.toml").write_text("broken")
+
+    result = memosync(*arguments)
+
+    assert result.out
+    assert result.err == ""
+    assert part.read_bytes() == b"in progress"
+
+
+def test_help_fits_a_terminal_and_cuts_no_sentence(memosync: Program) -> None:
+    terminal = Terminal([*PROGRAM, "--help"], memosync.environment, rows=60)
+    text = terminal.end()
+    terminal.close()
+
+    assert terminal.screen.wrapped == 0
+    assert "..." not in text.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("verb", ["list", "share", "record", "fetch", "seed"])
+def test_whichever_verb_comes_next_finishes_what_a_crash_left(memosync: Program, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "sound.wav").write_bytes(sound.wav(sound.tone(1)))
+    memosync("record", tmp_path / "sound.wav", "-t", "Interview")
+    (made,) = memosync.library.glob("*.webm")
+    library = memosync.library.with_name("Crashed")
+    part = library / ".memosync" / "recording" / f"{made.stem[-8:]}.webm.part"
+    part.parent.mkdir(parents=True)
+    shutil.copy(made, part)
+    crashed = memosync.on(library)
+    verbs: dict[str, tuple[list[Any], int]] = {
+        "list": (["list"], 0),
+        "share": (["share", "last", "--no-seed"], 0),
+        "record": (["record", tmp_path / "sound.wav"], 0),
+        "fetch": (["fetch", "magnet:?dn=nothing"], 5),
+        "seed": (["seed", "--status"], 8),
+    }
+    arguments, code = verbs[verb]
+
+    result = crashed(*arguments, code=code)
+
+    assert re.search(f"memosync: recovered .*{made.stem[-8:]}.*Interview", result.err)
+    assert "Interview" in [memo["title"] for memo in memos(crashed)]
+    assert not part.exists()
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(memosync: Program, tmp_path: Path) -> None:
+    (tmp_path / "sound.wav").write_bytes(sound.wav(sound.tone(0.3)))
+    memosync("record", *[tmp_path / "sound.wav"] * 2)
+
+    for command in ("list", "--help", "share --all --no-seed"):
+        script = f'"$@" {command} | true; echo "${{PIPESTATUS[0]}}"'
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", *PROGRAM], env=memosync.environment, capture_output=True, text=True
+        )
+        assert (done.stdout, "Traceback" in done.stderr) == ("0\n", False), command

@@ -1,0 +1,203 @@
+"""A verb at work in a copy of a small library, to be disturbed; and what has to hold afterwards, whatever happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sound
+from conftest import Program
+
+from memosync import files, index, metainfo, webm
+from memosync.errors import LibraryError, NotFoundError
+from memosync.library import Library
+
+PROMISED = ("title", "description", "tags", "recorded", "duration", "size", "infohash", "shared", "fetched")
+SOUND = sound.wav(sound.tone(1))
+MEMOS = ("PLAIN", "RETITLED", "SHARED", "TRASHED")
+LEFT = ("abcdefgh", "abcdefgk")  # ids of what crashes left
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A verb and what it is given, and what was left lying about before."""
+
+    arguments: tuple[str, ...]
+    stdin: bytes = b""
+    prepare: Callable[[Path], None] = lambda _library: None
+    named: bool = False  # its paths are the same every time
+
+
+def leave_work(library: Path) -> None:
+    """Leave what crashes leave: a recording that was not finished, a file without an entry, half-made files."""
+    (path,) = library.glob("*-plain-*.webm")
+    recording = library / ".memosync/recording"
+    shutil.copy(path, recording / f"{LEFT[0]}.webm.part")
+    shutil.copy(path, recording / "abcdefgj.webm.import")
+    shutil.copy(path, library / f"2026-08-25-orphan-{LEFT[1]}.webm")
+
+
+CASES = {
+    "record a file": Case(("record", "SOURCE", "-t", "New", "--tag", "new")),
+    "record a pipe": Case(("record", "-", "-t", "New", "--tag", "new"), stdin=SOUND),
+    "bring home what crashes left": Case(("list",), prepare=leave_work),
+    "share": Case(("share", "PLAIN", "RETITLED", "--no-seed")),
+    "share no longer": Case(("share", "--stop", "SHARED")),
+    "fetch": Case(("fetch", "LINK"), named=True),
+    "edit": Case(("edit", "PLAIN", "-t", "Other", "-d", "words", "--tag", "more")),
+    "edit what is shared": Case(("edit", "SHARED", "-t", "Other", "-d", "words", "--tag", "more")),
+    "rm": Case(("rm", "PLAIN", "SHARED")),
+    "restore": Case(("restore", "TRASHED")),
+    "rm for ever": Case(("rm", "SHARED", "TRASHED", "--purge", "--force")),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """A library that is copied for every run, and what stands for its parts in the arguments."""
+
+    library: Path
+    names: dict[str, str]
+
+
+@pytest.fixture(scope="session", name="origin")
+def make_origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
+    """A library with a memo of each kind, and another one from which a memo can be fetched."""
+    home = tmp_path_factory.mktemp("origin")
+    source = home / "source.wav"
+    source.write_bytes(SOUND)
+    program, theirs = Program(home / "Memos", {"HOME": str(home)}), Program(home / "Theirs", {"HOME": str(home)})
+    names = {name: program("record", source, "-t", name).out.strip() for name in MEMOS}
+    program("share", names["SHARED"], names["TRASHED"], "--no-seed")
+    program("rm", names["TRASHED"])
+    index_file = program.library / "index.toml"
+    index_file.write_text(index_file.read_text().replace('"RETITLED"', '"Another title"'))
+    theirs("record", source, "-t", "Theirs", "-d", "from elsewhere")
+    names |= {"SOURCE": str(source), "LINK": theirs("share", "last").out.strip()}
+    yield Origin(program.library, names)
+    theirs("seed", "--stop")
+
+
+class Bench:
+    """Run one case again and again on fresh copies of the library."""
+
+    def __init__(self, case: Case, origin: Origin, program: Program) -> None:
+        """Run it once, undisturbed."""
+        self.case, self.origin, self._program = case, origin, program
+        self.library = Library(program.library)
+        self._under = program.under
+        self._arguments = [origin.names.get(word, word) for word in case.arguments]
+        self._purges = "--purge" in case.arguments
+        self._after = self.before = self.fresh()
+        self.run(good=True)
+        self._after = self.memos()
+
+    def fresh(self) -> dict[str, dict[str, Any]]:
+        """Begin anew; give what is there then."""
+        shutil.rmtree(self.library.root, ignore_errors=True)
+        shutil.copytree(self.origin.library, self.library.root)
+        self.case.prepare(self.library.root)
+        return self.memos()
+
+    def run(self, *observer: str, good: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run it, under an observer if need be."""
+        return self._run(self._arguments, observer, good)
+
+    def memos(self) -> dict[str, dict[str, Any]]:
+        """Give what is promised of each memo, by its id; one that is made here has another one every time."""
+        table = json.loads(json.dumps([index.to_table(memo) for memo in self.library.index().memos], default=str))
+        known = {*self.origin.names.values(), *LEFT}
+        return {
+            entry["id"] if entry["id"] in known else entry["title"]: {name: entry.get(name) for name in PROMISED}
+            | {"trashed": "trashed" in entry}
+            for entry in table
+        }
+
+    def judge(
+        self, done: subprocess.CompletedProcess[str], story: str, make_room: Callable[[], None] = lambda: None
+    ) -> None:
+        """Insist on all that has to hold after a run that was disturbed, and after it was run again."""
+        story += f"\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr, story
+        if done.returncode >= 0:
+            assert done.returncode in (0, LibraryError.exit_code), story
+            errors = [line for line in done.stderr.splitlines() if line.lstrip("\a").startswith("memosync: error: ")]
+            assert (len(errors) > 0) == (done.returncode > 0), story
+        if done.returncode == 0 and "memosync: warning: " not in done.stderr:
+            self._insist_on_end(story)
+        self._insist(story, done.stdout)
+        listed = self._run(["list", "--json"], good=True).stdout.splitlines()
+        self._insist(story, done.stdout)
+        here = {memo.id for memo in self.library.index().memos if not memo.trashed}
+        assert {json.loads(line)["id"] for line in listed} == here, story
+
+        make_room()
+        again = self.run()
+        story += f"\nand again:\n{again.stdout}{again.stderr}"
+        assert again.returncode == 0 or (again.returncode == NotFoundError.exit_code and self.memos() == self._after)
+        self._insist(story, again.stdout)
+        self._insist_on_end(story)
+        rests = [path for name in ("recording", "incoming") for path in (self.library.private / name).glob("*")]
+        assert rests + list(self.library.root.rglob(".*.tmp")) == [], story
+
+    def _run(
+        self, arguments: list[str], observer: tuple[str, ...] = (), good: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        self._program.under = [*self._under, *observer]
+        process = self._program.start(*arguments, stdin=subprocess.PIPE, env={"PYTHONDONTWRITEBYTECODE": "1"})
+        out, err = process.communicate(self.case.stdin, 60)
+        result = subprocess.CompletedProcess(arguments, process.returncode, out.decode(), err.decode())
+        assert not good or result.returncode == 0, result
+        return result
+
+    def _insist_on_end(self, story: str) -> None:
+        """Insist that what ended well did what it was told."""
+        for name, memo in self.memos().items():
+            assert self._is(name, memo, self._after.get(name)), f"{story}\n{memo} should be {self._after.get(name)}"
+        assert self.memos().keys() == self._after.keys(), story
+
+    def _insist(self, story: str, out: str) -> None:
+        """Insist that each memo is what it was or what it was to become, with its file; and that answers hold."""
+        found = self.memos()
+        for name, memo in found.items():
+            was, becomes = self.before.get(name), self._after.get(name)
+            allowed = self._is(name, memo, was) or self._is(name, memo, becomes)
+            allowed |= self._purges and memo["trashed"] and self._is(name, {**memo, "trashed": was["trashed"]}, was)
+            assert allowed, f"{story}\n{memo} was {was} or should be {becomes}"
+        assert self.before.keys() & self._after.keys() <= found.keys(), f"{story}\nonly {found.keys()} are left"
+        memos = self.library.index().memos
+        assert len({memo.id for memo in memos}) == len({memo.file for memo in memos}) == len(memos)
+        for memo in memos:
+            if self._purges and memo.trashed:
+                continue  # its file goes before its entry
+            path = self.library.path(memo)
+            assert self.library.is_sound(memo, path), f"{story}\n{memo}"
+            assert webm.probe(path).duration == pytest.approx(memo.duration, abs=0.001), f"{story}\n{memo}"
+            if memo.infohash:
+                torrent = metainfo.read(self.library.torrent(memo.infohash).read_bytes())
+                assert metainfo.fits(torrent, path), f"{story}\n{memo}"
+        for answer in out.splitlines():
+            link = re.match("magnet:.*btih:([0-9a-f]{40})", answer)
+            key = answer.split("\t")[0]
+            kept = [memo for memo in memos if (memo.shared and memo.infohash == link[1] if link else memo.id == key)]
+            assert len(kept) == (0 if self._purges else 1), f"{story}\n{answer!r} was promised"
+        assert not files.is_locked(self.library.private / "lock")
+
+    def _is(self, name: str, memo: dict[str, Any], other: dict[str, Any] | None) -> bool:
+        """Tell whether a memo is as it should be; one that was brought home may be frozen, or the beginning of it."""
+        if other is None:
+            return False
+        if self.case.stdin:
+            other = {**other, "recorded": memo["recorded"]}
+            if memo["duration"] < other["duration"]:
+                other |= {"duration": memo["duration"], "size": memo["size"]}
+        if memo["infohash"] and name not in self.before:  # it was adopted
+            other = {**other, "infohash": memo["infohash"], "fetched": memo["fetched"]}
+        return memo == other and memo["duration"] > 0

@@ -1,0 +1,194 @@
+"""Mangle real inputs and feed them to a parser: `python fuzz.py PARSER COUNT SEED DIRECTORY`.
+
+What a parser answers guides what comes next: an input with an answer that was not seen before is mangled further. The
+input is on the disk before it is parsed, so that one that ends the process, takes more than its time or its memory is
+there to be looked at. Standard output is what was found: a line of JSON.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import random
+import re
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hostile import payloads, torrents
+
+from memosync import index, magnet, metainfo, webm
+from memosync.errors import AudioError, LibraryError, TorrentError
+
+HOSTILE = Path(torrents.__file__).parent
+HASH = "a0a384eaa0a384eaa0a384eaa0a384eaa0a384ea"
+LARGEST = 100_000  # bytes of an input
+SECONDS = 5.0  # of CPU an input may take
+MEMORY = 2**31  # bytes of addresses
+ANYWHERE = [
+    b"",
+    b"\0",
+    b"\xff",
+    b"\x1b[2J",
+    b"-1",
+    b"99999999999999999999",
+    "\u202e٣ä".encode(),
+    b"\r\n",
+    b"%",
+    b"1e999",
+]
+
+
+def link(data: bytes) -> str:
+    """Read a link, or several in one; what is read can be written and read again."""
+    found = [magnet.parse(part) for part in magnet.split(data.decode(errors="replace"))]
+    assert found == [magnet.parse(str(one)) for one in found]
+    return f"{len(found)} {[(bool(one.name), len(one.trackers), len(one.peers), len(one.other)) for one in found[:2]]}"
+
+
+def memos(data: bytes) -> str:
+    """Read an index; what is read can be written and read again."""
+    found = index.loads(data.decode(errors="replace"))
+    assert found == index.loads(index.dumps(found))
+    return f"{len(found.memos)} {sorted({name for memo in found.memos for name in memo.extra} | set(found.extra))}"
+
+
+def torrent(data: bytes) -> str:
+    """Read a torrent; what is kept of it has the same infohash."""
+    found = metainfo.read(data)
+    assert found.infohash == metainfo.read(found.data).infohash
+    return f"{len(found.trackers)} {found.size > 0}"
+
+
+def audio(data: bytes) -> str:
+    """Look into a WebM file."""
+    PAYLOAD.write_bytes(data)
+    found = webm.probe(PAYLOAD)
+    assert found.duration > 0
+    return f"{found.words.title != ''} {len(found.words.tags)} {found.words.recorded is not None}"
+
+
+def links() -> list[bytes]:
+    several = (
+        f"magnet:?xt=urn:btih:{HASH}&dn=A%20b&tr=udp%3A%2F%2F127.0.0.1%3A1&tr.1=wss://t&x.pe=[::1]:7&ws=http://a&so=1"
+    )
+    share = f"https://example.org/share?seeds={several.replace('&', '%26')}&seeds={HASH}#/x?seeds={HASH}"
+    return [several.encode(), share.encode(), HASH.encode(), b"magnet:?xt=urn:btih:" + b"A2" * 16]
+
+
+def indexes() -> list[bytes]:
+    return [path.read_bytes() for path in sorted([HOSTILE / "odd.toml", *(HOSTILE / "index").iterdir()])]
+
+
+def metadata() -> list[bytes]:
+    good = [torrents.torrent(info, announce="udp://127.0.0.1:1") for info in torrents.good(b"p" * 40_000, "x").values()]
+    return [*good, *(data for data in torrents.REFUSED.values() if 0 < len(data) < 5000)]
+
+
+def recordings() -> list[bytes]:
+    words = {
+        "title": "Ä talk",
+        "KEYWORDS": "a,b",
+        "DATE_RECORDED": "2026-08-25T10:11:12+02:00",
+        "MEMOSYNC_ID": HASH[:8],
+    }
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        vorbis = payloads.webm(place / "vorbis", "-c:a", "libvorbis", "-b:a", "64k")
+        cues = payloads.webm(place / "cues", "-cues_to_front", "1")
+        return [payloads.tagged(place, **words), payloads.truncated(place), vorbis, cues]
+
+
+def tokens(text: str) -> list[bytes]:
+    return text.encode().split()
+
+
+def elements(codes: str) -> list[bytes]:
+    return list(map(bytes.fromhex, codes.split()))
+
+
+Parser = tuple[Callable[[bytes], str], type[Exception], Callable[[], list[bytes]], list[bytes]]
+PARSERS: dict[str, Parser] = {
+    "magnet": (link, TorrentError, links, tokens("& = ? # : magnet:? xt=urn:btih: seeds= tr= x.pe= xt.1= urn:btmh: ;")),
+    "index": (
+        memos,
+        LibraryError,
+        indexes,
+        tokens("[[memo]] [x] = \" ''' { } [ version=1 id= 1979-05-27T07:32:00Z true"),
+    ),
+    "torrent": (torrent, TorrentError, metadata, tokens("i-1e i0e le de d l e 4:info 6:length 9: 5:files 4:attr1:l")),
+    "webm": (
+        audio,
+        AudioError,
+        recordings,
+        elements("1a45dfa3 18538067 1549a966 1654ae6b 1f43b675 1c53bb6b 1254c367 a3 ae 4489 e7 01ffffffffffffff ff 80"),
+    ),
+}
+
+
+def mangle(data: bytes, others: list[bytes], words: list[bytes], chance: random.Random) -> bytes:
+    """Change a few things: bits, bytes, words, pieces that go, come, come twice or come from elsewhere."""
+    for _ in range(chance.choice([1, 1, 2, 3, 5, 8])):
+        begin = chance.randrange(len(data) + 1)
+        end = min(len(data), begin + chance.choice([1, 1, 2, 4, 16, 256, len(data)]))
+        piece = data[begin:end]
+        match chance.randrange(8):
+            case 0 if piece:
+                new = bytes([piece[0] ^ 1 << chance.randrange(8)]) + piece[1:]
+            case 1:
+                new = chance.randbytes(len(piece[:8])) + piece[8:]
+            case 2:
+                new = b""
+            case 3:
+                new = piece * chance.choice([2, 2, 3, 50])
+            case 4:
+                new = chance.choice(words) + piece
+            case 5:
+                new = chance.choice([*words, *ANYWHERE])
+            case 6:
+                other = chance.choice(others)
+                place = chance.randrange(len(other) + 1)
+                new = other[place : place + chance.choice([1, 8, 64, 1024])] + piece
+            case _:
+                new = b"%d" % chance.choice([0, 1, 127, 255, 2**31, 2**32 - 1, 2**63, chance.randrange(1000)])
+        data = (data[:begin] + new + data[end:])[:LARGEST]
+    return data
+
+
+def main(name: str, count: str, seed: str, directory: str) -> None:
+    parse, refusal, begin, words = PARSERS[name]
+    corpus = begin()
+    chance = random.Random(seed)
+    case = Path(directory, "input")
+    answers: collections.Counter[str] = collections.Counter()
+    slowest = 0.0
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for number in range(int(count)):
+        data = corpus[number] if number < len(corpus) else mangle(chance.choice(corpus), corpus, words, chance)
+        case.write_bytes(data)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # whose signal is the end
+        began = time.process_time()
+        try:
+            answer = parse(data)
+            answers["accepted"] += 1
+        except refusal as error:
+            answer = re.sub(r"'.*'|\".*\"|\d+", "", str(error))
+        assert answer.isprintable(), answer
+        slowest = max(slowest, time.process_time() - began)
+        answers[answer] += 1
+        if answers[answer] == 1 and len(corpus) < 2000:
+            corpus.append(data)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    peak = int(re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[0])
+    print(
+        json.dumps({"accepted": answers.pop("accepted", 0), "answers": len(answers), "slowest": slowest, "peak": peak})
+    )
+
+
+if __name__ == "__main__":
+    PAYLOAD = Path(sys.argv[4], "payload.webm")
+    main(*sys.argv[1:])

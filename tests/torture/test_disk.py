@@ -1,0 +1,33 @@
+"""A disk that fills up at any point of a verb: exit 6, older memos as they were, and done as soon as there is room."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from bench import CASES, Bench, Origin, make_origin  # noqa: F401
+from conftest import Program
+from disk import SmallDisk
+
+from memosync.errors import LibraryError
+
+PAGE = 4096  # bytes: what a tmpfs gives at a time
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_disk_that_fills_at_any_point_loses_nothing(
+    origin: Origin, memosync: Program, disk: SmallDisk, name: str, long: bool, seed: int, figure: Callable[[str], None]
+) -> None:
+    bench = Bench(CASES[name], origin, memosync)
+    codes = []
+    for pages in range(8) if long else [random.Random(f"{seed} {name}").randrange(4)]:
+        bench.fresh()
+        disk.fill(room=pages * PAGE)
+        done = bench.run()
+        bench.judge(done, f"room for {pages} pages", make_room=disk.make_room)
+        codes.append(done.returncode)
+
+    assert set(codes) <= {0, LibraryError.exit_code}
+    assert long is False or codes[-1] == 0
+    figure(f"{name}: a full disk {codes.count(LibraryError.exit_code)} times, {codes.count(0)} times there was room")
