@@ -14,9 +14,9 @@ from datetime import UTC
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
-from .errors import AudioError, MemosyncError
+from .errors import AudioError, MemosyncError, UsageError
 from .memo import Words
 from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, to_tags, translated
 
@@ -40,9 +40,20 @@ class Target(Protocol):
 
     def write(self, data: bytes | memoryview, /) -> int | None: ...
 
+    def flush(self) -> None: ...
+
     def seek(self, offset: int, /) -> int: ...
 
     def seekable(self) -> bool: ...
+
+
+def format_of(suffix: str) -> Format:
+    """Find the format of a file's extension, WebM where there is none; UsageError for a foreign one."""
+    name = suffix[1:].lower()
+    found = {"": "webm", "opus": "ogg", "oga": "ogg"}.get(name, name)
+    if found not in get_args(Format):
+        raise UsageError(f"{suffix} is none of the formats", "give -f webm, ogg, wav, flac or mp3")
+    return cast("Format", found)
 
 
 def convert(path: Path, target: Target, form: Format, words: Words, *, on_progress: Callable[[float], None]) -> None:
@@ -81,8 +92,7 @@ def _write_ogg(
 ) -> None:
     """Copy the packets; those of Opus at the time of their samples, which WebM has rounded (RFC 7845, 4)."""
     is_opus = stream.codec_context.name in _OPUS
-    tick = Fraction(1, RATE)
-    done = -int.from_bytes((stream.codec_context.extradata or b"")[10:12], "little")  # the pre-skip (RFC 7845, 5.1)
+    tick, done = Fraction(1, RATE), 0
     with _open_output(target, "ogg") as file:
         copied = file.add_stream_from_template(stream)
         copied.metadata.update(_to_vorbis(words))
@@ -90,6 +100,8 @@ def _write_ogg(
         for number, (packet, following) in enumerate(cast("Iterator[tuple[av.Packet[Any], object]]", pairs)):
             if is_opus:
                 samples = _samples(packet)
+                if number == 0:
+                    done = -_skipped(packet)[0]  # FFmpeg counts from where one begins to hear it
                 packet.pts = packet.dts = done
                 packet.duration, packet.time_base = samples, tick
                 done += samples
