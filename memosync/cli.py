@@ -433,16 +433,15 @@ def export(
     from .commands.share import choose
 
     words = _items(memos, needed=True, what="MEMO")
-    chosen_form = verb.choose_format(form, place)
     if place is None and ui.is_terminal(sys.stdout):
         raise UsageError("sound is nothing for a terminal", "give -o FILE, or pass it to a program: | mpv -")
     library = ctx.obj.open()
-    places = verb.choose_places(choose(library, words), place, chosen_form, force=force)
+    form, places = verb.choose_places(choose(library, words), place, form, force=force)
     stop = _stop()
     verb.export(
         library,
         places,
-        chosen_form,
+        form,
         out=ui.Output(stop),
         force=force,
         answer=ui.answer,

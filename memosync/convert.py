@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
-from .errors import AudioError, MemosyncError
+from .errors import AudioError, MemosyncError, UsageError
 from .memo import Words
 from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, to_tags, translated
 
@@ -40,9 +40,20 @@ class Target(Protocol):
 
     def write(self, data: bytes | memoryview, /) -> int | None: ...
 
+    def flush(self) -> None: ...
+
     def seek(self, offset: int, /) -> int: ...
 
     def seekable(self) -> bool: ...
+
+
+def format_of(suffix: str) -> Format:
+    """Find the format of a file's extension, WebM where there is none; UsageError for a foreign one."""
+    name = suffix[1:].lower()
+    found = {"": "webm", "opus": "ogg", "oga": "ogg"}.get(name, name)
+    if found not in get_args(Format):
+        raise UsageError(f"{suffix} is none of the formats", "give -f webm, ogg, wav, flac or mp3")
+    return cast("Format", found)
 
 
 def convert(path: Path, target: Target, form: Format, words: Words, *, on_progress: Callable[[float], None]) -> None:
@@ -80,19 +91,22 @@ def _write_ogg(
     source: av.container.InputContainer, stream: av.AudioStream, target: Target, words: Words, look: Look
 ) -> None:
     """Copy the packets; those of Opus at the time of their samples, which WebM has rounded (RFC 7845, 4)."""
-
     is_opus = stream.codec_context.name in _OPUS
-    tick = Fraction(1, RATE)
-    done = -int.from_bytes((stream.codec_context.extradata or b"")[10:12], "little")  # the pre-skip (RFC 7845, 5.1)
+    tick, done = Fraction(1, RATE), 0
     with _open_output(target, "ogg") as file:
         copied = file.add_stream_from_template(stream)
         copied.metadata.update(_to_vorbis(words))
-        for number, packet in enumerate(packets(source, stream)):
+        pairs = pairwise(chain(packets(source, stream), (None,)))
+        for number, (packet, following) in enumerate(cast("Iterator[tuple[av.Packet[Any], object]]", pairs)):
             if is_opus:
                 samples = _samples(packet)
+                if number == 0:
+                    done = -_skipped(packet)[0]  # FFmpeg counts from where one begins to hear it
                 packet.pts = packet.dts = done
-                packet.duration, packet.time_base = samples - _skipped(packet)[1], tick
+                packet.duration, packet.time_base = samples, tick
                 done += samples
+                if following is None:
+                    packet.duration -= _skipped(packet)[1]
             packet.stream = copied
             file.mux_one(packet)
             if number % _LOOK_EVERY == 0:
@@ -193,18 +207,19 @@ def _frames_in(path: Path) -> int:
         stream = audio_stream(source)
         if stream.codec_context.name not in _OPUS:
             return _UNKNOWN
-        return sum(_samples(packet) - sum(_skipped(packet)) for packet in packets(source, stream))
+        with translated("read"):
+            return sum(_samples(packet) - sum(_skipped(packet)) for packet in packets(source, stream))
 
 
 def _samples(packet: av.Packet[Any]) -> int:
     """Read from an Opus packet how many frames it gives at 48 kHz (RFC 6716, 3.1)."""
-    head = bytes(memoryview(packet)[:2])
+    head = bytes(packet)
     config, code = head[0] >> 3, head[0] & 3
     if config < 12:
         frame = (480, 960, 1920, 2880)[config & 3]
     else:
         frame = 480 << (config & 1) if config < 16 else 120 << (config & 3)
-    return frame * (1, 2, 2, head[-1] & 63)[code]
+    return frame * (1, 2, 2, head[1] & 63 if code == 3 else 0)[code]
 
 
 def _skipped(packet: av.Packet[Any]) -> tuple[int, int]:

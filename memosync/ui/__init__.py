@@ -36,18 +36,28 @@ def answer(text: str) -> None:
 
 
 class Output:
-    """Standard output for bytes as they are made; `stop` ends it also while its reader sleeps."""
+    """Standard output for bytes, until it is flushed; `stop` ends it also while its reader sleeps.
+
+    They come in pieces as large as a pipe takes at once: sox knows a format only by what its first read gives.
+    """
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
+        self._held = b""
 
     def write(self, data: bytes | memoryview, /) -> int:
-        left = memoryview(data)
+        self._held += data
+        if len(self._held) >= select.PIPE_BUF:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        left = memoryview(self._held)
         while left:
             self._stop.check()
             if select.select([], [1], [], 0.1)[1]:
-                left = left[os.write(1, left[: select.PIPE_BUF]) :]  # as much as is sure not to block
-        return len(data)
+                left = left[os.write(1, left[: select.PIPE_BUF]) :]
+        self._held = b""
 
     def seekable(self) -> bool:
         return False
