@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from .errors import LibraryError
 
@@ -99,6 +100,29 @@ def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0) -> No
         sync_directory(path.parent)
 
 
+@contextlib.contextmanager
+def made_whole(path: Path, replace: bool) -> Iterator[IO[bytes]]:
+    """Give a file that gets its name when the block ends well, and is gone when it does not.
+
+    FileExistsError, unless it is to replace what has that name by then.
+    """
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".memosync-{os.urandom(4).hex()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+        sync_file(temporary)
+        try:
+            os.replace(temporary, path) if replace else os.link(temporary, path)
+        except OSError as error:
+            if isinstance(error, FileExistsError) or replace or path.exists():
+                raise
+            os.replace(temporary, path)  # no hard links here, as on a USB stick
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def move(source: Path, target: Path, sync: bool = True) -> None:
     """Rename a finished file to its place, its content on the disk before its name."""
     if sync:
@@ -173,7 +197,7 @@ def are_same(one: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
-def as_library_error(doing: str) -> Iterator[None]:
+def as_library_error(doing: str, otherwise: str = "another --library") -> Iterator[None]:
     """Turn what the operating system refused into a LibraryError that says what we were doing."""
     try:
         yield
@@ -182,5 +206,5 @@ def as_library_error(doing: str) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise LibraryError(
             f"cannot {doing}: {reason[:1].lower()}{reason[1:]}",
-            "make room and run it again" if full else "look at the rights of the directory, or give another --library",
+            "make room and run it again" if full else f"look at the rights of the directory, or give {otherwise}",
         ) from error

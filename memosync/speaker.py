@@ -24,7 +24,7 @@ class Speaker(Stream):
         self._queue: deque[tuple[float, bytes]] = deque()
         self._given: deque[float] = deque([0.0], maxlen=100)  # marks of the last blocks
         self._silent = 0  # blocks since the last one that had sound
-        super().__init__("RawOutputStream", "play", None, channels=2, latency=0.3)  # a busy machine is late by 0.25 s
+        super().__init__("RawOutputStream", "play", None, channels=2, latency=0.4)  # a busy machine is late by 0.3 s
         self._latency: float = self._stream.latency
 
     def restart(self, mark: float, blocks: Iterable[tuple[float, bytes]] | None) -> None:
@@ -44,9 +44,9 @@ class Speaker(Stream):
         self._queue.append((mark, block))
 
     @property
-    def queued(self) -> float:
-        """Seconds that PortAudio has not taken yet."""
-        return len(self._queue) * BLOCK / RATE
+    def queued(self) -> int:
+        """Blocks that PortAudio has not taken yet."""
+        return len(self._queue)
 
     @property
     def heard(self) -> float:

@@ -41,6 +41,7 @@ _LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFm
 _FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}
 _SYNC_EVERY = 5 * RATE  # frames
 _CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
+_CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RFC 9559, 5.1.5, 5.1.2.10)
 PROBING = {resource.RLIMIT_CPU: 30, resource.RLIMIT_AS: 2**31}  # seconds, bytes: what looking into a file may take
 _BITRATES = range(6_000, 510_001)
 
@@ -95,7 +96,7 @@ class Writer:
         self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
         with translated("write"):
             self._file = av.open(path, "w", format="webm", options=_LIVE if live else _FINISHED)
-            self._file.metadata.update(_to_tags(words))
+            self._file.metadata.update(to_tags(words))
             if template is None:
                 options = {"application": "voip", "frame_duration": "20", "compression_level": "10"}
                 shape = layout(sound)
@@ -243,7 +244,8 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
     with contextlib.ExitStack() as opened:
         opened.enter_context(translated("write"))
         try:
-            source = opened.enter_context(av.open(part, format="matroska", metadata_errors="replace"))
+            only = {"protocol_whitelist": "file", "format_whitelist": "matroska,webm"}
+            source = opened.enter_context(av.open(part, "r", "matroska", only, metadata_errors="replace"))
         except (EOFError, av.error.OSError, av.error.InvalidDataError) as error:
             garbage = isinstance(error, av.error.InvalidDataError) and part.stat().st_size
             if garbage or _CLUSTER in part.read_bytes():
@@ -253,7 +255,7 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
         words = words or words_of(source)
         packet = last = None
         with av.open(target, "w", format="webm", options=_FINISHED) as file:
-            file.metadata.update(_to_tags(words))
+            file.metadata.update(to_tags(words))
             copied = file.add_stream_from_template(stream)
             for packet in _until_damage(
                 source.demux(stream)
@@ -287,6 +289,18 @@ def probe(path: Path) -> AudioInfo:
         if not end:
             raise AudioError("there is no sound in it")
         return AudioInfo(duration=end, claimed=(source.duration or 0) / 1e6, words=words_of(source))
+
+
+def warm_up() -> None:
+    """Load FFmpeg on another thread while this one waits for something else."""
+    threading.Thread(target=__import__, args=["av"], daemon=True).start()
+
+
+def is_finished(path: Path) -> bool:
+    """Tell whether a WebM file says how long it is and where is what; a browser's often does not."""
+    with open(path, "rb") as file:
+        head = file.read(2**16).partition(_CLUSTER)[0]
+    return _CUES in head and _DURATION.search(head) is not None
 
 
 @functools.cache
@@ -419,7 +433,7 @@ def layout(sound: Sound) -> str:
     return "stereo" if sound.channels == 2 else "mono"
 
 
-def _to_tags(words: Words) -> dict[str, str]:
+def to_tags(words: Words) -> dict[str, str]:
     tags = {
         "title": words.title,
         "DESCRIPTION": words.description,

@@ -83,7 +83,9 @@ def state(root: Path) -> dict[str, bytes]:
 
 def look(library: Library, repair: bool = False) -> list[Finding]:
     """Check it from within."""
-    return list(check(library.root, repair=repair, now=now(), stop=Stop(), tell=str, on_progress=lambda _n, _of: None))
+    return list(
+        check(library.root, repair=repair, now=now(), stop=Stop(), tell=str, on_progress=lambda _of, _part: None)
+    )
 
 
 def defects(found: list[Finding]) -> list[tuple[str, str]]:
@@ -472,7 +474,7 @@ def test_the_trash_is_counted_and_emptied_after_a_month(library: Library) -> Non
     told: list[str] = []
     for weeks in range(1, 7):
         then = now() + timedelta(weeks=weeks)
-        list(check(library.root, now=then, stop=Stop(), tell=told.append, on_progress=lambda _n, _of: None))
+        list(check(library.root, now=then, stop=Stop(), tell=told.append, on_progress=lambda _of, _part: None))
 
     assert library.index().get(thrown.id) is None
     assert [text for text in told if thrown.id in text or thrown.title in text]
@@ -724,7 +726,7 @@ def test_a_terminal_shows_how_far_it_is_and_then_aligned_rows(memosync: Program,
     finally:
         terminal.close()
 
-    assert re.search(r"\d+ of 2005 memos", terminal.wrote)
+    assert re.search(r"\d+%  of 2005 memos", terminal.wrote)
     assert re.search(r"\nok +memos +2005 are what the index says", terminal.wrote.replace("\r", ""))
     assert "of 2005 memos" not in terminal.screen.text
 
@@ -745,10 +747,10 @@ def test_an_interrupt_ends_it_with_130_and_no_half_answer(memosync: Program, lib
 
 def test_an_interrupt_is_heard_after_each_memo(library: Library) -> None:
     stop = Stop()
-    looked: list[int] = []
+    looked: list[float] = []
 
-    def interrupt(done: int, _of: int) -> None:
-        looked.append(done)
+    def interrupt(_of: str, part: float) -> None:
+        looked.append(part)
         stop.set()
 
     with pytest.raises(Interrupted):

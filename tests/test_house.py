@@ -19,7 +19,7 @@ from conftest import Program
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
-VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "rm", "restore", "check"]
+VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore", "check"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 FLOORS = [  # from the ground up
@@ -34,6 +34,7 @@ SAME_ROOM = {
     "trash": "library",
     "source": "webm",
     "loudness": "webm",
+    "convert": "webm",
     "playback": "webm",
     "speaker": "microphone",
     "portaudio": "microphone",

@@ -46,14 +46,14 @@ def check(
     sound = verified = 0
     for number, memo in enumerate(memos):
         stop.check()
-        on_progress(number, len(memos))
+        on_progress(f"of {len(memos)} memos", number / len(memos))
         found = list(examine(library, memo))
         if any(finding.severity == "defect" for finding in found):
             found = _look_again(library, memo.id, repair)
         yield from found
         if not any(finding.severity == "defect" for finding in found):
             sound, verified = sound + 1, verified + bool(memo.infohash)
-    on_progress(len(memos), len(memos))
+    on_progress("", 1)
     yield Finding("ok", "memos", f"{sound} are what the index says, {verified} of them byte for byte")
     yield from files_around(library)
     yield from snapshots(library)

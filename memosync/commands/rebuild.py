@@ -13,7 +13,7 @@ from ..library import BROKEN, Library
 from ..memo import MemoId, id_in_file_name
 from .entries import Entry, elsewhere, entries_in, entry_of, newest_snapshot, settle
 
-Progress = Callable[[int, int], None]  # how many are done, of how many
+Progress = Callable[[str, float], None]  # of what, and which part is done, 0 to 1
 
 
 def rebuild(library: Library, *, now: datetime, stop: Stop, on_progress: Progress) -> list[Entry]:
@@ -34,14 +34,15 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, on_progress: Progres
     orphans = [(memo_id, path, trashed) for trashed, found in places for memo_id, path in found]
     beside = elsewhere(library, [memo_id for memo_id, *_ in orphans])
     entries: dict[MemoId, Entry] = {}
+    many = len(known) + len(orphans)
     for number, entry in enumerate(known.values()):
         stop.check()
-        on_progress(number, len(known) + len(orphans))
+        on_progress(f"of {many} memos known again", number / many)
         if settled := settle(library, entry, now):
             entries[settled.memo.id] = settled
-    for number, (memo_id, path, trashed) in enumerate(orphans):
+    for number, (memo_id, path, trashed) in enumerate(orphans, len(known)):
         stop.check()
-        on_progress(len(known) + number, len(known) + len(orphans))
+        on_progress(f"of {many} memos known again", number / many)
         with contextlib.suppress(MemosyncError, OSError), library.lock(memo_id, wait=False) as held:
             if held and memo_id not in entries:
                 entries[memo_id] = entry_of(library, memo_id, path, beside, trashed)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import IO
 
-from ..errors import LibraryError, MemosyncError
+from ..errors import LibraryError, MemosyncError, Stop
 from ..memo import one_line
 
 quiet = False  # --quiet: only warnings and errors
@@ -32,6 +33,37 @@ _answers_to_terminal = is_terminal(sys.stdout)  # while it is still open
 def answer(text: str) -> None:
     """Print one line of the answer at once."""
     write(sys.stdout, text + "\n")
+
+
+class Output:
+    """Standard output for bytes, until it is flushed; `stop` ends it also while its reader sleeps.
+
+    They come in pieces as large as a pipe takes at once: sox knows a format only by what its first read gives.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._held = b""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        self._held += data
+        if len(self._held) >= select.PIPE_BUF:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        left = memoryview(self._held)
+        while left:
+            self._stop.check()
+            if select.select([], [1], [], 0.1)[1]:
+                left = left[os.write(1, left[: select.PIPE_BUF]) :]
+        self._held = b""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, _offset: int, /) -> int:
+        raise OSError(errno.ESPIPE, "standard output is written as it comes")
 
 
 def tell(text: str) -> None:
@@ -136,10 +168,16 @@ def lines_of_input() -> list[str]:
 
 
 def width(stream: IO[str]) -> int:
+    return size(stream).columns
+
+
+def size(stream: IO[str]) -> os.terminal_size:
+    """Give the size of a terminal, also of one that was closed."""
     try:
-        return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+        columns, lines = os.get_terminal_size(stream.fileno())
     except OSError:
-        return 80
+        columns, lines = 0, 0
+    return os.terminal_size((max(20, columns or 80), lines or 24))
 
 
 def is_screen(stream: IO[str] | None) -> bool:

@@ -123,16 +123,16 @@ class FetchView:
         )
 
 
-class CheckView:
-    """How far a check is, ten times a second at most; gone at its end."""
+class PartView:
+    """How far something long is; gone when it is done."""
 
     def __init__(self) -> None:
         self._drawn = time.monotonic()
 
-    def __call__(self, done: int, of: int) -> None:
-        if is_screen(sys.stderr) and (done == of or time.monotonic() - self._drawn > 0.1):
+    def __call__(self, of: str, part: float) -> None:
+        if is_screen(sys.stderr) and (part == 1 or time.monotonic() - self._drawn > 0.1):
             self._drawn = time.monotonic()
-            show("" if done == of else f"{done} of {of} memos")
+            show("" if part == 1 else f"{part:4.0%}  {of}")
 
 
 def serving(state: SeederState, served: int) -> None:
