@@ -81,11 +81,13 @@ def state(root: Path) -> dict[str, bytes]:
     return {name: data for name, data in whole_state(root).items() if not name.endswith("trash.toml")}
 
 
+def nothing(_of: str, _part: float) -> None:
+    pass
+
+
 def look(library: Library, repair: bool = False) -> list[Finding]:
     """Check it from within."""
-    return list(
-        check(library.root, repair=repair, now=now(), stop=Stop(), tell=str, on_progress=lambda _of, _part: None)
-    )
+    return list(check(library.root, repair=repair, now=now(), stop=Stop(), tell=str, on_progress=nothing))
 
 
 def defects(found: list[Finding]) -> list[tuple[str, str]]:
@@ -474,7 +476,7 @@ def test_the_trash_is_counted_and_emptied_after_a_month(library: Library) -> Non
     told: list[str] = []
     for weeks in range(1, 7):
         then = now() + timedelta(weeks=weeks)
-        list(check(library.root, now=then, stop=Stop(), tell=told.append, on_progress=lambda _of, _part: None))
+        list(check(library.root, now=then, stop=Stop(), tell=told.append, on_progress=nothing))
 
     assert library.index().get(thrown.id) is None
     assert [text for text in told if thrown.id in text or thrown.title in text]
