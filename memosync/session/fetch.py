@@ -231,7 +231,7 @@ class _Download:
                 return
 
     def _sources(self) -> dict[str, str]:
-        sources = {_host_of(url): answer for url, answer in self._trackers.items()} or {"trackers": "none to ask"}
+        sources = {_place_of(url): answer for url, answer in self._trackers.items()} or {"trackers": "none to ask"}
         sources["DHT"] = self._dht if self._network is Network.PUBLIC else "off"
         sources["LAN"] = "nobody answered" if self._network is not Network.LOOPBACK else "off"
         sources |= {f"{address}:{port}": answer for (address, port), answer in self._called.items()}
@@ -246,7 +246,7 @@ def _own_addresses(session: Any) -> list[Address]:
     return list(filter(None, map(parse_address, heard)))
 
 
-def _host_of(url: str) -> str:
+def _place_of(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
