@@ -245,7 +245,8 @@ def _wav_header(channels: int, words: Words, frames: int) -> bytes:
     """Make all that comes before the samples (Multimedia Programming Interface and Data Specifications 1.0)."""
     size = min(frames * 2 * channels, _UNKNOWN)
     tags = to_tags(words)
-    said = b"".join(_chunk(name, tags[tag].encode() + b"\0") for tag, name in _RIFF.items() if tag in tags)
+    tags["KEYWORDS"] = tags.get("KEYWORDS", "").replace(",", "; ")
+    said = b"".join(_chunk(name, tags[tag].encode() + b"\0") for tag, name in _RIFF.items() if tags.get(tag))
     form = struct.pack("<HHIIHH", 1, channels, RATE, RATE * 2 * channels, 2 * channels, 16)
     rest = b"WAVE" + _chunk(b"fmt ", form) + _chunk(b"LIST", b"INFO" + said) + b"data" + struct.pack("<I", size)
     return b"RIFF" + struct.pack("<I", min(len(rest) + size, _UNKNOWN)) + rest

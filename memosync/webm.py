@@ -450,7 +450,7 @@ def words_of(source: av.container.InputContainer, stream: av.AudioStream | None 
     return Words(
         title=clean_title(tags.get("title", "")),
         description=clean_description(tags.get("description") or tags.get("comment", "")),
-        tags=clean_tags(tags.get("keywords", "").split(",")),
+        tags=clean_tags((tags.get("keywords") or tags.get("ikey", "").replace("; ", ",")).split(",")),  # IKEY: a WAV's
         recorded=_date(tags),
         id=parse_id(tags.get("memosync_id")),
     )
