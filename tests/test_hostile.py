@@ -18,8 +18,6 @@ from conftest import PROGRAM
 from hostile import payloads, torrents
 from hostile.swarm import Swarm, Victim
 from hostile.target import Target, steering, tree
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from terminal import Terminal
 from tracker import Tracker
 
@@ -453,73 +451,9 @@ def test_an_odd_index_is_listed_without_a_control_character(target: Target, form
     assert form or 7 == len(line.split("\t"))
 
 
-# the four parsers
-
-SHORT = settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-PARAMETERS = st.lists(st.tuples(st.sampled_from(["xt", "dn", "tr", "x.pe", "xt.1", "", "\0"]), st.text(max_size=40)))
-
-
-@SHORT
-@given(st.text() | st.text().map("magnet:?".__add__) | st.text().map("https://x/share?seeds=".__add__), PARAMETERS)
-def test_any_text_is_a_link_or_a_torrent_error(text: str, parameters: list[tuple[str, str]]) -> None:
-    for link in (text, f"magnet:?xt=urn:btih:{HASH}&" + "&".join(map("=".join, parameters))):
-        try:
-            found = [magnet.parse(part) for part in magnet.split(link)]
-        except TorrentError:
-            continue
-
-        assert found == [magnet.parse(str(one)) for one in found]
-
-
-@SHORT
-@given(st.data())
-def test_any_index_comes_back_as_it_was_or_is_a_library_error(data: st.DataObject) -> None:
-    text = data.draw(st.text() | _mangled((HERE / "odd.toml").read_text(), st.text(max_size=8)))
-    _comes_back(text)
-
-
 @pytest.mark.parametrize("depth", [50, 200, 300, 440, 2000])
 def test_a_nested_index_comes_back_as_it_was_or_is_a_library_error(depth: int) -> None:
     _comes_back("version = 1\nx = " + "[" * depth + "]" * depth)
-
-
-@SHORT
-@given(st.data())
-def test_any_torrent_is_a_memos_or_a_torrent_error(data: st.DataObject) -> None:
-    whole = torrents.torrent(torrents.info(attr="x", **{"name.utf-8": "memo"}), announce="udp://127.0.0.1:1")
-    mangled = data.draw(_mangled(whole, st.binary(max_size=8) | st.sampled_from([b"i-1e", b"le", b"de", b"9:"])))
-    try:
-        found = metainfo.read(mangled)
-    except TorrentError:
-        return
-
-    assert found.infohash == metainfo.read(found.data).infohash
-
-
-@SHORT
-@given(data=st.data())
-def test_any_file_is_a_memo_or_an_audio_error(data: st.DataObject, good: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "memo.webm"
-    path.write_bytes(data.draw(_mangled(good, st.binary(max_size=8))))
-    try:
-        found = webm.probe(path)
-    except AudioError:
-        return
-
-    assert found.duration > 0
-
-
-def _mangled(whole: Any, pieces: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Cut something out at a few places and put something else in."""
-    spots = st.lists(st.tuples(st.integers(0, len(whole)), st.integers(0, 12), pieces), max_size=4)
-
-    def mangle(changes: list[tuple[int, int, Any]]) -> Any:
-        mangled = whole
-        for begin, count, piece in changes:
-            mangled = mangled[:begin] + piece + mangled[begin + count :]
-        return mangled
-
-    return spots.map(mangle)
 
 
 def _comes_back(text: str) -> None:

@@ -89,7 +89,7 @@ def main(library: str, source: str, processes: str, seconds: str, seed: str, *ve
         if os.fork():
             continue
         with tempfile.TemporaryFile("w+") as diary:
-            while time.monotonic() < deadline:
+            while not person.count or time.monotonic() < deadline:
                 print(json.dumps(person.run(person.chance.choice(verbs))), file=diary)
             diary.seek(0)
             os.write(1, diary.read().encode())

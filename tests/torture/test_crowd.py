@@ -16,6 +16,7 @@ import pytest
 import sound
 from conftest import Program
 from test_house import commands
+from vmic import wait_until
 
 from memosync import files, index, metainfo, webm
 from memosync.errors import NotFoundError
@@ -38,20 +39,19 @@ def test_a_crowd_in_one_library_loses_nothing(
     running = subprocess.Popen(
         [*map(str, command)], env=environment, stdin=subprocess.DEVNULL, stdout=(tmp_path / "out").open("wb")
     )
+    path = library.root / "index.toml"
+    wait_until(path.exists, "the first memo", 60)
     began = time.monotonic()
-    most = 0
     for number in range(reads):  # spread over the time
         time.sleep(max(0.0, began + number / reads * seconds - time.monotonic()))
-        path = library.root / "index.toml"
-        most = max(most, len(index.loads(path.read_text()).memos) if path.exists() else 0)
+        index.loads(path.read_text())
     assert running.wait(120) == 0
     runs = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
 
     for run in runs:
         assert run["code"] in (0, NotFoundError.exit_code), run
         assert not any(word in run["err"] for word in ("Traceback", "adopted", "recovered", "warning")), run
-    assert len(runs) > processes
-    assert most > 0
+    assert len(runs) >= processes
 
     memos = library.index().memos
     answered = [line for run in runs if run["run"][0] == "record" and run["code"] == 0 for line in run["out"].split()]

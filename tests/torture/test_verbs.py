@@ -26,6 +26,7 @@ SAMPLES = {  # what each verb is given; SOURCE, LINK, TRASHED and HERE stand for
     "share": ["last", "--no-seed", "--qr"],
     "fetch": ["LINK"],
     "seed": ["--status"],
+    "play": ["last", "--from", "0.9"],
     "edit": ["last", "-t", "Another 🎙"],
     "rm": ["last"],
     "restore": ["TRASHED"],
