@@ -206,6 +206,28 @@ def _wait_for_sound(ear: Ear, level: float) -> None:
         wait_until(lambda: any(sample > level for sample in array("h", heard.read() or b"")), "sound")
 
 
+@contextmanager
+def showing(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Show an hour that was never listened to, and then again."""
+    env = environment(directory)
+    minutes = directory / "minutes.webm"
+    run([*FFMPEG, "-i", speech(directory / "speech.wav", 60), *OPUS, minutes], env)
+    hour = repeat(minutes, directory / "hour.webm", 3600)
+    library = directory / "Memos"
+    run(memosync(library, "record", hour), env)
+
+    def show() -> Measures:
+        shutil.rmtree(library / ".memosync" / "cache", ignore_errors=True)
+        first = run(memosync(library, "show", "last"), env)
+        return {**run(memosync(library, "show", "last"), env), "first s": first["s"], "first CPU s": first["CPU s"]}
+
+    def listen() -> Measures:
+        done = run([*FFMPEG, "-i", hour, "-af", "ebur128,astats", "-f", "null", "-"], env)
+        return {"first s": done["s"], "first CPU s": done["CPU s"]}
+
+    yield {US: show, "ffmpeg -af ebur128,astats": listen}
+
+
 def _stop_to_id(library: Path, env: dict[str, str]) -> float:
     process = subprocess.Popen(
         [PROGRAM, "--library", library, "record"], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -246,5 +268,6 @@ ROWS = [
     ),
     Row("play-start", "`play` of 1 h to its first sound", starting, [Bar("s", 0.4)], repeat=11, quick=3),
     Row("play-seek", "a key to the sound 30 min further", seeking, [Bar("s", 0.1)], repeat=11, quick=3),
+    Row("show", "`show` of 1 h", showing, [Bar("s", 0.3), Bar("first s", 10)], repeat=5),
     Row("stop", "stop to saved, a recording of 1 h", stopping, [Bar("s", 1.5)], repeat=5),
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -363,25 +363,41 @@ def play(
     _play(library, library.find(memo), position=position, speed=speed, stop=_stop())
 
 
-def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float = 1.0, stop: Stop) -> None:
-    from .commands.play import play
-    from .ui.player import Player
+@app.command()
+def show(
+    ctx: typer.Context,
+    memo: MemoArgument,
+    path: Annotated[bool, typer.Option("--path", help="Only where its file is.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Show everything that is known of a memo."""
+    from .commands import show as verb
+    from .commands.linking import linker
 
-    with Player() if live.has_controls() else nullcontext() as control:
-        play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
+    if path and as_json:
+        raise UsageError("--path and --json exclude each other")
+    library = ctx.obj.open()
+    found = library.find(memo, trashed=None)
+    if path:
+        ui.answer(str(verb.path_of(library, found)))
+        return
+    shown = verb.show(library, found, linker(library, ctx.obj.network), on_progress=live.listening, stop=_stop())
+    rows.shown(shown, as_json)
+    if shown.fault:
+        raise shown.fault
 
 
 @app.command()
 def edit(
     ctx: typer.Context,
     memo: MemoArgument,
-    title: Annotated[str | None, typer.Option("--title", "-t", help="The title.")] = None,
+    title: Annotated[str | None, typer.Option("--title", "-t", metavar="TITLE", help="The title.")] = None,
     description: Annotated[
         str | None, typer.Option("--description", "-d", metavar="TEXT", help="The description.")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="[+|-]TAG", help="A tag more, or with - one less.")] = None,
 ) -> None:
-    """Change a memo's title, description and tags; without options in an editor."""
+    """Change a memo's words: here, or in an editor."""
     from .commands import edit as verb
 
     with_options = not (title is None and description is None and not tag)
@@ -400,6 +416,39 @@ def edit(
     else:
         ui.tell("nothing is changed")
     ui.answer(found.id)
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    memos: MemosArgument = None,
+    form: Annotated[
+        Literal["webm", "ogg", "wav", "flac", "mp3"] | None, typer.Option("-f", help="The format; webm by default.")
+    ] = None,
+    place: Annotated[str | None, typer.Option("-o", metavar="FILE|DIR", help="Where to; else standard output.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,
+) -> None:
+    """Write memos for other programs: to files, or one to standard output."""
+    from .commands import export as verb
+    from .commands.share import choose
+
+    words = _items(memos, needed=True, what="MEMO")
+    if place is None and ui.is_terminal(sys.stdout):
+        raise UsageError("sound is nothing for a terminal", "give -o FILE, or pass it to a program: | mpv -")
+    library = ctx.obj.open()
+    form, places = verb.choose_places(choose(library, words), place, form, force=force)
+    stop = _stop()
+    verb.export(
+        library,
+        places,
+        form,
+        out=ui.Output(stop),
+        force=force,
+        answer=ui.answer,
+        on_progress=live.PartView() if place else lambda _title, _part: None,
+        stop=stop,
+        fail=ui.error,
+    )
 
 
 @app.command()
@@ -429,6 +478,38 @@ def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     words = _items(memos, needed=True, what="MEMO")
     library = ctx.obj.open()
     verb.restore(library, verb.choose(library, words, trashed=True), tell=ui.tell, answer=ui.answer)
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no guess; delete nothing.")] = False,
+    net: Annotated[bool, typer.Option("--net", help="Ask the trackers and the DHT, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look over the library and the machine."""
+    from .commands import check as verb
+    from .commands.machine import look_over
+
+    stop = _stop()
+    root, network = ctx.obj.library, ctx.obj.network
+    view = live.PartView()
+    found = list(verb.check(root, repair=repair, now=_now(), stop=stop, tell=ui.tell, on_progress=view))
+    trackers = os.environ.get("MEMOSYNC_TRACKERS", "").split()
+    device = os.environ.get("MEMOSYNC_DEVICE") or None
+    if net:
+        ui.tell("asking who answers on the network")
+    found += look_over(root, network if net else None, device=device, trackers=trackers, stop=stop)
+    rows.findings(found, as_json)
+    verb.conclude(found, repair)
+
+
+def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float = 1.0, stop: Stop) -> None:
+    from .commands.play import play
+    from .ui.player import Player
+
+    with Player() if live.has_controls() else nullcontext() as control:
+        play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
 
 
 def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:

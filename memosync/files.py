@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import filecmp
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from .errors import LibraryError
 
@@ -98,6 +100,29 @@ def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0) -> No
         sync_directory(path.parent)
 
 
+@contextlib.contextmanager
+def made_whole(path: Path, replace: bool) -> Iterator[IO[bytes]]:
+    """Give a file that gets its name when the block ends well, and is gone when it does not.
+
+    FileExistsError, unless it is to replace what has that name by then.
+    """
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".memosync-{os.urandom(4).hex()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+        sync_file(temporary)
+        try:
+            os.replace(temporary, path) if replace else os.link(temporary, path)
+        except OSError as error:
+            if isinstance(error, FileExistsError) or replace or path.exists():
+                raise
+            os.replace(temporary, path)  # no hard links here, as on a USB stick
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def move(source: Path, target: Path, sync: bool = True) -> None:
     """Rename a finished file to its place, its content on the disk before its name."""
     if sync:
@@ -134,6 +159,20 @@ def keep_copy(path: Path, copy: Path) -> None:
         shutil.copyfile(path, copy)  # where there are no links, there may be no rights to copy either
 
 
+def time_of(path: Path) -> int:
+    """Give a file's time stamp in nanoseconds, 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Tell names of one file from others: hard links have the same."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 def free_space(path: Path) -> int:
     """Give the bytes that an ordinary user may still write where a path is, or will be."""
     while not path.exists():
@@ -141,8 +180,24 @@ def free_space(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
+def used_space(directory: Path) -> int:
+    """Give the bytes that what is in a directory takes on the disk."""
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_blocks * 512
+    return total
+
+
+def are_same(one: Path, other: Path) -> bool:
+    """Tell whether two files can be read and have the same bytes."""
+    with contextlib.suppress(OSError):
+        return filecmp.cmp(one, other, shallow=False)
+    return False
+
+
 @contextlib.contextmanager
-def as_library_error(doing: str) -> Iterator[None]:
+def as_library_error(doing: str, otherwise: str = "another --library") -> Iterator[None]:
     """Turn what the operating system refused into a LibraryError that says what we were doing."""
     try:
         yield
@@ -151,5 +206,5 @@ def as_library_error(doing: str) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise LibraryError(
             f"cannot {doing}: {reason[:1].lower()}{reason[1:]}",
-            "make room and run it again" if full else "look at the rights of the directory, or give another --library",
+            "make room and run it again" if full else f"look at the rights of the directory, or give {otherwise}",
         ) from error

@@ -39,6 +39,7 @@ class SwarmState:
     peers: int = 0
     given: int = 0  # bytes since the seeder began
     delivered: int = 0  # how often somebody was seen to have all of it
+    addresses: tuple[str, ...] = ()  # of some of the peers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

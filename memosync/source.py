@@ -27,6 +27,7 @@ from .webm import (
     Sound,
     Writer,
     audio_stream,
+    decode,
     layout,
     open_input,
     packets,
@@ -37,7 +38,7 @@ from .webm import (
 if TYPE_CHECKING:
     import av
 
-    from .webm import Packet
+    from .webm import Listen, Packet
 
 FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,matroska,mov,mp3,ogg,tta,voc,w64,wav,webm,wv"
 _NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
@@ -53,6 +54,7 @@ def import_source(
     live: bool = False,
     limit: float | None = None,  # seconds
     on_progress: Callable[[float], None] = lambda _seconds: None,
+    listen: Listen = lambda _frame: None,  # to what is encoded
 ) -> None:
     """Write any audio file or stream as WebM: Opus as it is, everything else encoded; AudioError when it is not audio.
 
@@ -79,14 +81,15 @@ def import_source(
             source = opened.enter_context(_open(file))
             stream = audio_stream(source)
         resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE if live or limit else RATE)
-        with Writer(target, words, sound, live=live) as writer:
+        with Writer(target, words, sound, live=live, listen=listen) as writer:
             for frame in _decode(file, source, stream):
                 if frame is not None:
                     frame.pts = None  # what a source says of time may be broken; its samples follow each other
                 with translated("read"):
                     pieces = resampler.resample(frame)
                 for piece in pieces:
-                    writer.encode(piece)
+                    if writer.duration < longest:
+                        writer.encode(piece)
                 on_progress(writer.duration)
                 if writer.duration >= longest:
                     break
@@ -136,7 +139,7 @@ class Pipe:
 def _open(file: Reader) -> contextlib.AbstractContextManager[av.container.InputContainer]:
     """Open any audio; of a pipe FFmpeg must not read seconds ahead, which kill -9 would take along."""
     if not isinstance(file, Pipe):
-        return open_input(file, FORMATS, None)
+        return open_input(file, FORMATS, None, max_size="32768")  # of a WAV FFmpeg gives 4 KiB at a time else
     if pcm := _plain_wav(file):
         form, options = pcm
         return open_input(file, form, form, **options)
@@ -180,7 +183,7 @@ def _plain_wav(pipe: Pipe) -> tuple[str, dict[str, str]] | None:
 def _decode(
     file: Reader, source: av.container.InputContainer, stream: av.AudioStream
 ) -> Iterator[av.AudioFrame | None]:
-    """Give every frame that can be decoded, then None; damage costs what it hit, not what follows."""
+    """Give every frame, then None."""
     import av
 
     def cut() -> Iterator[Packet]:
@@ -190,9 +193,7 @@ def _decode(
             yield packet
 
     with translated("read"):
-        for packet in cut() if isinstance(file, Pipe) and file.in_frames else source.demux(stream):
-            with contextlib.suppress(av.error.InvalidDataError):
-                yield from stream.codec_context.decode(packet)
+        yield from decode(cut() if isinstance(file, Pipe) and file.in_frames else source.demux(stream), stream)
     yield None
 
 

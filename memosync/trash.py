@@ -53,7 +53,7 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
     with files.as_library_error("empty the trash"):
         for memo in doomed:
             kept = [library.torrent(memo.infohash)] if memo.infohash and memo.infohash not in others else []
-            for path in (_place(library) / memo.file, library.root / memo.file, *kept):
+            for path in (_place(library) / memo.file, library.root / memo.file, library.cache(memo.id), *kept):
                 path.unlink(missing_ok=True)
         files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
     library.change(lambda index: Index(tuple(m for m in index.memos if m.id not in ids), index.head, index.extra))

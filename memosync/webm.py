@@ -17,7 +17,7 @@ import re
 import resource
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import av.container
 
     Packet = av.Packet[Any]
+    Listen = Callable[[av.AudioFrame], None]
 
 RATE = 48_000  # Hz
 FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
@@ -40,6 +41,7 @@ _LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFm
 _FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}
 _SYNC_EVERY = 5 * RATE  # frames
 _CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
+_CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RFC 9559, 5.1.5, 5.1.2.10)
 PROBING = {resource.RLIMIT_CPU: 30, resource.RLIMIT_AS: 2**31}  # seconds, bytes: what looking into a file may take
 _BITRATES = range(6_000, 510_001)
 
@@ -57,6 +59,7 @@ class AudioInfo:
     """What a memo's file is and says."""
 
     duration: float  # seconds
+    claimed: float = 0  # seconds that the header says; 0 where it says nothing
     words: Words
 
 
@@ -81,18 +84,19 @@ class Writer:
         *,
         template: av.AudioStream | None = None,  # copy the packets of this stream instead of encoding
         live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
+        listen: Listen = lambda _frame: None,  # to what is encoded
     ) -> None:
         from fractions import Fraction
 
         import av
 
         self._tick = Fraction(1, RATE)
-        self._path, self._live, self._encoding = path, live, template is None
+        self._path, self._live, self._encoding, self._listen = path, live, template is None, listen
         self._frames = self._synced = 0  # frames that went in
         self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
         with translated("write"):
             self._file = av.open(path, "w", format="webm", options=_LIVE if live else _FINISHED)
-            self._file.metadata.update(_to_tags(words))
+            self._file.metadata.update(to_tags(words))
             if template is None:
                 options = {"application": "voip", "frame_duration": "20", "compression_level": "10"}
                 shape = layout(sound)
@@ -115,6 +119,8 @@ class Writer:
         self._frames += frame.samples
         with translated("write"):
             self._file.mux(self._stream.encode(frame))
+        with contextlib.suppress(AudioError), translated("read"):  # who only listens breaks nothing
+            self._listen(frame)
         self._sync()
 
     def copy(self, packet: Packet, *, mend: bool = False) -> None:
@@ -164,10 +170,16 @@ class Recording:
     """An encoder on a thread of its own, so that nothing it waits for ever stops the microphone."""
 
     def __init__(
-        self, path: Path, words: Words, sound: Sound, *, on_samples: Callable[[bytes], None] = lambda _samples: None
+        self,
+        path: Path,
+        words: Words,
+        sound: Sound,
+        *,
+        on_samples: Callable[[bytes], None] = lambda _samples: None,
+        listen: Listen = lambda _frame: None,
     ) -> None:
         self.error: AudioError | LibraryError | None = None  # set once the encoder has failed and takes no more
-        self._writer = Writer(path, words, sound, live=True)
+        self._writer = Writer(path, words, sound, live=True, listen=listen)
         self._sound, self._on_samples = sound, on_samples
         self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -232,7 +244,8 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
     with contextlib.ExitStack() as opened:
         opened.enter_context(translated("write"))
         try:
-            source = opened.enter_context(av.open(part, format="matroska", metadata_errors="replace"))
+            only = {"protocol_whitelist": "file", "format_whitelist": "matroska,webm"}
+            source = opened.enter_context(av.open(part, "r", "matroska", only, metadata_errors="replace"))
         except (EOFError, av.error.OSError, av.error.InvalidDataError) as error:
             garbage = isinstance(error, av.error.InvalidDataError) and part.stat().st_size
             if garbage or _CLUSTER in part.read_bytes():
@@ -242,7 +255,7 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
         words = words or words_of(source)
         packet = last = None
         with av.open(target, "w", format="webm", options=_FINISHED) as file:
-            file.metadata.update(_to_tags(words))
+            file.metadata.update(to_tags(words))
             copied = file.add_stream_from_template(stream)
             for packet in _until_damage(
                 source.demux(stream)
@@ -275,7 +288,19 @@ def probe(path: Path) -> AudioInfo:
                 break
         if not end:
             raise AudioError("there is no sound in it")
-        return AudioInfo(duration=end, words=words_of(source))
+        return AudioInfo(duration=end, claimed=(source.duration or 0) / 1e6, words=words_of(source))
+
+
+def warm_up() -> None:
+    """Load FFmpeg on another thread while this one waits for something else."""
+    threading.Thread(target=__import__, args=["av"], daemon=True).start()
+
+
+def is_finished(path: Path) -> bool:
+    """Tell whether a WebM file says how long it is and where is what; a browser's often does not."""
+    with open(path, "rb") as file:
+        head = file.read(2**16).partition(_CLUSTER)[0]
+    return _CUES in head and _DURATION.search(head) is not None
 
 
 @functools.cache
@@ -387,6 +412,15 @@ def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iter
                 yield packet
 
 
+def decode(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+    """Give every frame that can be decoded; damage costs what it hit, not what follows."""
+    import av
+
+    for packet in packets:
+        with contextlib.suppress(av.error.InvalidDataError):
+            yield from stream.codec_context.decode(packet)
+
+
 def _until_damage(packets: Iterator[Packet]) -> Iterator[Packet]:
     """What a power cut left may end in garbage; what comes before is sound."""
     import av
@@ -399,7 +433,7 @@ def layout(sound: Sound) -> str:
     return "stereo" if sound.channels == 2 else "mono"
 
 
-def _to_tags(words: Words) -> dict[str, str]:
+def to_tags(words: Words) -> dict[str, str]:
     tags = {
         "title": words.title,
         "DESCRIPTION": words.description,
@@ -416,7 +450,7 @@ def words_of(source: av.container.InputContainer, stream: av.AudioStream | None 
     return Words(
         title=clean_title(tags.get("title", "")),
         description=clean_description(tags.get("description") or tags.get("comment", "")),
-        tags=clean_tags(tags.get("keywords", "").split(",")),
+        tags=clean_tags((tags.get("keywords") or tags.get("ikey", "").replace("; ", ",")).split(",")),  # IKEY: a WAV's
         recorded=_date(tags),
         id=parse_id(tags.get("memosync_id")),
     )

@@ -28,8 +28,6 @@ from memosync.errors import NotFoundError, UsageError
 from memosync.library import Library
 from memosync.memo import InfoHash
 
-pytestmark = pytest.mark.ordinary
-
 WORDS = ["-t", "One", "-d", "two\nlines", "--tag", "work", "--tag", "home"]
 IN_BOTH = "memosync: changed in the index and in the file\n"
 INFOHASH = InfoHash("c12fe1c06bba254a9dc9f519b335aa7c1367a88a")

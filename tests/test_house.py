@@ -19,7 +19,7 @@ from conftest import Program
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
-VERBS = ["record", "list", "share", "fetch", "seed", "play", "edit", "rm", "restore"]
+VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore", "check"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 FLOORS = [  # from the ground up
@@ -34,6 +34,7 @@ SAME_ROOM = {
     "trash": "library",
     "source": "webm",
     "loudness": "webm",
+    "convert": "webm",
     "playback": "webm",
     "speaker": "microphone",
     "portaudio": "microphone",
@@ -247,6 +248,13 @@ def test_the_keys_of_list_are_those_of_the_manual(memosync: Program, speech: Pat
     assert set(json.loads(memosync("list", "--json").out)) == keys_in_manual("JSON of list")
 
 
+def test_the_keys_of_show_are_those_of_list_and_those_of_the_manual(memosync: Program, speech: Path) -> None:
+    memosync("record", speech)
+    listed = json.loads(memosync("list", "--json").out)
+
+    assert set(json.loads(memosync("show", "last", "--json").out)) - set(listed) == keys_in_manual("JSON of show")
+
+
 def test_the_keys_of_seed_and_fetch_are_those_of_the_manual(memosync: Program, speech: Path, tmp_path: Path) -> None:
     memosync("record", speech)
     link = memosync("share", "last").out.strip()
@@ -255,6 +263,12 @@ def test_the_keys_of_seed_and_fetch_are_those_of_the_manual(memosync: Program, s
 
     assert set(json.loads(status)) == keys_in_manual("JSON of seed")
     assert set(json.loads(info)) == keys_in_manual("Rows and JSON of fetch")
+
+
+def test_the_keys_of_check_are_those_of_the_manual(memosync: Program) -> None:
+    found = json.loads(memosync("check", "--json").lines[0])
+
+    assert {*found, "ok", "note", "defect"} == keys_in_manual("Rows and JSON of check")
 
 
 def test_the_completions_are_what_the_program_generates_today(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ],
 )
 def test_a_duration_is_read(text: str, seconds: float) -> None:
-    assert seconds == quantities.parse_duration(text)
+    assert seconds == quantities.parse_duration(text) == quantities.parse_position(text)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,17 @@ def test_a_duration_is_read(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         quantities.parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "0:00", "0:00:00", "0.0"])
+def test_a_position_may_be_the_beginning(text: str) -> None:
+    assert quantities.parse_position(text) == 0
+
+
+@pytest.mark.parametrize("text", ["", ":", "s", "-0", "0:", "nan", "0 0", "0x"])
+def test_what_is_no_position_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        quantities.parse_position(text)
 
 
 @given(st.integers(1, 10**7))

@@ -375,6 +375,17 @@ def test_standard_input_may_be_of_any_format(memosync: Program, sources: dict[st
     assert memo["title"] == TAGS["title"]
 
 
+def test_a_named_pipe_is_read_as_it_comes(memosync: Program, tmp_path: Path) -> None:
+    pipe = tmp_path / "talk"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=[SECOND], daemon=True).start()
+
+    memosync("record", pipe, stdin=b"")
+
+    memo = only(memosync)
+    assert (memo["title"], memo["duration"]) == ("talk", pytest.approx(1, abs=0.03))
+
+
 def test_what_comes_from_a_pipe_is_of_now(memosync: Program) -> None:
     before = datetime.now().astimezone().replace(microsecond=0)
     memosync("record", "-", stdin=SECOND)

@@ -29,8 +29,6 @@ from memosync.errors import LibraryError, NotFoundError, UsageError
 from memosync.library import Library
 from memosync.memo import Memo
 
-pytestmark = pytest.mark.ordinary
-
 NOW = datetime(2026, 9, 1, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
 
@@ -317,6 +315,9 @@ def test_nothing_that_lies_in_the_way_is_replaced(memosync: Program, three: list
 def test_purge_leaves_nothing_of_a_memo(memosync: Program, three: list[str]) -> None:
     first, second, third = three
     memosync("rm", second)
+    cache = memosync.library / ".memosync/cache"
+    cache.mkdir(exist_ok=True)
+    (cache / first).write_bytes(b"what can be found out again")
 
     result = memosync("rm", "--purge", "--force", first, second)
 

@@ -42,8 +42,8 @@ ctl.!default { type pulse }
 """
 NO_DEVICE = [*NAMESPACE, "sh", "-c", '[ ! -d /dev/snd ] || mount -t tmpfs none /dev/snd; exec "$@"', "sh"]
 NOWHERE = {"PULSE_SERVER": "unix:/nowhere", "XDG_RUNTIME_DIR": "/nowhere"}
-_HIDE = "empty=$(mktemp); for file in /etc/ld.so.cache /usr/lib/*/libportaudio.so*; do mount --bind $empty $file; done"
-NO_PORTAUDIO = [*NAMESPACE, "sh", "-c", _HIDE + '; rm $empty; exec "$@"', "sh"]
+_HIDE = 'for file in /etc/ld.so.cache /usr/lib/*/libportaudio.so*; do mount --bind /dev/null $file; done; exec "$@"'
+NO_PORTAUDIO = [*NAMESPACE, "sh", "-c", _HIDE, "sh"]
 SPEAKER = "module-null-sink sink_name=vspk norewinds=1 rate=48000 channels=2"
 EMPTY = "module-null-source source_name=vempty rate=48000 channels=1"
 

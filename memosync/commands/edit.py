@@ -17,8 +17,8 @@ Change = Callable[[Memo], Memo]
 
 def change(title: str | None, description: str | None, tags: Sequence[str]) -> Change:
     """Turn options into a change: +TAG and TAG add one, -TAG takes it away; UsageError for what cannot be."""
-    given = {"title": title, "description": description}
-    words = _clean({name: value for name, value in given.items() if value is not None})
+    given = (("title", title), ("description", description))
+    words = _clean({name: value for name, value in given if value is not None})
     steps = [(tag[:1] == "-", parse_tags([tag[1:] if tag[:1] in ("+", "-") else tag])[0]) for tag in tags]
 
     def apply(memo: Memo) -> Memo:
@@ -50,8 +50,7 @@ def edit(library: Library, memo_id: MemoId, change: Change, *, tell: Tell) -> No
         memo = library.index().get(memo_id)
         if memo is None or memo.trashed:
             raise NotFoundError(f"memo {memo_id} was removed meanwhile")
-        after = change(memo)
-        if after == memo:
+        if (after := change(memo)) == memo:
             tell("there is nothing to change")
         elif memo.infohash:
             library.update({memo_id: change})

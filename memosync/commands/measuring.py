@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 
 from .. import files, loudness
-from ..errors import MemosyncError, Stop
+from ..errors import AudioError, MemosyncError, Stop
 from ..library import Library
-from ..loudness import STEPS, Levels
+from ..loudness import STEPS, Gauge, Levels
 from ..memo import Memo
 
 
@@ -18,12 +18,10 @@ def levels_of(
 ) -> Levels:
     """Give the levels from the cache, else measure and keep them; AudioError when the memo cannot be heard."""
     with contextlib.suppress(OSError, ValueError):
-        levels = loudness.loads(library.cache(memo.id).read_bytes())
-        if abs(len(levels.wave) / STEPS - memo.duration) < 1:  # another memo may have had this id
-            return levels
+        return loudness.loads(library.cache(memo.id).read_bytes())
     with files.as_library_error(f"read {memo.file}"):
         levels = loudness.measure(library.path(memo), on_progress=on_progress, stop=stop)
-    keep_levels(library, memo, levels)
+    _keep(library, memo, levels)
     return levels
 
 
@@ -43,9 +41,17 @@ def watch_wave(library: Library, memo: Memo, *, stop: Stop) -> Callable[[], byte
     return lambda: known
 
 
-def keep_levels(library: Library, memo: Memo, levels: Levels) -> None:
-    """Keep levels where that is possible: they can be measured again."""
+def keep_heard(library: Library, memo: Memo, gauge: Gauge) -> None:
+    """Keep what was heard on the way to the encoder, when it was all of it: packets that were copied were not heard."""
+    with contextlib.suppress(AudioError):
+        levels = gauge.levels()
+        if levels.wave and abs(len(levels.wave) / STEPS - memo.duration) < 0.5:
+            _keep(library, memo, levels)
+
+
+def _keep(library: Library, memo: Memo, levels: Levels) -> None:
+    """Keep levels where that is possible; they can be measured again."""
     path = library.cache(memo.id)
     with contextlib.suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, levels.dumps(), sync=False)

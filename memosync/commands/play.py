@@ -21,8 +21,7 @@ from .measuring import watch_wave
 from .opening import Tell
 
 Result = TypeVar("Result")
-AHEAD = 1.0  # seconds that are decoded before the output takes them
-FIRST = 20  # blocks that are decoded before any is heard: more than the output takes at once
+AHEAD = 50  # blocks that are decoded before the output takes them: a second
 TICK = 0.05  # seconds between two looks at it
 
 
@@ -66,6 +65,7 @@ def play(
 
     with files.as_library_error(f"play {memo.file}"):
         file = library.path(memo).open("rb")
+    webm.warm_up()
     with file, closing(ask(Speaker)) as speaker, webm.open_input(file) as source:
         tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
         now = Playing(duration=memo.duration, position=position, speed=speed)
@@ -76,7 +76,7 @@ def play(
             if blocks is None or wanted != now:
                 now = wanted
                 blocks = hear(source, now.position, now.speed, BLOCK)
-                first = list(islice(blocks, FIRST))
+                first = list(islice(blocks, AHEAD))
                 ask(partial(speaker.restart, now.position, None if now.paused else first))
             while speaker.queued < AHEAD and (block := next(blocks, None)):
                 speaker.write(*block)

@@ -15,12 +15,15 @@ from .. import files, webm
 from ..errors import AudioError, Stop, UsageError
 from ..levels import RATE, Meter, Watch
 from ..library import Library
+from ..loudness import Gauge
 from ..memo import Memo, Words, clean_title, one_line
 from ..microphone import Microphone
 from ..network import Network
 from ..portaudio import patiently
 from ..source import Pipe, import_source
-from .opening import Tell, finish_recording, new_memo
+from .entries import new_memo
+from .measuring import keep_heard
+from .opening import Tell, finish_recording
 from .several import Fail, each
 from .share import share
 
@@ -85,7 +88,8 @@ def record_microphone(
             key: Key | None = None
             lost: str | None = None
             look_again = 0.0
-            recording = webm.Recording(part, words, sound, on_samples=watch.feed)
+            gauge = Gauge()
+            recording = webm.Recording(part, words, sound, on_samples=watch.feed, listen=gauge.feed)
             try:
                 files.sync_directory(part.parent)
                 patiently(microphone.start, job.stop)
@@ -110,6 +114,7 @@ def record_microphone(
                 memo = finish_recording(library, memo_id, trashed)
     finally:  # without the memo's lock, which sharing takes
         if memo:
+            keep_heard(library, memo, gauge)
             job.done(library, memo)
         microphone.close()
     if recording.error:
@@ -163,11 +168,21 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
         part = library.part(memo_id)
         target = part if live else part.with_suffix(".import")
         memo: Memo | None = None
+        gauge = Gauge()
         try:
             with library.lock(memo_id):
                 try:
                     reader = Pipe(job.stop, file.fileno()) if live else file
-                    import_source(reader, target, describe, job.sound, live=live, limit=job.limit, on_progress=progress)
+                    import_source(
+                        reader,
+                        target,
+                        describe,
+                        job.sound,
+                        live=live,
+                        limit=job.limit,
+                        on_progress=progress,
+                        listen=gauge.feed,
+                    )
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
                         library.add(made, target)
@@ -179,6 +194,7 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
                         target.unlink(missing_ok=True)
         finally:  # without the memo's lock, which sharing takes
             if memo:
+                keep_heard(library, memo, gauge)
                 job.done(library, memo)
 
 

@@ -14,7 +14,7 @@ from ..library import Library
 from ..memo import InfoHash, Memo
 from ..network import Network
 from ..seeder import SeederState, SwarmState
-from ..session.serve import Server
+from ..session.serve import MOST_PEERS, Server
 from .linking import trackers_of
 
 Signature = tuple[int, int, int]  # inode, time stamp, size
@@ -199,7 +199,12 @@ def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
     """Only those with something to say: ten thousand idle ones need not be written every second."""
     return {
         infohash: SwarmState(
-            infohash=infohash, state=swarm.state, peers=swarm.peers, given=swarm.given, delivered=swarm.delivered
+            infohash=infohash,
+            state=swarm.state,
+            peers=swarm.peers,
+            given=swarm.given,
+            delivered=swarm.delivered,
+            addresses=tuple(sorted(swarm.addresses)[:MOST_PEERS]),
         )
         for infohash, swarm in server.swarms.items()
         if swarm.peers or swarm.given or swarm.delivered or swarm.state != "seeding"

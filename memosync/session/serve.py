@@ -30,6 +30,7 @@ _SEEDING: Mapping[str, Any] = {
 }
 
 
+MOST_PEERS = 8  # of one memo that are named
 MOST_ADDRESSES = 4  # in a link
 FLOOD = 1_000_000  # bytes a second that peers may ask with
 
@@ -42,6 +43,7 @@ class Swarm:
     peers: int = 0
     given: int = 0  # bytes
     delivered: int = 0  # how often somebody was seen to have all of it
+    addresses: set[str] = field(default_factory=set)  # of its peers
     handle: Any = field(default=None, repr=False)
 
 
@@ -127,10 +129,14 @@ class Server:
                     | lt.torrent_error_alert()
                 ):
                     self.call_damaged(InfoHash(str(alert.handle.info_hashes().v1)), alert.message())
+                case lt.peer_connect_alert():
+                    if swarm := self._find(alert.handle):
+                        swarm.addresses.add(self._address(alert))
                 case lt.peer_disconnected_alert():
-                    # a peer that has become a seed is of no more use to one, and is let go with this reason
-                    if "upload to upload" in alert.message() and (swarm := self._find(alert.handle)):
-                        swarm.delivered += 1
+                    if swarm := self._find(alert.handle):
+                        swarm.addresses.discard(self._address(alert))
+                        # a peer that has become a seed is of no more use to one, and is let go with this reason
+                        swarm.delivered += "upload to upload" in alert.message()
                 case lt.state_update_alert():
                     for status in alert.status:
                         if swarm := self.swarms.get(InfoHash(str(status.info_hashes.v1))):
@@ -169,6 +175,11 @@ class Server:
         ending.start()
         ending.join(1.5)
         return state
+
+    @staticmethod
+    def _address(alert: Any) -> str:
+        address, port = alert.ip
+        return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
     def _find(self, handle: Any) -> Swarm | None:
         return self.swarms.get(InfoHash(str(handle.info_hashes().v1)))

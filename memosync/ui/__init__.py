@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import IO
 
-from ..errors import LibraryError, MemosyncError
+from ..errors import LibraryError, MemosyncError, Stop
 from ..memo import one_line
 
 quiet = False  # --quiet: only warnings and errors
@@ -34,6 +35,37 @@ def answer(text: str) -> None:
     write(sys.stdout, text + "\n")
 
 
+class Output:
+    """Standard output for bytes, until it is flushed; `stop` ends it also while its reader sleeps.
+
+    They come in pieces as large as a pipe takes at once: sox knows a format only by what its first read gives.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._held = b""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        self._held += data
+        if len(self._held) >= select.PIPE_BUF:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        left = memoryview(self._held)
+        while left:
+            self._stop.check()
+            if select.select([], [1], [], 0.1)[1]:
+                left = left[os.write(1, left[: select.PIPE_BUF]) :]
+        self._held = b""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, _offset: int, /) -> int:
+        raise OSError(errno.ESPIPE, "standard output is written as it comes")
+
+
 def tell(text: str) -> None:
     """Say something on the way."""
     if not quiet or text.startswith(("warning:", "\a")):
@@ -48,13 +80,13 @@ def error(error: MemosyncError, about: str = "") -> None:
         write(sys.stderr, f"memosync: hint: {one_line(error.hint)}\n")
 
 
-def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
-    """Print rows for a terminal, as wide as it is and no wider; the last column gives way."""
+def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
+    """Print rows for a terminal, as wide as it is and no wider; the last column gives way, or is wrapped."""
     from rich.cells import cell_len, set_cell_size
 
     if not rows:
         return
-    screen = width(sys.stdout)
+    screen = width(sys.stdout) if cut else 10**6
     widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [
@@ -65,10 +97,10 @@ def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
         write(sys.stdout, (line if cell_len(line) <= screen else set_cell_size(line, screen - 1) + "…").rstrip() + "\n")
 
 
-def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
+def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
     """Print rows as `list` does: aligned on a terminal, TAB-separated in a pipe."""
     if is_terminal(sys.stdout):
-        align([tuple(map(one_line, row)) for row in rows], right)
+        align([tuple(map(one_line, row)) for row in rows], right, cut)
     else:
         for row in rows:
             write(sys.stdout, "\t".join(map(one_line, row)) + "\n", flush=False)
@@ -136,10 +168,16 @@ def lines_of_input() -> list[str]:
 
 
 def width(stream: IO[str]) -> int:
+    return size(stream).columns
+
+
+def size(stream: IO[str]) -> os.terminal_size:
+    """Give the size of a terminal, also of one that was closed."""
     try:
-        return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+        columns, lines = os.get_terminal_size(stream.fileno())
     except OSError:
-        return 80
+        columns, lines = 0, 0
+    return os.terminal_size((max(20, columns or 80), lines or 24))
 
 
 def is_screen(stream: IO[str] | None) -> bool:

@@ -113,10 +113,26 @@ class FetchView:
             show(f"{progress.peers} peers", "  waiting for the torrent's metadata", "")
             return
         part = progress.done / progress.size
-        bar = "█" * int(part * 20) + "░" * (20 - int(part * 20))
         numbers = f"{part:4.0%}  {format_size(progress.done)} of {format_size(progress.size)}"
         rate = f"  {format_size(progress.rate)}/s"
-        show(numbers, f"  {bar}{rate}  {progress.peers} peers  {progress.name}", f"{rate}  {progress.peers} peers", "")
+        show(
+            numbers,
+            f"  {_bar(part)}{rate}  {progress.peers} peers  {progress.name}",
+            f"{rate}  {progress.peers} peers",
+            "",
+        )
+
+
+class PartView:
+    """How far something long is; gone when it is done."""
+
+    def __init__(self) -> None:
+        self._drawn = time.monotonic()
+
+    def __call__(self, of: str, part: float) -> None:
+        if is_screen(sys.stderr) and (part == 1 or time.monotonic() - self._drawn > 0.1):
+            self._drawn = time.monotonic()
+            show("" if part == 1 else f"{part:4.0%}  {of}")
 
 
 def serving(state: SeederState, served: int) -> None:
@@ -125,6 +141,16 @@ def serving(state: SeederState, served: int) -> None:
         peers = sum(swarm.peers for swarm in state.swarms.values())
         given = sum(swarm.given for swarm in state.swarms.values())
         show(f"serving {served} memos", f" on port {state.port}, {peers} peers, {format_size(given)} given", "")
+
+
+def listening(part: float, _wave: bytes) -> None:
+    """Draw a bar while a memo is listened to."""
+    if is_screen(sys.stderr):
+        show(f"{part:4.0%}", f"  {_bar(part)}  listening to it", "")
+
+
+def _bar(part: float) -> str:
+    return "█" * int(part * 20) + "░" * (20 - int(part * 20))
 
 
 def keys(wait: float = 0.0) -> str:

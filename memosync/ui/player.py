@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..loudness import STEPS
 from ..playback import FASTEST, SLOWEST
 from ..quantities import format_clock
-from . import fit, width, write
+from . import fit, size, write
 from .live import Steered, keys
 from .wave import draw
 
@@ -63,8 +62,9 @@ class Player(Steered):
             yield match[0]
 
     def _lines(self, now: Playing) -> list[str]:
-        columns = max(1, min(width(sys.stderr) - 1, round(now.duration * STEPS)))
-        rows = max(1, min(_ROWS, os.get_terminal_size(sys.stderr.fileno()).lines - 2))
+        screen = size(sys.stderr)
+        columns = max(1, min(screen.columns - 1, round(now.duration * STEPS)))
+        rows = max(1, min(_ROWS, screen.lines - 2))
         known = min(1.0, len(now.wave) / STEPS / now.duration)
         bars = self._bars(now.wave, round(known * columns), rows)
         ground = ["".ljust(columns)] * (rows - 1) + ["".ljust(columns, "·")]

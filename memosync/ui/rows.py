@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ..index import KEYS
 from ..memo import INVISIBLE, one_line
 from ..quantities import format_clock, format_size
-from . import align, answer, flush, is_terminal, table, tell, width, write
+from . import align, answer, clear, flush, is_terminal, table, tell, width, write
+from .wave import draw
 
 if TYPE_CHECKING:
+    from ..commands.examine import Finding
     from ..commands.list_ import Row
     from ..commands.seed import Status
+    from ..commands.show import Shown
     from ..metainfo import Metainfo
     from ..microphone import Device
     from ..seeder import SeederState
@@ -83,6 +86,63 @@ def info(torrent: Metainfo, title: str, as_json: bool = False) -> None:
         answer(_json(fields))
     else:
         table([(torrent.infohash, str(torrent.size), one_line(torrent.name), one_line(title))], right=(1,))
+
+
+def shown(found: Shown, as_json: bool = False) -> None:
+    """Show a memo: with its waveform to a person, else each field as a name, TAB and its value, or all as JSON."""
+    memo, swarm, levels = found.row.memo, found.swarm, found.levels
+    loudness, peak = (levels.loudness, levels.peak) if levels else (None, None)
+    fields = _as_json(found.row) | {
+        "state": swarm.state if swarm else None,
+        "peers": swarm.peers if swarm else None,
+        "given": swarm.given if swarm else None,
+        "addresses": list(swarm.addresses) if swarm else [],
+        "loudness": None if loudness is None else round(loudness, 2),
+        "peak": None if peak is None else _plain(round(peak, 2)),
+    }
+    write(sys.stderr, clear())
+    if found.row.damaged:
+        tell("warning: its file is gone, or not what the index says; memosync check says more")
+    if as_json:
+        answer(_json(fields))
+        return
+    if not is_terminal(sys.stdout):
+        table([(name, _as_text(value)) for name, value in (fields | {"duration": f"{memo.duration:.3f}"}).items()])
+        return
+    fields |= {
+        "recorded": memo.recorded.isoformat(" "),
+        "duration": format_clock(memo.duration),
+        "size": format_size(memo.size),
+        "state": f"{swarm.state}, {swarm.peers} peers, {format_size(swarm.given)} given" if swarm else "not served",
+        "loudness": f"{loudness:.1f} LUFS" if loudness is not None else levels and "too short or too quiet to say",
+        "peak": f"{peak:.1f} dBFS" if peak is not None else None,
+    }
+    for name, value in fields.items():
+        if value not in (None, False, "", []) and name not in ("file", "peers", "given"):
+            lines = value.split("\n") if name == "description" else [_as_text(value)]
+            for label, line in zip([name, *[""] * len(lines)], lines, strict=False):
+                write(sys.stdout, f"{label:12} {one_line(line)}".rstrip() + "\n", flush=False)
+    for line in draw(levels.wave if levels else b"", width(sys.stdout), rows=3):
+        write(sys.stdout, line.rstrip() + "\n", flush=False)
+    flush()
+
+
+def _as_text(value: Any) -> str:
+    """Write a field of JSON as one of a row: text as it is, lists of it joined by commas, nothing for null."""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = ",".join(value)
+    return value if isinstance(value, str) else "" if value is None else _json(value)
+
+
+def findings(found: Iterable[Finding], as_json: bool = False) -> None:
+    """Say what `check` found: severity, subject, text."""
+    lines = [(finding.severity, finding.subject, finding.text) for finding in found]
+    if as_json:
+        for line in lines:
+            write(sys.stdout, _json(dict(zip(("severity", "subject", "text"), line, strict=True))) + "\n", flush=False)
+        flush()
+    else:
+        table(lines, cut=False)
 
 
 def _as_json(row: Row) -> dict[str, Any]:

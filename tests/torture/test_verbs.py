@@ -28,10 +28,11 @@ SAMPLES = {  # what each verb is given; SOURCE, LINK, TRASHED and HERE stand for
     "seed": ["--status"],
     "play": ["last", "--from", "0.9"],
     "edit": ["last", "-t", "Another 🎙"],
+    "export": ["last", "-f", "wav"],
     "rm": ["last"],
     "restore": ["TRASHED"],
 }
-READING = {"list"}  # verbs that do their work where nothing can be written
+READING = {"list", "export"}  # verbs that do their work where nothing can be written
 CODES = {0, 2} | {error.exit_code for error in MemosyncError.__subclasses__()} - {MemosyncError.exit_code}
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?<![0-9])(3[0-8]|4[0-8]|9[0-7])[;m]")
