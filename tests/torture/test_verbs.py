@@ -27,9 +27,11 @@ SAMPLES = {  # what each verb is given; SOURCE, LINK, TRASHED and HERE stand for
     "fetch": ["LINK"],
     "seed": ["--status"],
     "play": ["last", "--from", "0.9"],
+    "show": ["last"],
     "edit": ["last", "-t", "Another 🎙"],
     "export": ["last", "-f", "wav"],
     "rm": ["last"],
+    "check": [],
     "restore": ["TRASHED"],
 }
 READING = {"list", "export"}  # verbs that do their work where nothing can be written
