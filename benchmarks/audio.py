@@ -206,6 +206,21 @@ def _wait_for_sound(ear: Ear, level: float) -> None:
         wait_until(lambda: any(sample > level for sample in array("h", heard.read() or b"")), "sound")
 
 
+@contextmanager
+def exporting(form: str, directory: Path, _quick: bool) -> Iterator[Contestants]:
+    """Write an hour as a file: Ogg is a copy of its packets, WAV is decoded."""
+    env = environment(directory)
+    minutes = directory / "minutes.webm"
+    run([*FFMPEG, "-i", speech(directory / "speech.wav", 60), *OPUS, minutes], env)
+    library, options = directory / "Memos", ["-c", "copy"] if form == "ogg" else []
+    run(memosync(library, "record", repeat(minutes, directory / "hour.webm", 3600)), env)
+    (hour,) = library.glob("*.webm")
+    yield {
+        US: lambda: run(memosync(library, "export", "last", "--force", "-o", directory / f"ours.{form}"), env),
+        "ffmpeg": lambda: run([*FFMPEG, "-i", hour, *options, directory / f"ffmpeg.{form}"], env),
+    }
+
+
 def _stop_to_id(library: Path, env: dict[str, str]) -> float:
     process = subprocess.Popen(
         [PROGRAM, "--library", library, "record"], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -246,5 +261,7 @@ ROWS = [
     ),
     Row("play-start", "`play` of 1 h to its first sound", starting, [Bar("s", 0.4)], repeat=11, quick=3),
     Row("play-seek", "a key to the sound 30 min further", seeking, [Bar("s", 0.1)], repeat=11, quick=3),
+    Row("export-wav", "exporting 1 h as WAV", partial(exporting, "wav"), [Bar("CPU s", 1.5, times="ffmpeg")], repeat=3),
+    Row("export-ogg", "exporting 1 h as Ogg", partial(exporting, "ogg"), [Bar("s", 1.5, more_than="ffmpeg")]),
     Row("stop", "stop to saved, a recording of 1 h", stopping, [Bar("s", 1.5)], repeat=5),
 ]

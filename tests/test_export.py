@@ -416,14 +416,13 @@ def test_a_full_disk_behind_standard_output_is_told(full: Program) -> None:
     assert "no space left" in err
 
 
-@pytest.mark.parametrize("form", ["wav", "ogg"])
 def test_a_terminal_shows_how_far_it_is_and_then_the_name(
-    memosync: Program, long_template: Path, tmp_path: Path, form: str
+    memosync: Program, long_template: Path, tmp_path: Path
 ) -> None:
     memosync.environment["MEMOSYNC_LIBRARY"] = str(long_template)
-    window = Terminal([*PROGRAM, "export", "last", "-o", f"out.{form}"], memosync.environment, cwd=tmp_path)
+    window = Terminal([*PROGRAM, "export", "last", "-o", "out.wav"], memosync.environment, cwd=tmp_path)
     window.end()
     window.close()
 
-    assert form != "wav" or "%  long" in window.wrote
-    assert window.screen.lines[0] == f"out.{form}"
+    assert "%  long" in window.wrote
+    assert window.screen.lines[0] == "out.wav"
