@@ -28,13 +28,13 @@ def plain(directory: Path, quick: bool, *, arguments: tuple[str, ...] = ("--help
 empty = partial(plain, arguments=("list",))
 
 
-def listing(number: int) -> Prepare:
+def over(number: int, verb: str) -> Prepare:
     @contextmanager
     def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
         env = environment(directory)
         many(directory / "Memos", number, short_memo(directory))
         yield {
-            US: runs(*memosync(directory / "Memos", "list"), environment=env),
+            US: runs(*memosync(directory / "Memos", verb), environment=env),
             TYPER: runs(sys.executable, "-c", "import typer", environment=env),
         }
 
@@ -64,7 +64,8 @@ def short_memo(directory: Path) -> Path:
 ROWS = [
     Row("help", "`--help`", plain, [Bar("s", 1.6, times=TYPER)], repeat=15, quick=5),
     Row("list-empty", "`list` of an empty library", empty, [Bar("s", 1.6, times=TYPER)], repeat=15, quick=5),
-    Row("list-1000", "`list` of 1,000 memos", listing(1_000), [Bar("s", 0.25)], repeat=15, quick=5),
-    Row("list-10000", "`list` of 10,000 memos", listing(10_000), [Bar("s", 1.0)], repeat=11, quick=3),
+    Row("list-1000", "`list` of 1,000 memos", over(1_000, "list"), [Bar("s", 0.25)], repeat=15, quick=5),
+    Row("list-10000", "`list` of 10,000 memos", over(10_000, "list"), [Bar("s", 1.0)], repeat=11, quick=3),
+    Row("check-10000", "`check` of 10,000 memos", over(10_000, "check"), [Bar("s", 10)], repeat=5, quick=1),
     Row("add-10000", "adding a memo to 10,000", adding, [Bar("s", 1.5)], repeat=9, quick=3),
 ]

@@ -397,7 +397,7 @@ def edit(
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="[+|-]TAG", help="A tag more, or with - one less.")] = None,
 ) -> None:
-    """Change a memo's title, description and tags; without options in an editor."""
+    """Change a memo's words: here, or in an editor."""
     from .commands import edit as verb
 
     with_options = not (title is None and description is None and not tag)
@@ -445,7 +445,7 @@ def export(
         out=ui.Output(stop),
         force=force,
         answer=ui.answer,
-        on_progress=live.ExportView() if place else lambda _memo, _part: None,
+        on_progress=live.PartView() if place else lambda _title, _part: None,
         stop=stop,
         fail=ui.error,
     )
@@ -478,6 +478,30 @@ def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     words = _items(memos, needed=True, what="MEMO")
     library = ctx.obj.open()
     verb.restore(library, verb.choose(library, words, trashed=True), tell=ui.tell, answer=ui.answer)
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no guess; delete nothing.")] = False,
+    net: Annotated[bool, typer.Option("--net", help="Ask the trackers and the DHT, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look over the library and the machine."""
+    from .commands import check as verb
+    from .commands.machine import look_over
+
+    stop = _stop()
+    root, network = ctx.obj.library, ctx.obj.network
+    view = live.PartView()
+    found = list(verb.check(root, repair=repair, now=_now(), stop=stop, tell=ui.tell, on_progress=view))
+    trackers = os.environ.get("MEMOSYNC_TRACKERS", "").split()
+    device = os.environ.get("MEMOSYNC_DEVICE") or None
+    if net:
+        ui.tell("asking who answers on the network")
+    found += look_over(root, network if net else None, device=device, trackers=trackers, stop=stop)
+    rows.findings(found, as_json)
+    verb.conclude(found, repair)
 
 
 def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float = 1.0, stop: Stop) -> None:

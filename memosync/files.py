@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import filecmp
 import os
 import shutil
 from collections.abc import Iterator
@@ -158,11 +159,41 @@ def keep_copy(path: Path, copy: Path) -> None:
         shutil.copyfile(path, copy)  # where there are no links, there may be no rights to copy either
 
 
+def time_of(path: Path) -> int:
+    """Give a file's time stamp in nanoseconds, 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Tell names of one file from others: hard links have the same."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 def free_space(path: Path) -> int:
     """Give the bytes that an ordinary user may still write where a path is, or will be."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+def used_space(directory: Path) -> int:
+    """Give the bytes that what is in a directory takes on the disk."""
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_blocks * 512
+    return total
+
+
+def are_same(one: Path, other: Path) -> bool:
+    """Tell whether two files can be read and have the same bytes."""
+    with contextlib.suppress(OSError):
+        return filecmp.cmp(one, other, shallow=False)
+    return False
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ The one owner of tomli and tomli_w.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from .errors import LibraryError
-from .memo import InfoHash, Memo, MemoId, one_line, parse_id
+from .memo import InfoHash, Memo, MemoId, id_in_file_name, one_line, parse_id
 
 VERSION = 1
+REBUILD = "memosync check --repair rebuilds it; nothing is changed until then"
 KEYS = tuple(name for name in Memo.__slots__ if name != "extra")
 EDITABLE = ("title", "description", "tags", "recorded")
 _REQUIRED = ("id", "file", "title", "recorded", "duration", "size")
@@ -67,10 +69,10 @@ def format_toml(table: Mapping[str, Any]) -> str:
 def loads(text: str) -> Index:
     """Read an index; LibraryError when it is broken, contradicts itself or is from a newer version."""
     try:
+        if is_newer(text):
+            raise LibraryError("index.toml is of a newer version than this program knows", "update memosync")
         table = parse_toml(text)
         version = table.pop("version", None)
-        if type(version) is int and version > VERSION:
-            raise LibraryError(f"index.toml is of version {version}, newer than this program knows", "update memosync")
         if type(version) is not int or version != VERSION:
             raise ValueError(f"version = {VERSION} is missing")
         entries = table.pop("memo", [])
@@ -85,12 +87,43 @@ def loads(text: str) -> Index:
                     raise ValueError(f"two memos have the {name} {value!r}")
                 seen.add(value)
     except ValueError as error:
-        raise LibraryError(
-            f"index.toml is broken: {one_line(str(error))[:200]}",
-            "mend it, or copy the newest of .memosync/index.*.toml over it; nothing is changed until then",
-        ) from error
-    head = re.match(r"(?:[ \t]*(?:#[^\n]*)?\n)*", text)
-    return Index(memos, head[0].strip("\n") if head else "", table)
+        raise LibraryError(f"index.toml is broken: {one_line(str(error))[:200]}", REBUILD) from error
+    return Index(memos, _head(text), table)
+
+
+def is_newer(text: str) -> bool:
+    """Tell whether an index, whole or not, says that it is from a newer version."""
+    version = re.search(r"^\ufeff?version\s*=\s*(\d{1,99})", text.partition("\n[")[0], re.MULTILINE)
+    return version is not None and int(version[1]) > VERSION
+
+
+def salvage(data: bytes) -> Index:
+    """Read every entry of a broken index that is whole on its own.
+
+    Where the text was cut the last one is left out: nobody knows what else it said. Of two with one id the one counts
+    whose file has it in its name.
+    """
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    entries = re.split(r"^\[\[memo\]\][ \t]*\r?\n", text, flags=re.MULTILINE)[1:]
+    try:
+        extra = parse_toml(text)
+    except ValueError:
+        extra = {}
+        del entries[-1:]
+    found: dict[str, Memo] = {}
+    for entry in entries:
+        with contextlib.suppress(LibraryError):
+            for memo in loads(f"version = {VERSION}\n[[memo]]\n{entry}").memos if "\ufffd" not in entry else ():
+                if memo.id not in found or id_in_file_name(memo.file) == memo.id:
+                    found[memo.id] = memo
+    by_file = {memo.file: memo for memo in reversed(found.values())}
+    memos = tuple(memo for memo in found.values() if by_file[memo.file] is memo)
+    return Index(memos, _head(text), {name: extra[name] for name in extra.keys() - {"version", "memo"}})
+
+
+def differences(memo: Memo, other: Memo) -> list[str]:
+    """Name what another entry of the same memo says otherwise."""
+    return [f"{name} “{getattr(other, name)}”" for name in KEYS if getattr(other, name) != getattr(memo, name)]
 
 
 def dumps(index: Index) -> str:
@@ -122,6 +155,11 @@ def to_table(memo: Memo) -> dict[str, Any]:
     table = {name: getattr(memo, name) for name in KEYS}
     table |= {"tags": list(memo.tags), "trackers": list(memo.trackers)}
     return {name: value for name, value in table.items() if value or name in _REQUIRED} | dict(memo.extra)
+
+
+def _head(text: str) -> str:
+    head = re.match(r"(?:[ \t]*(?:#[^\n]*)?\n)*", text)
+    return head[0].strip("\n") if head else ""
 
 
 def _memo(entry: dict[str, Any]) -> Memo:

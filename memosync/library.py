@@ -20,10 +20,12 @@ from pathlib import Path
 from . import files, index
 from .errors import LibraryError, NotFoundError
 from .index import Index
-from .memo import InfoHash, Memo, MemoId, id_in_file_name, new_id, one_line, parse_id
+from .memo import ALPHABET, InfoHash, Memo, MemoId, id_in_file_name, new_id, one_line, parse_id
 
 SNAPSHOTS, DAYS = 5, 7  # kept: the indexes before the last changes, and one of each of the last days
+BROKEN = "index.broken-"  # and the time when it was replaced
 _PART = ".webm.part"
+_DAY = r"\d{4}-\d\d-\d\d"
 
 
 class Library:
@@ -44,19 +46,37 @@ class Library:
                 if self._cached is None or self._cached[0] != identity:
                     self._cached = identity, index.loads(path.read_text("utf-8"))
             except FileNotFoundError:
+                if self.snapshots():  # what is lost must not be replaced by what is left
+                    raise LibraryError("index.toml is gone", index.REBUILD) from None
                 return Index()
             except UnicodeDecodeError as error:
-                raise LibraryError(
-                    "index.toml is broken: it is not UTF-8", "copy the newest of .memosync/index.*.toml over it"
-                ) from error
+                raise LibraryError("index.toml is broken: it is not UTF-8", index.REBUILD) from error
         return self._cached[1]
+
+    def index_bytes(self) -> bytes:
+        """Read the index as it stands, broken or not; empty where there is none."""
+        path = self.root / "index.toml"
+        with files.as_library_error(f"read {path}"):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                return b""
+
+    def rebuild(self, new: Index, broken: bytes, aside: str) -> None:
+        """Put a new index in the place of a lost or `broken` one, which is kept beside it; not when it changed."""
+        path = (self.root / "index.toml").resolve()
+        with files.as_library_error(f"write {path}"):
+            self.prepare()
+            with files.locked(self.private / "lock", remove=False):
+                if self.index_bytes() != broken:
+                    raise LibraryError("index.toml was changed meanwhile", "memosync check says how it is now")
+                if path.exists():
+                    files.keep_copy(path, self.root / aside)
+                files.write(path, index.dumps(new).encode(), newer_than=self.index_time())
 
     def index_time(self) -> int:
         """Give the index's time stamp in nanoseconds; every change makes it larger. 0 without an index."""
-        try:
-            return (self.root / "index.toml").stat().st_mtime_ns
-        except OSError:
-            return 0
+        return files.time_of(self.root / "index.toml")
 
     def change(self, edit: Callable[[Index], Index]) -> Index:
         """Read the index again under its lock, let `edit` change it, and replace it."""
@@ -85,6 +105,19 @@ class Library:
                 place.mkdir(exist_ok=True)
             files.move(staged, place / memo.file)
         self.change(lambda index: index.with_memo(memo))
+
+    def name(self, found: list[Memo]) -> list[Memo]:
+        """Name files in the index that are in their place, and give those that it had not named by then."""
+        new: list[Memo] = []
+
+        def edit(index: Index) -> Index:
+            known = {text for memo in index.memos for text in (memo.id, memo.file)}
+            new.extend(memo for memo in found if not known & {memo.id, memo.file})
+            return Index((*index.memos, *new), index.head, index.extra)
+
+        if found:
+            self.change(edit)
+        return new
 
     def update(self, changes: Mapping[MemoId, Callable[[Memo], Memo]]) -> dict[MemoId, Memo]:
         """Change some memos' entries, as they are by then, all at once; NotFoundError when one is gone."""
@@ -211,14 +244,47 @@ class Library:
                 found.append((memo_id, self.private / "recording" / name))
         return found
 
-    def orphans(self) -> list[tuple[MemoId, Path]]:
+    def orphans(self, index: Index | None = None, *, trashed: bool = False) -> list[tuple[MemoId, Path]]:
         """Files with a name of our own pattern that the index does not know."""
-        names = [name for name in self._names(self.root) if name.endswith(".webm")]
-        index = self.index()
+        place = self.private / "trash" if trashed else self.root
+        names = [name for name in self._names(place) if name.endswith(".webm")]
+        index = index or self.index()
         known = {memo.file for memo in index.memos}
-        unknown = [(id_in_file_name(name), self.root / name) for name in names if name not in known]
+        unknown = [(id_in_file_name(name), place / name) for name in sorted(names) if name not in known]
         ids = {memo.id for memo in index.memos} if unknown else set()
         return [(memo_id, path) for memo_id, path in unknown if memo_id and memo_id not in ids]
+
+    def strangers(self) -> list[tuple[Path, Memo | None]]:
+        """WebM files here that are no memo's, each with the memo whose id is in its name: a copy, or renamed."""
+        names = {name for name in self._names(self.root) if name.endswith(".webm")}
+        names -= {memo.file for memo in self.index().memos}
+        ours = {memo.id: memo for memo in self.index().memos} if names else {}
+        ids = {name: re.findall(rf"-([{ALPHABET}]{{8}})(?![0-9a-z])", name) for name in sorted(names)}
+        return [
+            (self.root / name, next((ours[memo_id] for memo_id in ids[name] if memo_id in ours), None)) for name in ids
+        ]
+
+    def is_busy(self, name: MemoId | InfoHash) -> bool:
+        """Tell whether somebody is at a memo or a download."""
+        return files.is_locked(self.private / "locks" / name)
+
+    def downloads(self) -> list[InfoHash]:
+        """Downloads that are not finished."""
+        return [InfoHash(name) for name in sorted(self._names(self.private / "incoming"))]
+
+    def snapshots(self) -> list[Path]:
+        """Indexes of before, the newest first."""
+        names = [name for name in self._names(self.private) if re.fullmatch(rf"index\.(\d|{_DAY})\.toml", name)]
+        return sorted((self.private / name for name in sorted(names)), key=files.time_of, reverse=True)
+
+    def index_copies(self) -> list[Path]:
+        """What a file synchroniser left beside the index when it changed in two places."""
+        names = [name for name in self._names(self.root) if re.fullmatch(r"index[-. (].*\.toml", name)]
+        return [self.root / name for name in sorted(names) if not name.startswith(BROKEN)]
+
+    def broken_indexes(self) -> list[Path]:
+        """Indexes that were kept when they were replaced by one made anew."""
+        return [self.root / name for name in sorted(self._names(self.root)) if name.startswith(BROKEN)]
 
     def _names(self, directory: Path) -> list[str]:
         try:
@@ -239,7 +305,7 @@ class Library:
         files.keep_copy(path, self.private / "index.1.toml")
         day = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d")
         files.keep_copy(path, self.private / f"index.{day}.toml")
-        days = sorted(name for name in self._names(self.private) if re.fullmatch(r"index\.\d{4}-\d\d-\d\d\.toml", name))
+        days = sorted(name for name in self._names(self.private) if re.fullmatch(rf"index\.{_DAY}\.toml", name))
         for name in days[:-DAYS]:
             (self.private / name).unlink()
 

@@ -6,7 +6,9 @@ change, because they are the infohash.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,10 +104,21 @@ def read(data: bytes) -> Metainfo:
 
 def fits(metainfo: Metainfo, path: Path) -> bool:
     """Tell whether a file is, byte for byte, what the torrent describes."""
-    try:
-        return path.stat().st_size == metainfo.size and _hash(path, metainfo.piece_length) == metainfo.pieces
-    except OSError:
-        return False
+    return fitting([metainfo], path) is not None
+
+
+def fitting(torrents: Iterable[Metainfo], path: Path) -> Metainfo | None:
+    """Find the torrent that a file is; it is read once for each length of pieces."""
+    hashes: dict[int, bytes] = {}
+    with contextlib.suppress(OSError):
+        size = path.stat().st_size
+        for torrent in torrents:
+            if torrent.size == size:
+                if torrent.piece_length not in hashes:
+                    hashes[torrent.piece_length] = _hash(path, torrent.piece_length)
+                if hashes[torrent.piece_length] == torrent.pieces:
+                    return torrent
+    return None
 
 
 def wrap(info: bytes) -> bytes:

@@ -28,7 +28,7 @@ class Microphone(Stream):
         """Open the default device, or the one with this number or part of a name; AudioError when there is none."""
         self._on_block = on_block
         self.frames = 0  # delivered so far
-        found = _find(device)
+        found = find(device)
         super().__init__(
             "RawInputStream",
             f"record from {found.name}",
@@ -61,7 +61,8 @@ def devices() -> list[Device]:
     ]
 
 
-def _find(wanted: str | None) -> Device:
+def find(wanted: str | None) -> Device:
+    """Find the default microphone, or the one with this number or part of a name; AudioError names the candidates."""
     found = devices()
     if not found:
         raise AudioError("there is no microphone", "plug one in, or record a file: memosync record FILE")

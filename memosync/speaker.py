@@ -20,8 +20,7 @@ class Speaker(Stream):
 
     def __init__(self) -> None:
         """Open it; AudioError when there is none."""
-        if portaudio().default.device[1] < 0:
-            raise AudioError("there is no sound output")
+        output()
         self._queue: deque[tuple[float, bytes]] = deque()
         self._given: deque[float] = deque([0.0], maxlen=100)  # marks of the last blocks
         self._silent = 0  # blocks since the last one that had sound
@@ -67,3 +66,11 @@ class Speaker(Stream):
         self._given.append(mark)
         self._silent = 0 if block else self._silent + 1
         data[:] = block.ljust(len(data), b"\0")
+
+
+def output() -> str:
+    """Name the default output; AudioError when there is none."""
+    sd = portaudio()
+    if sd.default.device[1] < 0:
+        raise AudioError("there is no sound output")
+    return str(sd.query_devices(sd.default.device[1])["name"])

@@ -59,6 +59,7 @@ class AudioInfo:
     """What a memo's file is and says."""
 
     duration: float  # seconds
+    claimed: float = 0  # seconds that the header says; 0 where it says nothing
     words: Words
 
 
@@ -287,7 +288,7 @@ def probe(path: Path) -> AudioInfo:
                 break
         if not end:
             raise AudioError("there is no sound in it")
-        return AudioInfo(duration=end, words=words_of(source))
+        return AudioInfo(duration=end, claimed=(source.duration or 0) / 1e6, words=words_of(source))
 
 
 def warm_up() -> None:

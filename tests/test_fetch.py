@@ -435,9 +435,9 @@ def test_what_it_waits_for_is_said_after_a_second_and_every_answer_after_ten(
     assert 1 <= first_at < 8  # a busy machine starts slowly
     assert 10 <= second_at < 20
     answers = dict(part.split(": ", 1) for part in second.partition("(")[2].rstrip(")\n").split("; "))
-    assert answers[f"127.0.0.1:{empty.port}"] == "0 peers"
-    assert re.search("no answer|timed out", answers[f"127.0.0.1:{silent.port}"])
-    assert answers[f"127.0.0.1:{garbage.port}"] not in ("", "no answer yet", "0 peers")
+    assert answers[f"http://127.0.0.1:{empty.port}"] == "0 peers"
+    assert re.search("no answer|timed out", answers[f"udp://127.0.0.1:{silent.port}"])
+    assert answers[f"http://127.0.0.1:{garbage.port}"] not in ("", "no answer yet", "0 peers")
     assert "refused" in answers["127.0.0.1:9999"].lower()
     assert (answers["DHT"], answers["LAN"]) == ("off", "off")
     process.send_signal(signal.SIGINT)

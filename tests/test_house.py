@@ -19,7 +19,7 @@ from conftest import Program
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
-VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore"]
+VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore", "check"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 FLOORS = [  # from the ground up
@@ -263,6 +263,12 @@ def test_the_keys_of_seed_and_fetch_are_those_of_the_manual(memosync: Program, s
 
     assert set(json.loads(status)) == keys_in_manual("JSON of seed")
     assert set(json.loads(info)) == keys_in_manual("Rows and JSON of fetch")
+
+
+def test_the_keys_of_check_are_those_of_the_manual(memosync: Program) -> None:
+    found = json.loads(memosync("check", "--json").lines[0])
+
+    assert {*found, "ok", "note", "defect"} == keys_in_manual("Rows and JSON of check")
 
 
 def test_the_completions_are_what_the_program_generates_today(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ SPEECH = {  # how it is spoken, and what becomes of it
     "a voice": ("en", "anull"),
     "a high voice in stereo": ("fr+f3", "pan=stereo|c0=c0|c1=0.3*c0"),
     "a whisper": ("en+whisper", "anull"),
+    "a voice that fades": ("en", "volume=if(lt(t\\,3)\\,1\\,0.02):eval=frame"),
     "a quiet voice between silences": ("de", "volume=-30dB,adelay=3000,apad=pad_dur=5"),
 }
 

@@ -20,6 +20,7 @@ from conftest import Program, memos
 from disk import SmallDisk
 from vmic import Microphone, wait_until
 
+from memosync import loudness
 from memosync.errors import AudioError, LibraryError
 
 ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}\n")
@@ -129,6 +130,15 @@ def test_a_signal_saves(memosync: Program, microphone: Microphone, record: Any, 
     assert not recording.parts
 
 
+def test_what_is_recorded_is_listened_to_on_the_way(memosync: Program, microphone: Microphone, record: Any) -> None:
+    memo_id = record().wait_for_sound().end(signal.SIGINT).strip()
+    kept = loudness.loads((memosync.library / ".memosync/cache" / memo_id).read_bytes())
+    measured = loudness.measure(path_of(memosync))
+
+    assert measured.loudness == pytest.approx(kept.loudness, abs=0.2)
+    assert abs(len(measured.wave) - len(kept.wave)) <= 1
+
+
 def test_a_recording_carries_its_words_in_its_own_tags(memosync: Program, microphone: Microphone, record: Any) -> None:
     before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     identity = record(*WORDS, "--max", "1").end().strip()
@@ -188,18 +198,19 @@ def test_share_prints_the_link_instead(memosync: Program, microphone: Microphone
     assert "dn=Interview" in out
 
 
-def test_arecord_may_hold_the_microphone(memosync: Program, microphone: Microphone, ended: Any) -> None:
-    arecord = ["arecord", "-q", "-f", "cd"]
-    other = ended(subprocess.Popen(arecord, env={**os.environ, **microphone.environment}, stdout=subprocess.PIPE))
-    process = ended(memosync.start("record", "-", stdin=other.stdout, text=True))
+def test_arecord_may_hold_the_microphone(memosync: Program, microphone: Microphone, ended: Any, tmp_path: Path) -> None:
+    environment = {**os.environ, **microphone.environment}
+    arecord = ended(subprocess.Popen(["arecord", "-q", "-f", "cd"], env=environment, stdout=subprocess.PIPE))
+    tee = ended(subprocess.Popen(["tee", tmp_path / "heard.wav"], stdin=arecord.stdout, stdout=subprocess.PIPE))
+    process = ended(memosync.start("record", "-", stdin=tee.stdout, text=True))
     microphone.listen(2)
-    other.send_signal(signal.SIGINT)
-    position = microphone.position
-    out, err = process.communicate(timeout=20)
+    arecord.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
 
     (memo,) = memos(memosync)
     assert (process.returncode, out) == (0, memo["id"] + "\n"), err
-    assert missing(Path(memo["path"]), position) < 0.5
+    assert memo["duration"] == pytest.approx((tmp_path / "heard.wav").stat().st_size / 44_100 / 4, abs=0.05)
+    assert len(vmic.stretches(Path(memo["path"]))) == 1
 
 
 # -- devices

@@ -131,11 +131,12 @@ def sockets(host: Host, program: Program, *arguments: object, code: int = 0, env
     return trace.read_text().splitlines()
 
 
-def test_record_and_list_open_no_internet_socket(host: Host, tmp_path: Path) -> None:
+def test_record_list_and_check_open_no_internet_socket(host: Host, tmp_path: Path) -> None:
     program = host.program(tmp_path / "home" / "Memos")
     found = sockets(host, program, "record", noise(tmp_path / "noise.flac"))
     with plugged_in() as microphone:
         found += sockets(host, program, "record", "--max", "1s", env=microphone.environment)
+    found += sockets(host, program, "check")
     for options in ((), ("--json",), ("--shared",)):
         found += sockets(host, program, "list", *options)
 

@@ -327,6 +327,7 @@ def test_the_link_survives_a_lost_index(memosync: Program, other: Program, sound
     for name in lost:
         path = memosync.library / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    memosync("check", "--repair")
     after = memosync("share", memo).out
 
     assert infohash(before) == infohash(after)

@@ -56,7 +56,7 @@ def export(
     out: Target,
     force: bool = False,
     answer: Callable[[str], None],
-    on_progress: Callable[[Memo, float], None],  # which part is done, 0 to 1
+    on_progress: Callable[[str, float], None],  # of which title, and which part is done, 0 to 1
     stop: Stop,
     fail: Fail,
 ) -> None:
@@ -85,13 +85,13 @@ def export(
     def copy(memo: Memo, source: Path, target: Target) -> None:
         def look(part: float) -> None:
             stop.check()
-            on_progress(memo, part)
+            on_progress(memo.title, part)
 
         try:
             convert(source, target, form, memo.words, on_progress=look)
         except AudioError as error:
             raise LibraryError(f"it is damaged: {error}", LOOK) from error
-        on_progress(memo, 1)
+        on_progress(memo.title, 1)
 
     each(places, write, name=lambda item: item[0].id, stop=stop, fail=fail)
 

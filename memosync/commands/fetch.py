@@ -19,7 +19,8 @@ from ..network import DEFAULT_TRACKERS, Network, usable_trackers
 from ..quantities import format_size
 from ..session.fetch import FILE, Progress
 from ..session.fetch import fetch as fetch_torrent
-from .opening import Tell, new_memo
+from .entries import new_memo
+from .opening import Tell
 from .rm import restore
 from .several import Fail, each
 
@@ -137,7 +138,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
             if torrent.infohash != infohash:
                 raise TorrentError("this torrent has another infohash than its link")
             _refuse_what_is_no_memo(torrent, job.max_size)
-            missing = torrent.size - files.free_space(staging) - sum(_used(path) for path in staging.iterdir())
+            missing = torrent.size - files.free_space(staging) - files.used_space(staging)
             if missing > 0:
                 raise LibraryError(
                     f"the disk has no room for its {format_size(torrent.size)}", "make room and try again"
@@ -268,7 +269,3 @@ def _sole(library: Library, infohash: InfoHash, job: Job) -> Iterator[None]:
             told = True
         job.stop.wait(0.1)
         job.stop.check()
-
-
-def _used(path: Path) -> int:
-    return path.stat().st_blocks * 512

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from .. import metainfo, webm
+from .. import webm
 from ..errors import AudioError, LibraryError, MemosyncError
 from ..files import move
 from ..library import Library
-from ..memo import Memo, MemoId, Words, clean_title, file_name, torrent_name
+from ..memo import Memo, MemoId
+from .entries import Entry, elsewhere, entry_of, new_memo
 
 Tell = Callable[[str], None]
 
@@ -29,8 +29,7 @@ def open_library(root: Path, tell: Tell) -> Library:
         _mend(library, memo_id, part, _recover, tell)
     for memo_id, path in library.leftovers():
         _mend(library, memo_id, path, lambda library, memo_id, path, _tell: library.settle(memo_id, path), tell)
-    for memo_id, path in library.orphans():
-        _mend(library, memo_id, path, _adopt, tell)
+    adopt(library, library.orphans(), tell)
     return library
 
 
@@ -58,47 +57,34 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
     return memo
 
 
-def new_memo(memo_id: MemoId, info: webm.AudioInfo, path: Path, when: float, title: str = "") -> Memo:
-    """Make the entry for a file from what it says of itself; `when` (Unix seconds) and `title` stand in."""
-    words = info.words
-    recorded = words.recorded or datetime.fromtimestamp(int(when)).astimezone()
-    title = words.title or clean_title(title) or f"{recorded:%Y-%m-%d %H:%M}"
-    return Memo(
-        id=memo_id,
-        file=file_name(title, recorded, memo_id),
-        title=title,
-        description=words.description,
-        tags=words.tags,
-        recorded=recorded,
-        duration=round(info.duration, 3),
-        size=path.stat().st_size,
-    )
-
-
-def kept_or_made(library: Library, path: Path, words: Words, memo_id: MemoId) -> metainfo.Metainfo:
-    """Give the torrent of a file that never changes again: the one kept for it, else the one of our own making."""
-    for torrent in _kept_torrents(library.private / "torrents").get(path.stat().st_size, []):
-        if metainfo.fits(torrent, path):
-            return torrent
-    return metainfo.make(path, torrent_name(words, memo_id))
-
-
-@functools.cache
-def _kept_torrents(directory: Path) -> dict[int, list[metainfo.Metainfo]]:
-    torrents: dict[int, list[metainfo.Metainfo]] = {}
-    for path in directory.glob("*.torrent"):
-        with contextlib.suppress(MemosyncError, OSError):
-            torrent = metainfo.read(path.read_bytes())
-            torrents.setdefault(torrent.size, []).append(torrent)
-    return torrents
+def adopt(library: Library, orphans: list[tuple[MemoId, Path]], tell: Tell, now: datetime | None = None) -> None:
+    """Name in the index what it does not know, a hundred at a time, and nothing that somebody is about to name."""
+    known = elsewhere(library, [memo_id for memo_id, _ in orphans])
+    for start in range(0, len(orphans), 100):
+        with contextlib.ExitStack() as locks:
+            found: list[Entry] = []
+            for memo_id, path in orphans[start : start + 100]:
+                with _leaving(path, tell):
+                    if locks.enter_context(library.lock(memo_id, wait=False)) and path.exists():
+                        found.append(entry_of(library, memo_id, path, known, now))
+            new = library.name([entry.memo for entry in found])
+            for entry in found:
+                if entry.memo in new:
+                    tell(f"adopted {entry.memo.file}, which the index did not name, by {entry.source}")
 
 
 def _mend(library: Library, memo_id: MemoId, path: Path, mend: Callable[..., None], tell: Tell) -> None:
-    """Do it only while nobody else is at it, and never let it stop the verb."""
+    """Do it only while nobody else is at it."""
+    with _leaving(path, tell), library.lock(memo_id, wait=False) as held:
+        if held and path.exists():
+            mend(library, memo_id, path, tell)
+
+
+@contextlib.contextmanager
+def _leaving(path: Path, tell: Tell) -> Iterator[None]:
+    """Tell what cannot be mended, and never let it stop the verb."""
     try:
-        with library.lock(memo_id, wait=False) as held:
-            if held and path.exists():
-                mend(library, memo_id, path, tell)
+        yield
     except (MemosyncError, OSError) as error:
         tell(f"warning: {path.name} is left as it is: {error}")
 
@@ -116,15 +102,3 @@ def _recover(library: Library, memo_id: MemoId, part: Path, tell: Tell) -> None:
         kept.parent.mkdir(exist_ok=True)
         move(part, kept)
         tell(f"warning: an interrupted recording cannot be read; it is kept as {kept}")
-
-
-def _adopt(library: Library, memo_id: MemoId, path: Path, tell: Tell) -> None:
-    if any(memo.id == memo_id or memo.file == path.name for memo in library.index().memos):
-        return
-    info = webm.probe(path)
-    torrent = kept_or_made(library, path, info.words, memo_id)
-    memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
-    memo = replace(memo, file=path.name, infohash=torrent.infohash)
-    library.keep_torrent(torrent.infohash, torrent.data)
-    library.change(lambda index: index.with_memo(memo))
-    tell(f"adopted {path.name}, which the index did not name")

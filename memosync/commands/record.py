@@ -21,8 +21,9 @@ from ..microphone import Microphone
 from ..network import Network
 from ..portaudio import patiently
 from ..source import Pipe, import_source
+from .entries import new_memo
 from .measuring import keep_heard
-from .opening import Tell, finish_recording, new_memo
+from .opening import Tell, finish_recording
 from .several import Fail, each
 from .share import share
 

@@ -93,6 +93,13 @@ def is_free(port: int, network: Network) -> bool:
     return False
 
 
+def is_reachable(address: str, port: int) -> bool:
+    """Tell whether somebody takes a TCP connection there; an address as it stands in links."""
+    with contextlib.suppress(OSError), socket.create_connection((address.strip("[]"), port), timeout=3):
+        return True
+    return False
+
+
 def _host(network: Network) -> str:
     return "127.0.0.1" if network is Network.LOOPBACK else ""
 

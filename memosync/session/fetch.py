@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from urllib.parse import urlsplit
 from ..errors import MemosyncError, Stop, SwarmError, TorrentError
 from ..files import as_library_error, sync_file
 from ..magnet import Magnet
+from ..memo import InfoHash
 from ..network import Address, Network, is_private, parse_address, usable_peers, usable_trackers
 from . import free_port, open_session
 
@@ -27,6 +30,7 @@ _FETCHING: Mapping[str, Any] = {
     "prioritize_partial_pieces": True,  # a fetch that is killed then loses no more than one
     "close_redundant_connections": False,  # the seeder should hear that we have everything before we go
 }
+NO_ANSWER = "no answer yet"
 SYNC_EVERY = 16_000_000  # bytes
 FILE = "memo.webm"  # what the file is called while it is staged, whatever the torrent calls it
 
@@ -109,6 +113,22 @@ def fetch(
         raise
 
 
+def ask(trackers: Iterable[str], network: Network, *, stop: Stop, timeout: float, dht: bytes = b"") -> dict[str, str]:
+    """Ask every tracker and the DHT for peers of something that nobody has, and give what each source answered."""
+    answers: dict[str, str] = {}
+
+    def listen(progress: Progress) -> None:
+        answers.update(progress.sources)
+        if NO_ANSWER not in answers.values():
+            raise SwarmError("all have answered")
+
+    nothing = Magnet(infohash=InfoHash(os.urandom(20).hex()), trackers=tuple(trackers))
+    with contextlib.suppress(SwarmError), tempfile.TemporaryDirectory() as nowhere:
+        job = {"network": network, "accept": lambda _torrent: None, "stop": stop, "timeout": timeout, "dht": dht}
+        fetch(nothing, Path(nowhere), info_only=True, on_progress=listen, **job)  # type: ignore[arg-type]
+    return answers
+
+
 _ended: list[Any] = []
 
 
@@ -117,9 +137,9 @@ class _Download:
 
     def __init__(self, session: Any, handle: Any, network: Network, peers: Any, trackers: list[str]) -> None:
         self._session, self._handle, self._network = session, handle, network
-        self._called: dict[tuple[str, int], str] = dict.fromkeys(peers, "no answer yet")
-        self._trackers = dict.fromkeys(trackers, "no answer yet")
-        self._dht = "no answer yet"
+        self._called: dict[tuple[str, int], str] = dict.fromkeys(peers, NO_ANSWER)
+        self._trackers = dict.fromkeys(trackers, NO_ANSWER)
+        self._dht = NO_ANSWER
         self._last_byte = time.monotonic()
         self._arrived = -1
         self._progress: Progress | None = None
@@ -211,7 +231,7 @@ class _Download:
                 return
 
     def _sources(self) -> dict[str, str]:
-        sources = {_host_of(url): answer for url, answer in self._trackers.items()} or {"trackers": "none to ask"}
+        sources = {_place_of(url): answer for url, answer in self._trackers.items()} or {"trackers": "none to ask"}
         sources["DHT"] = self._dht if self._network is Network.PUBLIC else "off"
         sources["LAN"] = "nobody answered" if self._network is not Network.LOOPBACK else "off"
         sources |= {f"{address}:{port}": answer for (address, port), answer in self._called.items()}
@@ -226,8 +246,9 @@ def _own_addresses(session: Any) -> list[Address]:
     return list(filter(None, map(parse_address, heard)))
 
 
-def _host_of(url: str) -> str:
-    return urlsplit(url).netloc
+def _place_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _is_public(url: str) -> bool:

@@ -80,13 +80,13 @@ def error(error: MemosyncError, about: str = "") -> None:
         write(sys.stderr, f"memosync: hint: {one_line(error.hint)}\n")
 
 
-def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
-    """Print rows for a terminal, as wide as it is and no wider; the last column gives way."""
+def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
+    """Print rows for a terminal, as wide as it is and no wider; the last column gives way, or is wrapped."""
     from rich.cells import cell_len, set_cell_size
 
     if not rows:
         return
-    screen = width(sys.stdout)
+    screen = width(sys.stdout) if cut else 10**6
     widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [
@@ -97,10 +97,10 @@ def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
         write(sys.stdout, (line if cell_len(line) <= screen else set_cell_size(line, screen - 1) + "…").rstrip() + "\n")
 
 
-def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
+def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
     """Print rows as `list` does: aligned on a terminal, TAB-separated in a pipe."""
     if is_terminal(sys.stdout):
-        align([tuple(map(one_line, row)) for row in rows], right)
+        align([tuple(map(one_line, row)) for row in rows], right, cut)
     else:
         for row in rows:
             write(sys.stdout, "\t".join(map(one_line, row)) + "\n", flush=False)

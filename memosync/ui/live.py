@@ -15,7 +15,6 @@ from . import is_screen, is_terminal, show, tell, write
 if TYPE_CHECKING:
     from ..commands.record import Key
     from ..levels import Meter
-    from ..memo import Memo
     from ..seeder import SeederState
     from ..session.fetch import Progress
 
@@ -124,16 +123,16 @@ class FetchView:
         )
 
 
-class ExportView:
-    """How far the writing of a memo is; gone when it is done."""
+class PartView:
+    """How far something long is; gone when it is done."""
 
     def __init__(self) -> None:
         self._drawn = time.monotonic()
 
-    def __call__(self, memo: Memo, part: float) -> None:
+    def __call__(self, of: str, part: float) -> None:
         if is_screen(sys.stderr) and (part == 1 or time.monotonic() - self._drawn > 0.1):
             self._drawn = time.monotonic()
-            show("" if part == 1 else f"{part:4.0%}  {memo.title}")
+            show("" if part == 1 else f"{part:4.0%}  {of}")
 
 
 def serving(state: SeederState, served: int) -> None:

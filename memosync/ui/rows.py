@@ -17,6 +17,7 @@ from . import align, answer, clear, flush, is_terminal, table, tell, width, writ
 from .wave import draw
 
 if TYPE_CHECKING:
+    from ..commands.examine import Finding
     from ..commands.list_ import Row
     from ..commands.seed import Status
     from ..commands.show import Shown
@@ -131,6 +132,17 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         value = ",".join(value)
     return value if isinstance(value, str) else "" if value is None else _json(value)
+
+
+def findings(found: Iterable[Finding], as_json: bool = False) -> None:
+    """Say what `check` found: severity, subject, text."""
+    lines = [(finding.severity, finding.subject, finding.text) for finding in found]
+    if as_json:
+        for line in lines:
+            write(sys.stdout, _json(dict(zip(("severity", "subject", "text"), line, strict=True))) + "\n", flush=False)
+        flush()
+    else:
+        table(lines, cut=False)
 
 
 def _as_json(row: Row) -> dict[str, Any]:

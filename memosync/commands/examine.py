@@ -1,0 +1,64 @@
+"""What `check` finds out about one memo, and what would mend it without a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from .. import metainfo, webm
+from ..errors import AudioError
+from ..library import Library
+from ..memo import Memo
+from . import repair
+from .entries import kept_or_made
+
+NEAR = 0.1  # seconds: a container's length and its last block's end differ by less
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check`."""
+
+    severity: Literal["ok", "note", "defect"]
+    subject: str  # a memo's id, or a part of the library or of the machine
+    text: str
+    mend: Callable[[], str] | None = None  # does it, and says what was done
+
+
+def examine(library: Library, memo: Memo) -> Iterator[Finding]:
+    """Find what is wrong with a memo: its file, its pieces where it was shared, its length, its words."""
+    path = library.path(memo)
+    try:
+        size, info = path.stat().st_size, webm.probe(path)
+    except FileNotFoundError:
+        found = repair.find_file(library, memo)
+        text = f"{memo.file} is gone{f'; {found.relative_to(library.root)} is it' if found else ''}"
+        mend = partial(repair.bring_back, found, path) if found else None
+        yield Finding("note" if memo.trashed else "defect", memo.id, text, mend)
+        return
+    except (AudioError, OSError) as error:
+        yield Finding("defect", memo.id, f"{memo.file} cannot be read: {getattr(error, 'strerror', None) or error}")
+        return
+    if memo.infohash:
+        torrent = repair.kept_for(library, memo)
+        if torrent and not metainfo.fits(torrent, path):
+            yield Finding("defect", memo.id, f"{memo.file} was altered: it is not what its link gives any more")
+            return
+        if not torrent:
+            torrent = kept_or_made(library, path, info.words, memo.id)
+            if torrent.infohash != memo.infohash:
+                yield Finding("defect", memo.id, "the torrent of its link is lost, and its file makes another one")
+                return
+            mend = partial(repair.keep_torrent, library, torrent)
+            yield Finding("defect", memo.id, "the torrent of its link is lost; its file makes the same", mend)
+    elif info.claimed and info.duration < info.claimed - NEAR:
+        yield Finding("defect", memo.id, f"{memo.file} ends after {info.duration:.1f} of {info.claimed:.1f} s")
+        return
+    if size != memo.size or abs(info.duration - memo.duration) > NEAR:
+        text = f"{memo.file} has {size} bytes, {info.duration:.1f} s; the index says {memo.size}, {memo.duration:.1f} s"
+        sure = memo.infohash or info.claimed
+        yield Finding("defect", memo.id, text, partial(repair.believe_file, library, memo, info) if sure else None)
+    elif not memo.infohash and info.words != memo.words:
+        yield Finding("note", memo.id, "the words in its file are not those of the index; sharing writes them")

@@ -1,0 +1,57 @@
+"""A new index in the place of a lost or broken one, of everything that is still known."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+
+from .. import index
+from ..errors import MemosyncError, Stop
+from ..index import Index
+from ..library import BROKEN, Library
+from ..memo import MemoId, id_in_file_name
+from .entries import Entry, elsewhere, entries_in, entry_of, newest_snapshot, settle
+
+Progress = Callable[[str, float], None]  # of what, and which part is done, 0 to 1
+
+
+def rebuild(library: Library, *, now: datetime, stop: Stop, on_progress: Progress) -> list[Entry]:
+    """Make the index anew and say where each entry is from; the broken one is kept beside it.
+
+    From what is whole of the broken one, the newest readable snapshot, then the files and the kept torrents.
+    LibraryError when it is from a newer version.
+    """
+    broken = library.index_bytes()
+    if index.is_newer(broken.decode("utf-8", "replace")):
+        library.index()  # says so
+    whole, (old, snapshot) = index.salvage(broken), newest_snapshot(library)
+    known = entries_in(old, snapshot) | entries_in(whole, library.root / "index.toml")
+    by_file = {entry.memo.file: entry for entry in sorted(known.values(), key=_is_named)}
+    known = {memo_id: entry for memo_id, entry in known.items() if by_file[entry.memo.file] is entry}
+    named = Index(tuple(entry.memo for entry in known.values()))
+    places = [(None, library.orphans(named)), (now, library.orphans(named, trashed=True))]
+    orphans = [(memo_id, path, trashed) for trashed, found in places for memo_id, path in found]
+    beside = elsewhere(library, [memo_id for memo_id, *_ in orphans])
+    entries: dict[MemoId, Entry] = {}
+    many = len(known) + len(orphans)
+    for number, entry in enumerate(known.values()):
+        stop.check()
+        on_progress(f"of {many} memos known again", number / many)
+        if settled := settle(library, entry, now):
+            entries[settled.memo.id] = settled
+    for number, (memo_id, path, trashed) in enumerate(orphans, len(known)):
+        stop.check()
+        on_progress(f"of {many} memos known again", number / many)
+        with contextlib.suppress(MemosyncError, OSError), library.lock(memo_id, wait=False) as held:
+            if held and memo_id not in entries:
+                entries[memo_id] = entry_of(library, memo_id, path, beside, trashed)
+    memos = tuple(entry.memo for entry in entries.values())
+    new = Index(memos, whole.head or old.head, {**old.extra, **whole.extra})
+    library.rebuild(new, broken, f"{BROKEN}{now:%Y-%m-%d-%H%M%S}.toml")
+    return list(entries.values())
+
+
+def _is_named(entry: Entry) -> bool:
+    """Tell whether a file has its memo's id in its name."""
+    return id_in_file_name(entry.memo.file) == entry.memo.id

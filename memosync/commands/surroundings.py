@@ -1,0 +1,67 @@
+"""What `check` finds around the memos: copies, half-made files, the trash, earlier indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import LibraryError
+from ..files import are_same, time_of, used_space
+from ..library import Library
+from ..memo import InfoHash, MemoId, id_in_file_name
+from ..quantities import format_size
+from .entries import newest_snapshot
+from .examine import Finding
+
+
+def files_around(library: Library) -> Iterator[Finding]:
+    """State what is no memo: none of it is a defect."""
+    for path in library.index_copies():
+        text = f"{path.name} is another copy, perhaps of a file synchroniser; memosync check --repair merges it"
+        yield Finding("note", "index", text)
+    for path in library.broken_indexes():
+        yield Finding("note", "index", f"{path.name} was kept when the index was rebuilt; nothing needs it")
+    for path, memo in library.strangers():
+        memo_id = id_in_file_name(path.name)
+        if memo and library.path(memo).exists():  # else it was said already
+            same = are_same(path, library.path(memo))
+            yield Finding("note", memo.id, f"{path.name} is {'a copy' if same else 'another version'} of it")
+        elif memo_id is None and not memo:
+            yield Finding("note", "files", f"{path.name} is no memo; memosync record takes it in")
+        elif memo_id and not library.is_busy(memo_id) and not library.index().get(memo_id):
+            yield Finding("note", memo_id, f"{path.name} is not in the index, and cannot be")
+    for memo_id, path in library.recordings():
+        yield from _half_made(library, memo_id, path, "was interrupted; the next command finishes it")
+    for memo_id, path in library.leftovers():
+        yield from _half_made(library, memo_id, path, "was left half-made")
+    for infohash in library.downloads():
+        path = library.incoming(infohash)
+        size = format_size(used_space(path))
+        yield from _half_made(library, infohash, path, f"is of {size} so far; memosync fetch {infohash} goes on")
+    for memo_id, path in library.orphans(trashed=True):
+        yield Finding("note", memo_id, f"{path.name} is in the trash, and not in the index; --repair names it there")
+    if trashed := [memo.trashed for memo in library.index().memos if memo.trashed]:
+        yield Finding("ok", "trash", f"{len(trashed)} memos, the oldest since {min(trashed):%Y-%m-%d}")
+
+
+def snapshots(library: Library) -> Iterator[Finding]:
+    """Say from what a lost index would be rebuilt."""
+    try:
+        found, (index, path) = library.snapshots(), newest_snapshot(library)
+    except LibraryError as error:
+        yield Finding("note", "snapshots", str(error))
+        return
+    if path in found:
+        when = datetime.fromtimestamp(time_of(path) / 1e9)
+        yield Finding("ok", "snapshots", f"{path.name} is of {when:%Y-%m-%d %H:%M}, {len(index.memos)} memos")
+    elif found:
+        yield Finding("note", "snapshots", "none can be read")
+
+
+def _half_made(library: Library, name: MemoId | InfoHash, path: Path, idle: str) -> Iterator[Finding]:
+    """Say that somebody is at it, or that it was left, unless it is done by now."""
+    if library.is_busy(name):
+        yield Finding("note", name, f"{path.name} is being made")
+    elif path.exists():
+        yield Finding("note", name, f"{path.name} {idle}")
