@@ -207,14 +207,22 @@ def _wait_for_sound(ear: Ear, level: float) -> None:
 
 
 @contextmanager
+def exporting(form: str, directory: Path, _quick: bool) -> Iterator[Contestants]:
+    """Write an hour as a file: Ogg is a copy of its packets, WAV is decoded."""
+    env = environment(directory)
+    library, hour = _record_hour(directory, env)
+    options = ["-c", "copy"] if form == "ogg" else []
+    yield {
+        US: lambda: run(memosync(library, "export", "last", "--force", "-o", directory / f"ours.{form}"), env),
+        "ffmpeg": lambda: run([*FFMPEG, "-i", hour, *options, directory / f"ffmpeg.{form}"], env),
+    }
+
+
+@contextmanager
 def showing(directory: Path, quick: bool) -> Iterator[Contestants]:
     """Show an hour that was never listened to, and then again."""
     env = environment(directory)
-    minutes = directory / "minutes.webm"
-    run([*FFMPEG, "-i", speech(directory / "speech.wav", 60), *OPUS, minutes], env)
-    hour = repeat(minutes, directory / "hour.webm", 3600)
-    library = directory / "Memos"
-    run(memosync(library, "record", hour), env)
+    library, hour = _record_hour(directory, env)
 
     def show() -> Measures:
         shutil.rmtree(library / ".memosync" / "cache", ignore_errors=True)
@@ -226,6 +234,15 @@ def showing(directory: Path, quick: bool) -> Iterator[Contestants]:
         return {"first s": done["s"], "first CPU s": done["CPU s"]}
 
     yield {US: show, "ffmpeg -af ebur128,astats": listen}
+
+
+def _record_hour(directory: Path, env: dict[str, str]) -> tuple[Path, Path]:
+    """Make a library with an hour of speech in it; give it, and the file that was recorded from."""
+    minute = directory / "minute.webm"
+    run([*FFMPEG, "-i", speech(directory / "speech.wav", 60), *OPUS, minute], env)
+    hour = repeat(minute, directory / "hour.webm", 3600)
+    run(memosync(directory / "Memos", "record", hour), env)
+    return directory / "Memos", hour
 
 
 def _stop_to_id(library: Path, env: dict[str, str]) -> float:
@@ -268,6 +285,8 @@ ROWS = [
     ),
     Row("play-start", "`play` of 1 h to its first sound", starting, [Bar("s", 0.4)], repeat=11, quick=3),
     Row("play-seek", "a key to the sound 30 min further", seeking, [Bar("s", 0.1)], repeat=11, quick=3),
+    Row("export-wav", "exporting 1 h as WAV", partial(exporting, "wav"), [Bar("CPU s", 1.5, times="ffmpeg")], repeat=3),
+    Row("export-ogg", "exporting 1 h as Ogg", partial(exporting, "ogg"), [Bar("s", 1.5, more_than="ffmpeg")]),
     Row("show", "`show` of 1 h", showing, [Bar("s", 0.3), Bar("first s", 10)], repeat=5),
     Row("stop", "stop to saved, a recording of 1 h", stopping, [Bar("s", 1.5)], repeat=5),
 ]

@@ -38,11 +38,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = folder / "plain.wav"
     plain.write_bytes(sound.wav(sound.tone(2.5)))
     program.library.mkdir()
-    pipe = (
-        "ffmpeg -v error -i {} {} -f webm - > {}/2019-03-04-x-{}.webm"  # into a pipe it writes neither length nor cues
-    )
-    for options, name in (("-c:a libopus -frame_duration 60", BROWSER_ID), ("-c:a libvorbis -ac 2", VORBIS_ID)):
-        subprocess.run(pipe.format(plain, options, program.library, name), shell=True, check=True)
+    for memo, options in ((BROWSER_ID, "-c:a libopus -frame_duration 60"), (VORBIS_ID, "-c:a libvorbis -ac 2")):
+        words = f"-metadata title={memo} -metadata DATE_RECORDED={DATE} -metadata MEMOSYNC_ID={memo}"
+        path = program.library / f"2019-03-04-x-{memo}.webm"  # into a pipe FFmpeg writes neither length nor cues
+        command = f"ffmpeg -v error -i {plain} {options} {words} -f webm - > {path}"
+        subprocess.run(command, shell=True, check=True)
     dated = sound.convert(plain, folder / "dated.flac", "-metadata", f"date={DATE}")
     program("record", dated, *WORDS)
     return program.library
@@ -421,8 +421,8 @@ def test_a_terminal_shows_how_far_it_is_and_then_the_name(
 ) -> None:
     memosync.environment["MEMOSYNC_LIBRARY"] = str(long_template)
     window = Terminal([*PROGRAM, "export", "last", "-o", "out.wav"], memosync.environment, cwd=tmp_path)
-    window.wait_for(lambda screen: "%  long" in screen.text, "a percentage and the title")
     window.end()
     window.close()
 
+    assert "%  long" in window.wrote
     assert window.screen.lines[0] == "out.wav"
