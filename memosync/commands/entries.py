@@ -82,7 +82,10 @@ def entries_in(found: Index, path: Path) -> dict[MemoId, Entry]:
 def elsewhere(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Entry]:
     """Find what other indexes say of these memos: copies that a file synchroniser left, then earlier ones of ours."""
     known: dict[MemoId, Entry] = {}
-    places = {files.identity(path): path for path in reversed([*library.index_copies(), *library.snapshots()])}
+    places: dict[tuple[int, int], Path] = {}
+    for path in reversed([*library.index_copies(), *library.snapshots()]):
+        with contextlib.suppress(FileNotFoundError):  # it was given its next number meanwhile
+            places[files.identity(path)] = path
     for path in reversed(places.values()):
         if set(ids) - known.keys():
             with contextlib.suppress(LibraryError, OSError, ValueError):
