@@ -428,7 +428,7 @@ def export(
     place: Annotated[str | None, typer.Option("-o", metavar="FILE|DIR", help="Where to; else standard output.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,
 ) -> None:
-    """Write memos for other programs, to files or into a pipe."""
+    """Write memos to files, or one to standard output."""
     from .commands import export as verb
     from .commands.share import choose
 
