@@ -184,7 +184,7 @@ def record(
     if paths:
         verb.record_sources(library, paths, job, fail=ui.error)
     else:
-        with live.Controls() if live.has_controls() else nullcontext(lambda _meter: None) as control:
+        with live.Controls() if live.has_controls() else nullcontext() as control:
             verb.record_microphone(library, job, device=device, control=control)
 
 
