@@ -224,6 +224,21 @@ def test_up_limits_what_is_given(library: Program, other: Program, how: str) -> 
     assert 1 < time.monotonic() - started < 8  # 60 KB at 40 kB/s
 
 
+def test_down_limits_what_is_taken(library: Program, other: Program) -> None:
+    def fetch(memo: int) -> float:
+        link = library("share", memos(library)[memo]["id"]).out.strip()
+        started = time.monotonic()
+        other("fetch", link)
+        return time.monotonic() - started
+
+    library("seed", "--detach", env={"MEMOSYNC_DOWN": "1M"})
+    freely = fetch(0)
+    library("seed", "--stop")
+    library("seed", "--detach", "--down", "150")
+
+    assert freely + 1.5 < fetch(1)  # all that is received is handshakes and four requests, some 500 bytes
+
+
 def test_newly_shared_is_served_within_a_second_and_unshared_is_dropped(library: Program) -> None:
     library("seed", "--detach")
     before = state(library)["pid"]
