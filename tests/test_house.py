@@ -228,6 +228,34 @@ def test_the_manual_page_is_clean() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_systemd_takes_the_unit_in_the_manual(tmp_path: Path) -> None:
+    (unit,) = re.findall(r"(?s)^\.Bd -literal [^\n]*\n(\[Unit\].*?)^\.Ed$", manual(), re.MULTILINE)
+    program = tmp_path / "home/.local/bin/memosync"  # where pipx puts it
+    program.parent.mkdir(parents=True)
+    program.symlink_to(Path(sys.executable).with_name("memosync"))
+    (tmp_path / "memosync.service").write_text(unit)
+    here = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)}
+    verify = ["systemd-analyze", "--user", "verify", "--man=no", tmp_path / "memosync.service"]
+
+    done = subprocess.run(verify, env=here, capture_output=True, text=True, timeout=30)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert re.findall(r"^ExecStart=%h/\.local/bin/memosync (.*)$", unit, re.MULTILINE) == ["seed"]
+
+
+def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / "demo/run"], env={**os.environ, "PATH": path}, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+    for command in ("record", "list", "share", "fetch", "seed --stop"):
+        assert re.search(rf"^\$ .*memosync --library \w+ {command}", done.stdout, re.MULTILINE)
+    assert len(set(re.findall(r"^([0-9a-f]{64})  \w+/.*\.webm$", done.stdout, re.MULTILINE))) == 1
+    assert "the same" in done.stdout.splitlines()[-1]
+
+
 @pytest.fixture
 def speech(tmp_path: Path) -> Path:
     """A second of sound to record."""

@@ -159,6 +159,21 @@ def test_status_tells_id_state_peers_bytes_given_and_title(library: Program, oth
     assert [objects[0]["given"], objects[0]["peers"]] == [first["size"], int(rows()[0][2])]
 
 
+def test_on_a_terminal_status_is_aligned_and_as_wide_as_it(library: Program) -> None:
+    library("seed", "--detach")
+    index = library.library / "index.toml"
+    index.write_text(index.read_text().replace('title = "First"', f'title = "{"日本語 " * 30}"'))
+    terminal = Terminal([*PROGRAM, "seed", "--status"], library.environment, columns=60)
+    terminal.end()
+    terminal.close()
+
+    first, second = [line for line in terminal.screen.lines if " seeding " in line]
+    assert [first.split()[0], second.split()[0]] == [memo["id"] for memo in memos(library)][:2]
+    assert first.index("日本語") == second.index("Second")
+    assert first.endswith("…")
+    assert terminal.screen.wrapped <= 1  # what is said on the way
+
+
 def test_nothing_to_ask_or_stop_is_exit_8(library: Program) -> None:
     for option in ("--status", "--stop"):
         result = library("seed", option, code=NOT_RUNNING)
