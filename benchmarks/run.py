@@ -22,7 +22,7 @@ import startup
 import swarm
 from measure import US, Measures, Result, compete
 
-ROWS = [*swarm.ROWS[:3], *startup.ROWS, *audio.ROWS, *swarm.ROWS[3:]]
+ROWS = [*swarm.ROWS[:4], *startup.ROWS, *audio.ROWS, *swarm.ROWS[4:]]
 HEAD = ("row", "work", "memosync", "others", "bar", "measured", "")
 
 
