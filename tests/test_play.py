@@ -17,6 +17,7 @@ import pytest
 import sound
 import vmic
 from conftest import PROGRAM, Program
+from disk import read_only
 from terminal import Screen, Terminal
 from vmic import RATE, Microphone, wait_until
 
@@ -309,6 +310,14 @@ def test_closed_streams_cost_nothing(long_memo: Program, speaker: Microphone, st
 
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
+    assert len(ear.sound) == pytest.approx(RATE / 2, rel=0.01)
+
+
+def test_a_memo_on_a_read_only_disk_is_heard(long_memo: Program, speaker: Microphone) -> None:
+    long_memo.under = read_only(long_memo.library)
+    with speaker.listening() as ear:
+        long_memo("play", "last", "--from", "1:59.5")
+
     assert len(ear.sound) == pytest.approx(RATE / 2, rel=0.01)
 
 
