@@ -415,13 +415,14 @@ def export(
 ) -> None:
     """Write memos to files, or one to standard output."""
     from .commands import export as verb
+    from .commands.placing import choose_places
     from .commands.share import choose
 
     words = _items(memos, needed=True, what="MEMO")
     if place is None and ui.is_terminal(sys.stdout):
         raise UsageError("sound is nothing for a terminal", "give -o FILE, or pass it to a program: | mpv -")
     library = ctx.obj.open()
-    form, places = verb.choose_places(choose(library, words), place, form, force=force)
+    form, places = choose_places(choose(library, words), place, form, force=force)
     stop = _stop()
     verb.export(
         library,

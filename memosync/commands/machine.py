@@ -82,9 +82,8 @@ def _port(state: seeder.SeederState, network: Network) -> Iterator[Finding]:
     for text in state.addresses:
         address = parse_address(text)
         if address and network.allows(address):
-            here = is_reachable(text, state.port)
-            answer = "takes connections from here" if here else "takes no connection even from here"
-            yield Finding("ok" if here else "note", "port", f"{text}:{state.port} {answer}")
+            answer = "takes connections" if (here := is_reachable(text, state.port)) else "takes no connection even"
+            yield Finding("ok" if here else "note", "port", f"{text}:{state.port} {answer} from here")
 
 
 def _sources(library: Library, network: Network, trackers: Sequence[str], stop: Stop) -> Iterator[Finding]:

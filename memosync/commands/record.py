@@ -22,8 +22,9 @@ from ..network import Network
 from ..portaudio import patiently
 from ..source import Pipe, import_source
 from .entries import new_memo
+from .finishing import finish_recording
 from .measuring import keep_heard
-from .opening import Tell, finish_recording
+from .opening import Tell
 from .several import Fail, each
 from .share import share
 
