@@ -8,10 +8,10 @@ from pathlib import Path
 
 from .. import files, metainfo
 from ..convert import Format, Target, convert
-from ..errors import AudioError, LibraryError, Stop, TorrentError, UsageError
+from ..errors import AudioError, LibraryError, Stop, TorrentError
 from ..library import Library
 from ..memo import Memo
-from .placing import Place
+from .placing import Place, written
 from .several import Fail, each
 
 LOOK = "memosync check says more"
@@ -42,13 +42,8 @@ def export(
                 copy(memo, source, out)
                 out.flush()
             return
-        with files.as_library_error(f"write {path}", "another -o"):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with files.made_whole(path, replace=force) as file:
-                    copy(memo, source, file)
-            except FileExistsError as error:
-                raise UsageError(f"{error.filename2 or error.filename} exists", "--force replaces a file") from error
+        with written(path, force=force, otherwise="another -o") as file:
+            copy(memo, source, file)
         answer(str(path))
 
     def copy(memo: Memo, source: Path, target: Target) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
+from typing import IO
 
+from .. import files
 from ..convert import Format, format_of
 from ..errors import UsageError
 from ..memo import Memo, torrent_name
@@ -25,10 +28,8 @@ def choose_places(
         if len(memos) > 1:
             raise UsageError(f"{len(memos)} memos need a directory", "-o DIR/ takes them all")
         path = Path(place) if place is not None else None
-        if path and path.exists() and not (force and path.is_file()):
-            raise UsageError(f"{path} exists", "--force replaces a file")
-        if path and not path.parent.is_dir():
-            raise UsageError(f"there is no directory {path.parent}", "make it, or name another")
+        if path:
+            free_place(path, force=force)
         return form or format_of(path.suffix if path else ""), [(memo, path) for memo in memos]
     form = form or "webm"
     found: list[tuple[Memo, Place]] = []
@@ -41,3 +42,23 @@ def choose_places(
         taken.add(path.name.casefold())
         found.append((memo, path))
     return form, found
+
+
+def free_place(path: Path, *, force: bool) -> None:
+    """Insist that a file may be written there; UsageError when there is one, unless with `force`, or no directory."""
+    if path.exists() and not (force and path.is_file()):
+        raise UsageError(f"{path} exists", "--force replaces a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no directory {path.parent}", "make it, or name another")
+
+
+@contextmanager
+def written(path: Path, *, force: bool, otherwise: str) -> Iterator[IO[bytes]]:
+    """Give a file that appears at its place whole or not at all; UsageError when another was faster."""
+    with files.as_library_error(f"write {path}", otherwise):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with files.made_whole(path, replace=force) as file:
+                yield file
+        except FileExistsError as error:
+            raise UsageError(f"{error.filename2 or error.filename} exists", "--force replaces a file") from error
