@@ -23,6 +23,7 @@ from memosync.memo import parse_id
 PROMISED = ("title", "description", "tags", "recorded", "duration", "size", "infohash", "shared", "fetched")
 SOUND = sound.wav(sound.tone(1))
 MEMOS = ("PLAIN", "RETITLED", "SHARED", "TRASHED")
+LOOKING = {"seed", "play", "show", "export"}  # verbs that change no memo
 LEFT = ("abcdefgh", "abcdefgk")  # ids of what crashes left
 
 
