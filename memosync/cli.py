@@ -410,7 +410,7 @@ def export(
     form: Annotated[
         Literal["webm", "ogg", "wav", "flac", "mp3"] | None, typer.Option("-f", help="The format; webm by default.")
     ] = None,
-    place: Annotated[str | None, typer.Option("-o", metavar="FILE|DIR", help="Where to; else standard output.")] = None,
+    place: Annotated[str | None, typer.Option("-o", metavar="FILE|DIR", help="Where to; - is standard output.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,
 ) -> None:
     """Write memos to files, or one to standard output."""
@@ -419,6 +419,11 @@ def export(
     from .commands.share import choose
 
     words = _items(memos, needed=True, what="MEMO")
+    if place == "":
+        raise UsageError(
+            "there is no place in -o", "-o FILE or -o DIR/ names one; without it, standard output is meant"
+        )
+    place = None if place == "-" else place
     if place is None and ui.is_terminal(sys.stdout):
         raise UsageError("sound is nothing for a terminal", "give -o FILE, or pass it to a program: | mpv -")
     library = ctx.obj.open()
