@@ -519,8 +519,9 @@ def run() -> int:
     try:
         result = app(standalone_mode=False)
     except typer.TyperException as error:
-        hint = "memosync --help, or memosync COMMAND --help"
-        raise UsageError(error.format_message().splitlines()[0], hint) from error
+        line = error.format_message().splitlines()[0].rstrip(".")
+        command = getattr(getattr(error, "ctx", None), "command_path", "memosync")
+        raise UsageError(line[:1].lower() + line[1:], f"{command} --help says what it takes") from error
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     return result if isinstance(result, int) else 0
