@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
-from typing import NoReturn
+import _signal as signal  # type: ignore[import-not-found]  # `signal` loads for 3 ms, in which Ctrl-C is a traceback
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the program, say its errors, and end without waiting for anything that does not matter any more."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a traceback is no answer to Ctrl-C
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import gc
+    import os
+
     from . import cli, ui
     from .errors import Interrupted, MemosyncError, Several
 
     code = 0
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.set_threshold(100_000, 20, 100)  # ten thousand memos are no garbage: a tenth of the time of `list`
     for descriptor in range(3):  # a closed one must not become the number of some file of ours
         try:
@@ -25,6 +23,8 @@ def main() -> NoReturn:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = cli.run()
         ui.flush()
     except (Several, Interrupted) as error:

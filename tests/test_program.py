@@ -17,16 +17,16 @@ from terminal import Terminal
 from memosync.errors import NotFoundError, UsageError
 
 INTERRUPT_AT = """
-import os, signal, sys
+import os, sys
 def hook(event, arguments, found=[]):
     if event == "import" and arguments[0] == {module!r} and not found:
         found.append(True)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), 2)
 sys.addaudithook(hook)
 """
 
 
-@pytest.mark.parametrize("module", ["memosync.cli", "typer", "memosync.library"])
+@pytest.mark.parametrize("module", ["enum", "memosync.cli", "typer", "memosync.library"])
 def test_ctrl_c_while_it_begins_is_no_traceback(memosync: Program, module: str) -> None:
     memosync.meddle(INTERRUPT_AT.format(module=module))
     process = memosync.start("list", text=True)
