@@ -34,6 +34,7 @@ FLOORS = [  # from the ground up
 FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
 SAME_ROOM = {
     "trash": "library",
+    "writer": "webm",
     "source": "webm",
     "loudness": "webm",
     "convert": "webm",
