@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Program
+from conftest import PROGRAM, Program
+from terminal import Terminal
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
+README = (ROOT / "README.md").read_text()
 VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore", "check"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
@@ -32,6 +34,7 @@ FLOORS = [  # from the ground up
 FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
 SAME_ROOM = {
     "trash": "library",
+    "writer": "webm",
     "source": "webm",
     "loudness": "webm",
     "convert": "webm",
@@ -218,6 +221,26 @@ def test_every_exit_code_is_in_the_manual() -> None:
     }
 
     assert codes | {0, 1} == {code for code in described if code < 128}
+
+
+def test_the_session_in_the_readme_can_be_typed() -> None:
+    typed = [line.split() for line in re.findall(r"^    \$ memosync (.*)$", README, re.MULTILINE)]
+
+    assert {verb for verb, *_ in typed} >= {"record", "share", "fetch", "play", "show"}
+    for verb, *words in typed:
+        assert {word for word in words if word.startswith("-")} <= options_of(commands()[verb])
+
+
+def test_the_session_in_the_readme_shows_what_show_does(memosync: Program, speech: Path, tmp_path: Path) -> None:
+    memosync("record", speech, "-t", "Weekly standup", "--tag", "work")
+    ben = memosync.on(tmp_path / "Ben")
+    ben("fetch", memosync("share", "last").out.strip())
+    window = Terminal([*PROGRAM, "show", "last"], ben.environment, columns=200)
+    field = re.compile(r"^ *(\w+) {2,}\S", re.MULTILINE)
+
+    session = README.partition("$ memosync show last\n")[2].partition("\n\n")[0]
+    assert field.findall(session) == field.findall(window.end())
+    window.close()
 
 
 def test_the_manual_page_is_clean() -> None:
