@@ -228,35 +228,57 @@ def share(
     wait: Annotated[bool, typer.Option("--wait", help="Return when somebody has all of it.")] = False,
     stop_sharing: Annotated[bool, typer.Option("--stop", help="Serve it no longer; the memo stays.")] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code on standard error.")] = False,
+    page: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a page that plays it in a browser, too.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the page that exists.")] = False,
+    base: Annotated[
+        str | None, typer.Option("--link", metavar="BASE", help="Print BASE?seeds=... instead of magnets.")
+    ] = None,
+    one: Annotated[bool, typer.Option("--one", help="One such link for all.")] = False,
 ) -> None:
     """Print a link to the memo, and see that it is served."""
+    from .commands import page as pages
     from .commands import share as verb
 
-    if stop_sharing and (no_seed or foreground or wait or qr or tracker):
+    if stop_sharing and (no_seed or foreground or wait or qr or tracker or page or base):
         raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
     if (no_seed and (foreground or wait)) or (foreground and wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
+    if one and not base:
+        raise UsageError("--one needs a page to link to", "--link BASE --one")
     words = _items(memos, needed=not everything, what="MEMO")
     verb.check_trackers(tracker or [])
     library = ctx.obj.open()
     chosen = verb.choose(library, words, everything=everything)
 
-    def answer(link: str) -> None:
+    if stop_sharing:
+        verb.unshare(library, chosen, tell=ui.tell)
+        return
+
+    def say(link: str) -> None:
         ui.answer(link)
         if qr:
             ui.qr(link)
 
-    if stop_sharing:
-        verb.unshare(library, chosen, tell=ui.tell)
-        return
+    stop, network = _stop(), ctx.obj.network
+    answer = hand_out = pages.hand_out(base, len(chosen) if one else 1, say)
+    if page is not None:
+        write = partial(pages.write_page, library, network=network, force=force, stop=stop, tell=ui.tell)
+        memo, path = pages.choose_page(page, chosen, tracker or [], network, force=force)
+
+        def answer(link: str) -> None:
+            write(memo, link, path, on_progress=live.listening)
+            hand_out(link)
+
     how = "no seeder" if no_seed else "foreground" if foreground else "wait" if wait else "seeder"
     verb.share(
         library,
         chosen,
-        ctx.obj.network,
+        network,
         how=how,  # type: ignore[arg-type]
         trackers=tracker or [],
-        stop=_stop(),
+        stop=stop,
         tell=ui.tell,
         answer=answer,
         log=ui.log,

@@ -25,7 +25,7 @@ SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 FLOORS = [  # from the ground up
     ("words", {"", "errors", "memo", "index", "magnet", "network", "quantities", "levels", "flac"}),
     ("ground", {"files"}),
-    ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder"}),
+    ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder", "page"}),
     ("verbs", {"commands"}),
     ("front", {"ui", "cli", "__main__"}),
 ]
@@ -33,6 +33,7 @@ FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module
 SAME_ROOM = {
     "trash": "library",
     "source": "webm",
+    "clusters": "webm",
     "loudness": "webm",
     "convert": "webm",
     "playback": "webm",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
+from typing import IO
 
 from .. import files, metainfo
 from ..convert import Format, Target, convert, format_of
@@ -30,10 +31,8 @@ def choose_places(
         if len(memos) > 1:
             raise UsageError(f"{len(memos)} memos need a directory", "-o DIR/ takes them all")
         path = Path(place) if place is not None else None
-        if path and path.exists() and not (force and path.is_file()):
-            raise UsageError(f"{path} exists", "--force replaces a file")
-        if path and not path.parent.is_dir():
-            raise UsageError(f"there is no directory {path.parent}", "make it, or name another")
+        if path:
+            free_place(path, force=force)
         return form or format_of(path.suffix if path else ""), [(memo, path) for memo in memos]
     form = form or "webm"
     found: list[tuple[Memo, Place]] = []
@@ -46,6 +45,26 @@ def choose_places(
         taken.add(path.name.casefold())
         found.append((memo, path))
     return form, found
+
+
+def free_place(path: Path, *, force: bool) -> None:
+    """Insist that a file may be written there; UsageError when there is one, unless with `force`, or no directory."""
+    if path.exists() and not (force and path.is_file()):
+        raise UsageError(f"{path} exists", "--force replaces a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no directory {path.parent}", "make it, or name another")
+
+
+@contextmanager
+def written(path: Path, *, force: bool, otherwise: str) -> Iterator[IO[bytes]]:
+    """Give a file that appears at its place whole or not at all; UsageError when another was faster."""
+    with files.as_library_error(f"write {path}", otherwise):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with files.made_whole(path, replace=force) as file:
+                yield file
+        except FileExistsError as error:
+            raise UsageError(f"{error.filename2 or error.filename} exists", "--force replaces a file") from error
 
 
 def export(
@@ -73,13 +92,8 @@ def export(
                 copy(memo, source, out)
                 out.flush()
             return
-        with files.as_library_error(f"write {path}", "another -o"):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with files.made_whole(path, replace=force) as file:
-                    copy(memo, source, file)
-            except FileExistsError as error:
-                raise UsageError(f"{error.filename2 or error.filename} exists", "--force replaces a file") from error
+        with written(path, force=force, otherwise="another -o") as file:
+            copy(memo, source, file)
         answer(str(path))
 
     def copy(memo: Memo, source: Path, target: Target) -> None:
