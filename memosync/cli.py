@@ -238,15 +238,13 @@ def share(
     one: Annotated[bool, typer.Option("--one", help="One such link for all.")] = False,
 ) -> None:
     """Print a link to the memo, and see that it is served."""
-    from .commands import page as pages
     from .commands import share as verb
+    from .commands.page import Wish, presenter
 
-    if stop_sharing and (no_seed or foreground or wait or qr or tracker or page or base):
+    if stop_sharing and (no_seed or foreground or wait or qr or tracker or page or base or one):
         raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
     if (no_seed and (foreground or wait)) or (foreground and wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
-    if one and not base:
-        raise UsageError("--one needs a page to link to", "--link BASE --one")
     words = _items(memos, needed=not everything, what="MEMO")
     verb.check_trackers(tracker or [])
     library = ctx.obj.open()
@@ -256,21 +254,23 @@ def share(
         verb.unshare(library, chosen, tell=ui.tell)
         return
 
-    def say(link: str) -> None:
+    def answer(link: str) -> None:
         ui.answer(link)
         if qr:
             ui.qr(link)
 
     stop, network = _stop(), ctx.obj.network
-    answer = hand_out = pages.hand_out(base, len(chosen) if one else 1, say)
-    if page is not None:
-        write = partial(pages.write_page, library, network=network, force=force, stop=stop, tell=ui.tell)
-        memo, path = pages.choose_page(page, chosen, tracker or [], network, force=force)
-
-        def answer(link: str) -> None:
-            write(memo, link, path, on_progress=live.listening)
-            hand_out(link)
-
+    present = presenter(
+        Wish(page=page, force=force, base=base, one=one),
+        library,
+        chosen,
+        tracker or [],
+        network,
+        answer=answer,
+        on_progress=live.listening,
+        stop=stop,
+        tell=ui.tell,
+    )
     how = "no seeder" if no_seed else "foreground" if foreground else "wait" if wait else "seeder"
     verb.share(
         library,
@@ -280,7 +280,7 @@ def share(
         trackers=tracker or [],
         stop=stop,
         tell=ui.tell,
-        answer=answer,
+        answer=present,
         log=ui.log,
         on_state=live.serving,
     )

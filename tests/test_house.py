@@ -280,14 +280,17 @@ def test_the_completions_are_what_the_program_generates_today(tmp_path: Path) ->
         assert (tmp_path / name).read_text() == (ROOT / "completions" / name).read_text()
 
 
-def test_an_installed_package_brings_the_manual_page_and_the_completions(tmp_path: Path) -> None:
+def test_an_installed_package_brings_the_manual_page_the_completions_and_what_a_page_is_made_of(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, timeout=60
     )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
         shared = {name.partition(".data/data/share/")[2]: archive.read(name) for name in archive.namelist()}
 
+    assert {str(path.relative_to(ROOT)) for path in (PACKAGE / "page").rglob("*.*") if path.suffix != ".pyc"} <= names
+    assert "memosync/page/webtorrent/LICENSE" in names
     assert shared["man/man1/memosync.1"] == (ROOT / "man/memosync.1").read_bytes()
     assert shared["bash-completion/completions/memosync"] == (ROOT / "completions/memosync.bash").read_bytes()
     assert shared["zsh/site-functions/_memosync"] == (ROOT / "completions/_memosync").read_bytes()

@@ -1,10 +1,10 @@
-"""A page for somebody who has only a browser, beside the link."""
+"""What `share` gives beside a magnet, or instead of it: a page for somebody who has only a browser, and share links."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .. import files, magnet, page
@@ -20,11 +20,70 @@ from .linking import trackers_of
 from .measuring import levels_of
 from .opening import Tell
 
+Answer = Callable[[str], None]
 
-def choose_page(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is wanted of a link."""
+
+    page: str | None = None  # the file of a page, too
+    force: bool = False  # replace that
+    base: str | None = None  # share links to this address instead of magnets
+    one: bool = False  # and one for all memos
+
+
+def presenter(
+    wish: Wish,
+    library: Library,
+    memos: Sequence[Memo],
+    trackers: Sequence[str],
+    network: Network,
+    *,
+    answer: Answer,
+    on_progress: Callable[[float, bytes], None],
+    stop: Stop,
+    tell: Tell,
+) -> Answer:
+    """Give what takes the magnet of each memo, in their order, and answers as is wished for.
+
+    UsageError when that cannot be, before anything is done.
+    """
+    if wish.one and wish.base is None:
+        raise UsageError("--one needs a page to link to", "--link BASE --one")
+    give = answer if wish.base is None else _share_links(wish.base, len(memos) if wish.one else 1, answer)
+    if wish.page is None:
+        return give
+    memo, path = _choose_page(wish.page, memos, trackers, network, force=wish.force)
+
+    def write(link: str) -> None:
+        text = _page_of(library, library.find(memo.id), link, network, on_progress=on_progress, stop=stop)
+        with written(path, force=wish.force, otherwise="another --page") as file:
+            file.write(text.encode())
+        tell(f"{path} plays it in a browser, from a disk or a web server, while somebody serves it")
+        give(link)
+
+    return write
+
+
+def _share_links(base: str, together: int, answer: Answer) -> Answer:
+    magnet.check_base(base)
+    if together > magnet.MOST_SEEDS:
+        raise UsageError(f"one link takes at most {magnet.MOST_SEEDS} memos", "leave --one out, or share fewer")
+    magnets: list[str] = []
+
+    def collect(link: str) -> None:
+        magnets.append(link)
+        if len(magnets) == together:
+            answer(magnet.join(base, magnets))
+            magnets.clear()
+
+    return collect
+
+
+def _choose_page(
     place: str, memos: Sequence[Memo], trackers: Sequence[str], network: Network, *, force: bool
 ) -> tuple[Memo, Path]:
-    """Say which memo's page is written where; UsageError when that cannot be, before anything is done."""
     if place == "-":
         raise UsageError("standard output is for the link", "--page FILE.html")
     if len(memos) != 1:
@@ -41,27 +100,22 @@ def choose_page(
     return memos[0], path
 
 
-def write_page(
+def _page_of(
     library: Library,
     memo: Memo,
     link: str,
-    path: Path,
     network: Network,
     *,
-    force: bool,
     on_progress: Callable[[float, bytes], None],
     stop: Stop,
-    tell: Tell,
-) -> None:
-    """Write the page of a memo whose link is known; LibraryError when it cannot be written."""
-    memo = library.find(memo.id)
+) -> str:
     target = magnet.parse(link)
     wave = b""
     with contextlib.suppress(AudioError):  # what cannot be measured may be heard all the same
         wave = levels_of(library, memo, on_progress=on_progress, stop=stop).wave
     with files.as_library_error(f"read {memo.file}"):
         clusters = clusters_of(library.path(memo))
-    text = page.write(
+    return page.write(
         page.Page(
             id=memo.id,
             title=memo.title,
@@ -80,23 +134,3 @@ def write_page(
             clusters=clusters.starts,
         )
     )
-    with written(path, force=force, otherwise="another --page") as file:
-        file.write(text.encode())
-    tell(f"{path} is a page that plays it in any browser, from a disk or a web server, while somebody serves it")
-
-
-def hand_out(base: str | None, together: int, answer: Callable[[str], None]) -> Callable[[str], None]:
-    """Give what takes each magnet and answers it, or a share link for it, or at last one for all `together`."""
-    if base is None:
-        return answer
-    magnet.check_base(base)
-    if together > magnet.MOST_SEEDS:
-        raise UsageError(f"one link takes at most {magnet.MOST_SEEDS} memos", "leave --one out, or share fewer")
-    return functools.partial(_collect, base, together, [], answer)
-
-
-def _collect(base: str, together: int, magnets: list[str], answer: Callable[[str], None], link: str) -> None:
-    magnets.append(link)
-    if len(magnets) >= together:
-        answer(magnet.join(base, magnets))
-        magnets.clear()
