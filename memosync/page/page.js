@@ -47,18 +47,18 @@ function meet () {
   }
   const client = new WebTorrent({ tracker: { rtcConfig: { iceServers: iceServers() } }, dht: false, lsd: false, webSeeds: false })
   client.on('error', error => { broken = `It cannot be fetched: ${error.message}.` })
-  join(client, `magnet:?xt=urn:btih:${memo.infohash}`)
+  join(client)
   setInterval(() => {
     const missing = !torrent.done && !torrent.numPeers && !isConnected()
     if (!missing || broken || seconds() - triedAt < RETRY) return
-    const known = torrent.torrentFile ?? torrent.infoHash
-    client.remove(torrent, { destroyStore: false }, () => join(client, known))
+    client.remove(torrent, { destroyStore: false }, () => join(client))
   }, 1000)
 }
 
-function join (client, id) {
+function join (client) {
   triedAt = seconds()
-  torrent = client.add(id, { announce: trackers, store: Store, strategy: 'sequential' })
+  const known = torrent?.ready ? torrent.torrentFile : `magnet:?xt=urn:btih:${memo.infohash}`
+  torrent = client.add(known, { announce: trackers, store: Store, strategy: 'sequential' })
   torrent.on('ready', () => {
     if (stream) stream.file = torrent.files[0]
   })
