@@ -51,6 +51,7 @@ function meet () {
   setInterval(() => {
     const missing = !torrent.done && !torrent.numPeers && !isConnected()
     if (!missing || broken || seconds() - triedAt < RETRY) return
+    triedAt = seconds()
     client.remove(torrent, { destroyStore: false }, () => join(client))
   }, 1000)
 }
@@ -144,6 +145,7 @@ function tell () {
   const [words, help] = describe({
     broken,
     done,
+    streams: Boolean(stream),
     peers,
     rate,
     downloaded,

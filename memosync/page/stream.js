@@ -36,6 +36,7 @@ class Stream {
     audio.src = URL.createObjectURL(this.#source)
     audio.addEventListener('seeking', () => this.#look())
     audio.addEventListener('waiting', () => this.#look())
+    audio.addEventListener('error', () => this.#fail())
   }
 
   // The file, and again when it is the same one from another torrent.
@@ -78,9 +79,16 @@ class Stream {
       if (!counts()) return
       this.#fed = null
       if (this.#source.readyState === 'open') this.#source.endOfStream()
-    } catch (error) {
-      if (counts()) this.#failed(error)
+    } catch {
+      if (counts()) this.#fail()
     }
+  }
+
+  #fail () {
+    const failed = this.#failed
+    this.#feeding++
+    this.#buffer = this.#failed = null
+    failed?.()
   }
 
   // Give the bytes from `start` to `end` to the player, waiting for those that are not here yet.
