@@ -27,11 +27,16 @@ FLAGS = [
     "--disable-sync",
     "--disable-background-networking",
     "--disable-component-update",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",  # a name from multicast DNS says nothing to libtorrent
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 ]
+# The first two double the processes; the others are among Playwright's own, which these replace.
+WITHOUT = [
+    *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup"),
+    *("AimEnabled", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "MediaRouter", "OptimizationHints", "PaintHolding"),
+]
+MDNS = "WebRtcHideLocalIpsWithMdns"
 HERE = Path(__file__).parent
 SCRIPTS = {
     "tab.js": HERE / "tab.js",
@@ -165,9 +170,13 @@ class Tab:
 
 
 class Chromium:
-    """One browser on one host."""
+    """One browser on one host.
 
-    def __init__(self, playwright: Playwright, host: Host, directory: Path) -> None:
+    Its peers tell each other the host's address; with `mdns`, as Chromium does it for whoever has not allowed the
+    microphone, a name that only multicast DNS knows.
+    """
+
+    def __init__(self, playwright: Playwright, host: Host, directory: Path, mdns: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.host = host
         self.directory = directory
@@ -178,7 +187,7 @@ class Chromium:
         self.browser = playwright.chromium.launch(
             executable_path=script,
             headless=False,  # see FLAGS
-            args=FLAGS,
+            args=[*FLAGS, f"--disable-features={','.join(WITHOUT if mdns else [*WITHOUT, MDNS])}"],
             ignore_default_args=["--mute-audio"],
             env={"HOME": str(directory), "PATH": os.environ["PATH"]},
             downloads_path=directory,
@@ -230,12 +239,12 @@ def _serve(route: Route) -> None:
 
 
 @contextlib.contextmanager
-def browsers(playwright: Playwright, directory: Path) -> Iterator[Callable[[Host], Chromium]]:
+def browsers(playwright: Playwright, directory: Path) -> Iterator[Callable[..., Chromium]]:
     """Give what starts a browser on a host; all of them end with this."""
     started: list[Chromium] = []
 
-    def start(host: Host) -> Chromium:
-        started.append(Chromium(playwright, host, directory / f"browser-{len(started)}"))
+    def start(host: Host, **options: bool) -> Chromium:
+        started.append(Chromium(playwright, host, directory / f"browser-{len(started)}", **options))
         return started[-1]
 
     try:
