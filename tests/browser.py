@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from netns import Host
 from playwright.sync_api import CDPSession, ConsoleMessage, Error, Page, Playwright, Route
@@ -27,11 +28,23 @@ FLAGS = [
     "--disable-sync",
     "--disable-background-networking",
     "--disable-component-update",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",  # a name from multicast DNS says nothing to libtorrent
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 ]
+# The first two double the processes; the others are among Playwright's own, which these replace.
+WITHOUT = [
+    *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup"),
+    *(
+        "AimEnabled",
+        "DestroyProfileOnBrowserClose",
+        "HttpsUpgrades",
+        "MediaRouter",
+        "OptimizationHints",
+        "PaintHolding",
+    ),
+]
+MDNS = "WebRtcHideLocalIpsWithMdns"
 HERE = Path(__file__).parent
 SCRIPTS = {
     "tab.js": HERE / "tab.js",
@@ -100,7 +113,10 @@ class Tab:
 
     def arrived(self, timeout: float = 30) -> Arrived:
         """Wait for what was added."""
-        return Arrived(**self.run("() => peer.fetching", timeout=timeout))
+        try:
+            return Arrived(**self.run("() => peer.fetching", timeout=timeout))
+        except Error as error:
+            raise Error(f"{error.message}: {self.status()} {self.warnings()} {self.errors}") from error
 
     def fetch(self, magnet: str, timeout: float = 30, *, stun: Sequence[str] = ()) -> Arrived:
         """Fetch with WebTorrent, to the end."""
@@ -165,9 +181,13 @@ class Tab:
 
 
 class Chromium:
-    """One browser on one host."""
+    """One browser on one host.
 
-    def __init__(self, playwright: Playwright, host: Host, directory: Path) -> None:
+    Its peers tell each other the host's address; with `mdns`, as Chromium does it for whoever has not allowed the
+    microphone, a name that only multicast DNS knows.
+    """
+
+    def __init__(self, playwright: Playwright, host: Host, directory: Path, mdns: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.host = host
         self.directory = directory
@@ -178,7 +198,7 @@ class Chromium:
         self.browser = playwright.chromium.launch(
             executable_path=script,
             headless=False,  # see FLAGS
-            args=FLAGS,
+            args=[*FLAGS, f"--disable-features={','.join(WITHOUT if mdns else [*WITHOUT, MDNS])}"],
             ignore_default_args=["--mute-audio"],
             env={"HOME": str(directory), "PATH": os.environ["PATH"]},
             downloads_path=directory,
@@ -186,8 +206,11 @@ class Chromium:
         )
         self.pid = int(number.read_text())
 
-    def open(self, url: str = "", *, timeout: float = 30) -> Tab:
-        """Open a page in a new tab, a peer's unless it is another's (`file://` too), and wait until it is there."""
+    def open(self, url: str = "", *, magnet: str = "", timeout: float = 30) -> Tab:
+        """Open a page in a new tab, a peer's unless it is another's (`file://` too), and wait until it is there.
+
+        A peer that is given a magnet fetches it from the first moment on.
+        """
         with self.watched(timeout):
             context = self.browser.new_context()
             if not url:
@@ -195,7 +218,7 @@ class Chromium:
                 context.route(f"{ORIGIN}**", _serve)
             tab = Tab(self, context.new_page())
             self.tabs.append(tab)
-            tab.page.goto(url or ORIGIN, timeout=timeout * 1000)
+            tab.page.goto(url or (f"{ORIGIN}#{quote(magnet)}" if magnet else ORIGIN), timeout=timeout * 1000)
             if not url:
                 tab.page.wait_for_function("window.peer", timeout=timeout * 1000)
         return tab
@@ -222,7 +245,7 @@ class Chromium:
 
 
 def _serve(route: Route) -> None:
-    name = route.request.url.removeprefix(ORIGIN)
+    name = route.request.url.removeprefix(ORIGIN).partition("#")[0]
     if name in SCRIPTS:
         route.fulfill(path=SCRIPTS[name], content_type="text/javascript")
     else:
@@ -230,12 +253,12 @@ def _serve(route: Route) -> None:
 
 
 @contextlib.contextmanager
-def browsers(playwright: Playwright, directory: Path) -> Iterator[Callable[[Host], Chromium]]:
+def browsers(playwright: Playwright, directory: Path) -> Iterator[Callable[..., Chromium]]:
     """Give what starts a browser on a host; all of them end with this."""
     started: list[Chromium] = []
 
-    def start(host: Host) -> Chromium:
-        started.append(Chromium(playwright, host, directory / f"browser-{len(started)}"))
+    def start(host: Host, **options: bool) -> Chromium:
+        started.append(Chromium(playwright, host, directory / f"browser-{len(started)}", **options))
         return started[-1]
 
     try:

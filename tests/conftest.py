@@ -19,7 +19,6 @@ from disk import SmallDisk
 
 if TYPE_CHECKING:
     from browser import Chromium
-    from netns import Host
     from playwright.sync_api import Playwright
 
 PROGRAM = [sys.executable, "-m", "memosync"]
@@ -187,7 +186,7 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture
-def chromium(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[[Host], Chromium]]:
+def chromium(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[..., Chromium]]:
     """Start a browser on a host of the test's network, as often as it is called."""
     from browser import browsers
 
