@@ -162,7 +162,6 @@ function tell () {
   const numbers = [`${Math.floor(part * 100)} % of ${sizeInWords(memo.size)}`]
   if (rate && !done) numbers.push(`${sizeInWords(rate)}/s`)
   numbers.push(`${peers || 'no'} ${peers === 1 ? 'peer' : 'peers'}`)
-  if (torrent?.uploaded >= 10_000) numbers.push(`${sizeInWords(torrent.uploaded)} given to others`)
   element.numbers.textContent = numbers.join(' · ')
   show()
 }
