@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,7 @@ from ..errors import AudioError, Stop, UsageError
 from ..levels import heights
 from ..library import Library
 from ..memo import Memo, torrent_name
-from ..network import Network, browser_trackers
-from ..session import named_stun_server
+from ..network import Network, browser_trackers, stun_server
 from .export import free_place, written
 from .linking import trackers_of
 from .measuring import levels_of
@@ -128,7 +128,7 @@ def _page_of(
             infohash=target.infohash,
             link=link,
             trackers=browser_trackers(target.trackers),
-            stun=named_stun_server(network),
+            stun=stun_server(network, os.environ.get("MEMOSYNC_STUN")),
             codec=clusters.codec,
             heights=heights(wave, page.COLUMNS),
             clusters=clusters.starts,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from ..network import Network, stun_server
+from ..network import Network
 
 _COMMON: Mapping[str, Any] = {
     "user_agent": "memosync",
@@ -33,6 +33,7 @@ _REACH: Mapping[Network, Mapping[str, Any]] = {
         "enable_dht": False,
         "enable_upnp": False,
         "enable_natpmp": False,
+        "webtorrent_stun_server": "",  # or its name is looked up ten times a second
     },
     Network.LOOPBACK: {
         "listen_interfaces": "127.0.0.1:{port}",
@@ -41,6 +42,7 @@ _REACH: Mapping[Network, Mapping[str, Any]] = {
         "enable_lsd": False,
         "enable_upnp": False,
         "enable_natpmp": False,
+        "webtorrent_stun_server": "",
         "ssrf_mitigation": False,  # trackers here are ours; `network` has looked at them already
     },
 }
@@ -62,18 +64,14 @@ def open_session(network: Network, port: int, settings: Mapping[str, Any], dht: 
         with contextlib.suppress(RuntimeError, ValueError):
             params = lt.read_session_params(dht, _dht_only())
     chosen: Any = {**_COMMON, **reach, **settings, "alert_mask": int(mask)}
-    chosen["webtorrent_stun_server"] = named_stun_server(network)
+    if network is Network.PUBLIC and "MEMOSYNC_STUN" in os.environ:
+        chosen["webtorrent_stun_server"] = os.environ["MEMOSYNC_STUN"]
     params.settings = chosen
     session = lt.session(params)
     if network.ranges:
         session.set_ip_filter(_only(network))
     session.is_listening()  # waits for its thread: else the first alerts may tell of some addresses only
     return session
-
-
-def named_stun_server(network: Network) -> str:
-    """Give the STUN server that `MEMOSYNC_STUN` names, or the default one; none outside `public`."""
-    return stun_server(network, os.environ.get("MEMOSYNC_STUN"))
 
 
 def dht_state(session: Any) -> bytes:
