@@ -149,10 +149,11 @@ def stop(private: Path, timeout: float = 10) -> None:
         raise SeederError("no seeder is running", "memosync seed --detach starts one")
 
 
-def raise_limits() -> None:
-    """Allow as many open files, peers among them, as the machine does."""
+def raise_limits() -> int:
+    """Allow as many open files, peers among them, as the machine does, and give their number."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard >= 0 else 2**20
 
 
 def be_kept(stop: Stop) -> None:

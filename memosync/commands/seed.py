@@ -47,7 +47,7 @@ def seed(
     with seeder.sole(private, kept[0] if kept else None):
         me = {"network": network, "pid": os.getpid(), "restarts": kept[1] if kept else 0}
         me["keeper"] = os.getppid() if kept else 0
-        seeder.raise_limits()
+        descriptors = seeder.raise_limits()
         port_before = seeder.last_port(private)
         seeder.write_state(private, SeederState(port=port_before, **me))  # type: ignore[arg-type]
         server = Server(
@@ -56,6 +56,7 @@ def seed(
             insist=bool(options.port),
             up=options.up,
             down=options.down,
+            descriptors=descriptors,
             dht=library.session_state(),
             log=log,
         )
@@ -83,7 +84,7 @@ def seed(
                 if state != said:
                     seeder.write_state(private, state)
                     said = state
-                    on_state(state, len(server.swarms))
+                    on_state(state, server.number)
         finally:
             library.session_state(server.close())
 
@@ -206,7 +207,7 @@ def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
             delivered=swarm.delivered,
             addresses=tuple(sorted(swarm.addresses)[:MOST_PEERS]),
         )
-        for infohash, swarm in server.swarms.items()
+        for infohash, swarm in server.swarms()
         if swarm.peers or swarm.given or swarm.delivered or swarm.state != "seeding"
     }
 
