@@ -34,7 +34,14 @@ FLAGS = [
 # The first two double the processes; the others are among Playwright's own, which these replace.
 WITHOUT = [
     *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup"),
-    *("AimEnabled", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "MediaRouter", "OptimizationHints", "PaintHolding"),
+    *(
+        "AimEnabled",
+        "DestroyProfileOnBrowserClose",
+        "HttpsUpgrades",
+        "MediaRouter",
+        "OptimizationHints",
+        "PaintHolding",
+    ),
 ]
 MDNS = "WebRtcHideLocalIpsWithMdns"
 HERE = Path(__file__).parent

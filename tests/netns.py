@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], object], timeout: float, what: str | Call
         time.sleep(0.02)
 
 
-def noise(path: Path, seconds: int = 5, *options: str) -> Path:
+def noise(path: Path, seconds: float = 5, *options: str) -> Path:
     """Make something to record."""
     path.parent.mkdir(parents=True, exist_ok=True)
     source = f"anoisesrc=duration={seconds}:sample_rate=48000"
