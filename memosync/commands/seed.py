@@ -12,7 +12,7 @@ from .. import metainfo, seeder
 from ..errors import MemosyncError, SeederError, Stop
 from ..library import Library
 from ..memo import InfoHash, Memo
-from ..network import Network
+from ..network import Network, is_websocket
 from ..seeder import SeederState, SwarmState
 from ..session.serve import MOST_PEERS, Server
 from .linking import trackers_of
@@ -77,6 +77,8 @@ def seed(
                     addresses=tuple(server.link_addresses(network)),
                     ready=ready or bool(said and said.ready),
                     seen=follower.seen if ready else said.seen if said else 0,
+                    crowded=server.announced is not None,
+                    announced=server.announced or (),
                     swarms=_swarms(server),
                     **me,  # type: ignore[arg-type]
                 )
@@ -115,6 +117,7 @@ class Status:
 
     memo: Memo
     swarm: SwarmState
+    browsers: bool | None  # whether they can find it; None where it has no WebSocket tracker
 
 
 def status(library: Library) -> tuple[SeederState, list[Status]]:
@@ -123,8 +126,15 @@ def status(library: Library) -> tuple[SeederState, list[Status]]:
     if state is None:
         raise SeederError("no seeder is running", "memosync seed --detach starts one")
     memos = [memo for memo in library.index().memos if memo.shared and not memo.trashed and memo.infohash]
+    announced = set(state.announced)
+
+    def found_by_browsers(memo: Memo) -> bool | None:
+        if not any(map(is_websocket, trackers_of(memo.trackers, state.network))):
+            return None
+        return not state.crowded or memo.infohash in announced
+
     return state, [
-        Status(memo, state.swarms.get(memo.infohash, SwarmState(infohash=memo.infohash)))
+        Status(memo, state.swarms.get(memo.infohash, SwarmState(infohash=memo.infohash)), found_by_browsers(memo))
         for memo in memos
         if memo.infohash
     ]

@@ -34,13 +34,14 @@ _FOR_BROWSERS: Mapping[str, Any] = {
     "enable_natpmp": False,
     "peer_timeout": 4,  # seconds: a tab that was killed keeps others behind its address waiting for so long
     "webtorrent_connection_timeout": 10,  # seconds that an offer, a descriptor, is kept; one in use is answered at once
-    "webtorrent_stun_server": "",
+    "min_websocket_announce_interval": 120,
     "aio_threads": 2,
     "hashing_threads": 1,
 }
 MOST_ANNOUNCED = 500  # torrents at a time
 MOST_OFFERS = 6  # in one announce
-ALL_OFFERS = 1500  # at a time, each some 30 kB and a descriptor
+ALL_OFFERS = 1500  # at a time, each some 20 kB and a descriptor
+SHARED_OUT = 300  # of them, as long as each torrent has one: making them all costs a second of CPU
 _ADDED_AT_ONCE = 25
 _LOOK_EVERY = 60.0  # seconds between looks at who was asked for
 _FIRST_WAIT = 1.0  # seconds that a STUN server has to answer before the first announce
@@ -178,7 +179,8 @@ class Browsers(Seeding):
         for infohash in set(self.swarms) - set(self._chosen):
             self._schedule.remove(infohash)
             self.drop(infohash)
-        offers = max(1, min(MOST_OFFERS, self._budget // max(1, len(self._chosen) * trackers)))
+        share = min(SHARED_OUT, self._budget) // max(1, len(self._chosen) * trackers)
+        offers = max(1, min(MOST_OFFERS, share))
         if offers != self._offers:
             self._offers = offers
             self.session.apply_settings({"max_webtorrent_offers": offers})
