@@ -20,7 +20,7 @@ from ..magnet import Magnet
 from ..memo import InfoHash
 from ..network import Address, Network, is_private, is_websocket, parse_address, usable_peers, usable_trackers
 from . import free_port, open_session
-from .stun import Watch
+from .signalling import Signalling
 
 _FETCHING: Mapping[str, Any] = {
     "enable_outgoing_utp": False,  # else a killed fetch waits 60 s for its first byte when it is run again
@@ -33,7 +33,6 @@ _FETCHING: Mapping[str, Any] = {
     "max_webtorrent_offers": 6,
 }
 NO_ANSWER = "no answer yet"
-STUN_WITHIN = 1.0  # seconds
 SYNC_EVERY = 16_000_000  # bytes
 FILE = "memo.webm"  # what the file is called while it is staged, whatever the torrent calls it
 
@@ -74,7 +73,7 @@ def fetch(
     good, doubtful = usable_trackers(link.trackers, network)
     trackers = good + [url for url in doubtful if _is_public(url)]
     params = lt.load_torrent_buffer(torrent) if torrent else lt.parse_magnet_uri(f"magnet:?xt=urn:btih:{link.infohash}")
-    signalling = _Signalling([url for url in trackers if is_websocket(url)], network)
+    signalling = Signalling(link.infohash, [url for url in trackers if is_websocket(url)], network)
     others = [url for url in trackers if not is_websocket(url)]
     params.trackers, params.tracker_tiers = others, list(range(len(others)))
     params.url_seeds, params.http_seeds, params.dht_nodes = [], [], []
@@ -88,10 +87,10 @@ def fetch(
     # peers added with the torrent are called at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, network, _own_addresses(session))
     handle = session.add_torrent(params)
+    signalling.follow(session, handle, 0)
     download = _Download(session, handle, network, params.peers, trackers)
     try:
         while True:
-            signalling.begin(session, handle)
             for alert in download.news():
                 if isinstance(alert, lt.metadata_received_alert):
                     accept(b"d4:info" + handle.torrent_file().info_section() + b"e")
@@ -107,6 +106,7 @@ def fetch(
                     session.remove_torrent(handle)
                     return
             on_progress(progress := download.progress())
+            signalling.follow(session, handle, progress.peers)
             download.sync(staging / FILE)
             stop.check()
             if progress.waited > timeout:
@@ -136,25 +136,6 @@ def ask(trackers: Iterable[str], network: Network, *, stop: Stop, timeout: float
 
 
 _ended: list[Any] = []
-
-
-class _Signalling:
-    """The WebSocket trackers of a fetch, which are asked once it is known which STUN server to use, if any."""
-
-    def __init__(self, trackers: list[str], network: Network) -> None:
-        self._waiting = trackers
-        self._stun = Watch(network, again=False) if trackers else None
-        self._began = time.monotonic()
-        # two tabs behind one address crash libtorrent 2.1.1 where it is on, see `browsers`
-        self.settings = {"allow_multiple_connections_per_ip": False} if trackers else {}
-
-    def begin(self, session: Any, handle: Any) -> None:
-        """Ask them, when it is time."""
-        if self._stun and (self._stun.known() or time.monotonic() - self._began > STUN_WITHIN):
-            session.apply_settings({"webtorrent_stun_server": self._stun.usable})
-            self._stun = None
-            for url in self._waiting:
-                handle.add_tracker({"url": url, "tier": 100})
 
 
 class _Download:
