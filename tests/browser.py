@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from netns import Host
 from playwright.sync_api import CDPSession, ConsoleMessage, Error, Page, Playwright, Route
@@ -112,7 +113,10 @@ class Tab:
 
     def arrived(self, timeout: float = 30) -> Arrived:
         """Wait for what was added."""
-        return Arrived(**self.run("() => peer.fetching", timeout=timeout))
+        try:
+            return Arrived(**self.run("() => peer.fetching", timeout=timeout))
+        except Error as error:
+            raise Error(f"{error.message}: {self.status()} {self.warnings()} {self.errors}") from error
 
     def fetch(self, magnet: str, timeout: float = 30, *, stun: Sequence[str] = ()) -> Arrived:
         """Fetch with WebTorrent, to the end."""
@@ -202,8 +206,11 @@ class Chromium:
         )
         self.pid = int(number.read_text())
 
-    def open(self, url: str = "", *, timeout: float = 30) -> Tab:
-        """Open a page in a new tab, a peer's unless it is another's (`file://` too), and wait until it is there."""
+    def open(self, url: str = "", *, magnet: str = "", timeout: float = 30) -> Tab:
+        """Open a page in a new tab, a peer's unless it is another's (`file://` too), and wait until it is there.
+
+        A peer that is given a magnet fetches it from the first moment on.
+        """
         with self.watched(timeout):
             context = self.browser.new_context()
             if not url:
@@ -211,7 +218,7 @@ class Chromium:
                 context.route(f"{ORIGIN}**", _serve)
             tab = Tab(self, context.new_page())
             self.tabs.append(tab)
-            tab.page.goto(url or ORIGIN, timeout=timeout * 1000)
+            tab.page.goto(url or (f"{ORIGIN}#{quote(magnet)}" if magnet else ORIGIN), timeout=timeout * 1000)
             if not url:
                 tab.page.wait_for_function("window.peer", timeout=timeout * 1000)
         return tab
@@ -238,7 +245,7 @@ class Chromium:
 
 
 def _serve(route: Route) -> None:
-    name = route.request.url.removeprefix(ORIGIN)
+    name = route.request.url.removeprefix(ORIGIN).partition("#")[0]
     if name in SCRIPTS:
         route.fulfill(path=SCRIPTS[name], content_type="text/javascript")
     else:

@@ -80,3 +80,5 @@ window.peer = {
     return new Promise(resolve => this.client([]).destroy(resolve))
   }
 }
+
+if (location.hash) window.peer.add(decodeURIComponent(location.hash.slice(1)), []) // somebody opened a link

@@ -87,12 +87,24 @@ def packets(file: Path) -> list[float]:
 def test_a_tab_fetches_what_share_prints(meeting: Meeting, size: str) -> None:
     home = meeting.program("home")
     link = meeting.share(home, meeting.audio(size))
-    tab = meeting.browser().open()
 
-    arrived = tab.fetch(link, DEADLINE)
+    tab = meeting.browser().open(magnet=link)
+    arrived = tab.arrived(DEADLINE)
 
     assert ("A memo.webm", sha256(only(home)), "webrtc") == (arrived.name, arrived.sha256, arrived.kind)
     assert [] == tab.errors + tab.warnings()
+
+
+def test_tabs_that_wait_already_are_served_when_memosync_comes(meeting: Meeting) -> None:
+    home = meeting.program("home")
+    link = meeting.share(home, meeting.audio("200 KB"), "--no-seed")
+    browser = meeting.browser()
+
+    tabs = [browser.open(magnet=link) for _ in range(3)]
+    wait_until(lambda: len(meeting.tracker.announces()) == 3, DEADLINE, "the tabs to be in the swarm")
+    home("seed", "--detach")
+
+    assert [sha256(only(home))] * 3 == [tab.arrived(DEADLINE).sha256 for tab in tabs]
 
 
 @sizes
