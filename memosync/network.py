@@ -90,6 +90,11 @@ def parse_tracker(url: str) -> tuple[str, str, bool] | None:
     return parts.scheme, host or "", parts.scheme == "udp" or (parts.path in ("", "/", "/announce") and not parts.query)
 
 
+def is_websocket(url: str) -> bool:
+    """Tell whether browsers are found through this tracker, and nobody else is."""
+    return url.partition(":")[0] in ("ws", "wss")
+
+
 def usable_trackers(urls: Iterable[str], network: Network) -> tuple[list[str], list[str]]:
     """Split a link's trackers into those to use and those to use only when their name is a public address.
 
