@@ -127,7 +127,9 @@ class Schedule:
         announces: list[tuple[InfoHash, str]] = []
         for infohash in [infohash for infohash, due in self._woken.items() if due <= now][:AT_ONCE]:
             torrent = self._torrents[infohash]
-            announces += [(infohash, url) for url in torrent.trackers]
+            for url in torrent.trackers:
+                announces.append((infohash, url))
+                self._trackers[url].asked = now
             torrent.announced = now
             torrent.pause *= GROWTH
             del self._woken[infohash]

@@ -55,7 +55,7 @@ def choose(offered: Sequence[InfoHash], asked: Callable[[InfoHash], int], most: 
     """
     if len(offered) <= most:
         return list(offered)
-    newest = list(offered[-(most + 1) // 2 :])
+    newest = list(offered[-((most + 1) // 2) :])
     others = sorted(reversed(offered[: -len(newest)]), key=asked, reverse=True)
     return newest + others[: most - len(newest)]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..memo import InfoHash
+from . import fault_of
 
 SEEDING: Mapping[str, Any] = {
     "active_downloads": -1,
@@ -140,7 +141,7 @@ class Seeding:
                     if status.download_rate > FLOOD + status.upload_rate // 10:
                         status.handle.set_download_limit(FLOOD)
             case lt.tracker_error_alert():  # ten thousand memos need not say the same
-                url, reason = alert.tracker_url(), alert.error.message()
+                url, reason = alert.tracker_url(), fault_of(alert)
                 if self._tracker_errors.get(url) != reason:
                     self._tracker_errors[url] = reason
                     self._log(f"tracker {url}: {reason}")
