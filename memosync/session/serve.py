@@ -52,9 +52,10 @@ class Server:
         if insist and not self.port:
             raise SeederError(f"port {port} is taken", "choose another --port, or none")
         self.port = self.port or free_port(network)
-        self._limits = {"upload_rate_limit": up, "download_rate_limit": down}
-        session = open_session(network, self.port, {**SEEDING, **_FOR_PROGRAMS, **self._limits}, dht)
-        self._programs = _Programs(session, up=up, on_damage=self.call_damaged, log=log)
+        self._limits = {"up": up, "down": down}
+        limits = {"upload_rate_limit": up, "download_rate_limit": down}
+        session = open_session(network, self.port, {**SEEDING, **_FOR_PROGRAMS, **limits}, dht)
+        self._programs = _Programs(session, up=up, down=down, on_damage=self.call_damaged, log=log)
         self._browsers: Browsers | None = None
         self._programs.poll(0)
         self.addresses = self._programs.addresses
