@@ -75,7 +75,7 @@ class Browsers(Seeding):
     ) -> None:
         limits = {"upload_rate_limit": upload_rate_limit, "download_rate_limit": download_rate_limit}
         session = open_session(network, 0, {**SEEDING, **_FOR_BROWSERS, **limits}, trace=True)
-        super().__init__(session, up=upload_rate_limit, on_damage=on_damage, log=log)
+        super().__init__(session, up=upload_rate_limit, down=download_rate_limit, on_damage=on_damage, log=log)
         self._budget = max(1, min(ALL_OFFERS, descriptors // 4))
         self._offered: dict[InfoHash, tuple[Path, tuple[str, ...]]] = {}
         self._chosen: list[InfoHash] = []

@@ -57,12 +57,13 @@ class Seeding:
         session: Any,
         *,
         up: int,  # bytes a second, 0 for no limit
+        down: int,
         on_damage: Callable[[InfoHash, str], None],
         log: Callable[[str], None],
     ) -> None:
         self.session = session
         self.swarms: dict[InfoHash, Swarm] = {}
-        self._up = up
+        self._up, self._down = up, down
         self._on_damage = on_damage
         self._log = log
         self._asked = 0.0
@@ -138,7 +139,7 @@ class Seeding:
                         swarm.given = max(swarm.given, status.total_payload_upload)
                     # 17 bytes ask for 16 KiB; a standing limit would cost a third of the speed
                     if status.download_rate > FLOOD + status.upload_rate // 10:
-                        status.handle.set_download_limit(FLOOD)
+                        status.handle.set_download_limit(min(FLOOD, self._down or FLOOD))
             case lt.tracker_error_alert():  # ten thousand memos need not say the same
                 url, reason = alert.tracker_url(), alert.error.message()
                 if self._tracker_errors.get(url) != reason:
@@ -160,6 +161,8 @@ class Seeding:
             swarm.handle = alert.handle
             if self._up:
                 alert.handle.set_upload_limit(self._up)  # the session's own limit does not bind on local networks
+            if self._down:
+                alert.handle.set_download_limit(self._down)
         else:  # dropped again before it was there
             self.session.remove_torrent(alert.handle)
 
