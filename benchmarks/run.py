@@ -23,7 +23,7 @@ import startup
 import swarm
 from measure import US, Measures, Result, compete
 
-ROWS = [*swarm.ROWS[:3], *browsers.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[3:]]
+ROWS = [*swarm.ROWS[:4], *browsers.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[4:]]
 HEAD = ("row", "work", "memosync", "others", "bar", "measured", "")
 
 

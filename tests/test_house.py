@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Program
+from conftest import PROGRAM, Program
+from terminal import Terminal
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
+README = (ROOT / "README.md").read_text()
 VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore", "check"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
@@ -32,6 +34,7 @@ FLOORS = [  # from the ground up
 FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
 SAME_ROOM = {
     "trash": "library",
+    "writer": "webm",
     "source": "webm",
     "clusters": "webm",
     "loudness": "webm",
@@ -221,12 +224,60 @@ def test_every_exit_code_is_in_the_manual() -> None:
     assert codes | {0, 1} == {code for code in described if code < 128}
 
 
+def test_the_session_in_the_readme_can_be_typed() -> None:
+    typed = [line.split() for line in re.findall(r"^    \$ memosync (.*)$", README, re.MULTILINE)]
+
+    assert {verb for verb, *_ in typed} >= {"record", "share", "fetch", "play", "show"}
+    for verb, *words in typed:
+        assert {word for word in words if word.startswith("-")} <= options_of(commands()[verb])
+
+
+def test_the_session_in_the_readme_shows_what_show_does(memosync: Program, speech: Path, tmp_path: Path) -> None:
+    memosync("record", speech, "-t", "Weekly standup", "--tag", "work")
+    ben = memosync.on(tmp_path / "Ben")
+    ben("fetch", memosync("share", "last").out.strip())
+    window = Terminal([*PROGRAM, "show", "last"], ben.environment, columns=200)
+    field = re.compile(r"^ *(\w+) {2,}\S", re.MULTILINE)
+
+    session = README.partition("$ memosync show last\n")[2].partition("\n\n")[0]
+    assert field.findall(session) == field.findall(window.end())
+    window.close()
+
+
 def test_the_manual_page_is_clean() -> None:
     done = subprocess.run(
         ["mandoc", "-Tlint", "-W", "warning", ROOT / "man/memosync.1"], capture_output=True, text=True, timeout=30
     )
 
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_systemd_takes_the_unit_in_the_manual(tmp_path: Path) -> None:
+    (unit,) = re.findall(r"(?s)^\.Bd -literal [^\n]*\n(\[Unit\].*?)^\.Ed$", manual(), re.MULTILINE)
+    program = tmp_path / "home/.local/bin/memosync"  # where pipx puts it
+    program.parent.mkdir(parents=True)
+    program.symlink_to(Path(sys.executable).with_name("memosync"))
+    (tmp_path / "memosync.service").write_text(unit)
+    here = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)}
+    verify = ["systemd-analyze", "--user", "verify", "--man=no", tmp_path / "memosync.service"]
+
+    done = subprocess.run(verify, env=here, capture_output=True, text=True, timeout=30)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert re.findall(r"^ExecStart=%h/\.local/bin/memosync (.*)$", unit, re.MULTILINE) == ["seed"]
+
+
+def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / "demo/run"], env={**os.environ, "PATH": path}, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+    for command in ("record", "list", "share", "fetch", "seed --stop"):
+        assert re.search(rf"^\$ .*memosync --library \w+ {command}", done.stdout, re.MULTILINE)
+    assert len(set(re.findall(r"^([0-9a-f]{64})  \w+/.*\.webm$", done.stdout, re.MULTILINE))) == 1
+    assert "the same" in done.stdout.splitlines()[-1]
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from ..levels import heights
 from ..library import Library
 from ..memo import Memo, torrent_name
 from ..network import Network, browser_trackers, stun_server
-from .export import free_place, written
 from .linking import trackers_of
 from .measuring import levels_of
 from .opening import Tell
+from .placing import free_place, written
 
 Answer = Callable[[str], None]
 
