@@ -222,9 +222,14 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
     assert page.title() == EVIL
     assert page.evaluate("window.evil") is None
 
+    other = visit(f"file://{tmp_path}/page.html")
+    for one in (visitor, other):
+        one.wait_for_words("The others who are here have no more of it", 20)
+    assert page.get_by_text(f"memosync share {memo}").is_visible()
     page.click("#play")
     author("share", memo)
-    visitor.wait_for_words("All of it is here", 20)
+    for one in (visitor, other):
+        one.wait_for_words("All of it is here", 20)
     visitor.wait_until("audio.currentTime > 0.2", 15, "to play as was wished before")
     with page.expect_download() as download:
         page.click("#save")
@@ -272,12 +277,28 @@ def test_a_page_from_a_web_server_without_https_is_steered_by_keys_and_read_out(
     visitor.wait_until("Math.abs(audio.currentTime - 25) < 0.1", 15, "to be where the keys led")
     assert slider.get_attribute("aria-valuetext") == "0:25 of 0:30"
     assert page.get_by_role("status").inner_text() == visitor.says()
+    slider.click()
+    visitor.wait_until("Math.abs(audio.currentTime - 15) < 0.5", 15, "to be where the waveform was clicked")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.get_by_role("button", name="Copied").is_visible()
     assert [url for url in visitor.requests if not url.startswith(("blob:", "ws:"))] == [page.url]
     assert visitor.tab.errors == []
+
+
+def test_a_page_that_came_by_https_says_why_it_cannot_call_an_unencrypted_tracker(
+    author: Program, visit: Callable[..., Visitor], sound: Path, tmp_path: Path
+) -> None:
+    author("record", sound)
+    author("share", "last", "--no-seed", "--tracker", "ws://10.77.0.1:4000", "--page", tmp_path / "page.html")
+    visitor = visit("about:blank")
+    visitor.tab.page.route("https://memos.example/**", lambda route: route.fulfill(path=tmp_path / "page.html"))
+
+    visitor.tab.page.goto("https://memos.example/page.html")
+
+    assert "the browser refuses its tracker (10.77.0.1:4000)" in visitor.says()
+    assert [url for url in visitor.requests if url.startswith("ws")] == visitor.tab.errors == []
 
 
 def test_a_page_fits_a_telephone_and_the_night(
