@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import re
-import signal
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from . import __version__, ui
-from .errors import Interrupted, MemosyncError, Several, Stop, UsageError
+from .errors import Stop, UsageError
 from .memo import Memo, Words, clean_description, clean_title, parse_tags
 from .network import Network
 from .quantities import parse_duration, parse_position, parse_size, parse_when
+from .ui import items as _items
 from .ui import live, rows
+from .ui.signals import ending as _stop
 
 if TYPE_CHECKING:
     from .library import Library
@@ -50,36 +49,26 @@ class Globals:
         return open_library(self.library, ui.tell)
 
 
-def _ids(ctx: typer.Context, incomplete: str, trashed: bool) -> list[tuple[str, str]]:
-    """Offer ids; a shell may run what stands in the help beside them, so of a stranger's title only words are shown."""
-    from .library import Library
-
-    root = ctx.find_root().params.get("library") or _default_library()
-    try:
-        memos = reversed(Library(Path(root).expanduser()).index().memos)
-    except MemosyncError:
-        return []
-    fitting = [memo for memo in memos if memo.id.startswith(incomplete) and trashed == bool(memo.trashed)]
-    return [(memo.id, re.sub(r"[^\w ,.!?-]+", " ", memo.title)) for memo in fitting]
+def _root(ctx: typer.Context) -> Path:
+    return Path(ctx.find_root().params.get("library") or _default_library()).expanduser()
 
 
-def _complete_memo(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    return _ids(ctx, incomplete, trashed=False)
+def _ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from .commands.completing import memo_ids
+
+    return memo_ids(_root(ctx), incomplete, trashed=False)
 
 
-def _complete_trashed(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    return _ids(ctx, incomplete, trashed=True)
+def _ids_in_trash(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from .commands.completing import memo_ids
+
+    return memo_ids(_root(ctx), incomplete, trashed=True)
 
 
-def _complete_device(incomplete: str) -> list[str]:
-    from .microphone import devices
+def _devices(incomplete: str) -> list[str]:
+    from .commands.completing import device_names
 
-    try:
-        names = [device.name for device in devices()]
-    except MemosyncError:
-        return []
-    harmless = [name for name in names if re.fullmatch(r"[\w .,:()+-]+", name)]
-    return [name for name in harmless if incomplete.casefold() in name.casefold()]
+    return device_names(incomplete)
 
 
 def _version(wanted: bool) -> None:
@@ -97,18 +86,14 @@ def _default_library() -> Path:
 
 MemosArgument = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="MEMO...", help="Ids, their beginnings, or last; - reads them.", autocompletion=_complete_memo
-    ),
+    typer.Argument(metavar="MEMO...", help="Ids, their beginnings, or last; - reads them.", autocompletion=_ids),
 ]
 MemoArgument = Annotated[
-    str, typer.Argument(metavar="MEMO", help="An id, its beginning, or last.", autocompletion=_complete_memo)
+    str, typer.Argument(metavar="MEMO", help="An id, its beginning, or last.", autocompletion=_ids)
 ]
 TrashedArgument = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="MEMO...", help="Ids of memos in the trash; - reads them.", autocompletion=_complete_trashed
-    ),
+    typer.Argument(metavar="MEMO...", help="Ids of memos in the trash; - reads them.", autocompletion=_ids_in_trash),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines.")]
 PortOption = Annotated[
@@ -151,7 +136,7 @@ def record(
             metavar="NAME",
             envvar="MEMOSYNC_DEVICE",
             help="Microphone: part of its name, or its number.",
-            autocompletion=_complete_device,
+            autocompletion=_devices,
         ),
     ] = None,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List the microphones.")] = False,
@@ -228,11 +213,20 @@ def share(
     wait: Annotated[bool, typer.Option("--wait", help="Return when somebody has all of it.")] = False,
     stop_sharing: Annotated[bool, typer.Option("--stop", help="Serve it no longer; the memo stays.")] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code on standard error.")] = False,
+    page: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a page that plays it in a browser, too.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the page that exists.")] = False,
+    base: Annotated[
+        str | None, typer.Option("--link", metavar="BASE", help="Print BASE?seeds=... instead of magnets.")
+    ] = None,
+    one: Annotated[bool, typer.Option("--one", help="One such link for all.")] = False,
 ) -> None:
     """Print a link to the memo, and see that it is served."""
     from .commands import share as verb
+    from .commands.page import Wish, presenter
 
-    if stop_sharing and (no_seed or foreground or wait or qr or tracker):
+    if stop_sharing and (no_seed or foreground or wait or qr or tracker or page or base or one):
         raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
     if (no_seed and (foreground or wait)) or (foreground and wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
@@ -241,24 +235,37 @@ def share(
     library = ctx.obj.open()
     chosen = verb.choose(library, words, everything=everything)
 
+    if stop_sharing:
+        verb.unshare(library, chosen, tell=ui.tell)
+        return
+
     def answer(link: str) -> None:
         ui.answer(link)
         if qr:
             ui.qr(link)
 
-    if stop_sharing:
-        verb.unshare(library, chosen, tell=ui.tell)
-        return
+    stop, network = _stop(), ctx.obj.network
+    present = presenter(
+        Wish(page=page, force=force, base=base, one=one),
+        library,
+        chosen,
+        tracker or [],
+        network,
+        answer=answer,
+        on_progress=live.listening,
+        stop=stop,
+        tell=ui.tell,
+    )
     how = "no seeder" if no_seed else "foreground" if foreground else "wait" if wait else "seeder"
     verb.share(
         library,
         chosen,
-        ctx.obj.network,
+        network,
         how=how,  # type: ignore[arg-type]
         trackers=tracker or [],
-        stop=_stop(),
+        stop=stop,
         tell=ui.tell,
-        answer=answer,
+        answer=present,
         log=ui.log,
         on_state=live.serving,
     )
@@ -426,18 +433,24 @@ def export(
     form: Annotated[
         Literal["webm", "ogg", "wav", "flac", "mp3"] | None, typer.Option("-f", help="The format; webm by default.")
     ] = None,
-    place: Annotated[str | None, typer.Option("-o", metavar="FILE|DIR", help="Where to; else standard output.")] = None,
+    place: Annotated[str | None, typer.Option("-o", metavar="FILE|DIR", help="Where to; - is standard output.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,
 ) -> None:
     """Write memos to files, or one to standard output."""
     from .commands import export as verb
+    from .commands.placing import choose_places
     from .commands.share import choose
 
     words = _items(memos, needed=True, what="MEMO")
+    if place == "":
+        raise UsageError(
+            "there is no place in -o", "-o FILE or -o DIR/ names one; without it, standard output is meant"
+        )
+    place = None if place == "-" else place
     if place is None and ui.is_terminal(sys.stdout):
         raise UsageError("sound is nothing for a terminal", "give -o FILE, or pass it to a program: | mpv -")
     library = ctx.obj.open()
-    form, places = verb.choose_places(choose(library, words), place, form, force=force)
+    form, places = choose_places(choose(library, words), place, form, force=force)
     stop = _stop()
     verb.export(
         library,
@@ -513,29 +526,6 @@ def _play(library: Library, memo: Memo, *, position: float = 0.0, speed: float =
         play(library, memo, position=position, speed=speed, stop=stop, tell=ui.tell, control=control)
 
 
-def _items(arguments: list[str] | None, *, needed: bool, what: str) -> list[str]:
-    """Take the arguments of a command; `-` stands for the lines of standard input."""
-    if not arguments and needed:
-        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
-    items = [item for argument in arguments or [] for item in (ui.lines_of_input() if argument == "-" else [argument])]
-    # a row of `list` will do: its first field is the id
-    return [item.split("\t")[0] for item in items]
-
-
-def _stop() -> Stop:
-    """Turn the signals that end a program into an event; what is ignored (nohup) stays so."""
-    stop = Stop()
-
-    def end(number: int, _frame: object) -> None:
-        stop.signal_number = number
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end)
-    return stop
-
-
 def _now() -> datetime:
     return datetime.now().astimezone().replace(microsecond=0)
 
@@ -544,38 +534,17 @@ def _name(command: typer.models.CommandInfo) -> str | None:
     return command.name or getattr(command.callback, "__name__", None)
 
 
-def run() -> NoReturn:
-    """Run the program, say its errors, and end without waiting for anything that does not matter any more."""
-    code = 0
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    gc.set_threshold(100_000, 20, 100)  # ten thousand memos are no garbage: a tenth of the time of `list`
-    for descriptor in range(3):  # a closed one must not become the number of some file of ours
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
+def run() -> int:
+    """Do what the command line says, and give its exit code; UsageError when it cannot be read."""
     # Typer takes 3 ms for each command it knows
     meant = [command for command in app.registered_commands if _name(command) in sys.argv]
     app.registered_commands = meant or app.registered_commands
     try:
         result = app(standalone_mode=False)
-        code = result if isinstance(result, int) else 0
-        ui.flush()
-    except Several as errors:
-        code = errors.exit_code
-    except Interrupted as error:
-        code = error.exit_code
-    except MemosyncError as error:
-        ui.error(error)
-        code = error.exit_code
     except typer.TyperException as error:
-        ui.error(UsageError(error.format_message().splitlines()[0], "memosync --help, or memosync COMMAND --help"))
-        code = UsageError.exit_code
-    except SystemExit as end:
-        if not isinstance(end.__context__, BrokenPipeError):  # Typer's, for a help whose reader has seen enough
-            raise
-    except (KeyboardInterrupt, typer.Abort):
-        code = 128 + signal.SIGINT
-    # libtorrent's and PortAudio's own ends may take seconds or for ever; everything is on the disk
-    os._exit(code)
+        line = error.format_message().splitlines()[0].rstrip(".")
+        command = getattr(getattr(error, "ctx", None), "command_path", "memosync")
+        raise UsageError(line[:1].lower() + line[1:], f"{command} --help says what it takes") from error
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    return result if isinstance(result, int) else 0

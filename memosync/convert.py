@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 from .errors import AudioError, MemosyncError, UsageError
 from .memo import Words
-from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, to_tags, translated
+from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, pulled, to_tags, translated
 
 if TYPE_CHECKING:
     import av
@@ -178,7 +178,6 @@ def _decode(
     source: av.container.InputContainer, stream: av.AudioStream, form: str, size: int
 ) -> Iterator[av.AudioFrame]:
     """Give all of it in frames of one size but the last, mono or stereo; AudioError where it cannot be decoded."""
-    import av
     import av.filter
 
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
@@ -194,11 +193,7 @@ def _decode(
                 begin.push(None)
             elif number % _LOOK_EVERY:  # asking each time costs as much as decoding
                 continue
-            try:
-                while True:
-                    yield cast("av.AudioFrame", end.pull())
-            except (av.BlockingIOError, av.EOFError):
-                pass
+            yield from pulled(end)
 
 
 def _frames_in(path: Path) -> int:

@@ -143,8 +143,12 @@ class Library:
         found = [memo for memo in memos if wanted and memo.id.startswith(wanted)]
         if len(found) == 1:
             return found[0]
-        if not memos:
+        if not everything:
             raise NotFoundError("there are no memos", "memosync record makes one")
+        if trashed and not memos:
+            raise NotFoundError("nothing is in the trash", "memosync list shows what is not")
+        if not memos or wanted == "last":
+            raise NotFoundError("every memo is in the trash", "memosync list --trash shows them")
         if not found:
             if trashed is False and any(memo.id == wanted for memo in everything):
                 raise NotFoundError(f"memo {wanted} is in the trash", f"memosync restore {wanted} brings it back")

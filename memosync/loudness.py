@@ -7,19 +7,18 @@ hour costs a second and a half on its way to the encoder, half of what FFmpeg's 
 from __future__ import annotations
 
 import array
-import contextlib
 import io
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import Stop
-from .webm import RATE, audio_stream, decode, open_input, translated
+from .webm import RATE, audio_stream, decode, open_input, pulled, samples_of, translated
 
 if TYPE_CHECKING:
     import av.filter
@@ -116,10 +115,10 @@ class Gauge:
 
     def _look(self, ended: bool = False) -> None:
         self._fed = 0
-        for data in _pull(self._means):
-            self._powers.frombytes(data)
-        for data in _pull(self._samples):
-            self._envelope.add(data)
+        for frame in pulled(self._means):
+            self._powers.frombytes(samples_of(frame))
+        for frame in pulled(self._samples):
+            self._envelope.add(samples_of(frame))
         if ended or self._envelope.frames >= _WAVE_EVERY:
             peaks = self._envelope.close()
             self._envelope = _Envelope(self._channels)
@@ -217,12 +216,3 @@ def _k_weighting(rate: int) -> list[str]:
         "b0={}:b1={}:b2={}:a0={}:a1={}:a2={}".format(*b, 1 + k / q + k * k, 2 * (k * k - 1), 1 - k / q + k * k)
         for b, k, q in (shelf, high_pass)
     ]
-
-
-def _pull(sink: Any) -> Iterator[bytes]:
-    import av
-
-    with contextlib.suppress(av.BlockingIOError, av.EOFError):
-        while True:
-            frame = sink.pull()
-            yield bytes(frame.planes[0])[: frame.samples * frame.layout.nb_channels * frame.format.bytes]

@@ -5,11 +5,10 @@ The neighbour of `webm` in the room that owns PyAV.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from .webm import RATE, audio_stream, translated
+from .webm import RATE, audio_stream, decode, pulled, samples_of, translated
 
 if TYPE_CHECKING:
     import av
@@ -34,7 +33,7 @@ def hear(
     for frame in _decode(source, audio_stream(source), position - _PREROLL):
         with translated("read"):
             graph.push(frame)
-            blocks = list(_pull(graph))
+            blocks = list(map(samples_of, pulled(graph)))
         for block in blocks:
             yield position, block
             position += frames / RATE * speed
@@ -43,15 +42,11 @@ def hear(
 def _decode(
     source: av.container.InputContainer, stream: av.AudioStream, begin: float
 ) -> Iterator[av.AudioFrame | None]:
-    """Give the frames from `begin` (seconds) on, then None; what is damaged is left out."""
-    import av
-
+    """Give the frames from `begin` (seconds) on, then None."""
     first = begin / (stream.time_base or 1)
     with translated("read"):
-        for packet in source.demux(stream):
-            if packet.pts is None or packet.pts >= first:
-                with contextlib.suppress(av.error.InvalidDataError):
-                    yield from packet.decode()
+        later = (packet for packet in source.demux(stream) if packet.pts is None or packet.pts >= first)
+        yield from decode(later, stream)
     yield None
 
 
@@ -68,14 +63,3 @@ def _graph(stream: av.AudioStream, position: float, speed: float) -> av.filter.G
         speed /= min(speed, 2.0)
     graph.link_nodes(*nodes, graph.add("abuffersink")).configure()
     return graph
-
-
-def _pull(graph: av.filter.Graph) -> Iterator[bytes]:
-    import av
-
-    while True:
-        try:
-            frame = cast("av.AudioFrame", graph.pull())
-        except (av.BlockingIOError, av.EOFError):
-            return
-        yield bytes(frame.planes[0])[: frame.samples * 8]

@@ -19,21 +19,8 @@ from typing import TYPE_CHECKING
 from . import flac
 from .errors import AudioError, Stop
 from .memo import Words
-from .webm import (
-    FRAMES_AT_ONCE,
-    RATE,
-    Chained,
-    Reader,
-    Sound,
-    Writer,
-    audio_stream,
-    decode,
-    layout,
-    open_input,
-    packets,
-    translated,
-    words_of,
-)
+from .webm import RATE, Reader, Sound, audio_stream, decode, layout, open_input, packets, translated, words_of
+from .writer import FRAMES_AT_ONCE, Chained, Writer
 
 if TYPE_CHECKING:
     import av

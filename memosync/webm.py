@@ -1,4 +1,4 @@
-"""WebM and Opus: written as they are spoken, finished, imported, and looked into with suspicion.
+"""WebM and Opus: finished, and looked into with suspicion.
 
 The one owner of PyAV. Finishing, recovering and importing Opus are one thing, a remux: packets are copied untouched
 into a file with Duration and Cues in front, whose bytes depend on nothing but the packets and the words.
@@ -12,7 +12,6 @@ import errno
 import functools
 import os
 import pickle
-import queue
 import re
 import resource
 import signal
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import files
-from .errors import AudioError, LibraryError, UsageError
+from .errors import AudioError, UsageError
 from .memo import Words, clean_description, clean_tags, clean_title, parse_id
 
 if TYPE_CHECKING:
@@ -37,10 +36,7 @@ if TYPE_CHECKING:
     Listen = Callable[[av.AudioFrame], None]
 
 RATE = 48_000  # Hz
-FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
-_LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFmpeg keeps everything in memory
-_FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}
-_SYNC_EVERY = 5 * RATE  # frames
+FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}  # how a whole file is written
 _CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
 _CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RFC 9559, 5.1.5, 5.1.2.10)
 PROBING = {resource.RLIMIT_CPU: 30, resource.RLIMIT_AS: 2**31}  # seconds, bytes: what looking into a file may take
@@ -74,167 +70,6 @@ class Reader(Protocol):
     def seekable(self) -> bool: ...
 
 
-class Writer:
-    """A WebM file being written: Opus packets, encoded here or copied from a source."""
-
-    def __init__(
-        self,
-        path: Path,
-        words: Words,
-        sound: Sound,
-        *,
-        template: av.AudioStream | None = None,  # copy the packets of this stream instead of encoding
-        live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
-        listen: Listen = lambda _frame: None,  # to what is encoded
-    ) -> None:
-        from fractions import Fraction
-
-        import av
-
-        self._tick = Fraction(1, RATE)
-        self._path, self._live, self._encoding, self._listen = path, live, template is None, listen
-        self._frames = self._synced = 0  # frames that went in
-        self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
-        with translated("write"):
-            self._file = av.open(path, "w", format="webm", options=_LIVE if live else _FINISHED)
-            self._file.metadata.update(to_tags(words))
-            if template is None:
-                options = {"application": "voip", "frame_duration": "20", "compression_level": "10"}
-                shape = layout(sound)
-                stream = self._file.add_stream(
-                    "libopus", rate=RATE, layout=shape, bit_rate=sound.bitrate, options=options
-                )
-            else:
-                stream = self._file.add_stream_from_template(template)
-            self._stream: Any = stream
-            self._file.start_encoding()
-
-    @property
-    def duration(self) -> float:
-        """Seconds of audio that went in so far."""
-        return self._frames / RATE
-
-    def encode(self, frame: av.AudioFrame) -> None:
-        """Encode a frame of 48 kHz float audio with the channels of this file."""
-        frame.pts, frame.time_base = self._frames, self._tick
-        self._frames += frame.samples
-        with translated("write"):
-            self._file.mux(self._stream.encode(frame))
-        with contextlib.suppress(AudioError), translated("read"):  # who only listens breaks nothing
-            self._listen(frame)
-        self._sync()
-
-    def copy(self, packet: Packet, *, mend: bool = False) -> None:
-        """Take a packet over; `Chained` when time runs backwards, as it does where another Ogg stream begins.
-
-        With `mend` its time is put behind what is there instead.
-        """
-        assert packet.pts is not None
-        if packet.pts + self._shift < self._next:
-            if not mend:
-                raise Chained
-            self._shift = self._next - packet.pts
-        packet.pts = packet.dts = packet.pts + self._shift
-        self._next = packet.pts + 1
-        if packet.time_base:
-            self._frames = int((packet.pts + (packet.duration or 0)) * packet.time_base * RATE)
-        packet.stream = self._stream
-        with translated("write"):
-            self._file.mux(packet)
-        self._sync()
-
-    def close(self) -> None:
-        with translated("write"):
-            if self._encoding:
-                self._file.mux(self._stream.encode(None))
-            self._file.close()
-
-    def abandon(self) -> None:
-        """Close the file after something failed, whatever is still inside of it."""
-        with contextlib.suppress(AudioError, LibraryError), translated("write"):
-            self._file.close()
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close() if kind is None else self.abandon()
-
-    def _sync(self) -> None:
-        if self._live and self._frames - self._synced >= _SYNC_EVERY:
-            self._synced = self._frames
-            with files.as_library_error("write the recording"):
-                files.sync_file(self._path)
-
-
-class Recording:
-    """An encoder on a thread of its own, so that nothing it waits for ever stops the microphone."""
-
-    def __init__(
-        self,
-        path: Path,
-        words: Words,
-        sound: Sound,
-        *,
-        on_samples: Callable[[bytes], None] = lambda _samples: None,
-        listen: Listen = lambda _frame: None,
-    ) -> None:
-        self.error: AudioError | LibraryError | None = None  # set once the encoder has failed and takes no more
-        self._writer = Writer(path, words, sound, live=True, listen=listen)
-        self._sound, self._on_samples = sound, on_samples
-        self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def write(self, block: bytes) -> None:
-        """Queue interleaved native float32 samples at 48 kHz; never waits."""
-        self._blocks.put(block)
-
-    @property
-    def duration(self) -> float:
-        """Seconds of audio encoded so far."""
-        return self._writer.duration
-
-    def close(self) -> None:
-        """Encode what is queued and end the file; a failure is in `error`."""
-        self._blocks.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        failure: AudioError | LibraryError | None = AudioError("the encoder failed: a bug, told above")
-        try:
-            with translated("write"):
-                self._encode()
-            failure = None
-        except (AudioError, LibraryError) as error:
-            failure = error
-        finally:  # whatever it was: nobody may believe that this goes on
-            self.error = failure
-            if failure:
-                self._writer.abandon()
-
-    def _encode(self) -> None:
-        import av
-
-        size = 4 * self._sound.channels
-        pending = bytearray()
-        ended = False
-        while not ended:
-            block = self._blocks.get()
-            ended = block is None
-            pending += block or b""
-            while len(pending) >= FRAMES_AT_ONCE * size or (ended and pending):
-                samples = min(len(pending) // size, FRAMES_AT_ONCE)
-                taken = bytes(pending[: samples * size])
-                del pending[: samples * size]
-                frame = av.AudioFrame(format="flt", layout=layout(self._sound), samples=samples)
-                frame.planes[0].update(taken.ljust(frame.planes[0].buffer_size, b"\0"))
-                frame.sample_rate = RATE
-                self._writer.encode(frame)
-                self._on_samples(taken)
-        self._writer.close()
-
-
 def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
     """Remux `part`, ended or killed, into a finished file, with other words where they are given.
 
@@ -255,7 +90,7 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
         stream = audio_stream(source)
         words = words or words_of(source)
         packet = last = None
-        with av.open(target, "w", format="webm", options=_FINISHED) as file:
+        with av.open(target, "w", format="webm", options=FINISHED) as file:
             file.metadata.update(to_tags(words))
             copied = file.add_stream_from_template(stream)
             for packet in _until_damage(
@@ -358,10 +193,6 @@ def parse_bitrate(bits: int) -> int:
     return bits
 
 
-class Chained(Exception):
-    """Another logical stream begins inside an Ogg file (RFC 3533, chained)."""
-
-
 @contextlib.contextmanager
 def translated(doing: str) -> Iterator[None]:
     import av
@@ -422,6 +253,20 @@ def decode(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[av.Aud
     for packet in packets:
         with contextlib.suppress(av.error.InvalidDataError):
             yield from stream.codec_context.decode(packet)
+
+
+def pulled(sink: Any) -> Iterator[av.AudioFrame]:
+    """Give the frames that the end of a filter graph has by now."""
+    import av
+
+    with contextlib.suppress(av.BlockingIOError, av.EOFError):
+        while True:
+            yield sink.pull()
+
+
+def samples_of(frame: av.AudioFrame) -> bytes:
+    """Give the interleaved samples of a frame, without what FFmpeg allots behind them."""
+    return bytes(frame.planes[0])[: frame.samples * frame.layout.nb_channels * frame.format.bytes]
 
 
 def _until_damage(packets: Iterator[Packet]) -> Iterator[Packet]:

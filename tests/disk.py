@@ -10,6 +10,12 @@ ROOT = os.geteuid() == 0
 NAMESPACE = ["unshare", "--mount"] if ROOT else ["unshare", "--user", "--map-root-user", "--mount"]
 
 
+def read_only(directory: Path) -> list[str]:
+    """Give what a command is run under that shall find this directory on a disk that cannot be written."""
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    return [*NAMESPACE, "sh", "-c", mount, str(directory.resolve())]
+
+
 class SmallDisk:
     """A disk of so many bytes, mounted at `place` for what runs `under` it; a filler takes most of it."""
 

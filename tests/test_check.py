@@ -668,6 +668,17 @@ def test_without_a_tracker_that_may_be_asked_that_is_said(memosync: Program, lib
     assert rows(memosync("check", "--net").out)["trackers"] == ("note", "with --network loopback there is none to ask")
 
 
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere")], ids=["file", "dangling link"])
+def test_what_is_no_directory_is_not_said_to_be_writable(
+    memosync: Program, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "thing")
+
+    found = memosync.on(tmp_path / "thing").start("check").communicate(timeout=30)[0].decode()
+
+    assert f"note\trights\t{tmp_path / 'thing'} is no directory" in found
+
+
 def test_shared_memos_without_a_seeder_are_a_note(memosync: Program, library: Library) -> None:
     assert rows(memosync("check").out)["seeder"][0] == "note"
 

@@ -279,6 +279,18 @@ def test_a_disk_without_hard_links_gets_files_too(full: Program, tmp_path: Path)
     assert sound.hear(tmp_path / "x.wav")[0] == 2.5
 
 
+def test_a_dash_is_standard_output(full: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    command = [*PROGRAM, "export", "last", "-f", "wav", "-o"]
+
+    dash = subprocess.run([*command, "-"], env=full.environment, capture_output=True, check=True).stdout
+    plain = subprocess.run(command[:-1], env=full.environment, capture_output=True, check=True).stdout
+
+    assert dash == plain
+    assert not list(here.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
@@ -288,6 +300,7 @@ def test_a_disk_without_hard_links_gets_files_too(full: Program, tmp_path: Path)
         (["last", "-o", "memo.wav", "-f", "m4a"], "--help"),
         (["last", "-o", "nowhere/memo.wav"], "make it"),
         (["last", "-o", "plain.wav/"], "--force"),
+        (["last", "-o", ""], "-o FILE"),
         (["last", "-o", "/dev/null", "--force"], "--force replaces a file"),
         ([], "--help"),
     ],

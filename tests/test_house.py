@@ -15,24 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Program
+from conftest import PROGRAM, Program
+from terminal import Terminal
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
+README = (ROOT / "README.md").read_text()
 VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore", "check"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 FLOORS = [  # from the ground up
     ("words", {"", "errors", "memo", "index", "magnet", "network", "quantities", "levels", "flac"}),
     ("ground", {"files"}),
-    ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder"}),
+    ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder", "page"}),
     ("verbs", {"commands"}),
     ("front", {"ui", "cli", "__main__"}),
 ]
 FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
 SAME_ROOM = {
     "trash": "library",
+    "writer": "webm",
     "source": "webm",
+    "clusters": "webm",
     "loudness": "webm",
     "convert": "webm",
     "playback": "webm",
@@ -220,6 +224,26 @@ def test_every_exit_code_is_in_the_manual() -> None:
     assert codes | {0, 1} == {code for code in described if code < 128}
 
 
+def test_the_session_in_the_readme_can_be_typed() -> None:
+    typed = [line.split() for line in re.findall(r"^    \$ memosync (.*)$", README, re.MULTILINE)]
+
+    assert {verb for verb, *_ in typed} >= {"record", "share", "fetch", "play", "show"}
+    for verb, *words in typed:
+        assert {word for word in words if word.startswith("-")} <= options_of(commands()[verb])
+
+
+def test_the_session_in_the_readme_shows_what_show_does(memosync: Program, speech: Path, tmp_path: Path) -> None:
+    memosync("record", speech, "-t", "Weekly standup", "--tag", "work")
+    ben = memosync.on(tmp_path / "Ben")
+    ben("fetch", memosync("share", "last").out.strip())
+    window = Terminal([*PROGRAM, "show", "last"], ben.environment, columns=200)
+    field = re.compile(r"^ *(\w+) {2,}\S", re.MULTILINE)
+
+    session = README.partition("$ memosync show last\n")[2].partition("\n\n")[0]
+    assert field.findall(session) == field.findall(window.end())
+    window.close()
+
+
 def test_the_manual_page_is_clean() -> None:
     done = subprocess.run(
         ["mandoc", "-Tlint", "-W", "warning", ROOT / "man/memosync.1"], capture_output=True, text=True, timeout=30
@@ -307,15 +331,26 @@ def test_the_completions_are_what_the_program_generates_today(tmp_path: Path) ->
         assert (tmp_path / name).read_text() == (ROOT / "completions" / name).read_text()
 
 
-def test_an_installed_package_brings_the_manual_page_and_the_completions(tmp_path: Path) -> None:
+def test_an_installed_package_brings_the_manual_page_the_completions_and_what_a_page_is_made_of(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, timeout=60
     )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
         shared = {name.partition(".data/data/share/")[2]: archive.read(name) for name in archive.namelist()}
 
+    assert {str(path.relative_to(ROOT)) for path in (PACKAGE / "page").rglob("*.*") if path.suffix != ".pyc"} <= names
+    assert "memosync/page/webtorrent/LICENSE" in names
     assert shared["man/man1/memosync.1"] == (ROOT / "man/memosync.1").read_bytes()
     assert shared["bash-completion/completions/memosync"] == (ROOT / "completions/memosync.bash").read_bytes()
     assert shared["zsh/site-functions/_memosync"] == (ROOT / "completions/_memosync").read_bytes()
     assert shared["fish/vendor_completions.d/memosync.fish"] == (ROOT / "completions/memosync.fish").read_bytes()
+
+
+def test_the_first_screen_of_the_readme_shows_the_page() -> None:
+    first, _, _ = (ROOT / "README.md").read_text().partition("## Install")
+    (picture,) = re.findall(r'<img src="([^"]+)"', first)
+
+    assert "memosync share last --page" in first
+    assert 0 < (ROOT / picture).stat().st_size < 150_000

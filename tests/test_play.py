@@ -17,6 +17,7 @@ import pytest
 import sound
 import vmic
 from conftest import PROGRAM, Program
+from disk import read_only
 from terminal import Screen, Terminal
 from vmic import RATE, Microphone, wait_until
 
@@ -312,6 +313,14 @@ def test_closed_streams_cost_nothing(long_memo: Program, speaker: Microphone, st
     assert len(ear.sound) == pytest.approx(RATE / 2, rel=0.01)
 
 
+def test_a_memo_on_a_read_only_disk_is_heard(long_memo: Program, speaker: Microphone) -> None:
+    long_memo.under = read_only(long_memo.library)
+    with speaker.listening() as ear:
+        long_memo("play", "last", "--from", "1:59.5")
+
+    assert len(ear.sound) == pytest.approx(RATE / 2, rel=0.01)
+
+
 # -- in a terminal
 
 
@@ -386,7 +395,7 @@ def test_what_the_keys_choose_is_heard(play: Callable[..., Terminal], speaker: M
 
     first, *rest, last = stretches(ear.sound, tmp_path)
     assert first.begin == pytest.approx(0, abs=0.1)
-    assert rest == [] or rest[0].begin == pytest.approx(first.end, abs=0.5)
+    assert rest == [] or rest[0].begin == pytest.approx(first.end, abs=0.8)  # what a busy machine is late by
     assert last.begin == pytest.approx(60, abs=0.3)
 
 

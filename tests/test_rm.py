@@ -356,6 +356,26 @@ def test_purge_asks_once_for_all_of_them(memosync: Program, three: list[str], ty
         terminal.close()
 
 
+@pytest.mark.parametrize(
+    ("verb", "thrown", "said"),
+    [
+        (["restore", "last"], 0, "nothing is in the trash"),
+        (["show", "last"], 3, "every memo is in the trash"),
+        (["rm", "last"], 3, "every memo is in the trash"),
+        (["rm", "--purge", "--force", "last"], 3, "every memo is in the trash"),
+    ],
+)
+def test_where_the_memos_are_is_said(
+    memosync: Program, three: list[str], verb: list[str], thrown: int, said: str
+) -> None:
+    memosync("rm", *three[:thrown]) if thrown else None
+
+    refused = memosync(*verb, code=NotFoundError.exit_code)
+
+    assert refused.err.splitlines()[0] == f"memosync: error: {said}"
+    assert refused.err.splitlines()[1].startswith("memosync: hint: memosync list")
+
+
 def test_last_is_never_one_of_the_trash_when_it_is_purged(memosync: Program, three: list[str]) -> None:
     memosync("rm", "last")
 

@@ -1,19 +1,18 @@
-"""From what is on the disk to entries of the index: files, their torrents, and what other indexes say of them."""
+"""From what is on the disk to entries of the index."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from .. import files, index, metainfo, webm
-from ..errors import AudioError, LibraryError, MemosyncError
-from ..index import Index
+from .. import files, webm
+from ..errors import AudioError
 from ..library import Library
-from ..memo import Memo, MemoId, Words, clean_title, file_name, torrent_name
+from ..memo import Memo, MemoId, clean_title, file_name
+from .torrents import kept_or_made, kept_torrent
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +41,6 @@ def new_memo(memo_id: MemoId, info: webm.AudioInfo, path: Path, when: float, tit
     )
 
 
-def kept_or_made(library: Library, path: Path, words: Words, memo_id: MemoId) -> metainfo.Metainfo:
-    """Give the torrent of a file that never changes again: the one kept for it, else the one of our own making."""
-    return kept_torrent(library, path) or metainfo.make(path, torrent_name(words, memo_id))
-
-
-def kept_torrent(library: Library, path: Path) -> metainfo.Metainfo | None:
-    """Find the kept torrent that describes a file byte for byte."""
-    with contextlib.suppress(OSError):
-        alike = _kept_torrents(library.private / "torrents").get(path.stat().st_size, [])
-        return metainfo.fitting(alike, path)
-    return None
-
-
 def entry_of(
     library: Library, memo_id: MemoId, path: Path, known: Mapping[MemoId, Entry], now: datetime | None = None
 ) -> Entry:
@@ -71,40 +57,6 @@ def entry_of(
     memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
     library.keep_torrent(torrent.infohash, torrent.data)
     return Entry(replace(memo, file=path.name, infohash=torrent.infohash, trashed=now))
-
-
-def entries_in(found: Index, path: Path) -> dict[MemoId, Entry]:
-    """Take the entries of an index that stands in `path`."""
-    since = files.time_of(path)
-    return {memo.id: Entry(memo, path.name, since) for memo in found.memos}
-
-
-def elsewhere(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Entry]:
-    """Find what other indexes say of these memos: copies that a file synchroniser left, then earlier ones of ours."""
-    known: dict[MemoId, Entry] = {}
-    places: dict[tuple[int, int], Path] = {}
-    for path in reversed([*library.index_copies(), *library.snapshots()]):
-        with contextlib.suppress(FileNotFoundError):  # it was given its next number meanwhile
-            places[files.identity(path)] = path
-    for path in reversed(places.values()):
-        if set(ids) - known.keys():
-            with contextlib.suppress(LibraryError, OSError, ValueError):
-                known = entries_in(index.loads(path.read_text("utf-8")), path) | known
-    return known
-
-
-def newest_snapshot(library: Library) -> tuple[Index, Path]:
-    """Read the newest snapshot that can be read, nothing where there is none; LibraryError when it is newer than us."""
-    for path in library.snapshots():
-        try:
-            text = path.read_text("utf-8")
-            return index.loads(text), path
-        except (OSError, UnicodeDecodeError):
-            pass
-        except LibraryError:
-            if index.is_newer(text):
-                raise
-    return Index(), library.private / "no snapshot"
 
 
 def settle(library: Library, entry: Entry, now: datetime | None) -> Entry | None:
@@ -135,13 +87,3 @@ def from_file(memo: Memo, path: Path, info: webm.AudioInfo, *, words: bool) -> M
         return memo
     title, recorded = info.words.title or memo.title, info.words.recorded or memo.recorded
     return replace(memo, title=title, description=info.words.description, tags=info.words.tags, recorded=recorded)
-
-
-@functools.cache
-def _kept_torrents(directory: Path) -> dict[int, list[metainfo.Metainfo]]:
-    torrents: dict[int, list[metainfo.Metainfo]] = {}
-    for path in directory.glob("*.torrent"):
-        with contextlib.suppress(MemosyncError, OSError):
-            torrent = metainfo.read(path.read_bytes())
-            torrents.setdefault(torrent.size, []).append(torrent)
-    return torrents

@@ -12,7 +12,7 @@ from ..errors import AudioError
 from ..library import Library
 from ..memo import Memo
 from . import repair
-from .entries import kept_or_made
+from .torrents import kept_or_made
 
 NEAR = 0.1  # seconds: a container's length and its last block's end differ by less
 

@@ -1,9 +1,8 @@
-"""What `check` finds out about the machine: sound, disk, the seeder, and who answers on the network."""
+"""What `check` finds out about the machine: sound, disk, the seeder."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,16 +10,14 @@ from .. import files, seeder
 from ..errors import AudioError, LibraryError, Stop
 from ..library import Library
 from ..microphone import find
-from ..network import DEFAULT_TRACKERS, Network, parse_address, usable_trackers
+from ..network import Network
 from ..portaudio import patiently
 from ..quantities import format_size
-from ..session import is_reachable
-from ..session.fetch import ask
 from ..speaker import output
 from .examine import Finding
+from .reach import port, sources
 
 BYTES_AN_HOUR = 32_000 / 8 * 3600  # of a recording as it is made when nothing else is said
-PATIENCE = 15  # seconds that a tracker has for its answer
 
 
 def look_over(
@@ -36,8 +33,8 @@ def look_over(
     yield _seeder(library, state)
     if network:
         if state:
-            yield from _port(state, network)
-        yield from _sources(library, network, trackers, stop)
+            yield from port(state, network)
+        yield from sources(library, network, trackers, stop)
 
 
 def _hear(subject: str, name: Callable[[], str], stop: Stop) -> Finding:
@@ -58,11 +55,13 @@ def _disk(root: Path) -> Finding:
 
 
 def _rights(library: Library) -> Finding:
-    places = [library.root, library.private, library.root / "index.toml"]
-    for place in places if library.root.exists() else [library.root.parent]:
+    root = library.root
+    if os.path.lexists(root) and not root.is_dir():
+        return Finding("note", "rights", f"{root} is no directory; give another --library")
+    for place in [root, library.private, root / "index.toml"] if root.exists() else [root.parent]:
         if place.exists() and not os.access(place, os.W_OK):
             return Finding("note", "rights", f"{place} cannot be written; list, show, play and export work")
-    return Finding("ok", "rights", f"{library.root} can be written")
+    return Finding("ok", "rights", f"{root} can be written")
 
 
 def _seeder(library: Library, state: seeder.SeederState | None) -> Finding:
@@ -76,25 +75,3 @@ def _seeder(library: Library, state: seeder.SeederState | None) -> Finding:
     if shared:
         return Finding("note", "seeder", f"none runs, and {shared} memos are shared; memosync seed --detach starts it")
     return Finding("ok", "seeder", "none runs, and nothing is shared")
-
-
-def _port(state: seeder.SeederState, network: Network) -> Iterator[Finding]:
-    for text in state.addresses:
-        address = parse_address(text)
-        if address and network.allows(address):
-            here = is_reachable(text, state.port)
-            answer = "takes connections from here" if here else "takes no connection even from here"
-            yield Finding("ok" if here else "note", "port", f"{text}:{state.port} {answer}")
-
-
-def _sources(library: Library, network: Network, trackers: Sequence[str], stop: Stop) -> Iterator[Finding]:
-    usable, doubtful = usable_trackers(trackers or DEFAULT_TRACKERS, network)
-    if not usable + doubtful:
-        yield Finding("note", "trackers", f"with --network {network.value} there is none to ask")
-    if not usable + doubtful and network is not Network.PUBLIC:
-        return
-    answers = ask(usable + doubtful, network, stop=stop, timeout=PATIENCE, dht=library.session_state())
-    for source, answer in answers.items():
-        if "://" in source or (source == "DHT" and network is Network.PUBLIC):
-            good = re.fullmatch(r"\d+ peers|nobody has it so far", answer)
-            yield Finding("ok" if good else "note", source, "it answers" if good else answer)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from .. import webm
-from ..errors import AudioError, LibraryError, MemosyncError
-from ..files import move
+from ..errors import MemosyncError
 from ..library import Library
-from ..memo import Memo, MemoId
-from .entries import Entry, elsewhere, entry_of, new_memo
+from ..memo import MemoId
+from .entries import Entry, entry_of
+from .finishing import recover
+from .indexes import elsewhere
 
 Tell = Callable[[str], None]
 
@@ -26,35 +25,11 @@ def open_library(root: Path, tell: Tell) -> Library:
     library = Library(root)
     library.index()
     for memo_id, part in library.recordings():
-        _mend(library, memo_id, part, _recover, tell)
+        _mend(library, memo_id, part, recover, tell)
     for memo_id, path in library.leftovers():
         _mend(library, memo_id, path, lambda library, memo_id, path, _tell: library.settle(memo_id, path), tell)
     adopt(library, library.orphans(), tell)
     return library
-
-
-def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None = None) -> Memo | None:
-    """Turn a locked `.part` into a memo, None when there is no sound in it.
-
-    When that fails, the `.part` stays and the error says where it is.
-    """
-    part = library.part(memo_id)
-    staged = part.with_name(f"{memo_id}.webm")
-    try:
-        info = webm.finish(part, staged)
-        if not info.duration:
-            staged.unlink(missing_ok=True)
-            part.unlink()
-            return None
-        memo = replace(new_memo(memo_id, info, staged, when=part.stat().st_mtime), trashed=trashed)
-        library.add(memo, staged)
-    except (AudioError, LibraryError) as error:
-        staged.unlink(missing_ok=True)
-        kept = f"the recording is kept in {part}; the next command finishes it when it can"
-        raise type(error)(f"{error}; {kept}", error.hint) from error
-    with contextlib.suppress(OSError):  # else the next command does it
-        part.unlink()
-    return memo
 
 
 def adopt(library: Library, orphans: list[tuple[MemoId, Path]], tell: Tell, now: datetime | None = None) -> None:
@@ -87,18 +62,3 @@ def _leaving(path: Path, tell: Tell) -> Iterator[None]:
         yield
     except (MemosyncError, OSError) as error:
         tell(f"warning: {path.name} is left as it is: {error}")
-
-
-def _recover(library: Library, memo_id: MemoId, part: Path, tell: Tell) -> None:
-    memo = library.index().get(memo_id)
-    if memo and library.path(memo).exists():  # it died between the index and this
-        part.unlink()
-        return
-    try:
-        if memo := finish_recording(library, memo_id):
-            tell(f"recovered the interrupted recording {memo.id} “{memo.title}”, {memo.duration:.1f} s")
-    except AudioError:  # a power cut's work: no reason to try again every time, and none to throw it away
-        kept = library.private / "trash" / part.name
-        kept.parent.mkdir(exist_ok=True)
-        move(part, kept)
-        tell(f"warning: an interrupted recording cannot be read; it is kept as {kept}")

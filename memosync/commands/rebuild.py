@@ -11,7 +11,8 @@ from ..errors import MemosyncError, Stop
 from ..index import Index
 from ..library import BROKEN, Library
 from ..memo import MemoId, id_in_file_name
-from .entries import Entry, elsewhere, entries_in, entry_of, newest_snapshot, settle
+from .entries import Entry, entry_of, settle
+from .indexes import elsewhere, entries_in, newest_snapshot
 
 Progress = Callable[[str, float], None]  # of what, and which part is done, 0 to 1
 

@@ -21,9 +21,11 @@ from ..microphone import Microphone
 from ..network import Network
 from ..portaudio import patiently
 from ..source import Pipe, import_source
+from ..writer import Recording
 from .entries import new_memo
+from .finishing import finish_recording
 from .measuring import keep_heard
-from .opening import Tell, finish_recording
+from .opening import Tell
 from .several import Fail, each
 from .share import share
 
@@ -88,7 +90,7 @@ def record_microphone(library: Library, job: Job, *, device: str | None = None, 
             lost: str | None = None
             look_again = 0.0
             gauge = Gauge()
-            recording = webm.Recording(part, words, sound, on_samples=watch.feed, listen=gauge.feed)
+            recording = Recording(part, words, sound, on_samples=watch.feed, listen=gauge.feed)
             try:
                 files.sync_directory(part.parent)
                 patiently(microphone.start, job.stop)

@@ -14,11 +14,11 @@ from ..memo import Memo, MemoId, one_line, torrent_name
 from ..network import Network, parse_tracker
 from ..seeder import SeederState
 from .edit import reword
-from .entries import kept_or_made
 from .linking import linker
 from .opening import Tell
 from .seed import Options, detach, refuse_another_network, seed
 from .several import locked
+from .torrents import kept_or_made
 
 How = Literal["seeder", "no seeder", "foreground", "wait"]
 

@@ -11,8 +11,8 @@ from ..files import are_same, time_of, used_space
 from ..library import Library
 from ..memo import InfoHash, MemoId, id_in_file_name
 from ..quantities import format_size
-from .entries import newest_snapshot
 from .examine import Finding
+from .indexes import newest_snapshot
 
 
 def files_around(library: Library) -> Iterator[Finding]:

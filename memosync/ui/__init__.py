@@ -11,10 +11,10 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO
 
-from ..errors import LibraryError, MemosyncError, Stop
+from ..errors import LibraryError, MemosyncError, Stop, UsageError
 from ..memo import one_line
 
 quiet = False  # --quiet: only warnings and errors
@@ -161,7 +161,18 @@ def ask(question: str, otherwise: bool = False) -> bool | None:
     return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
 
 
-def lines_of_input() -> list[str]:
+def items(arguments: Iterable[str] | None, *, needed: bool, what: str) -> list[str]:
+    """Take the arguments of a command, where `-` stands for the lines of standard input; UsageError without any.
+
+    A row of `list` will do for an id: that is its first field.
+    """
+    if not arguments and needed:
+        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
+    found = [item for argument in arguments or [] for item in (_lines_of_input() if argument == "-" else [argument])]
+    return [item.split("\t")[0] for item in found]
+
+
+def _lines_of_input() -> list[str]:
     """Read one item a line from standard input; blank lines are nothing."""
     lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines() if sys.stdin else []
     return [line.strip() for line in lines if line.strip()]

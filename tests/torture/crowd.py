@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from memosync import cli, commands, index
+from memosync import __main__, commands, index
 from memosync.index import Index
 
 
@@ -66,7 +66,7 @@ class Person:
                 for file, number in ((out, 1), (err, 2)):
                     os.dup2(file.fileno(), number)
                 sys.argv = ["memosync", *arguments]
-                cli.run()
+                __main__.main()
             status = os.waitpid(child, 0)[1]
             texts = [os.pread(file.fileno(), 10**6, 0).decode() for file in (out, err)]
         return {"run": arguments, "code": os.waitstatus_to_exitcode(status), "out": texts[0], "err": texts[1]}
@@ -76,6 +76,7 @@ def main(library: str, source: str, processes: str, seconds: str, seed: str, *ve
     loaded = [
         "av",
         "libtorrent",
+        "memosync.cli",
         *(f"{commands.__name__}.{module.name}" for module in pkgutil.iter_modules(commands.__path__)),
     ]
     for name in loaded:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sound
 from conftest import PROGRAM, Program
-from disk import NAMESPACE
+from disk import read_only
 from terminal import Terminal
 from test_house import commands
 
@@ -34,9 +34,8 @@ SAMPLES = {  # what each verb is given; SOURCE, LINK, TRASHED and HERE stand for
     "check": [],
     "restore": ["TRASHED"],
 }
-READING = {"list", "export"}  # verbs that do their work where nothing can be written
+READING = {"list", "show", "export"}  # verbs that do their work where nothing can be written
 CODES = {0, 2} | {error.exit_code for error in MemosyncError.__subclasses__()} - {MemosyncError.exit_code}
-READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?<![0-9])(3[0-8]|4[0-8]|9[0-7])[;m]")
 
 Run = Callable[[Program, list[str]], tuple[int, str]]
@@ -55,10 +54,9 @@ def shell(line: str, *before: str) -> Run:
     return run
 
 
-def read_only(program: Program, arguments: list[str]) -> tuple[int, str]:
+def on_a_read_only_disk(program: Program, arguments: list[str]) -> tuple[int, str]:
     """Run it where the library cannot be written."""
-    library = str(program.library.resolve())
-    code, text = shell('"$@"', *NAMESPACE, "sh", "-c", READ_ONLY, library)(program, arguments)
+    code, text = shell('"$@"', *read_only(program.library))(program, arguments)
     assert code == 0 or arguments[0] not in READING, text
     return code, text
 
@@ -80,11 +78,13 @@ def terminal(columns: int, *variables: str) -> Run:
 SURROUNDINGS: dict[str, Run] = {
     "standard output closed, nothing to read": shell('"$@" >&-'),
     "standard error and input closed": shell('"$@" 2>&- <&-'),
+    "a reader of one line": shell('"$@" | head -1'),
     "a reader that has gone": shell('"$@" | true'),
     "another reader that has gone": shell('"$@" 2>&1 >/dev/null | true'),
     "a full device": shell('"$@" >/dev/full'),
     "no home and a plain locale": shell('env -u HOME LANG=C LC_ALL=C "$@"'),
-    "a library that is read-only": read_only,
+    "a library that is read-only": on_a_read_only_disk,
+    "a narrow terminal": terminal(30),
     "a dumb terminal of 30 columns": terminal(30, "TERM=dumb"),
     "a wide terminal without colour": terminal(300, "NO_COLOR=1"),
 }

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bench import CASES, Bench, Case, Origin, make_origin  # noqa: F401
+from bench import CASES, LOOKING, Bench, Case, Origin, make_origin  # noqa: F401
 from conftest import Program
 from test_house import commands
 
@@ -27,7 +27,6 @@ CALLS = (
     "?chmod,?fchmod,?fchmodat,?utimensat,?copy_file_range,?sendfile"
 )
 FASTER = ["--seccomp-bpf"]  # with which strace 6.1 injects no signal
-LOOKING = {"seed", "play", "show", "export"}  # verbs that change no memo
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""The end of a recording: from its `.part` to a memo, by who made it or, when that died, by who comes next."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from .. import webm
+from ..errors import AudioError, LibraryError
+from ..files import move
+from ..library import Library
+from ..memo import Memo, MemoId
+from .entries import new_memo
+
+
+def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None = None) -> Memo | None:
+    """Turn a locked `.part` into a memo, None when there is no sound in it.
+
+    When that fails, the `.part` stays and the error says where it is.
+    """
+    part = library.part(memo_id)
+    staged = part.with_name(f"{memo_id}.webm")
+    try:
+        info = webm.finish(part, staged)
+        if not info.duration:
+            staged.unlink(missing_ok=True)
+            part.unlink()
+            return None
+        memo = replace(new_memo(memo_id, info, staged, when=part.stat().st_mtime), trashed=trashed)
+        library.add(memo, staged)
+    except (AudioError, LibraryError) as error:
+        staged.unlink(missing_ok=True)
+        kept = f"the recording is kept in {part}; the next command finishes it when it can"
+        raise type(error)(f"{error}; {kept}", error.hint) from error
+    with contextlib.suppress(OSError):  # else the next command does it
+        part.unlink()
+    return memo
+
+
+def recover(library: Library, memo_id: MemoId, part: Path, tell: Callable[[str], None]) -> None:
+    """Finish a recording whose process died, with its memo locked; what cannot be read is kept in the trash."""
+    memo = library.index().get(memo_id)
+    if memo and library.path(memo).exists():  # it died between the index and this
+        part.unlink()
+        return
+    try:
+        if memo := finish_recording(library, memo_id):
+            tell(f"recovered the interrupted recording {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+    except AudioError:  # a power cut's work: no reason to try again every time, and none to throw it away
+        kept = library.private / "trash" / part.name
+        kept.parent.mkdir(exist_ok=True)
+        move(part, kept)
+        tell(f"warning: an interrupted recording cannot be read; it is kept as {kept}")
