@@ -289,8 +289,6 @@ def fetch(
 
     prober()  # another process loads FFmpeg from here on, this one the rest
     from .commands import fetch as verb
-    from .commands.linking import linker
-    from .commands.list_ import row_of
 
     job = verb.Job(
         network=ctx.obj.network,
@@ -307,6 +305,9 @@ def fetch(
 
     def answer(memo: Memo) -> None:
         if as_json:
+            from .commands.linking import linker
+            from .commands.list_ import row_of
+
             rows.memos([row_of(library, memo, linker(library, job.network))], as_json=True)
         else:
             ui.answer(memo.id)
