@@ -416,7 +416,7 @@ def export(
     """Write memos to files, or one to standard output."""
     from .commands import export as verb
     from .commands.placing import choose_places
-    from .commands.share import choose
+    from .commands.several import choose
 
     words = _items(memos, needed=True, what="MEMO")
     if place == "":
@@ -451,10 +451,11 @@ def rm(
 ) -> None:
     """Move memos to the trash, where they stay for a month."""
     from .commands import rm as verb
+    from .commands.several import choose
 
     words = _items(memos, needed=True, what="MEMO")
     library = ctx.obj.open()
-    chosen = verb.choose(library, words, trashed=None if purge else False)
+    chosen = choose(library, words, None if purge else False)
     if purge and not force:
         verb.refuse_unasked(chosen, ui.ask)
     verb.rm(library, chosen, purge=purge, now=_now(), tell=ui.tell, answer=ui.answer)
@@ -465,10 +466,11 @@ def rm(
 def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     """Bring memos back from the trash as they were."""
     from .commands import rm as verb
+    from .commands.several import choose
 
     words = _items(memos, needed=True, what="MEMO")
     library = ctx.obj.open()
-    verb.restore(library, verb.choose(library, words, trashed=True), tell=ui.tell, answer=ui.answer)
+    verb.restore(library, choose(library, words, True), tell=ui.tell, answer=ui.answer)
 
 
 @app.command()
