@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import wave
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -41,10 +41,10 @@ def memosync(library: Path, *arguments: object) -> list[object]:
     return [PROGRAM, "--library", library, *arguments]
 
 
-def ask(library: Path, *arguments: object, environment: Mapping[str, str]) -> str:
-    """Run memosync and give its answer; RuntimeError when it fails."""
+def ask(library: Path, *arguments: object, environment: Mapping[str, str], under: Sequence[str] = ()) -> str:
+    """Run memosync, under another command or by itself, and give its answer; RuntimeError when it fails."""
     answer = library.with_name(f"{library.name}.answer")
-    run(memosync(library, *arguments), environment, answer)
+    run([*under, *memosync(library, *arguments)], environment, answer)
     return answer.read_text().strip()
 
 

@@ -18,11 +18,12 @@ from datetime import datetime
 from pathlib import Path
 
 import audio
+import browsers
 import startup
 import swarm
 from measure import US, Measures, Result, compete
 
-ROWS = [*swarm.ROWS[:3], *startup.ROWS, *audio.ROWS, *swarm.ROWS[3:]]
+ROWS = [*swarm.ROWS[:4], *browsers.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[4:]]
 HEAD = ("row", "work", "memosync", "others", "bar", "measured", "")
 
 

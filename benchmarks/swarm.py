@@ -66,6 +66,40 @@ def fetching(size: int) -> Prepare:
     return prepare
 
 
+@contextmanager
+def resuming(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Kill a fetch of 20 MB half-way, and time the same command to its end, which is after its first new byte."""
+    env = environment(directory)
+    home, target = directory / "home", directory / "fetched"
+    memo = ask(home, "record", memo_of(20_000_000, directory), "-t", "Memo", environment=env)
+    ask(home, "share", memo, "--no-seed", environment=env)
+    incoming = target / ".memosync" / "incoming"
+
+    def arrived() -> int:
+        return sum(512 * path.stat().st_blocks for path in incoming.glob("*/memo.webm"))
+
+    def resume() -> Measures:
+        shutil.rmtree(target, ignore_errors=True)
+        run(memosync(home, "seed", "--detach", "--up", "10M"), env)
+        try:
+            link = ask(home, "share", memo, environment=env)
+            process = subprocess.Popen([str(part) for part in memosync(target, "fetch", link)], env=env)
+            try:
+                wait_until(lambda: arrived() > 8_000_000, "half of it")
+            finally:
+                process.kill()
+                process.wait()
+            if arrived() > 18_000_000:
+                raise RuntimeError("it was not killed half-way")
+            run(memosync(home, "seed", "--stop"), env)
+            run(memosync(home, "seed", "--detach"), env)
+            return run(memosync(target, "fetch", link), env)
+        finally:
+            run(memosync(home, "seed", "--stop"), env)
+
+    yield {US: resume}
+
+
 def seeding(number: int) -> Prepare:
     @contextmanager
     def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
@@ -187,6 +221,7 @@ ROWS = [
         [Bar("s", 1.3, times=SCRIPT), Bar("s", 3, times=HTTP)],
         repeat=3,
     ),
+    Row("fetch-resumed", "the rest of 20 MB after kill -9", resuming, [Bar("s", 2)]),
     _seeder_row(1, 0.6, 60, 0.5),
     _seeder_row(1_000, 1.0, 80, 1),
     _seeder_row(10_000, 5, 220, 3),

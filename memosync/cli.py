@@ -169,7 +169,7 @@ def record(
     if paths:
         verb.record_sources(library, paths, job, fail=ui.error)
     else:
-        with live.Controls() if live.has_controls() else nullcontext(lambda _meter: None) as control:
+        with live.Controls() if live.has_controls() else nullcontext() as control:
             verb.record_microphone(library, job, device=device, control=control)
 
 
@@ -213,11 +213,20 @@ def share(
     wait: Annotated[bool, typer.Option("--wait", help="Return when somebody has all of it.")] = False,
     stop_sharing: Annotated[bool, typer.Option("--stop", help="Serve it no longer; the memo stays.")] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code on standard error.")] = False,
+    page: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a page that plays it in a browser, too.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the page that exists.")] = False,
+    base: Annotated[
+        str | None, typer.Option("--link", metavar="BASE", help="Print BASE?seeds=... instead of magnets.")
+    ] = None,
+    one: Annotated[bool, typer.Option("--one", help="One such link for all.")] = False,
 ) -> None:
     """Print a link to the memo, and see that it is served."""
     from .commands import share as verb
+    from .commands.page import Wish, presenter
 
-    if stop_sharing and (no_seed or foreground or wait or qr or tracker):
+    if stop_sharing and (no_seed or foreground or wait or qr or tracker or page or base or one):
         raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
     if (no_seed and (foreground or wait)) or (foreground and wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
@@ -226,24 +235,37 @@ def share(
     library = ctx.obj.open()
     chosen = verb.choose(library, words, everything=everything)
 
+    if stop_sharing:
+        verb.unshare(library, chosen, tell=ui.tell)
+        return
+
     def answer(link: str) -> None:
         ui.answer(link)
         if qr:
             ui.qr(link)
 
-    if stop_sharing:
-        verb.unshare(library, chosen, tell=ui.tell)
-        return
+    stop, network = _stop(), ctx.obj.network
+    present = presenter(
+        Wish(page=page, force=force, base=base, one=one),
+        library,
+        chosen,
+        tracker or [],
+        network,
+        answer=answer,
+        on_progress=live.listening,
+        stop=stop,
+        tell=ui.tell,
+    )
     how = "no seeder" if no_seed else "foreground" if foreground else "wait" if wait else "seeder"
     verb.share(
         library,
         chosen,
-        ctx.obj.network,
+        network,
         how=how,  # type: ignore[arg-type]
         trackers=tracker or [],
-        stop=_stop(),
+        stop=stop,
         tell=ui.tell,
-        answer=answer,
+        answer=present,
         log=ui.log,
         on_state=live.serving,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import itertools
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -14,6 +15,20 @@ SILENCE = 10 ** (-70 / 20)  # a peak under -70 dBFS is no voice
 CLIPPED = 0.999
 WINDOW, LOST = 10.0, 0.3  # seconds: frames missing within a window that are more than jitter
 LATE = 10  # looks in a row at which they are missing: a program that was stopped gets them late
+_FLOOR = 255 - 2 * 60  # is drawn as nothing: -60 dBFS, as in the bars while recording
+_HEIGHTS = bytes(max(0, peak - _FLOOR) for peak in range(256))
+
+
+def heights(wave: bytes, columns: int) -> list[float]:
+    """Give the height, 0 to 1, of so many columns of a waveform of peaks (0, or 255 + 2 * dBFS).
+
+    A column is as high as its peaks are on the average: of the loudest alone an hour would be one block. What is
+    shorter takes fewer columns, one for each peak.
+    """
+    columns = min(columns, len(wave))
+    edges = [column * len(wave) // columns for column in range(columns + 1)] if columns else []
+    tall = wave.translate(_HEIGHTS)
+    return [sum(tall[a:b]) / (b - a) / _HEIGHTS[-1] for a, b in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +61,8 @@ class Watch:
     def feed(self, block: bytes) -> None:
         """Look at interleaved native float32 samples."""
         frames = len(block) // (4 * self._channels)
-        # every third sample will do, of both channels in turn: looking at all costs as much as a fifth of the encoder
-        samples = array.array("f", block)[::3] if block.count(0) < len(block) else array.array("f", [0.0])
+        # every fifth sample will do, of both channels in turn: looking at all costs as much as a fifth of the encoder
+        samples = array.array("f", block)[::5] if block.count(0) < len(block) else array.array("f", [0.0])
         peak = max(max(samples), -min(samples))
         self._frames += frames
         self._peak = max(self._peak, peak)

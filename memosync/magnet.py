@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
-from .errors import TorrentError
+from .errors import TorrentError, UsageError
 from .memo import InfoHash, one_line
 
 LONGEST_LINK = 1_000_000  # characters
 MOST_SEEDS = 1_000  # memos in one share link
+LONGEST_BASE = 2_000  # characters
 _HEX = re.compile(r"[0-9a-fA-F]{40}")
 _BASE32 = re.compile(r"[A-Za-z2-7]{32}")
+_PAGE = re.compile(r"(?i)https?://|file://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,17 +92,56 @@ def split(link: str) -> list[str]:
     link = link.strip()
     if len(link) > LONGEST_LINK:
         raise TorrentError(f"this link is longer than {LONGEST_LINK} characters")
-    if not re.match(r"(?i)https?://|file://", link):
+    if not _PAGE.match(link):
         return [link]
     try:
         parts = urlsplit(link)
     except ValueError:
         raise TorrentError("this address cannot be read") from None
-    queries = [parts.query, parts.fragment.partition("?")[2]]  # some routers keep theirs behind the #
-    seeds = [value.strip() for query in queries for key, value in _query(query) if key == "seeds"]
+    seeds = [value.strip() for query in _queries(parts) for key, value in _query(query) if key == "seeds"]
     if not seeds:
         raise TorrentError("there is no memo in this link", "a share link has ?seeds=magnet:… in it")
     return list(dict.fromkeys(seeds))[:MOST_SEEDS]
+
+
+def check_base(base: str) -> None:
+    """Insist that `join` can make links of it; UsageError when it cannot."""
+    hint = "give the address of a page, like https://HOST/share"
+    try:
+        parts = urlsplit(base)
+        place = parts.path if parts.scheme == "file" else parts.hostname
+    except ValueError:
+        place = ""
+    if not _PAGE.match(base) or not place or not base.isprintable() or " " in base or len(base) > LONGEST_BASE:
+        raise UsageError(f"{shorten(base)!r} is not the address of a page", hint)
+    if any(key == "seeds" for query in _queries(parts) for key, _ in _query(query)):
+        raise UsageError(f"{shorten(base)!r} has memos in it already", hint)
+
+
+def join(base: str, magnets: Sequence[str]) -> str:
+    """Make one share link of magnets, which `split` takes apart: `https://…/share?seeds=<magnet>&seeds=…`.
+
+    Where the page's own address goes on behind the # (`#/share`), so does the link. UsageError when that would be more
+    than `split` takes.
+    """
+    seeds = "&".join("seeds=" + quote(magnet, safe="") for magnet in magnets)
+    page, mark, fragment = base.partition("#")
+    if fragment.startswith(("/", "!")) or "?" in fragment:
+        link = page + mark + _with_query(fragment, seeds)
+    else:
+        link = _with_query(page, seeds) + mark + fragment
+    if len(link) > LONGEST_LINK or len(magnets) > MOST_SEEDS:
+        raise UsageError("these memos are too many for one link", "share fewer of them at a time, or without --one")
+    return link
+
+
+def _with_query(address: str, query: str) -> str:
+    joint = "?" if "?" not in address else "" if address.endswith(("?", "&")) else "&"
+    return address + joint + query
+
+
+def _queries(parts: SplitResult) -> tuple[str, str]:
+    return parts.query, parts.fragment.partition("?")[2]  # some routers keep theirs behind the #
 
 
 def _query(text: str) -> list[tuple[str, str]]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import AudioError
-from .portaudio import Stream, portaudio
+from .portaudio import RATE, Stream, portaudio
+
+_BLOCK = RATE // 20  # frames: fewer wake two threads more often, more are lost at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class Microphone(Stream):
             "RawInputStream",
             f"record from {found.name}",
             "try another one of memosync record --list-devices",
+            block=_BLOCK,
             channels=channels,
             latency=0.2,
             device=None if device is None else found.number,

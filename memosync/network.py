@@ -22,6 +22,7 @@ DEFAULT_TRACKERS = (
     "wss://tracker.webtorrent.dev",
     "wss://tracker.btorrent.xyz",
 )
+DEFAULT_STUN = "stun.l.google.com:19302"  # libtorrent's own, and WebTorrent's
 MOST_TRACKERS, MOST_PEERS = 20, 8  # taken from one link
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 _PRIVATE = (
@@ -88,6 +89,22 @@ def parse_tracker(url: str) -> tuple[str, str, bool] | None:
     ):
         return None
     return parts.scheme, host or "", parts.scheme == "udp" or (parts.path in ("", "/", "/announce") and not parts.query)
+
+
+def browser_trackers(urls: Iterable[str]) -> list[str]:
+    """Choose the trackers that a page in a browser may call.
+
+    None at an IPv6 address: a Content-Security-Policy has no way to name one (CSP 3, 2.3.1).
+    """
+    found = [url for url in urls if (tracker := parse_tracker(url)) and tracker[0] in ("ws", "wss")]
+    return [url for url in found if "[" not in url]
+
+
+def stun_server(network: Network, named: str | None) -> str:
+    """Give the STUN server (RFC 8489) to use, `host:port`, or nothing: outside `public` nobody else is asked."""
+    if network is not Network.PUBLIC:
+        return ""
+    return DEFAULT_STUN if named is None else named
 
 
 def usable_trackers(urls: Iterable[str], network: Network) -> tuple[list[str], list[str]]:

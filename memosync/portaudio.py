@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 class Stream:
     """A stream of interleaved native float32 at 48 kHz; `_callback` passes the blocks on."""
 
-    def __init__(self, kind: str, what: str, hint: str | None, **options: Any) -> None:
-        """Open it; AudioError, which says what cannot be done, with this hint."""
+    def __init__(self, kind: str, what: str, hint: str | None, *, block: int = BLOCK, **options: Any) -> None:
+        """Open it, with so many frames a block; AudioError, which says what cannot be done, with this hint."""
         sd = portaudio()
         self._what = what
         self._last = self._looked = time.monotonic()  # delivered, and asked for
@@ -34,7 +34,7 @@ class Stream:
             self._stream = getattr(sd, kind)(
                 samplerate=RATE,
                 dtype="float32",
-                blocksize=BLOCK,
+                blocksize=block,
                 callback=self._callback,
                 finished_callback=self._gone.set,
                 **options,

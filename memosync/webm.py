@@ -14,6 +14,7 @@ import os
 import pickle
 import re
 import resource
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -165,6 +166,8 @@ def prober() -> Callable[[Path], AudioInfo]:
         return ask
     try:
         ours.close()
+        # what a terminal or a service sends to all of us is for the parent; when that ends, so does this
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
         for descriptor in range(3):
             os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
         for limit, most in PROBING.items():

@@ -11,11 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import vmic
 from disk import SmallDisk
+
+if TYPE_CHECKING:
+    from browser import Chromium
+    from playwright.sync_api import Playwright
 
 PROGRAM = [sys.executable, "-m", "memosync"]
 _SEED = 20260825
@@ -170,3 +174,21 @@ def disk(memosync: Program, tmp_path: Path) -> Iterator[SmallDisk]:
     memosync.under = disk.under
     yield disk
     disk.close()
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """What drives the browsers; it has no browser of its own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture
+def chromium(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[..., Chromium]]:
+    """Start a browser on a host of the test's network, as often as it is called."""
+    from browser import browsers
+
+    with browsers(playwright, tmp_path) as start:
+        yield start

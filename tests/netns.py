@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wstracker
 from conftest import Program
 
 HOLD = ["sh", "-c", "echo ready; exec cat"]
@@ -39,7 +40,7 @@ def wait_until(condition: Callable[[], object], timeout: float, what: str | Call
         time.sleep(0.02)
 
 
-def noise(path: Path, seconds: int = 5, *options: str) -> Path:
+def noise(path: Path, seconds: float = 5, *options: str) -> Path:
     """Make something to record."""
     path.parent.mkdir(parents=True, exist_ok=True)
     source = f"anoisesrc=duration={seconds}:sample_rate=48000"
@@ -128,6 +129,14 @@ class Host(Namespace):
         process = self.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         return process.stdout.readline().strip(), process.stdout.readline().strip()
+
+    def websocket_tracker(
+        self, mode: str = "answer", *, address: str = "", port: int = 0, interval: int = 120, delay: float = 5
+    ) -> wstracker.Remote:
+        """Start a tracker for browsers, see wstracker.py; on a port where one was, it is the same one restarted."""
+        options = {"mode": mode, "host": address or self.address, "port": port, "interval": interval, "delay": delay}
+        command = [sys.executable, wstracker.__file__, *(f"--{name}={value}" for name, value in options.items())]
+        return wstracker.Remote(self.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
 
 @dataclasses.dataclass(frozen=True)

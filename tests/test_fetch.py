@@ -387,6 +387,32 @@ def test_a_signal_ends_it_and_the_same_command_resumes(
     assert_resumes(memosync, seeder, sound, interruptions=3)
 
 
+LOOKS_LONG = """
+import time
+from memosync import webm
+def probe(path, probe=webm.probe):
+    open({sign!r}, "w").close()
+    time.sleep(1)
+    return probe(path)
+webm.probe = probe
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_to_all_of_it_while_the_memo_is_looked_into_throws_nothing_away(
+    memosync: Program, seeder: Peer, tmp_path: Path, ended: Any, number: signal.Signals
+) -> None:
+    sign = tmp_path / "looks"
+    memosync.meddle(LOOKS_LONG.format(sign=str(sign)))
+    process = ended(memosync.start("fetch", seeder.link, text=True, start_new_session=True))
+    wait_until(sign.exists, 20, "the memo to be looked into")
+
+    os.killpg(process.pid, number)  # as the terminal does, or who ends a service
+    out, err = process.communicate(timeout=20)
+
+    assert (process.returncode, out) == (0, f"{only_memo(memosync)['id']}\n"), err
+
+
 def test_an_interrupt_wins_over_other_failures(memosync: Program, seeder: Peer, ended: Any) -> None:
     seeder.limit(50_000)
     process = ended(memosync.start("fetch", "magnet:?dn=nothing", seeder.link, text=True))

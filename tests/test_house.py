@@ -27,7 +27,7 @@ SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 FLOORS = [  # from the ground up
     ("words", {"", "errors", "memo", "index", "magnet", "network", "quantities", "levels", "flac"}),
     ("ground", {"files"}),
-    ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder"}),
+    ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder", "page"}),
     ("verbs", {"commands"}),
     ("front", {"ui", "cli", "__main__"}),
 ]
@@ -36,6 +36,7 @@ SAME_ROOM = {
     "trash": "library",
     "writer": "webm",
     "source": "webm",
+    "clusters": "webm",
     "loudness": "webm",
     "convert": "webm",
     "playback": "webm",
@@ -258,6 +259,34 @@ def test_the_manual_page_is_clean() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_systemd_takes_the_unit_in_the_manual(tmp_path: Path) -> None:
+    (unit,) = re.findall(r"(?s)^\.Bd -literal [^\n]*\n(\[Unit\].*?)^\.Ed$", manual(), re.MULTILINE)
+    program = tmp_path / "home/.local/bin/memosync"  # where pipx puts it
+    program.parent.mkdir(parents=True)
+    program.symlink_to(Path(sys.executable).with_name("memosync"))
+    (tmp_path / "memosync.service").write_text(unit)
+    here = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)}
+    verify = ["systemd-analyze", "--user", "verify", "--man=no", tmp_path / "memosync.service"]
+
+    done = subprocess.run(verify, env=here, capture_output=True, text=True, timeout=30)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert re.findall(r"^ExecStart=%h/\.local/bin/memosync (.*)$", unit, re.MULTILINE) == ["seed"]
+
+
+def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / "demo/run"], env={**os.environ, "PATH": path}, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+    for command in ("record", "list", "share", "fetch", "seed --stop"):
+        assert re.search(rf"^\$ .*memosync --library \w+ {command}", done.stdout, re.MULTILINE)
+    assert len(set(re.findall(r"^([0-9a-f]{64})  \w+/.*\.webm$", done.stdout, re.MULTILINE))) == 1
+    assert "the same" in done.stdout.splitlines()[-1]
+
+
 @pytest.fixture
 def speech(tmp_path: Path) -> Path:
     """A second of sound to record."""
@@ -309,15 +338,26 @@ def test_the_completions_are_what_the_program_generates_today(tmp_path: Path) ->
         assert (tmp_path / name).read_text() == (ROOT / "completions" / name).read_text()
 
 
-def test_an_installed_package_brings_the_manual_page_and_the_completions(tmp_path: Path) -> None:
+def test_an_installed_package_brings_the_manual_page_the_completions_and_what_a_page_is_made_of(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, timeout=60
     )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
         shared = {name.partition(".data/data/share/")[2]: archive.read(name) for name in archive.namelist()}
 
+    assert {str(path.relative_to(ROOT)) for path in (PACKAGE / "page").rglob("*.*") if path.suffix != ".pyc"} <= names
+    assert "memosync/page/webtorrent/LICENSE" in names
     assert shared["man/man1/memosync.1"] == (ROOT / "man/memosync.1").read_bytes()
     assert shared["bash-completion/completions/memosync"] == (ROOT / "completions/memosync.bash").read_bytes()
     assert shared["zsh/site-functions/_memosync"] == (ROOT / "completions/_memosync").read_bytes()
     assert shared["fish/vendor_completions.d/memosync.fish"] == (ROOT / "completions/memosync.fish").read_bytes()
+
+
+def test_the_first_screen_of_the_readme_shows_the_page() -> None:
+    first, _, _ = (ROOT / "README.md").read_text().partition("## Install")
+    (picture,) = re.findall(r'<img src="([^"]+)"', first)
+
+    assert "memosync share last --page" in first
+    assert 0 < (ROOT / picture).stat().st_size < 150_000

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memosync import magnet
-from memosync.errors import TorrentError
+from memosync.errors import TorrentError, UsageError
 from memosync.magnet import Magnet
 from memosync.memo import InfoHash
 
@@ -152,6 +152,73 @@ def test_a_share_link_has_an_end() -> None:
     links = magnet.split("https://x/?" + "&".join(f"seeds={number:040x}" for number in range(20_000)))
 
     assert len(links) == magnet.MOST_SEEDS
+
+
+bases = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["https://memos.example", "HTTP://localhost:5173", "http://[::1]:80", "file:///home/a/page.html"]),
+    st.sampled_from(["", "/", "/share", "/a/b.html"]),
+    st.sampled_from(["", "?", "?lang=en", "?lang=en&", "?a=b%26seed=s"]),
+    st.sampled_from(["", "#", "#top", "#/share", "#/share?x=y", "#!/share?", "#top?"]),
+)
+
+
+@settings(deadline=None)
+@given(bases, st.lists(magnets, min_size=1, max_size=4))
+def test_a_share_link_reads_back_as_its_magnets(base: str, links: list[Magnet]) -> None:
+    texts = list(dict.fromkeys(map(str, links)))
+
+    magnet.check_base(base)
+    link = magnet.join(base, texts)
+
+    assert texts == magnet.split(link)
+    assert [magnet.parse(text) for text in magnet.split(link)] == list(dict.fromkeys(links))
+    assert link.isprintable()
+    assert " " not in link
+
+
+@pytest.mark.parametrize(
+    ("base", "link"),
+    [
+        ("https://x/share", "https://x/share?seeds=M&seeds=M"),
+        ("https://x/share?lang=en", "https://x/share?lang=en&seeds=M&seeds=M"),
+        ("https://x/share#top", "https://x/share?seeds=M&seeds=M#top"),
+        ("https://x/#/share", "https://x/#/share?seeds=M&seeds=M"),
+        ("https://x/?a=b#/share?c=d", "https://x/?a=b#/share?c=d&seeds=M&seeds=M"),
+    ],
+)
+def test_the_seeds_come_where_a_page_looks_for_them(base: str, link: str) -> None:
+    assert link == magnet.join(base, ["M", "M"])
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        *(
+            "",
+            "memos.example",
+            "ftp://x/",
+            "https://",
+            "https:x",
+            "file:/x",
+            "https://[::1",
+            "https://a b/",
+            "https://x/\n",
+        ),
+        *("https://x/?seeds=magnet:", "https://x/#/share?seeds=x", "https://x/?a=b&seeds=1", "https://" + 3_000 * "x"),
+    ],
+    ids=lambda base: base[:30],
+)
+def test_what_is_no_page_of_its_own_makes_no_share_links(base: str) -> None:
+    with pytest.raises(UsageError):
+        magnet.check_base(base)
+
+
+def test_a_share_link_is_no_longer_than_fetch_takes() -> None:
+    with pytest.raises(UsageError):
+        magnet.join("https://x/", [f"magnet:?xt=urn:btih:{number:040x}" for number in range(magnet.MOST_SEEDS + 1)])
+    with pytest.raises(UsageError):
+        magnet.join("https://x/", [f"magnet:?xt=urn:btih:{INFOHASH}&dn={magnet.LONGEST_LINK * 'x'}"])
 
 
 @given(st.text())

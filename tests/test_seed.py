@@ -159,6 +159,21 @@ def test_status_tells_id_state_peers_bytes_given_and_title(library: Program, oth
     assert [objects[0]["given"], objects[0]["peers"]] == [first["size"], int(rows()[0][2])]
 
 
+def test_on_a_terminal_status_is_aligned_and_as_wide_as_it(library: Program) -> None:
+    library("seed", "--detach")
+    index = library.library / "index.toml"
+    index.write_text(index.read_text().replace('title = "First"', f'title = "{"日本語 " * 30}"'))
+    terminal = Terminal([*PROGRAM, "seed", "--status"], library.environment, columns=60)
+    terminal.end()
+    terminal.close()
+
+    first, second = [line for line in terminal.screen.lines if " seeding " in line]
+    assert [first.split()[0], second.split()[0]] == [memo["id"] for memo in memos(library)][:2]
+    assert first.index("日本語") == second.index("Second")
+    assert first.endswith("…")
+    assert terminal.screen.wrapped <= 1  # what is said on the way
+
+
 def test_nothing_to_ask_or_stop_is_exit_8(library: Program) -> None:
     for option in ("--status", "--stop"):
         result = library("seed", option, code=NOT_RUNNING)
@@ -222,6 +237,21 @@ def test_up_limits_what_is_given(library: Program, other: Program, how: str) -> 
     other("fetch", link)
 
     assert 1 < time.monotonic() - started < 8  # 60 KB at 40 kB/s
+
+
+def test_down_limits_what_is_taken(library: Program, other: Program) -> None:
+    def fetch(memo: int) -> float:
+        link = library("share", memos(library)[memo]["id"]).out.strip()
+        started = time.monotonic()
+        other("fetch", link)
+        return time.monotonic() - started
+
+    library("seed", "--detach", env={"MEMOSYNC_DOWN": "1M"})
+    freely = fetch(0)
+    library("seed", "--stop")
+    library("seed", "--detach", "--down", "150")
+
+    assert freely + 1.5 < fetch(1)  # all that is received is handshakes and four requests, some 500 bytes
 
 
 def test_newly_shared_is_served_within_a_second_and_unshared_is_dropped(library: Program) -> None:

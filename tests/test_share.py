@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -512,3 +513,46 @@ def test_share_in_a_terminal_leaves_a_seeder_that_survives_it(
     assert "magnet:?" in terminal.screen.text
     other("fetch", memosync("share", memo, "--no-seed").out.strip())
     assert len(memosync("seed", "--status").lines) == 1
+
+
+BASE = "https://memos.example/share"
+
+
+def test_link_prints_share_links_that_fetch_takes_back(memosync: Program, other: Program, three: list[str]) -> None:
+    first, second, third = three
+
+    links = memosync("share", third, first, "--link", BASE).lines
+    (one,) = memosync("share", second, third, "--link", BASE + "?lang=en#top", "--one").lines
+    fetched = other("fetch", *links, one).lines
+
+    assert all(link.startswith(f"{BASE}?seeds=magnet%3A%3Fxt%3Durn%3Abtih%3A") for link in links)
+    assert one.startswith(f"{BASE}?lang=en&seeds=magnet%3A")
+    assert one.endswith("#top")
+    assert fetched == [third, first, second, third]
+
+
+def test_a_share_link_is_printed_while_it_is_served_in_the_foreground(
+    memosync: Program, three: list[str], ended: Callable[[subprocess.Popen[Any]], subprocess.Popen[Any]]
+) -> None:
+    process = ended(memosync.start("share", *three, "--link", BASE, "--one", "--foreground"))
+    assert process.stdout
+
+    line = process.stdout.readline().decode()
+    process.send_signal(signal.SIGINT)
+
+    assert line.count("seeds=magnet") == 3
+    assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--link", "memos.example"], ["--link", ""], ["--one"], ["--link", BASE + "?seeds=x"], ["--link", BASE, "--stop"]],
+    ids=" ".join,
+)
+def test_a_link_that_cannot_be_is_refused_before_anything_is_done(
+    options: list[str], memosync: Program, three: list[str]
+) -> None:
+    result = memosync("share", three[0], *options, code=UsageError.exit_code)
+
+    assert result.out == ""
+    assert "shared" not in entry(memosync, three[0])

@@ -1,4 +1,4 @@
-"""Where exported memos go: the file that was named, or readable names in a directory."""
+"""Where exported memos and pages go: the file that was named, or readable names in a directory."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from .share import share
 
 Key = Literal["pause", "save", "discard"]
 Control = Callable[[Meter], Key | None]
+_LOOK_EVERY = 0.25  # seconds; somebody at the controls wants to see more
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
 
 
@@ -58,9 +59,7 @@ class Job:
             self.answer(memo.id)
 
 
-def record_microphone(
-    library: Library, job: Job, *, device: str | None = None, control: Control = lambda _meter: None
-) -> None:
+def record_microphone(library: Library, job: Job, *, device: str | None = None, control: Control | None = None) -> None:
     """Record until `stop`, the limit, or the person at the controls says so; what was captured is always saved.
 
     The memo is answered before an error is raised: AudioError when the device was lost or nothing was captured,
@@ -95,14 +94,15 @@ def record_microphone(
             try:
                 files.sync_directory(part.parent)
                 patiently(microphone.start, job.stop)
-                while room and not job.stop.wait(0.1) and not recording.error and not (lost := microphone.lost):
+                pause = 0.1 if control else _LOOK_EVERY
+                while room and not job.stop.wait(pause) and not recording.error and not (lost := microphone.lost):
                     watch.count(microphone.frames, time.clock_gettime(_CLOCK))
                     if (now := time.monotonic()) >= look_again:
                         watch.room(_minutes_left(part, sound.bitrate))
                         look_again = now + 1
                     while warning := watch.take_warning():
                         job.tell(f"warning: {warning}")
-                    key = control(watch.meter(recording.duration, paused))
+                    key = control(watch.meter(recording.duration, paused)) if control else None
                     if key in ("save", "discard"):
                         break
                     paused ^= key == "pause"

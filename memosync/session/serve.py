@@ -27,6 +27,9 @@ _SEEDING: Mapping[str, Any] = {
     "connections_limit": 4000,  # a few hundred strangers who only connect must not keep everybody else out
     "listen_queue_size": 500,
     "handshake_timeout": 4,
+    # what may be on its way to a peer whose speed is not known yet: 10 kB on libtorrent's defaults, which makes a
+    # megabyte take twice as long, and a seeder four times the CPU
+    "send_buffer_low_watermark": 2**18,
 }
 
 
@@ -63,7 +66,7 @@ class Server:
     ) -> None:
         """Open the session and listen; SeederError when the port that was insisted on is taken."""
         self._log = log
-        self._up = up
+        self._up, self._down = up, down
         self._asked = 0.0
         self._tracker_errors: dict[str, str] = {}
         self._checking: set[InfoHash] = set()
@@ -144,7 +147,7 @@ class Server:
                             swarm.given = max(swarm.given, status.total_payload_upload)
                         # 17 bytes ask for 16 KiB; a standing limit would cost a third of the speed
                         if status.download_rate > FLOOD + status.upload_rate // 10:
-                            status.handle.set_download_limit(FLOOD)
+                            status.handle.set_download_limit(min(FLOOD, self._down or FLOOD))
                 case lt.tracker_error_alert():  # ten thousand memos need not say the same
                     url, reason = alert.tracker_url(), alert.error.message()
                     if self._tracker_errors.get(url) != reason:
@@ -198,5 +201,7 @@ class Server:
             swarm.handle = alert.handle
             if self._up:
                 alert.handle.set_upload_limit(self._up)  # the session's own limit does not bind on local networks
+            if self._down:
+                alert.handle.set_download_limit(self._down)
         else:  # dropped again before it was there
             self._session.remove_torrent(alert.handle)

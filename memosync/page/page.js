@@ -1,0 +1,218 @@
+
+// The page: a swarm, a player, and what they do to what is seen.
+
+const RETRY = 10 // seconds without any tracker; WebTorrent itself may wait for minutes
+const memo = JSON.parse(document.getElementById('memo').textContent)
+const element = Object.fromEntries([...document.querySelectorAll('[id]')].map(found => [found.id, found]))
+const { audio, play, position } = element
+const wave = new Wave(element.wave, memo.heights)
+
+let torrent = null
+let broken = '' // what cannot be helped
+let wanted = false // to be played, as soon as that is possible
+let triedAt = 0
+let newsAt = seconds() // when something came last
+let came = 0 // bytes, then
+let aloneFrom = newsAt // when the last peer was there
+const stream = Stream.canPlay(memo.type) ? new Stream(audio, memo, playWhole) : null
+
+function seconds () {
+  return performance.now() / 1000
+}
+
+// The browser refuses an unencrypted tracker to a page that came by https, but for this machine's own.
+const trackers = memo.trackers.filter(tracker => {
+  const { protocol, hostname } = new URL(tracker)
+  return location.protocol !== 'https:' || protocol === 'wss:' || /^(localhost|127\..*)$/.test(hostname)
+})
+
+function iceServers () {
+  const servers = memo.stun ? [{ urls: `stun:${memo.stun}` }] : []
+  try {
+    new RTCPeerConnection({ iceServers: servers }).close()
+    return servers
+  } catch {
+    return []
+  }
+}
+
+function meet () {
+  if (!globalThis.RTCPeerConnection) {
+    broken = 'This browser cannot meet others: WebRTC is missing or switched off. Another browser can, or the link below in another program.'
+    return
+  }
+  if (!trackers.length) {
+    broken = `This page came by https, and then the browser refuses its tracker (${hostsOf(memo.trackers)}). Open it as a file, or from http.`
+    return
+  }
+  const client = new WebTorrent({ tracker: { rtcConfig: { iceServers: iceServers() } }, dht: false, lsd: false, webSeeds: false })
+  client.on('error', error => { broken = `It cannot be fetched: ${error.message}.` })
+  join(client)
+  setInterval(() => {
+    const missing = !torrent.done && !torrent.numPeers && !isConnected()
+    if (!missing || broken || seconds() - triedAt < RETRY) return
+    triedAt = seconds()
+    client.remove(torrent, { destroyStore: false }, () => join(client))
+  }, 1000)
+}
+
+function join (client) {
+  triedAt = seconds()
+  const known = torrent?.ready ? torrent.torrentFile : `magnet:?xt=urn:btih:${memo.infohash}`
+  torrent = client.add(known, { announce: trackers, store: Store, strategy: 'sequential' })
+  torrent.on('ready', () => {
+    if (stream) stream.file = torrent.files[0]
+  })
+  torrent.on('done', () => {
+    element.save.href = URL.createObjectURL(whole())
+    element.save.download = memo.name
+    element.save.removeAttribute('aria-disabled')
+    if (!stream) playWhole()
+  })
+  torrent.on('warning', () => {}) // trackers that do not answer are seen by what is not connected
+}
+
+function isConnected () {
+  return Boolean(torrent.discovery?.tracker?._trackers.some(tracker => tracker.socket?.connected))
+}
+
+function whole () {
+  return new Blob(pieces, { type: 'audio/webm' })
+}
+
+// Where it cannot be played while it loads, or that failed: from where it was, once all of it is here.
+function playWhole () {
+  if (!torrent.done) {
+    torrent.once('done', playWhole)
+    return
+  }
+  const at = audio.currentTime
+  audio.src = URL.createObjectURL(whole())
+  audio.currentTime = at
+  audio.addEventListener('error', () => {
+    broken = 'This browser cannot play it. Download it: other players can.'
+  }, { once: true })
+  if (wanted) start()
+}
+
+function start () {
+  wanted = true
+  if (!audio.src) return
+  audio.play().catch(error => {
+    if (error.name === 'NotAllowedError') wanted = false // it was pressed too long ago
+  })
+}
+
+function toggle () {
+  if (wanted) {
+    wanted = false
+    audio.pause()
+  } else start()
+  show()
+}
+
+function seek (to) {
+  audio.currentTime = Math.min(Math.max(0, to), memo.duration)
+  show()
+}
+
+function isHere (part) {
+  return torrent?.bitfield?.get(Math.floor(byteAt(memo, part * memo.duration) / torrent.pieceLength)) ?? false
+}
+
+// What changes with every moment; what is said, and what comes, changes with `tell`.
+function show () {
+  const now = audio.currentTime
+  const isWaiting = wanted && !audio.ended && audio.readyState < 3
+  play.classList.toggle('playing', wanted)
+  play.classList.toggle('waiting', isWaiting)
+  play.setAttribute('aria-label', wanted ? 'Pause' : 'Play')
+  play.setAttribute('aria-busy', isWaiting)
+  const said = `${clock(now)} of ${clock(memo.duration)}`
+  if (position.getAttribute('aria-valuetext') !== said) position.setAttribute('aria-valuetext', said)
+  position.value = now
+  element.now.textContent = clock(now)
+  wave.draw(memo.duration ? now / memo.duration : 0, isHere)
+}
+
+function tell () {
+  const downloaded = torrent?.downloaded ?? 0
+  const peers = torrent?.numPeers ?? 0
+  if (downloaded > came || !peers) [came, newsAt] = [downloaded, seconds()]
+  if (peers) aloneFrom = seconds()
+  const rate = torrent?.downloadSpeed ?? 0
+  const done = torrent?.done ?? false
+  const [words, help] = describe({
+    broken,
+    done,
+    streams: Boolean(stream),
+    peers,
+    rate,
+    downloaded,
+    idle: seconds() - newsAt,
+    waited: seconds() - aloneFrom,
+    offline: navigator.onLine === false,
+    connected: torrent ? isConnected() : false,
+    hosts: hostsOf(trackers)
+  })
+  if (element.state.textContent !== words) element.state.textContent = words
+  element.help.hidden = !help
+  const part = done ? 1 : downloaded / memo.size
+  element.loaded.value = part
+  const numbers = [`${Math.floor(part * 100)} % of ${sizeInWords(memo.size)}`]
+  if (rate && !done) numbers.push(`${sizeInWords(rate)}/s`)
+  numbers.push(`${peers || 'no'} ${peers === 1 ? 'peer' : 'peers'}`)
+  element.numbers.textContent = numbers.join(' · ')
+  show()
+}
+
+play.addEventListener('click', toggle)
+position.addEventListener('input', () => seek(Number(position.value)))
+audio.addEventListener('pause', () => { // also by a headset's key, and at the end
+  wanted = false
+  show()
+})
+for (const event of ['playing', 'waiting', 'seeked', 'timeupdate']) audio.addEventListener(event, show)
+
+document.addEventListener('keydown', event => {
+  if (event.altKey || event.ctrlKey || event.metaKey) return
+  const steps = { ArrowLeft: -5, ArrowRight: 5, ArrowDown: -5, ArrowUp: 5, PageDown: -30, PageUp: 30 }
+  const isSlider = event.target === position
+  if (event.key === ' ' && !event.target.closest('button, a, summary')) toggle()
+  else if (steps[event.key] && (isSlider || /Left|Right/.test(event.key))) seek(audio.currentTime + steps[event.key])
+  else return
+  event.preventDefault()
+})
+
+element.copy.addEventListener('click', async () => {
+  try {
+    await navigator.clipboard.writeText(element.magnet.href)
+  } catch { // not there on a page that came by plain http
+    element.magnet.closest('details').open = true
+    getSelection().selectAllChildren(element.magnet)
+    document.execCommand('copy')
+  }
+  element.copy.textContent = 'Copied'
+  setTimeout(() => { element.copy.textContent = 'Copy the link' }, 2000)
+})
+
+for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
+  matchMedia(query).addEventListener('change', show)
+}
+addEventListener('resize', show)
+
+if ('mediaSession' in navigator) {
+  navigator.mediaSession.metadata = new MediaMetadata({ title: memo.title })
+  const actions = { play: start, pause: toggle, seekbackward: () => seek(audio.currentTime - 10), seekforward: () => seek(audio.currentTime + 10) }
+  for (const [action, act] of Object.entries(actions)) navigator.mediaSession.setActionHandler(action, act)
+}
+
+function frame () {
+  if (!audio.paused) show()
+  requestAnimationFrame(frame)
+}
+
+meet()
+tell()
+setInterval(tell, 500)
+frame()

@@ -1,0 +1,370 @@
+"""A page as text: what stands in it, what it may call, and when none is written. In browsers: test_page_in_a_tab."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import itertools
+import json
+import re
+import tomllib
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import libtorrent as lt
+import pytest
+from conftest import Program
+from hypothesis import example, given
+from hypothesis import strategies as st
+from netns import noise
+
+from memosync import clusters, page
+from memosync.errors import UsageError
+from memosync.network import DEFAULT_TRACKERS, Network, browser_trackers, stun_server
+from memosync.page import Page
+
+EVIL = "</script><script>alert(1)</script>"
+TRACKER = "ws://127.0.0.1:4000/announce"
+ours = files("memosync.page")
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
+    "</script>!-[]&#;'\"\\`$ ", max_size=60
+)
+
+
+class Parsed(html.parser.HTMLParser):
+    """A page as a browser reads it: elements with their attributes and their own text, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
+        self._open: list[int] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes), []))
+        if tag not in ("meta", "link", "input", "path"):
+            self._open.append(len(self.elements) - 1)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self.elements[self._open.pop()][0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.elements[self._open[-1]][2].append(data)
+
+    def texts(self, tag: str) -> list[str]:
+        return ["".join(data) for name, _, data in self.elements if name == tag]
+
+    def attribute(self, tag: str, name: str, **having: str) -> str:
+        (found,) = [
+            attributes[name]
+            for other, attributes, _ in self.elements
+            if other == tag and having.items() <= attributes.items()
+        ]
+        return str(found)
+
+    @property
+    def policy(self) -> dict[str, list[str]]:
+        text = self.attribute("meta", "content", **{"http-equiv": "Content-Security-Policy"})
+        return {name: values for name, *values in (rule.split() for rule in text.split(";"))}
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.texts("script")[0])
+
+
+def a_page(**changes: Any) -> Page:
+    """Make a page of something."""
+    fields: dict[str, Any] = {
+        "id": "7k3f9x2a",
+        "title": "Weekly standup",
+        "recorded": datetime(2026, 8, 25, 10, 11, tzinfo=UTC),
+        "duration": 754.2,
+        "size": 49_123,
+        "name": "Weekly standup.webm",
+        "infohash": 40 * "a",
+        "link": f"magnet:?xt=urn:btih:{40 * 'a'}&dn=Weekly%20standup",
+        "trackers": ["wss://tracker.example.com", TRACKER],
+    }
+    return Page(**{**fields, **changes})
+
+
+def hash_of(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def test_webtorrent_is_the_build_that_is_named() -> None:
+    origin = tomllib.loads((ours / "webtorrent/origin.toml").read_text())
+    build = (ours / "webtorrent/webtorrent.min.js").read_bytes()
+
+    assert origin["sha256"] == hashlib.sha256(build).hexdigest()
+
+
+def test_the_page_has_webtorrent_whole_with_its_licence_and_names_no_source_map() -> None:
+    text = page.write(a_page())
+    build = (ours / "webtorrent/webtorrent.min.js").read_text()
+    body, _, rest = build.partition("export{i as default};")
+
+    assert body in text
+    assert rest.strip().startswith("//# sourceMappingURL=")
+    assert "sourceMappingURL" not in text
+    assert all(line.strip() in text for line in (ours / "webtorrent/LICENSE").read_text().splitlines())
+
+
+def test_a_page_says_what_the_memo_is() -> None:
+    parsed = Parsed(page.write(a_page(description="Two\nlines", tags=("work", "sea & shore"))))
+
+    assert parsed.texts("title") == parsed.texts("h1") == ["Weekly standup"]
+    assert parsed.texts("time")[0] == "Tuesday, 25 August 2026, 10:11"
+    assert parsed.texts("li") == ["work", "sea & shore"]
+    assert "Two\nlines" in parsed.texts("p")
+    assert parsed.attribute("a", "href", id="magnet") == a_page().link
+    assert "12 minutes 34 seconds" in parsed.texts("span")
+
+
+@given(texts, texts, st.lists(texts, max_size=3), texts)
+@example(EVIL, EVIL, [EVIL], EVIL)
+@example("\u2028\u2029$title${data}", "<!--<script>", ["]]>"], "\"'><img src=x onerror=alert(1)>")
+def test_whatever_it_is_called_a_page_has_the_same_elements(
+    title: str, description: str, tags: list[str], name: str
+) -> None:
+    words = {"title": title, "description": description + ".", "tags": tags, "name": name, "link": "magnet:?" + name}
+
+    parsed = Parsed(page.write(a_page(**words)))
+    plain = Parsed(page.write(a_page(description="x", tags=["x"] * len(tags))))
+
+    assert [tag for tag, _, _ in plain.elements] == [tag for tag, _, _ in parsed.elements]
+    assert (parsed.data["title"], parsed.data["name"]) == (title, name)
+    assert plain.texts("script")[1] == parsed.texts("script")[1]
+
+
+@given(texts)
+@example("\u2028\u2029" + EVIL)
+def test_the_data_of_a_page_ends_no_script_and_no_line(title: str) -> None:
+    (line,) = re.findall(
+        '<script type="application/json" id="memo">(.*)</script>\n<script', page.write(a_page(title=title))
+    )
+
+    assert not set(line) & set("<>&\u2028\u2029")
+
+
+def test_the_policy_allows_these_scripts_and_styles_the_trackers_and_nothing_else() -> None:
+    parsed = Parsed(page.write(a_page()))
+
+    assert parsed.policy == {
+        "default-src": ["'none'"],
+        "script-src": [hash_of(parsed.texts("script")[1])],
+        "style-src": [hash_of(parsed.texts("style")[0])],
+        "img-src": ["data:"],
+        "media-src": ["blob:"],
+        "connect-src": ["wss://tracker.example.com", "ws://127.0.0.1:4000"],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+        "require-trusted-types-for": ["'script'"],
+        "trusted-types": ["'none'"],
+    }
+
+
+def test_a_page_names_no_host_but_its_trackers_and_has_no_style_or_handler_in_an_element() -> None:
+    parsed = Parsed(page.write(a_page()))
+    sources = "".join(
+        (ours / name).read_text() for name in ("page.html", "page.css", *page.BEFORE, *page.AFTER)
+    ).replace("http://www.w3.org/2000/svg", "")
+
+    assert re.findall(r"(?:https?|wss?):?//", sources) == []
+    names = {name for tag, attributes, _ in parsed.elements for name in attributes}
+    assert {name for name in names if name.startswith("on") or name in ("style", "src", "srcset", "action")} == set()
+    assert {attributes["rel"] for tag, attributes, _ in parsed.elements if tag == "link"} == {"icon"}
+
+
+def test_a_browser_may_call_websocket_trackers_that_a_policy_can_name() -> None:
+    urls = ["udp://a:1", "wss://b", "http://c/announce", "ws://10.0.0.1:4000/announce", "ws://[fd77::1]:4000", "x"]
+
+    assert browser_trackers(urls) == ["wss://b", "ws://10.0.0.1:4000/announce"]
+    assert browser_trackers(DEFAULT_TRACKERS)
+
+
+def test_a_stun_server_is_asked_in_public_only() -> None:
+    assert stun_server(Network.PUBLIC, None) == lt.default_settings()["webtorrent_stun_server"]
+    assert stun_server(Network.PUBLIC, "stun.example.com:3478") == "stun.example.com:3478"
+    assert stun_server(Network.PUBLIC, "") == ""
+    assert {stun_server(network, "stun.example.com:3478") for network in (Network.LAN, Network.LOOPBACK)} == {""}
+
+
+@pytest.mark.parametrize(
+    ("options", "codec"), [(["-c:a", "libopus"], "opus"), (["-c:a", "libvorbis", "-ac", "2"], "vorbis")]
+)
+def test_clusters_are_where_ffmpeg_wrote_them(options: list[str], codec: str, tmp_path: Path) -> None:
+    path = noise(tmp_path / "noise.webm", 19, *options)
+    data = path.read_bytes()
+
+    found = clusters.clusters_of(path)
+
+    assert found.codec == codec
+    assert [offset for _, offset in found.starts] == [match.start() for match in re.finditer(b"\x1f\x43\xb6\x75", data)]
+    assert [round(seconds) for seconds, _ in found.starts] == [0, 5, 10, 15]
+
+
+def test_clusters_without_a_length_are_found_as_browsers_write_them(tmp_path: Path) -> None:
+    def element(name: str, data: bytes, size: str = "") -> bytes:
+        return bytes.fromhex(name + (size or f"{len(data) | 1 << 28:08x}")) + data
+
+    unknown = "01ffffffffffffff"
+    blocks = [
+        element("e7", time.to_bytes(3, "big")) + 3 * element("a3", b"\x1f\x43\xb6\x75") for time in (0, 990, 70_000)
+    ]
+    parts = [element("1549a966", element("2ad7b1", b"\x0f\x42\x40")), element("1654ae6b", b"A_OPUS")]
+    parts += [element("1f43b675", block, unknown) for block in blocks]
+    head = element("1a45dfa3", b"webm") + element("18538067", b"", unknown)
+    path = tmp_path / "live.webm"
+    path.write_bytes(head + b"".join(parts))
+
+    found = clusters.clusters_of(path)
+
+    ends = list(itertools.accumulate(map(len, parts), initial=len(head)))
+    assert list(found.starts) == list(zip([0.0, 0.99, 70.0], ends[2:], strict=False))
+
+
+def test_a_long_memo_has_a_thousand_clusters_at_most(tmp_path: Path) -> None:
+    cluster = b"\x1f\x43\xb6\x75\x86\xe7\x84"
+    path = tmp_path / "long.webm"
+    path.write_bytes(
+        b"\x18\x53\x80\x67\x01" + 7 * b"\xff" + b"".join(cluster + i.to_bytes(4, "big") for i in range(2_001))
+    )
+
+    starts = clusters.clusters_of(path).starts
+
+    assert [round(seconds * 1000) for seconds, _ in starts] == list(range(0, 2_001, 3))
+
+
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small file with several clusters."""
+    return noise(tmp_path_factory.mktemp("clusters") / "noise.webm", 12, "-c:a", "libopus", "-b:a", "6k")
+
+
+@given(junk=st.binary(max_size=200), at=st.integers(0, 8_000))
+def test_a_broken_file_has_the_clusters_before_it_breaks(clustered: Path, junk: bytes, at: int) -> None:
+    whole = [start for start in clusters.clusters_of(clustered).starts if start[1] < at - 20]
+    broken = clustered.with_name("broken.webm")
+    broken.write_bytes(clustered.read_bytes()[:at] + junk)
+
+    found = clusters.clusters_of(broken).starts
+
+    assert whole == list(found[: len(whole)])
+    assert sorted({seconds for seconds, _ in found}) == [seconds for seconds, _ in found]
+    assert sorted({offset for _, offset in found}) == [offset for _, offset in found]
+    assert all(offset < broken.stat().st_size for _, offset in found)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of noise."""
+    return noise(tmp_path_factory.mktemp("sound") / "noise.webm", 2, "-c:a", "libopus")
+
+
+def shares_nothing(memosync: Program) -> bool:
+    return '"shared": true' not in memosync("list", "--json").out
+
+
+def test_share_writes_a_page_and_prints_the_link_alone(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    memo = memosync("record", sound, "-t", EVIL, "-d", "Said it", "--tag", "work").out.strip()
+    place = tmp_path / "page.html"
+
+    result = memosync(
+        "share", memo, "--no-seed", "--tracker", TRACKER, "--tracker", "udp://127.0.0.1:1", "--page", place
+    )
+    parsed = Parsed(place.read_text())
+
+    (link,) = result.lines
+    assert str(place) in result.err
+    assert parsed.texts("h1") == [EVIL]
+    assert f"memosync share {memo}" in parsed.texts("code")
+    assert parsed.attribute("a", "href", id="magnet") == link
+    assert (parsed.data["infohash"], parsed.data["trackers"], parsed.data["stun"]) == (link[20:60], [TRACKER], "")
+    assert parsed.data["size"] == next(memosync.library.glob("*.webm")).stat().st_size
+    assert len(parsed.data["heights"]) == 20
+    assert min(parsed.data["heights"]) > 50
+    assert parsed.data["type"] == 'audio/webm; codecs="opus"'
+    assert parsed.data["clusters"][0][0] == 0
+
+
+def test_a_page_is_made_by_a_seeder_that_serves(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    memosync("record", sound)
+
+    link = memosync("share", "last", "--tracker", TRACKER, "--page", tmp_path / "page.html").out.strip()
+
+    assert "x.pe=127.0.0.1" in link
+    assert Parsed((tmp_path / "page.html").read_text()).attribute("a", "href", id="magnet") == link
+
+
+def test_without_a_tracker_for_browsers_no_page_is_written_and_nothing_is_shared(
+    memosync: Program, sound: Path, tmp_path: Path
+) -> None:
+    memosync("record", sound)
+    place = tmp_path / "page.html"
+
+    for options in (["--network", "loopback"], ["--network", "lan"]):
+        for tracker in ([], ["--tracker", "udp://127.0.0.1:1"], ["--tracker", "wss://tracker.example.com"]):
+            result = memosync(*options, "share", "last", *tracker, "--page", place, code=UsageError.exit_code)
+            assert (result.out, result.err.count("\n")) == ("", 2)
+            assert "no browser" in result.err
+            assert "--tracker ws" in result.err
+
+    assert not place.exists()
+    assert shares_nothing(memosync)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("-", "standard output"), ("there.html", "exists"), ("no/where.html", "no directory"), (".", "exists")],
+)
+def test_a_page_that_has_no_place_is_refused_before_anything_is_done(
+    place: str, why: str, memosync: Program, sound: Path, tmp_path: Path
+) -> None:
+    memosync("record", sound)
+    there = tmp_path / "there.html"
+    there.write_text("mine")
+
+    path = place if place == "-" else tmp_path / place
+    result = memosync("share", "last", "--tracker", TRACKER, "--page", path, code=UsageError.exit_code)
+
+    assert why in result.err
+    assert there.read_text() == "mine"
+    assert shares_nothing(memosync)
+
+
+def test_force_replaces_a_page(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    memosync("record", sound)
+    place = tmp_path / "page.html"
+    place.write_text("an older one")
+
+    memosync("share", "last", "--no-seed", "--tracker", TRACKER, "--page", place, "--force")
+
+    assert place.read_text().startswith("<!doctype html>")
+
+
+def test_a_page_is_for_one_memo(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    memosync("record", sound, sound)
+
+    result = memosync("share", "--all", "--tracker", TRACKER, "--page", tmp_path / "x.html", code=UsageError.exit_code)
+
+    assert "one memo" in result.err
+    assert shares_nothing(memosync)
+
+
+def test_a_page_that_cannot_be_written_says_so_and_leaves_nothing(
+    memosync: Program, sound: Path, tmp_path: Path
+) -> None:
+    memosync("record", sound)
+
+    result = memosync("share", "last", "--no-seed", "--tracker", TRACKER, "--page", "/proc/page.html", code=6)
+
+    assert "cannot write /proc/page.html" in result.err
+    assert result.out == ""

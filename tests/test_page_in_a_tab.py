@@ -1,0 +1,393 @@
+"""A page in Chromium: it plays while it loads, says in words what happens, and calls nobody but those it names.
+
+Pictures of it are written to tests/artefacts.
+"""
+
+from __future__ import annotations
+
+import array
+import base64
+import dataclasses
+import math
+import operator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from browser import Chromium, Tab
+from conftest import Program
+from netns import Capture, Host, Network, noise, wait_until
+
+PICTURES = Path(__file__).parent / "artefacts"
+EVIL = "</script><script>window.evil = 1</script>"
+RATE = 48_000  # Hz
+LISTEN = """
+() => {
+  const context = new AudioContext({ sampleRate: 48000 })
+  const tap = context.createScriptProcessor(4096, 1, 1)
+  context.createMediaElementSource(audio).connect(tap).connect(context.destination)
+  window.heard = { at: 0, first: 0, blocks: [] }
+  tap.onaudioprocess = ({ inputBuffer }) => {
+    const block = inputBuffer.getChannelData(0).slice()
+    if (!heard.first && !block.some(sample => sample)) return
+    heard.first ||= performance.now() / 1000
+    if (!heard.blocks.length) heard.at = audio.currentTime
+    heard.blocks.push(block)
+  }
+}
+"""
+HEARD = """
+async count => {
+  heard.blocks = []
+  while (heard.blocks.length * 4096 < count) await new Promise(resolve => setTimeout(resolve, 50))
+  const bytes = new Uint8Array(await new Blob(heard.blocks).arrayBuffer())
+  let text = ''
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192))
+  return [heard.at, heard.first, btoa(text)]
+}
+"""
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network(2, route=True) as network:
+        yield network
+
+
+@pytest.fixture
+def author(network: Network, tmp_path: Path) -> Iterator[Program]:
+    """Somebody who shares, on the first machine."""
+    program = network.hosts[0].program(tmp_path / "author" / "Memos")
+    yield program
+    program.start("seed", "--stop").wait(20)
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute of noise."""
+    return noise(tmp_path_factory.mktemp("sound") / "short.webm", 30, "-c:a", "libopus", "-b:a", "64k")
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute of noise that swells and fades as speech does."""
+    volume = "volume=eval=frame:volume='0.01+pow(abs(sin(t*2.3)*sin(t*0.7)),1.5)*(0.4+0.6*abs(sin(t*5.1)))'"
+    return noise(tmp_path_factory.mktemp("speech") / "speech.webm", 30, "-af", volume, "-c:a", "libopus")
+
+
+@pytest.fixture(scope="session")
+def long_sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five minutes of noise, 20 MB."""
+    options = ["-ac", "2", "-c:a", "libopus", "-b:a", "512k", "-vbr", "off", "-compression_level", "0"]
+    return noise(tmp_path_factory.mktemp("sound") / "long.webm", 313, *options)
+
+
+@dataclasses.dataclass
+class Visitor:
+    """Somebody who opened the page, and what the page asked for."""
+
+    tab: Tab
+    requests: list[str]
+
+    def says(self) -> str:
+        return self.tab.page.inner_text("#state")
+
+    def position(self) -> float:
+        return float(self.tab.run("() => audio.currentTime"))
+
+    def seek(self, seconds: float) -> None:
+        """Go there with the slider, and wait until it plays."""
+        self.tab.run("to => { position.value = to; position.dispatchEvent(new Event('input')) }", seconds)
+        begun = f"audio.currentTime > {seconds + 0.3} && audio.currentTime < {seconds + 9} && !audio.seeking"
+        self.wait_until(begun, 15, f"to play from {seconds} s")
+
+    def wait_until(self, condition: str, timeout: float, what: str) -> None:
+        """Wait for a JavaScript expression."""
+        wait_until(lambda: self.tab.run(f"() => Boolean({condition})"), timeout, lambda: f"{what}: {self.says()}")
+
+    def wait_for_words(self, words: str, timeout: float) -> None:
+        wait_until(lambda: words in self.says(), timeout, lambda: f"{words!r} instead of {self.says()!r}")
+
+
+@pytest.fixture
+def visit(network: Network, chromium: Callable[[Host], Chromium]) -> Callable[..., Visitor]:
+    """Open a page in a browser on the second machine, with a script before it if need be."""
+
+    def visit(url: str, before: str = "") -> Visitor:
+        tab = chromium(network.hosts[1]).open("about:blank")
+        visitor = Visitor(tab, [])
+        tab.page.on("request", lambda request: visitor.requests.append(request.url))
+        tab.page.on("websocket", lambda socket: visitor.requests.append(socket.url))
+        tab.page.context.grant_permissions(["local-network-access"])
+        if before:
+            tab.page.add_init_script(before)
+        tab.page.goto(url)
+        return visitor
+
+    return visit
+
+
+def samples_of(path: Path, begin: float, seconds: float) -> array.array[float]:
+    command = ["ffmpeg", "-v", "error", "-ss", str(begin), "-i", path, "-t", str(seconds)]
+    command += ["-f", "f32le", "-ac", "1", "-ar", str(RATE), "-"]
+    return array.array("f", subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def likeness(one: array.array[float], other: array.array[float]) -> float:
+    """Correlate: 1 for the same sound, 0 for another."""
+    power = math.sqrt(sum(map(operator.mul, one, one)) * sum(map(operator.mul, other, other)))
+    return sum(map(operator.mul, one, other)) / power if power else 0.0
+
+
+def hear(visitor: Visitor, source: Path) -> float:
+    """Compare what comes out of the audio element with the source at its position; give how alike they are."""
+    at, _, text = visitor.tab.run(HEARD, RATE // 2)
+    heard = array.array("f", base64.b64decode(text))[: RATE // 2]
+    there = samples_of(source, max(0.0, at - 0.5), 1.5)
+    probe = heard[:64]
+    fits = [sum(map(operator.mul, probe, there[shift : shift + 64])) for shift in range(len(there) - len(heard))]
+    best = sorted(range(len(fits)), key=fits.__getitem__)[-8:]
+    return max(likeness(heard, there[shift : shift + len(heard)]) for shift in best)
+
+
+def test_a_page_plays_while_it_loads(
+    network: Network,
+    author: Program,
+    visit: Callable[..., Visitor],
+    long_sound: Path,
+    tmp_path: Path,
+    figure: Callable[[str], None],
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    author("record", long_sound, "-t", "Tides", "-d", "How the sea comes and goes.\nWith Ada.", "--tag", "sea")
+    author("seed", "--detach", "--up", "1M")
+    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+
+    visitor = visit(f"file://{tmp_path}/page.html")
+    visitor.tab.run(LISTEN)
+    visitor.tab.page.click("#play")
+    visitor.wait_until("heard.first", 20, "sound")
+    first = float(visitor.tab.run("() => heard.first"))
+    figure(f"a page of 20 MB at 1 MB/s: first sound after {first:.2f} s")
+    begun, alike = visitor.position(), hear(visitor, long_sound)
+    visitor.tab.screenshot(PICTURES / "playing.png")
+    part = visitor.tab.run("() => loaded.value")
+
+    assert first <= 3
+    assert begun < visitor.position()
+    assert alike > 0.95
+    assert 0 < part < 0.9
+
+    visitor.seek(200)
+    assert hear(visitor, long_sound) > 0.95
+    author("seed", "--stop")
+    author("seed", "--detach")
+    visitor.wait_for_words("All of it is here", 30)
+    for position in (2, 305, 150):  # it is more than Chromium takes at once
+        visitor.seek(position)
+        assert hear(visitor, long_sound) > 0.95
+
+    assert {url.split(":")[0] for url in visitor.requests} <= {"file", "blob", "ws"}
+    assert [url for url in visitor.requests if url.startswith("ws")] == [tracker.url + "/"]
+    assert visitor.tab.errors == []
+
+
+def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
+    network: Network, author: Program, visit: Callable[..., Visitor], speech: Path, tmp_path: Path
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    memo = author("record", speech, "-t", EVIL, "-d", EVIL, "--tag", EVIL).out.strip()
+    author("share", memo, "--no-seed", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    capture = Capture(network.hosts[1])
+
+    visitor = visit(f"file://{tmp_path}/page.html")
+    page = visitor.tab.page
+    visitor.tab.screenshot(PICTURES / "loading.png")
+    assert "Looking for somebody" in visitor.says()
+    visitor.wait_for_words("Nobody who has it is there", 10)
+    visitor.tab.screenshot(PICTURES / "no-peer.png")
+
+    assert page.get_by_text(f"memosync share {memo}").is_visible()
+    assert (page.inner_text("h1"), page.inner_text(".description"), page.inner_text("li")) == (EVIL, EVIL, EVIL)
+    assert page.title() == EVIL
+    assert page.evaluate("window.evil") is None
+
+    page.click("#play")
+    author("share", memo)
+    visitor.wait_for_words("All of it is here", 10)
+    visitor.wait_until("audio.currentTime > 0.2", 5, "to play as was wished before")
+    with page.expect_download() as download:
+        page.click("#save")
+    assert download.value.path().read_bytes() == next(author.library.glob("*.webm")).read_bytes()
+    assert download.value.suggested_filename.endswith(".webm")
+    assert not page.get_by_text("memosync seed").is_visible()
+
+    ours, theirs = ({host.address, host.address.replace("10.77.0.", "fd77::")} for host in network.hosts)
+    sent = [packet for packet in capture.so_far() if packet.source in theirs and packet.protocol in (6, 17)]
+    own = [packet for packet in sent if packet.port != 53]  # what the browser asks for itself is names
+    assert {packet.destination for packet in own} <= ours | theirs
+    assert visitor.tab.errors == []
+
+
+def test_a_page_from_a_web_server_without_https_is_steered_by_keys_and_read_out(
+    network: Network, author: Program, visit: Callable[..., Visitor], sound: Path, tmp_path: Path
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    author("record", sound, "-t", "Weekly standup")
+    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    server = [sys.executable, "-m", "http.server", "8000", "--directory", tmp_path]
+    network.hosts[0].start(*server, stderr=subprocess.DEVNULL)
+    network.hosts[0].run(
+        "sh", "-c", f"until curl -so /dev/null {network.hosts[0].address}:8000; do :; done", timeout=10
+    )
+
+    visitor = visit(f"http://{network.hosts[0].address}:8000/page.html")
+    page = visitor.tab.page
+    visitor.wait_for_words("All of it is here", 10)
+    button, slider = page.get_by_role("button", name="Play"), page.get_by_role("slider", name="Position")
+
+    assert page.evaluate("isSecureContext") is False
+    page.keyboard.press("Tab")
+    assert button.evaluate("element => element === document.activeElement")
+    page.keyboard.press("Enter")
+    visitor.wait_until("audio.currentTime > 0.1", 5, "to play")
+    page.keyboard.press("Space")
+    visitor.wait_until("audio.paused", 5, "to pause")
+    page.keyboard.press("Tab")
+    assert slider.evaluate("element => element === document.activeElement")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("PageUp")
+    page.keyboard.press("ArrowLeft")
+    visitor.wait_until("Math.abs(audio.currentTime - 25) < 0.1", 5, "to be where the keys led")
+    assert slider.get_attribute("aria-valuetext") == "0:25 of 0:30"
+    assert page.get_by_role("status").inner_text() == visitor.says()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.get_by_role("button", name="Copied").is_visible()
+    assert [url for url in visitor.requests if not url.startswith(("blob:", "ws:"))] == [page.url]
+    assert visitor.tab.errors == []
+
+
+def test_a_page_fits_a_telephone_and_the_night(
+    network: Network, author: Program, visit: Callable[..., Visitor], speech: Path, tmp_path: Path
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    words = [
+        "-t",
+        "Weekly standup, and what nobodyeversaidinonewordwithoutpausesforbreath",
+        "--tag",
+        "work",
+        "--tag",
+        "x",
+    ]
+    author("record", speech, *words, "-d", "What we said about the release.\n" * 3)
+    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+
+    visitor = visit(f"file://{tmp_path}/page.html")
+    visitor.wait_for_words("All of it is here", 10)
+    visitor.tab.page.click("#play")
+    visitor.wait_until("audio.currentTime > 1", 5, "to play")
+    light = visitor.tab.run("() => getComputedStyle(document.body).backgroundColor")
+    visitor.tab.look(width=320, height=1200)
+    visitor.tab.screenshot(PICTURES / "narrow.png")
+    widths = visitor.tab.run("() => [document.documentElement.scrollWidth, innerWidth]")
+    visitor.tab.look(dark=True)
+    visitor.tab.screenshot(PICTURES / "dark.png")
+    dark = visitor.tab.run("() => getComputedStyle(document.body).backgroundColor")
+    visitor.tab.page.emulate_media(reduced_motion="reduce")
+
+    assert widths[0] <= widths[1] == 320
+    assert light != dark
+    assert (
+        visitor.tab.run(
+            "() => { play.classList.add('waiting'); return getComputedStyle(play, '::after').animationName }"
+        )
+        == "none"
+    )
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "delete window.MediaSource; delete window.ManagedMediaSource",
+        "SourceBuffer.prototype.appendBuffer = () => { throw new Error('no') }",
+    ],
+    ids=["there is no such thing", "it breaks"],
+)
+def test_where_nothing_plays_while_it_loads_it_plays_when_all_is_here(
+    network: Network, author: Program, visit: Callable[..., Visitor], sound: Path, tmp_path: Path, before: str
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    author("record", sound)
+    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+
+    visitor = visit(f"file://{tmp_path}/page.html", before)
+    visitor.tab.run(LISTEN)
+    visitor.tab.page.click("#play")
+    visitor.wait_until("heard.first", 10, "sound")
+
+    visitor.wait_for_words("All of it is here", 5)
+    assert hear(visitor, sound) > 0.95
+
+
+def test_a_recording_of_a_browser_plays_too(
+    network: Network,
+    author: Program,
+    chromium: Callable[[Host], Chromium],
+    visit: Callable[..., Visitor],
+    tmp_path: Path,
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    seeded = chromium(network.hosts[0]).open().record(3, "From a tab.webm", tracker.url)
+    memo = author("fetch", seeded.magnet).out.strip()
+    author("share", memo, "--tracker", tracker.url, "--page", tmp_path / "page.html")
+
+    visitor = visit(f"file://{tmp_path}/page.html")
+    visitor.tab.page.click("#play")
+    visitor.wait_until("audio.currentTime > 1", 10, "to play")
+
+    assert visitor.tab.page.inner_text("h1") == "From a tab"
+    assert 2.5 < visitor.tab.run("() => audio.duration") < 3.5
+
+
+def test_a_tracker_that_is_away_is_named_and_used_when_it_is_back(
+    network: Network, author: Program, visit: Callable[..., Visitor], sound: Path, tmp_path: Path
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    author("record", sound)
+    author("share", "last", "--no-seed", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    port = int(tracker.url.rpartition(":")[2])
+    tracker.close()
+
+    visitor = visit(f"file://{tmp_path}/page.html")
+    visitor.wait_for_words(f"No tracker can be reached ({network.hosts[0].address}:{port})", 10)
+    network.hosts[0].websocket_tracker(port=port)
+    author("share", "last")
+    visitor.wait_for_words("All of it is here", 20)
+
+
+def test_the_stun_server_is_asked_in_public_alone(
+    network: Network, author: Program, visit: Callable[..., Visitor], sound: Path, tmp_path: Path
+) -> None:
+    here = network.hosts[0].address
+    tracker = network.hosts[0].websocket_tracker()
+    author("record", sound)
+    author.environment["MEMOSYNC_STUN"] = f"{here}:3478"
+    asked = {}
+
+    for name in ("lan", "public"):
+        page = tmp_path / f"{name}.html"
+        author("--network", name, "share", "last", "--no-seed", "--tracker", tracker.url, "--page", page)
+        capture = Capture(network.hosts[1])
+        tracker.events.clear()
+        visit(f"file://{page}")
+        wait_until(
+            lambda: [event for event in tracker.events if event.kind == "announce"], 15, "the tab at the tracker"
+        )
+        asked[name] = {packet.destination for packet in capture.so_far() if packet.port == 3478}
+
+    assert asked == {"lan": set(), "public": {here}}
