@@ -147,6 +147,8 @@ def record(
 ) -> None:
     """Record a memo from the microphone, files or standard input."""
     from .commands import record as verb
+    from .commands.capture import record_microphone
+    from .commands.intake import record_sources
     from .webm import Sound, parse_bitrate
 
     if list_devices:
@@ -167,10 +169,10 @@ def record(
     paths = verb.check_sources(sources or [])
     library = ctx.obj.open()
     if paths:
-        verb.record_sources(library, paths, job, fail=ui.error)
+        record_sources(library, paths, job, fail=ui.error)
     else:
         with live.Controls() if live.has_controls() else nullcontext() as control:
-            verb.record_microphone(library, job, device=device, control=control)
+            record_microphone(library, job, device=device, control=control)
 
 
 @app.command("list")
