@@ -91,13 +91,17 @@ def parse_tracker(url: str) -> tuple[str, str, bool] | None:
     return parts.scheme, host or "", parts.scheme == "udp" or (parts.path in ("", "/", "/announce") and not parts.query)
 
 
+def is_websocket(url: str) -> bool:
+    """Tell whether browsers are found through this tracker, and nobody else is."""
+    return url.partition(":")[0] in ("ws", "wss")
+
+
 def browser_trackers(urls: Iterable[str]) -> list[str]:
     """Choose the trackers that a page in a browser may call.
 
     None at an IPv6 address: a Content-Security-Policy has no way to name one (CSP 3, 2.3.1).
     """
-    found = [url for url in urls if (tracker := parse_tracker(url)) and tracker[0] in ("ws", "wss")]
-    return [url for url in found if "[" not in url]
+    return [url for url in urls if is_websocket(url) and parse_tracker(url) and "[" not in url]
 
 
 def stun_server(network: Network, named: str | None) -> str:

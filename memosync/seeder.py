@@ -54,6 +54,8 @@ class SeederState:
     keeper: int = 0  # its parent, when it is detached
     restarts: int = 0
     seen: int = 0  # the time stamp of the index it last acted on
+    crowded: bool = False  # more torrents have WebSocket trackers than can be announced there
+    announced: tuple[InfoHash, ...] = ()  # those that are, when it is crowded
     swarms: Mapping[InfoHash, SwarmState] = field(default_factory=dict)
 
 
@@ -71,6 +73,7 @@ def read_state(private: Path) -> SeederState | None:
         if table["born"] == _born(table["pid"]) and not ending:
             swarms = [SwarmState(**swarm) for swarm in table.pop("swarm", [])]
             table |= {"network": Network(table["network"]), "addresses": tuple(table["addresses"])}
+            table["announced"] = tuple(table["announced"])
             del table["born"]
             return SeederState(**table, swarms={swarm.infohash: swarm for swarm in swarms})
     return None
@@ -80,6 +83,7 @@ def write_state(private: Path, state: SeederState) -> None:
     """Say how we are; the caller is the seeder."""
     table = {name: getattr(state, name) for name in SeederState.__slots__ if name != "swarms"}
     table |= {"network": state.network.value, "addresses": list(state.addresses), "born": _born(state.pid)}
+    table["announced"] = list(state.announced)
     table["swarm"] = [{name: getattr(swarm, name) for name in SwarmState.__slots__} for swarm in state.swarms.values()]
     files.write(private / "seeder.toml", index.format_toml(table).encode(), sync=False)
 
@@ -149,10 +153,11 @@ def stop(private: Path, timeout: float = 10) -> None:
         raise SeederError("no seeder is running", "memosync seed --detach starts one")
 
 
-def raise_limits() -> None:
-    """Allow as many open files, peers among them, as the machine does."""
+def raise_limits() -> int:
+    """Allow as many open files, peers among them, as the machine does, and give their number."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard >= 0 else 2**20
 
 
 def be_kept(stop: Stop) -> None:

@@ -152,10 +152,11 @@ def test_status_tells_id_state_peers_bytes_given_and_title(library: Program, oth
 
     wait_until(lambda: rows()[0][3] == str(first["size"]), 5, "what was given to be told")
     assert rows()[0][:2] == [first["id"], "seeding"]
-    assert rows()[0][4:] == ["First"]
-    assert rows()[1] == [second["id"], "seeding", "0", "0", "Second"]
+    assert rows()[0][4:] == ["First", "-"]
+    assert rows()[1] == [second["id"], "seeding", "0", "0", "Second", "-"]
     objects = [json.loads(line) for line in library("seed", "--status", "--json").lines]
-    assert objects[1] == {"id": second["id"], "state": "seeding", "peers": 0, "given": 0, "title": "Second"}
+    idle = {"id": second["id"], "state": "seeding", "peers": 0, "given": 0, "title": "Second", "browsers": None}
+    assert objects[1] == idle
     assert [objects[0]["given"], objects[0]["peers"]] == [first["size"], int(rows()[0][2])]
 
 

@@ -12,7 +12,7 @@ from .. import metainfo, seeder
 from ..errors import MemosyncError, SeederError, Stop
 from ..library import Library
 from ..memo import InfoHash, Memo
-from ..network import Network
+from ..network import Network, is_websocket
 from ..seeder import SeederState, SwarmState
 from ..session.serve import MOST_PEERS, Server
 from .linking import trackers_of
@@ -47,7 +47,7 @@ def seed(
     with seeder.sole(private, kept[0] if kept else None):
         me = {"network": network, "pid": os.getpid(), "restarts": kept[1] if kept else 0}
         me["keeper"] = os.getppid() if kept else 0
-        seeder.raise_limits()
+        descriptors = seeder.raise_limits()
         port_before = seeder.last_port(private)
         seeder.write_state(private, SeederState(port=port_before, **me))  # type: ignore[arg-type]
         server = Server(
@@ -56,6 +56,7 @@ def seed(
             insist=bool(options.port),
             up=options.up,
             down=options.down,
+            descriptors=descriptors,
             dht=library.session_state(),
             log=log,
         )
@@ -76,6 +77,8 @@ def seed(
                     addresses=tuple(server.link_addresses(network)),
                     ready=ready or bool(said and said.ready),
                     seen=follower.seen if ready else said.seen if said else 0,
+                    crowded=server.announced is not None,
+                    announced=server.announced or (),
                     swarms=_swarms(server),
                     **me,  # type: ignore[arg-type]
                 )
@@ -83,7 +86,7 @@ def seed(
                 if state != said:
                     seeder.write_state(private, state)
                     said = state
-                    on_state(state, len(server.swarms))
+                    on_state(state, server.number)
         finally:
             library.session_state(server.close())
 
@@ -114,6 +117,7 @@ class Status:
 
     memo: Memo
     swarm: SwarmState
+    browsers: bool | None  # whether they can find it; None where it has no WebSocket tracker
 
 
 def status(library: Library) -> tuple[SeederState, list[Status]]:
@@ -122,8 +126,15 @@ def status(library: Library) -> tuple[SeederState, list[Status]]:
     if state is None:
         raise SeederError("no seeder is running", "memosync seed --detach starts one")
     memos = [memo for memo in library.index().memos if memo.shared and not memo.trashed and memo.infohash]
+    announced = set(state.announced)
+
+    def found_by_browsers(memo: Memo) -> bool | None:
+        if not any(map(is_websocket, trackers_of(memo.trackers, state.network))):
+            return None
+        return not state.crowded or memo.infohash in announced
+
     return state, [
-        Status(memo, state.swarms.get(memo.infohash, SwarmState(infohash=memo.infohash)))
+        Status(memo, state.swarms.get(memo.infohash, SwarmState(infohash=memo.infohash)), found_by_browsers(memo))
         for memo in memos
         if memo.infohash
     ]
@@ -206,7 +217,7 @@ def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
             delivered=swarm.delivered,
             addresses=tuple(sorted(swarm.addresses)[:MOST_PEERS]),
         )
-        for infohash, swarm in server.swarms.items()
+        for infohash, swarm in server.swarms()
         if swarm.peers or swarm.given or swarm.delivered or swarm.state != "seeding"
     }
 

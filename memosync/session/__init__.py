@@ -6,7 +6,6 @@ This package is the owner of libtorrent, together with `metainfo`, which opens n
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -22,8 +21,8 @@ _COMMON: Mapping[str, Any] = {
     "no_connect_privileged_ports": True,  # a link must not make us call somebody's mail server
     "stop_tracker_timeout": 1,
     "alert_queue_size": 200_000,
-    "max_webtorrent_offers": 1,  # each is a descriptor for two minutes
     "validate_https_trackers": True,
+    "webtorrent_stun_server": "",  # see `stun`
     "dht_upload_rate_limit": 20_000,
 }
 _REACH: Mapping[Network, Mapping[str, Any]] = {
@@ -33,7 +32,6 @@ _REACH: Mapping[Network, Mapping[str, Any]] = {
         "enable_dht": False,
         "enable_upnp": False,
         "enable_natpmp": False,
-        "webtorrent_stun_server": "",  # or its name is looked up ten times a second
     },
     Network.LOOPBACK: {
         "listen_interfaces": "127.0.0.1:{port}",
@@ -42,21 +40,24 @@ _REACH: Mapping[Network, Mapping[str, Any]] = {
         "enable_lsd": False,
         "enable_upnp": False,
         "enable_natpmp": False,
-        "webtorrent_stun_server": "",
         "ssrf_mitigation": False,  # trackers here are ours; `network` has looked at them already
     },
 }
 
 
-def open_session(network: Network, port: int, settings: Mapping[str, Any], dht: bytes = b"") -> Any:
+def open_session(
+    network: Network, port: int, settings: Mapping[str, Any], dht: bytes = b"", *, trace: bool = False
+) -> Any:
     """Open a libtorrent session that reaches as far as `network` says and listens on `port`.
 
-    Its first alerts tell on which addresses: all that this machine has.
+    Its first alerts tell on which addresses: all that this machine has. With `trace` it tells what torrents do, too.
     """
     import libtorrent as lt
 
     category = lt.alert_category
     mask = category.error | category.status | category.tracker | category.peer | category.connect | category.dht
+    if trace:
+        mask |= category.torrent_log
     reach = dict(_REACH[network])
     reach["listen_interfaces"] = reach["listen_interfaces"].format(port=port)
     params = lt.session_params()
@@ -64,8 +65,6 @@ def open_session(network: Network, port: int, settings: Mapping[str, Any], dht: 
         with contextlib.suppress(RuntimeError, ValueError):
             params = lt.read_session_params(dht, _dht_only())
     chosen: Any = {**_COMMON, **reach, **settings, "alert_mask": int(mask)}
-    if network is Network.PUBLIC and "MEMOSYNC_STUN" in os.environ:
-        chosen["webtorrent_stun_server"] = os.environ["MEMOSYNC_STUN"]
     params.settings = chosen
     session = lt.session(params)
     if network.ranges:

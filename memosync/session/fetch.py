@@ -18,8 +18,9 @@ from ..errors import MemosyncError, Stop, SwarmError, TorrentError
 from ..files import as_library_error, sync_file
 from ..magnet import Magnet
 from ..memo import InfoHash
-from ..network import Address, Network, is_private, parse_address, usable_peers, usable_trackers
+from ..network import Address, Network, is_private, is_websocket, parse_address, usable_peers, usable_trackers
 from . import free_port, open_session
+from .signalling import Signalling
 
 _FETCHING: Mapping[str, Any] = {
     "enable_outgoing_utp": False,  # else a killed fetch waits 60 s for its first byte when it is run again
@@ -29,6 +30,7 @@ _FETCHING: Mapping[str, Any] = {
     "min_reconnect_time": 1,
     "prioritize_partial_pieces": True,  # a fetch that is killed then loses no more than one
     "close_redundant_connections": False,  # the seeder should hear that we have everything before we go
+    "max_webtorrent_offers": 6,
 }
 NO_ANSWER = "no answer yet"
 SYNC_EVERY = 16_000_000  # bytes
@@ -71,18 +73,21 @@ def fetch(
     good, doubtful = usable_trackers(link.trackers, network)
     trackers = good + [url for url in doubtful if _is_public(url)]
     params = lt.load_torrent_buffer(torrent) if torrent else lt.parse_magnet_uri(f"magnet:?xt=urn:btih:{link.infohash}")
-    params.trackers, params.tracker_tiers = trackers, list(range(len(trackers)))
+    signalling = Signalling(link.infohash, [url for url in trackers if is_websocket(url)], network)
+    others = [url for url in trackers if not is_websocket(url)]
+    params.trackers, params.tracker_tiers = others, list(range(len(others)))
     params.url_seeds, params.http_seeds, params.dht_nodes = [], [], []
     params.save_path, params.renamed_files = str(staging), {0: FILE}
     flags = lt.torrent_flags
     params.flags &= ~(flags.auto_managed | flags.paused | flags.update_subscribe)
     if info_only:
         params.flags |= flags.upload_mode
-    session = open_session(network, free_port(network), _FETCHING, dht)
+    session = open_session(network, free_port(network), {**_FETCHING, **signalling.settings}, dht)
     _ended.append(session)  # ending one may take a second that nobody needs to wait for
     # peers added with the torrent are called at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, network, _own_addresses(session))
     handle = session.add_torrent(params)
+    signalling.follow(session, handle, 0)
     download = _Download(session, handle, network, params.peers, trackers)
     try:
         while True:
@@ -101,6 +106,7 @@ def fetch(
                     session.remove_torrent(handle)
                     return
             on_progress(progress := download.progress())
+            signalling.follow(session, handle, progress.peers)
             download.sync(staging / FILE)
             stop.check()
             if progress.waited > timeout:

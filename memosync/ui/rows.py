@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ..seeder import SeederState
 
 
+_BROWSERS = {True: "yes", False: "no", None: "-"}
+
+
 def memos(rows: Iterable[Row], as_json: bool = False) -> None:
     """List memos: aligned on a terminal, TAB-separated in a pipe, or JSON Lines."""
     if as_json:
@@ -68,13 +71,27 @@ def devices(found: Iterable[Device]) -> None:
 
 def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) -> None:
     """Say how every shared memo is served."""
-    lines = [(row.memo.id, row.swarm.state, str(row.swarm.peers), str(row.swarm.given), row.memo.title) for row in rows]
+    rows = list(rows)
     if as_json:
-        for memo_id, kind, peers, given, title in lines:
-            line = {"id": memo_id, "state": kind, "peers": int(peers), "given": int(given), "title": title}
-            write(sys.stdout, _json(line) + "\n", flush=False)
+        for row in rows:
+            line = {"id": row.memo.id, "state": row.swarm.state, "peers": row.swarm.peers, "given": row.swarm.given}
+            write(sys.stdout, _json(line | {"title": row.memo.title, "browsers": row.browsers}) + "\n", flush=False)
     else:
-        table(lines, right=(2, 3))
+        lines = [
+            (
+                row.memo.id,
+                row.swarm.state,
+                str(row.swarm.peers),
+                str(row.swarm.given),
+                row.memo.title,
+                _BROWSERS[row.browsers],
+            )
+            for row in rows
+        ]
+        # on a terminal a title may be cut, and stands last
+        table([(*line[:4], line[5], line[4]) for line in lines] if is_terminal(sys.stdout) else lines, right=(2, 3))
+    if hidden := sum(row.browsers is False for row in rows):
+        tell(f"browsers cannot find {hidden} of these memos: there is no room for more, programs find them all")
     kept = f", started again {state.restarts} times" if state.restarts else ""
     tell(f"process {state.pid} serves on port {state.port}, network {state.network.value}{kept}")
 

@@ -1,0 +1,56 @@
+"""Signalling: how a fetch meets browsers at WebSocket trackers, which hand its offers to them and theirs to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ..memo import InfoHash
+from ..network import Network
+from .announcing import Schedule
+from .stun import Watch
+
+_STUN_WITHIN = 1.0  # seconds that a STUN server has to answer before the trackers are asked
+_FIRST_WAIT = 1.0  # seconds after which they are asked again when nobody has come
+
+
+class Signalling:
+    """The WebSocket trackers of one fetch.
+
+    They are asked once it is known whether a STUN server can be used, which delays nothing else, and again as long as
+    nobody is there: a tab may let go in the middle, and comes back only for another offer.
+    """
+
+    def __init__(self, infohash: InfoHash, trackers: Sequence[str], network: Network) -> None:
+        self._infohash, self._trackers = infohash, trackers
+        self._stun = Watch(network, again=False) if trackers else None
+        self._schedule = Schedule()
+        self._began = time.monotonic()
+        self._first = 0  # the number of the first of them among the torrent's trackers
+        self._peers = 0
+        # two tabs behind one address crash libtorrent 2.1.1 where it is on, see `browsers`
+        self.settings = {"allow_multiple_connections_per_ip": False} if trackers else {}
+
+    def follow(self, session: Any, handle: Any, peers: int) -> None:
+        """Do what is due, now that there are so many peers."""
+        now = time.monotonic()
+        if self._stun:
+            if self._stun.known() or now > self._began + _STUN_WITHIN:
+                session.apply_settings({"webtorrent_stun_server": self._stun.usable})
+                self._stun = None
+                self._begin(handle, now)
+            return
+        if self._peers and not peers:
+            self._schedule.served(self._infohash, now)
+        self._peers = peers
+        for _, url in self._schedule.due(now):
+            if not peers:
+                handle.force_reannounce(0, self._first + self._trackers.index(url), 1)
+
+    def _begin(self, handle: Any, now: float) -> None:
+        self._first = len(handle.trackers())
+        for number, url in enumerate(self._trackers, self._first):
+            handle.add_tracker({"url": url, "tier": number})
+        self._schedule.add(self._infohash, self._trackers, now)
+        self._schedule.wake(self._infohash, now + _FIRST_WAIT)
