@@ -12,11 +12,17 @@ import socket
 import struct
 import threading
 
-from ..network import Network, stun_server
+from ..network import Network
 
+DEFAULT = "stun.l.google.com:19302"  # libtorrent's own, and WebTorrent's
 _REQUEST, _RESPONSE, _COOKIE = 0x0001, 0x0101, 0x2112A442
 _ANSWER_WITHIN = 1.0  # seconds, and then it is asked once more
 _ASK_EVERY = 60.0  # seconds
+
+
+def server_for(network: Network) -> str:
+    """Name the server as HOST:PORT; empty for none: there is one with `public` alone."""
+    return os.environ.get("MEMOSYNC_STUN", DEFAULT) if network is Network.PUBLIC else ""
 
 
 def answers(server: str) -> bool:
@@ -43,7 +49,7 @@ class Watch:
 
     def __init__(self, network: Network, *, again: bool) -> None:
         """Begin to ask; `again` every minute."""
-        self._server = stun_server(network, os.environ.get("MEMOSYNC_STUN"))
+        self._server = server_for(network)
         self._again = again
         self._ended = threading.Event()
         self._known = threading.Event()
