@@ -23,8 +23,9 @@ from netns import noise
 
 from memosync import clusters, page
 from memosync.errors import UsageError
-from memosync.network import DEFAULT_TRACKERS, Network, browser_trackers, stun_server
+from memosync.network import DEFAULT_TRACKERS, Network, browser_trackers
 from memosync.page import Page
+from memosync.session import stun
 
 EVIL = "</script><script>alert(1)</script>"
 TRACKER = "ws://127.0.0.1:4000/announce"
@@ -190,11 +191,17 @@ def test_a_browser_may_call_websocket_trackers_that_a_policy_can_name() -> None:
     assert browser_trackers(DEFAULT_TRACKERS)
 
 
-def test_a_stun_server_is_asked_in_public_only() -> None:
-    assert stun_server(Network.PUBLIC, None) == lt.default_settings()["webtorrent_stun_server"]
-    assert stun_server(Network.PUBLIC, "stun.example.com:3478") == "stun.example.com:3478"
-    assert stun_server(Network.PUBLIC, "") == ""
-    assert {stun_server(network, "stun.example.com:3478") for network in (Network.LAN, Network.LOOPBACK)} == {""}
+def test_a_stun_server_is_asked_in_public_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEMOSYNC_STUN", raising=False)
+    assert stun.server_for(Network.PUBLIC) == lt.default_settings()["webtorrent_stun_server"]
+
+    for named in ("stun.example.com:3478", ""):
+        monkeypatch.setenv("MEMOSYNC_STUN", named)
+        assert {network.value: stun.server_for(network) for network in Network} == {
+            "public": named,
+            "lan": "",
+            "loopback": "",
+        }
 
 
 @pytest.mark.parametrize(

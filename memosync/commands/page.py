@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from ..errors import AudioError, Stop, UsageError
 from ..levels import heights
 from ..library import Library
 from ..memo import Memo, torrent_name
-from ..network import Network, browser_trackers, stun_server
+from ..network import Network, browser_trackers
+from ..session.stun import server_for
 from .linking import trackers_of
 from .measuring import levels_of
 from .opening import Tell
@@ -134,7 +134,7 @@ def _page_of(
             torrent=torrent if len(torrent) <= LARGEST_TORRENT else b"",
             link=link,
             trackers=browser_trackers(target.trackers),
-            stun=stun_server(network, os.environ.get("MEMOSYNC_STUN")),
+            stun=server_for(network),
             codec=clusters.codec,
             heights=heights(wave, page.COLUMNS),
             clusters=clusters.starts,
