@@ -228,7 +228,8 @@ def share(
     from .commands import share as verb
     from .commands.page import Wish, presenter
 
-    if stop_sharing and (no_seed or foreground or wait or qr or tracker or page or base or one):
+    trackers_given = tracker and not os.environ.get("MEMOSYNC_TRACKERS")
+    if stop_sharing and (no_seed or foreground or wait or qr or trackers_given or page or base or one):
         raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
     if (no_seed and (foreground or wait)) or (foreground and wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
