@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from conftest import Program, memos
 from handshake import offers
 from netns import Host, Network, noise, wait_until
@@ -83,6 +85,24 @@ def test_everything_is_announced_to_both_kinds_and_over_one_websocket(library: P
         assert 1 == tracker.open
         assert 3 == len(tracker.announces()), "each was announced once"
         assert all(event.left == 0 and event.offers for event in tracker.announces())
+
+
+def test_a_tracker_is_asked_over_tls_when_its_certificate_is_good(library: Program, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    known = tmp_path / "authorities.pem"
+    authority.cert_pem.write_to_path(str(known))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with WebSocketTracker(tls=tls) as tracker:
+        share(library, tracker.url)
+        wait_until(lambda: tracker.url in log(library), 5, "the stranger's certificate to be refused")
+        library("seed", "--stop")
+        assert not tracker.announces()
+
+        library.environment["SSL_CERT_FILE"] = str(known)
+        infohashes = share(library, tracker.url)
+
+        wait_until(has_all(tracker, infohashes), 5, "all to be announced")
 
 
 def test_without_a_websocket_tracker_there_is_one_session(library: Program) -> None:

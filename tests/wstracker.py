@@ -24,6 +24,7 @@ import itertools
 import json
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -103,6 +104,7 @@ class WebSocketTracker(Heard):
         interval: int = 120,
         delay: float = 5,
         on_event: Callable[[Event], None] = lambda event: None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__()
         self.mode = mode
@@ -117,13 +119,13 @@ class WebSocketTracker(Heard):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((host, port))
         self.port: int = self.socket.getsockname()[1]
-        self.url = f"ws://{host}:{self.port}"
+        self.url = f"ws{'s' if tls else ''}://{host}:{self.port}"
         self.server: Server | None = None
         if mode == "refused":
             return
         self.socket.listen(1000)
         if mode != "silent":
-            self.server = serve(self._converse, sock=self.socket, ping_interval=None, close_timeout=1)
+            self.server = serve(self._converse, sock=self.socket, ssl=tls, ping_interval=None, close_timeout=1)
             threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
