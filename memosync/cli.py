@@ -147,6 +147,8 @@ def record(
 ) -> None:
     """Record a memo from the microphone, files or standard input."""
     from .commands import record as verb
+    from .commands.capture import record_microphone
+    from .commands.intake import record_sources
     from .webm import Sound, parse_bitrate
 
     if list_devices:
@@ -167,10 +169,10 @@ def record(
     paths = verb.check_sources(sources or [])
     library = ctx.obj.open()
     if paths:
-        verb.record_sources(library, paths, job, fail=ui.error)
+        record_sources(library, paths, job, fail=ui.error)
     else:
         with live.Controls() if live.has_controls() else nullcontext() as control:
-            verb.record_microphone(library, job, device=device, control=control)
+            record_microphone(library, job, device=device, control=control)
 
 
 @app.command("list")
@@ -226,7 +228,8 @@ def share(
     from .commands import share as verb
     from .commands.page import Wish, presenter
 
-    if stop_sharing and (no_seed or foreground or wait or qr or tracker or page or base or one):
+    trackers_given = tracker and not os.environ.get("MEMOSYNC_TRACKERS")
+    if stop_sharing and (no_seed or foreground or wait or qr or trackers_given or page or base or one):
         raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
     if (no_seed and (foreground or wait)) or (foreground and wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
@@ -439,7 +442,7 @@ def export(
     """Write memos to files, or one to standard output."""
     from .commands import export as verb
     from .commands.placing import choose_places
-    from .commands.share import choose
+    from .commands.several import choose
 
     words = _items(memos, needed=True, what="MEMO")
     if place == "":
@@ -474,10 +477,11 @@ def rm(
 ) -> None:
     """Move memos to the trash, where they stay for a month."""
     from .commands import rm as verb
+    from .commands.several import choose
 
     words = _items(memos, needed=True, what="MEMO")
     library = ctx.obj.open()
-    chosen = verb.choose(library, words, trashed=None if purge else False)
+    chosen = choose(library, words, None if purge else False)
     if purge and not force:
         verb.refuse_unasked(chosen, ui.ask)
     verb.rm(library, chosen, purge=purge, now=_now(), tell=ui.tell, answer=ui.answer)
@@ -488,10 +492,11 @@ def rm(
 def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     """Bring memos back from the trash as they were."""
     from .commands import rm as verb
+    from .commands.several import choose
 
     words = _items(memos, needed=True, what="MEMO")
     library = ctx.obj.open()
-    verb.restore(library, verb.choose(library, words, trashed=True), tell=ui.tell, answer=ui.answer)
+    verb.restore(library, choose(library, words, True), tell=ui.tell, answer=ui.answer)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import vmic
 from disk import SmallDisk
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from browser import Chromium
     from playwright.sync_api import Playwright
 
+hypothesis.settings.register_profile("busy", deadline=None)  # how long an example takes says more of the machine
+hypothesis.settings.load_profile("busy")
 PROGRAM = [sys.executable, "-m", "memosync"]
 _SEED = 20260825
 

@@ -44,7 +44,7 @@ GARBAGE = (
     b"\xff\x00\xfe",
     '{"action":"announce","interval":[]}',
 )
-GIANT = 16_000_000  # bytes of a frame
+GIANT = (100_000, 1_000_000, 16_000_000)  # bytes of a frame
 MOST = 82  # offers of one announce that are handed on
 _DESCRIPTION = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
 _ALMOST = (  # good but for what is in the last line
@@ -267,15 +267,17 @@ def _hostile(mode: str, message: dict[str, Any]) -> Iterator[str | bytes]:
         yield from GARBAGE
         return
     if mode == "giant":
-        yield json.dumps({"action": "announce", "interval": 120, "info_hash": "x" * GIANT})
-        yield "[" * GIANT
+        for size in GIANT:
+            yield json.dumps({"action": "announce", "interval": 120, "info_hash": "x" * size})
+            yield "[" * size
         return
     if mode == "infohashes":
         strangers = (_twenty() for _ in range(1000))
         yield from (_offer({**message, "info_hash": stranger}, _ALMOST) for stranger in strangers)
         return
-    if mode == "offers":
-        yield from (_offer(message, _ALMOST) for _ in itertools.count())
+    if mode == "offers":  # good ones: the peer's own, as if from others
+        own = [offer["offer"]["sdp"] for offer in message.get("offers") or []]
+        yield from (_offer(message, sdp) for sdp in itertools.cycle(own or [_ALMOST]))
     for sdp in SDP:
         yield _offer(message, sdp)
         for offer in message.get("offers") or []:

@@ -13,11 +13,6 @@ from .opening import Tell
 from .several import locked, titles
 
 
-def choose(library: Library, words: Sequence[str], *, trashed: bool | None) -> list[Memo]:
-    """Find every memo that is meant, each once, before anything is done to one of them."""
-    return list({memo.id: memo for memo in [library.find(word, trashed) for word in words]}.values())
-
-
 def rm(
     library: Library, memos: Sequence[Memo], *, purge: bool, now: datetime, tell: Tell, answer: Callable[[str], None]
 ) -> None:

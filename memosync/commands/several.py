@@ -35,6 +35,11 @@ def each(
         raise Several(errors)
 
 
+def choose(library: Library, words: Sequence[str], trashed: bool | None = False) -> list[Memo]:
+    """Find every memo that is meant, each once, before anything is done to one of them."""
+    return list({memo.id: memo for memo in [library.find(word, trashed) for word in words]}.values())
+
+
 def locked(library: Library, memos: Iterable[Memo]) -> Iterator[list[MemoId]]:
     """Give the ids, a hundred at a time, while the memos are locked: in one order, which everybody keeps."""
     ids = sorted(memo.id for memo in memos)

@@ -13,7 +13,7 @@ from ..quantities import format_clock, format_size
 from . import is_screen, is_terminal, show, tell, write
 
 if TYPE_CHECKING:
-    from ..commands.record import Key
+    from ..commands.capture import Key
     from ..levels import Meter
     from ..seeder import SeederState
     from ..session.fetch import Progress
