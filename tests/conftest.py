@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 hypothesis.settings.register_profile("busy", deadline=None)  # how long an example takes says more of the machine
 hypothesis.settings.load_profile("busy")
+for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):  # as a shell has its jobs in the background do
+    if signal.getsignal(ignored) is signal.SIG_IGN:  # so would what is tested
+        signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
 PROGRAM = [sys.executable, "-m", "memosync"]
 _SEED = 20260825
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 
 
 def offers(port: int, infohash: str) -> bool:
     """Ask as a peer does, by a handshake (BEP 3), whether a torrent is served there."""
-    hello = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(infohash) + b"-TEST00-stranger----"
     try:
-        with socket.create_connection(("127.0.0.1", port), 5) as peer:
-            peer.sendall(hello)
-            answer = b""
-            while len(answer) < 68 and (more := peer.recv(68 - len(answer))):
-                answer += more
+        with visiting(port, infohash) as answer:
+            return answer[28:48] == bytes.fromhex(infohash)
     except OSError:
         return False
-    return answer[28:48] == hello[28:48]
+
+
+@contextlib.contextmanager
+def visiting(port: int, infohash: str) -> Iterator[bytes]:
+    """Be a peer that says its handshake and nothing more; give what it is answered."""
+    with socket.create_connection(("127.0.0.1", port), 5) as peer:
+        peer.sendall(b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(infohash) + b"-TEST00-stranger----")
+        answer = b""
+        while len(answer) < 68 and (more := peer.recv(68 - len(answer))):
+            answer += more
+        yield answer

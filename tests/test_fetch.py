@@ -439,7 +439,7 @@ def test_without_peers_it_ends_in_time(memosync: Program, what: str) -> None:
         started = time.monotonic()
         result = memosync("fetch", link, env={"MEMOSYNC_TIMEOUT": "1s"}, code=SwarmError.exit_code)
 
-    assert 1 < time.monotonic() - started < 4
+    assert 1 < time.monotonic() - started < 8  # a busy machine starts slowly
     assert result.out == ""
     (error,) = errors(result.err)
     assert "nothing new in 1 s" in error

@@ -139,6 +139,10 @@ def test_chained_ogg_is_recorded_to_its_very_end(memosync: Program, sources: dic
     memosync("record", chained)
     memosync("record", "-", stdin=chained.read_bytes())
 
+    copied, encoded = (set(sound.packets(Path(memo["path"]))) for memo in memos(memosync))
+    theirs = set(sound.packets(high))
+    assert theirs <= copied  # nobody can hear a pipe twice
+    assert not theirs & encoded
     for memo in memos(memosync):
         assert memo["duration"] == pytest.approx(4, abs=0.1)
         assert sound.hear(Path(memo["path"]), 0, 1.9) == pytest.approx((1.9, 440), abs=3)

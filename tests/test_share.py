@@ -22,7 +22,7 @@ from typing import Any
 import libtorrent as lt
 import pytest
 from conftest import PROGRAM, Program
-from handshake import offers
+from handshake import offers, visiting
 from netns import noise, wait_until
 from terminal import Terminal
 
@@ -250,9 +250,14 @@ def test_wait_returns_when_somebody_has_all_of_it(
     process = ended(memosync.start("share", first, second, "--wait", text=True))
     links = [process.stdout.readline().strip() for _ in range(2)]
 
+    def peers() -> list[str]:
+        return [row.split("\t")[2] for row in memosync("seed", "--status").lines]
+
     other("fetch", links[0])
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(1)  # one of two is not enough
+    with visiting(int(links[1].rpartition(":")[2]), infohash(links[1])):
+        wait_until(lambda: peers()[1] == "1", 5, "somebody to come and have nothing of the second")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
     other("fetch", links[1])
 
     out, _ = process.communicate(timeout=10)
