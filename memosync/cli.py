@@ -228,7 +228,8 @@ def share(
     from .commands import share as verb
     from .commands.page import Wish, presenter
 
-    if stop_sharing and (no_seed or foreground or wait or qr or tracker or page or base or one):
+    trackers_given = tracker and not os.environ.get("MEMOSYNC_TRACKERS")
+    if stop_sharing and (no_seed or foreground or wait or qr or trackers_given or page or base or one):
         raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
     if (no_seed and (foreground or wait)) or (foreground and wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
@@ -291,8 +292,6 @@ def fetch(
 
     prober()  # another process loads FFmpeg from here on, this one the rest
     from .commands import fetch as verb
-    from .commands.linking import linker
-    from .commands.list_ import row_of
 
     job = verb.Job(
         network=ctx.obj.network,
@@ -309,6 +308,9 @@ def fetch(
 
     def answer(memo: Memo) -> None:
         if as_json:
+            from .commands.linking import linker
+            from .commands.list_ import row_of
+
             rows.memos([row_of(library, memo, linker(library, job.network))], as_json=True)
         else:
             ui.answer(memo.id)

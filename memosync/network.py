@@ -22,7 +22,6 @@ DEFAULT_TRACKERS = (
     "wss://tracker.webtorrent.dev",
     "wss://tracker.btorrent.xyz",
 )
-DEFAULT_STUN = "stun.l.google.com:19302"  # libtorrent's own, and WebTorrent's
 MOST_TRACKERS, MOST_PEERS = 20, 8  # taken from one link
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 _PRIVATE = (
@@ -102,13 +101,6 @@ def browser_trackers(urls: Iterable[str]) -> list[str]:
     None at an IPv6 address: a Content-Security-Policy has no way to name one (CSP 3, 2.3.1).
     """
     return [url for url in urls if is_websocket(url) and parse_tracker(url) and "[" not in url]
-
-
-def stun_server(network: Network, named: str | None) -> str:
-    """Give the STUN server (RFC 8489) to use, `host:port`, or nothing: outside `public` nobody else is asked."""
-    if network is not Network.PUBLIC:
-        return ""
-    return DEFAULT_STUN if named is None else named
 
 
 def usable_trackers(urls: Iterable[str], network: Network) -> tuple[list[str], list[str]]:

@@ -46,10 +46,7 @@ WITHOUT = [
 ]
 MDNS = "WebRtcHideLocalIpsWithMdns"
 HERE = Path(__file__).parent
-SCRIPTS = {
-    "tab.js": HERE / "tab.js",
-    "webtorrent.min.js": next((HERE.parent / "memosync/page").rglob("webtorrent.min.js")),
-}
+SCRIPTS = {"tab.js": HERE / "tab.js", "webtorrent.min.js": HERE.parent / "memosync/page/webtorrent/webtorrent.min.js"}
 ORIGIN = "http://tab.localhost/"  # nobody serves it: Playwright answers; a secure context, as https would be
 PAGE = (
     '<!doctype html><meta charset="utf-8"><title>peer</title><link rel="icon" href="data:,">'

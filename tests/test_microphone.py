@@ -329,9 +329,13 @@ def test_a_recording_that_somebody_makes_is_left_alone(memosync: Program, microp
     assert position - stretch.end < 0.5
 
 
-@pytest.mark.parametrize("accident", [Microphone.pull, Microphone.stall, Microphone.die], ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    ("accident", "said"),
+    [(Microphone.pull, "disappeared"), (Microphone.stall, "stopped working"), (Microphone.die, "disappeared")],
+    ids=lambda way: getattr(way, "__name__", ""),
+)
 def test_a_device_that_is_lost_ends_the_recording_and_saves_it(
-    memosync: Program, microphone: Microphone, record: Any, accident: Callable[[Microphone], None]
+    memosync: Program, microphone: Microphone, record: Any, accident: Callable[[Microphone], None], said: str
 ) -> None:
     recording = record(*WORDS).wait_for_sound()
     position = microphone.listen(0.2)
@@ -341,7 +345,7 @@ def test_a_device_that_is_lost_ends_the_recording_and_saves_it(
 
     assert ID.fullmatch(out)
     assert "\a" in recording.err
-    assert re.search(r"memosync: error: .*\n", recording.err)
+    assert re.search(rf"memosync: error: the microphone {said}; what it captured is saved\n", recording.err)
     assert "Traceback" not in recording.err
     assert "Expression" not in recording.err  # what PortAudio writes by itself
     (memo,) = memos(memosync)

@@ -23,8 +23,9 @@ from netns import noise
 
 from memosync import clusters, page
 from memosync.errors import UsageError
-from memosync.network import DEFAULT_TRACKERS, Network, browser_trackers, stun_server
+from memosync.network import DEFAULT_TRACKERS, Network, browser_trackers
 from memosync.page import Page
+from memosync.session import stun
 
 EVIL = "</script><script>alert(1)</script>"
 TRACKER = "ws://127.0.0.1:4000/announce"
@@ -190,11 +191,17 @@ def test_a_browser_may_call_websocket_trackers_that_a_policy_can_name() -> None:
     assert browser_trackers(DEFAULT_TRACKERS)
 
 
-def test_a_stun_server_is_asked_in_public_only() -> None:
-    assert stun_server(Network.PUBLIC, None) == lt.default_settings()["webtorrent_stun_server"]
-    assert stun_server(Network.PUBLIC, "stun.example.com:3478") == "stun.example.com:3478"
-    assert stun_server(Network.PUBLIC, "") == ""
-    assert {stun_server(network, "stun.example.com:3478") for network in (Network.LAN, Network.LOOPBACK)} == {""}
+def test_a_stun_server_is_asked_in_public_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEMOSYNC_STUN", raising=False)
+    assert stun.server_for(Network.PUBLIC) == lt.default_settings()["webtorrent_stun_server"]
+
+    for named in ("stun.example.com:3478", ""):
+        monkeypatch.setenv("MEMOSYNC_STUN", named)
+        assert {network.value: stun.server_for(network) for network in Network} == {
+            "public": named,
+            "lan": "",
+            "loopback": "",
+        }
 
 
 @pytest.mark.parametrize(
@@ -287,6 +294,8 @@ def test_share_writes_a_page_and_prints_the_link_alone(memosync: Program, sound:
     assert parsed.texts("h1") == [EVIL]
     assert f"memosync share {memo}" in parsed.texts("code")
     assert parsed.attribute("a", "href", id="magnet") == link
+    torrent = lt.torrent_info(lt.bdecode(base64.b64decode(parsed.data["torrent"])))
+    assert (str(torrent.info_hash()), torrent.name()) == (parsed.data["infohash"], parsed.data["name"])
     assert (parsed.data["infohash"], parsed.data["trackers"], parsed.data["stun"]) == (link[20:60], [TRACKER], "")
     assert parsed.data["size"] == next(memosync.library.glob("*.webm")).stat().st_size
     assert len(parsed.data["heights"]) == 20
@@ -359,12 +368,10 @@ def test_a_page_is_for_one_memo(memosync: Program, sound: Path, tmp_path: Path) 
     assert shares_nothing(memosync)
 
 
-def test_a_page_that_cannot_be_written_says_so_and_leaves_nothing(
-    memosync: Program, sound: Path, tmp_path: Path
-) -> None:
+def test_a_page_that_cannot_be_written_is_told_beside_the_link(memosync: Program, sound: Path, tmp_path: Path) -> None:
     memosync("record", sound)
 
     result = memosync("share", "last", "--no-seed", "--tracker", TRACKER, "--page", "/proc/page.html", code=6)
 
     assert "cannot write /proc/page.html" in result.err
-    assert result.out == ""
+    assert result.out.startswith("magnet:?xt=urn:btih:")

@@ -45,7 +45,7 @@ async count => {
   const bytes = new Uint8Array(await new Blob(heard.blocks).arrayBuffer())
   let text = ''
   for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192))
-  return [heard.at, heard.first, btoa(text)]
+  return [heard.at, btoa(text)]
 }
 """
 
@@ -142,14 +142,22 @@ def likeness(one: array.array[float], other: array.array[float]) -> float:
 
 
 def hear(visitor: Visitor, source: Path) -> float:
-    """Compare what comes out of the audio element with the source at its position; give how alike they are."""
-    at, _, text = visitor.tab.run(HEARD, RATE // 2)
-    heard = array.array("f", base64.b64decode(text))[: RATE // 2]
-    there = samples_of(source, max(0.0, at - 0.5), 1.5)
-    probe = heard[:64]
-    fits = [sum(map(operator.mul, probe, there[shift : shift + 64])) for shift in range(len(there) - len(heard))]
-    best = sorted(range(len(fits)), key=fits.__getitem__)[-8:]
-    return max(likeness(heard, there[shift : shift + len(heard)]) for shift in best)
+    """Compare what comes out of the audio element with the source at its position; give how alike they are.
+
+    A machine that is busy leaves gaps in what comes out: then it listens again.
+    """
+    alike = 0.0
+    for _ in range(4):
+        at, text = visitor.tab.run(HEARD, RATE // 4)
+        heard = array.array("f", base64.b64decode(text))[: RATE // 4]
+        there = samples_of(source, max(0.0, at - 0.5), 1.25)
+        probe = heard[:64]
+        fits = [sum(map(operator.mul, probe, there[shift : shift + 64])) for shift in range(len(there) - len(heard))]
+        best = sorted(range(len(fits)), key=fits.__getitem__)[-8:]
+        alike = max(alike, *(likeness(heard, there[shift : shift + len(heard)]) for shift in best))
+        if alike > 0.95:
+            break
+    return alike
 
 
 def test_a_page_plays_while_it_loads(
@@ -204,9 +212,9 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
 
     visitor = visit(f"file://{tmp_path}/page.html")
     page = visitor.tab.page
-    visitor.tab.screenshot(PICTURES / "loading.png")
     assert "Looking for somebody" in visitor.says()
-    visitor.wait_for_words("Nobody who has it is there", 10)
+    visitor.tab.screenshot(PICTURES / "loading.png")
+    visitor.wait_for_words("Nobody who has it is there", 20)
     visitor.tab.screenshot(PICTURES / "no-peer.png")
 
     assert page.get_by_text(f"memosync share {memo}").is_visible()
@@ -214,10 +222,15 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
     assert page.title() == EVIL
     assert page.evaluate("window.evil") is None
 
+    other = visit(f"file://{tmp_path}/page.html")
+    for one in (visitor, other):
+        one.wait_for_words("The others who are here have no more of it", 20)
+    assert page.get_by_text(f"memosync share {memo}").is_visible()
     page.click("#play")
     author("share", memo)
-    visitor.wait_for_words("All of it is here", 10)
-    visitor.wait_until("audio.currentTime > 0.2", 5, "to play as was wished before")
+    for one in (visitor, other):
+        one.wait_for_words("All of it is here", 20)
+    visitor.wait_until("audio.currentTime > 0.2", 15, "to play as was wished before")
     with page.expect_download() as download:
         page.click("#save")
     assert download.value.path().read_bytes() == next(author.library.glob("*.webm")).read_bytes()
@@ -245,31 +258,47 @@ def test_a_page_from_a_web_server_without_https_is_steered_by_keys_and_read_out(
 
     visitor = visit(f"http://{network.hosts[0].address}:8000/page.html")
     page = visitor.tab.page
-    visitor.wait_for_words("All of it is here", 10)
+    visitor.wait_for_words("All of it is here", 20)
     button, slider = page.get_by_role("button", name="Play"), page.get_by_role("slider", name="Position")
 
     assert page.evaluate("isSecureContext") is False
     page.keyboard.press("Tab")
     assert button.evaluate("element => element === document.activeElement")
     page.keyboard.press("Enter")
-    visitor.wait_until("audio.currentTime > 0.1", 5, "to play")
+    visitor.wait_until("audio.currentTime > 0.1", 15, "to play")
     page.keyboard.press("Space")
-    visitor.wait_until("audio.paused", 5, "to pause")
+    visitor.wait_until("audio.paused", 15, "to pause")
     page.keyboard.press("Tab")
     assert slider.evaluate("element => element === document.activeElement")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("PageUp")
     page.keyboard.press("ArrowLeft")
-    visitor.wait_until("Math.abs(audio.currentTime - 25) < 0.1", 5, "to be where the keys led")
+    visitor.wait_until("Math.abs(audio.currentTime - 25) < 0.1", 15, "to be where the keys led")
     assert slider.get_attribute("aria-valuetext") == "0:25 of 0:30"
     assert page.get_by_role("status").inner_text() == visitor.says()
+    slider.click()
+    visitor.wait_until("Math.abs(audio.currentTime - 15) < 0.5", 15, "to be where the waveform was clicked")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.get_by_role("button", name="Copied").is_visible()
     assert [url for url in visitor.requests if not url.startswith(("blob:", "ws:"))] == [page.url]
     assert visitor.tab.errors == []
+
+
+def test_a_page_that_came_by_https_says_why_it_cannot_call_an_unencrypted_tracker(
+    author: Program, visit: Callable[..., Visitor], sound: Path, tmp_path: Path
+) -> None:
+    author("record", sound)
+    author("share", "last", "--no-seed", "--tracker", "ws://10.77.0.1:4000", "--page", tmp_path / "page.html")
+    visitor = visit("about:blank")
+    visitor.tab.page.route("https://memos.example/**", lambda route: route.fulfill(path=tmp_path / "page.html"))
+
+    visitor.tab.page.goto("https://memos.example/page.html")
+
+    assert "the browser refuses its tracker (10.77.0.1:4000)" in visitor.says()
+    assert [url for url in visitor.requests if url.startswith("ws")] == visitor.tab.errors == []
 
 
 def test_a_page_fits_a_telephone_and_the_night(
@@ -288,9 +317,9 @@ def test_a_page_fits_a_telephone_and_the_night(
     author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
     visitor = visit(f"file://{tmp_path}/page.html")
-    visitor.wait_for_words("All of it is here", 10)
+    visitor.wait_for_words("All of it is here", 20)
     visitor.tab.page.click("#play")
-    visitor.wait_until("audio.currentTime > 1", 5, "to play")
+    visitor.wait_until("audio.currentTime > 1", 15, "to play")
     light = visitor.tab.run("() => getComputedStyle(document.body).backgroundColor")
     visitor.tab.look(width=320, height=1200)
     visitor.tab.screenshot(PICTURES / "narrow.png")
@@ -330,7 +359,7 @@ def test_where_nothing_plays_while_it_loads_it_plays_when_all_is_here(
     visitor.tab.page.click("#play")
     visitor.wait_until("heard.first", 10, "sound")
 
-    visitor.wait_for_words("All of it is here", 5)
+    visitor.wait_for_words("All of it is here", 15)
     assert hear(visitor, sound) > 0.95
 
 
@@ -364,7 +393,7 @@ def test_a_tracker_that_is_away_is_named_and_used_when_it_is_back(
     tracker.close()
 
     visitor = visit(f"file://{tmp_path}/page.html")
-    visitor.wait_for_words(f"No tracker can be reached ({network.hosts[0].address}:{port})", 10)
+    visitor.wait_for_words(f"No tracker can be reached ({network.hosts[0].address}:{port})", 20)
     network.hosts[0].websocket_tracker(port=port)
     author("share", "last")
     visitor.wait_for_words("All of it is here", 20)

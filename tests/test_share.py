@@ -556,3 +556,11 @@ def test_a_link_that_cannot_be_is_refused_before_anything_is_done(
 
     assert result.out == ""
     assert "shared" not in entry(memosync, three[0])
+
+
+def test_a_variable_is_no_option_that_stop_goes_not_with(memosync: Program, three: list[str]) -> None:
+    memosync("share", three[0], "--no-seed")
+
+    memosync("share", "--stop", three[0], env={"MEMOSYNC_TRACKERS": "udp://127.0.0.1:1"})
+
+    assert "shared" not in entry(memosync, three[0])

@@ -24,6 +24,7 @@ import itertools
 import json
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -44,7 +45,7 @@ GARBAGE = (
     b"\xff\x00\xfe",
     '{"action":"announce","interval":[]}',
 )
-GIANT = 16_000_000  # bytes of a frame
+GIANT = (100_000, 1_000_000, 16_000_000)  # bytes of a frame
 MOST = 82  # offers of one announce that are handed on
 _DESCRIPTION = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
 _ALMOST = (  # good but for what is in the last line
@@ -103,6 +104,7 @@ class WebSocketTracker(Heard):
         interval: int = 120,
         delay: float = 5,
         on_event: Callable[[Event], None] = lambda event: None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__()
         self.mode = mode
@@ -117,13 +119,13 @@ class WebSocketTracker(Heard):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((host, port))
         self.port: int = self.socket.getsockname()[1]
-        self.url = f"ws://{host}:{self.port}"
+        self.url = f"ws{'s' if tls else ''}://{host}:{self.port}"
         self.server: Server | None = None
         if mode == "refused":
             return
         self.socket.listen(1000)
         if mode != "silent":
-            self.server = serve(self._converse, sock=self.socket, ping_interval=None, close_timeout=1)
+            self.server = serve(self._converse, sock=self.socket, ssl=tls, ping_interval=None, close_timeout=1)
             threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
@@ -267,15 +269,17 @@ def _hostile(mode: str, message: dict[str, Any]) -> Iterator[str | bytes]:
         yield from GARBAGE
         return
     if mode == "giant":
-        yield json.dumps({"action": "announce", "interval": 120, "info_hash": "x" * GIANT})
-        yield "[" * GIANT
+        for size in GIANT:
+            yield json.dumps({"action": "announce", "interval": 120, "info_hash": "x" * size})
+            yield "[" * size
         return
     if mode == "infohashes":
         strangers = (_twenty() for _ in range(1000))
         yield from (_offer({**message, "info_hash": stranger}, _ALMOST) for stranger in strangers)
         return
-    if mode == "offers":
-        yield from (_offer(message, _ALMOST) for _ in itertools.count())
+    if mode == "offers":  # good ones: the peer's own, as if from others
+        own = [offer["offer"]["sdp"] for offer in message.get("offers") or []]
+        yield from (_offer(message, sdp) for sdp in itertools.cycle(own or [_ALMOST]))
     for sdp in SDP:
         yield _offer(message, sdp)
         for offer in message.get("offers") or []:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import files, magnet, page
+from .. import files, magnet, metainfo, page
 from ..clusters import clusters_of
 from ..errors import AudioError, Stop, UsageError
 from ..levels import heights
 from ..library import Library
 from ..memo import Memo, torrent_name
-from ..network import Network, browser_trackers, stun_server
+from ..network import Network, browser_trackers
+from ..session.stun import server_for
 from .linking import trackers_of
 from .measuring import levels_of
 from .opening import Tell
 from .placing import free_place, written
 
 Answer = Callable[[str], None]
+
+LARGEST_TORRENT = 200_000  # bytes in a page; ours have 21,000 at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +59,13 @@ def presenter(
     memo, path = _choose_page(wish.page, memos, trackers, network, force=wish.force)
 
     def write(link: str) -> None:
-        text = _page_of(library, library.find(memo.id), link, network, on_progress=on_progress, stop=stop)
-        with written(path, force=wish.force, otherwise="another --page") as file:
-            file.write(text.encode())
-        tell(f"{path} plays it in a browser, from a disk or a web server, while somebody serves it")
-        give(link)
+        try:
+            text = _page_of(library, library.find(memo.id), link, network, on_progress=on_progress, stop=stop)
+            with written(path, force=wish.force, otherwise="another --page") as file:
+                file.write(text.encode())
+            tell(f"{path} plays it in a browser, from a disk or a web server, while somebody serves it")
+        finally:
+            give(link)  # it is shared, with a page or without
 
     return write
 
@@ -115,6 +119,7 @@ def _page_of(
         wave = levels_of(library, memo, on_progress=on_progress, stop=stop).wave
     with files.as_library_error(f"read {memo.file}"):
         clusters = clusters_of(library.path(memo))
+        torrent = metainfo.read(library.torrent(target.infohash).read_bytes()).data
     return page.write(
         page.Page(
             id=memo.id,
@@ -126,9 +131,10 @@ def _page_of(
             size=memo.size,
             name=torrent_name(memo.words, memo.id),
             infohash=target.infohash,
+            torrent=torrent if len(torrent) <= LARGEST_TORRENT else b"",
             link=link,
             trackers=browser_trackers(target.trackers),
-            stun=stun_server(network, os.environ.get("MEMOSYNC_STUN")),
+            stun=server_for(network),
             codec=clusters.codec,
             heights=heights(wave, page.COLUMNS),
             clusters=clusters.starts,

@@ -37,6 +37,7 @@ class Page:
     size: int  # bytes
     name: str  # of the file that is downloaded
     infohash: str
+    torrent: bytes = b""  # of its info dictionary alone: else it is asked for, and only who has it can tell
     link: str  # for other programs
     trackers: Sequence[str]  # WebSocket ones
     stun: str = ""  # host:port
@@ -97,6 +98,7 @@ def _data(page: Page) -> str:
     data = {
         "title": page.title,
         "infohash": page.infohash,
+        "torrent": base64.b64encode(page.torrent).decode(),
         "trackers": list(page.trackers),
         "stun": page.stun,
         "name": page.name,

@@ -26,6 +26,11 @@ const trackers = memo.trackers.filter(tracker => {
   return location.protocol !== 'https:' || protocol === 'wss:' || /^(localhost|127\..*)$/.test(hostname)
 })
 
+// With the torrent nobody has to be asked for it: those who wait have none to give to each other.
+const known = memo.torrent
+  ? Uint8Array.from(atob(memo.torrent), character => character.charCodeAt(0))
+  : `magnet:?xt=urn:btih:${memo.infohash}`
+
 function iceServers () {
   const servers = memo.stun ? [{ urls: `stun:${memo.stun}` }] : []
   try {
@@ -58,7 +63,6 @@ function meet () {
 
 function join (client) {
   triedAt = seconds()
-  const known = torrent?.ready ? torrent.torrentFile : `magnet:?xt=urn:btih:${memo.infohash}`
   torrent = client.add(known, { announce: trackers, store: Store, strategy: 'sequential' })
   torrent.on('ready', () => {
     if (stream) stream.file = torrent.files[0]
@@ -147,7 +151,6 @@ function tell () {
     done,
     streams: Boolean(stream),
     peers,
-    rate,
     downloaded,
     idle: seconds() - newsAt,
     waited: seconds() - aloneFrom,

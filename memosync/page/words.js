@@ -25,10 +25,10 @@ function hostsOf (trackers) {
 function describe (now) {
   if (now.broken) return [now.broken, false]
   if (now.done) return ['All of it is here, and every piece is what it should be.', false]
-  if (now.peers && now.rate && now.streams) return ['Loading. It can be played meanwhile.', false]
-  if (now.peers && now.rate) return ['Loading. This browser plays it when all of it is here.', false]
-  if (now.peers && now.idle < PATIENCE) return ['Found somebody. Asking for it…', false]
-  if (now.peers) return ['The others who are here have no more of it either, or do not answer.', true]
+  if (now.peers && now.idle >= PATIENCE) return ['The others who are here have no more of it either, or do not answer.', true]
+  if (now.peers && !now.downloaded) return ['Found somebody. Asking for it…', false]
+  if (now.peers && now.streams) return ['Loading. It can be played meanwhile.', false]
+  if (now.peers) return ['Loading. This browser plays it when all of it is here.', false]
   if (now.offline) return ['This device is offline.', false]
   if (!now.connected && now.waited >= PATIENCE) {
     return [`No tracker can be reached (${now.hosts}), and without one nobody can be found. Trying again…`, false]

@@ -6,6 +6,7 @@ This package is the owner of libtorrent, together with `metainfo`, which opens n
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -71,6 +72,14 @@ def open_session(
         session.set_ip_filter(_only(network))
     session.is_listening()  # waits for its thread: else the first alerts may tell of some addresses only
     return session
+
+
+def fault_of(alert: Any) -> str:
+    """Say what was wrong with a tracker."""
+    # 2.1.1 calls a WebSocket that could not be opened an operation that was canceled
+    if alert.error.value() == errno.ECANCELED:
+        return "no connection"
+    return str(alert.failure_reason() or alert.error.message())
 
 
 def dht_state(session: Any) -> bytes:

@@ -15,7 +15,7 @@ from ..memo import InfoHash
 SOON, SELDOM = 0.25, 8.0  # seconds between announces while somebody is served, and when nothing comes of them
 GROWTH = 1.6
 QUIET = 8.0  # seconds without an answer after which a tracker is asked whether it is still there
-PATIENCE = 15.0  # seconds between two times that everything is announced anew at a tracker; grows with one that lets go
+PATIENCE = 5.0  # seconds between two times that everything is announced anew at a tracker; grows with one that lets go
 LONGEST_PATIENCE = 600.0
 AT_ONCE = 10  # announces that one look gives of each kind
 
@@ -127,7 +127,9 @@ class Schedule:
         announces: list[tuple[InfoHash, str]] = []
         for infohash in [infohash for infohash, due in self._woken.items() if due <= now][:AT_ONCE]:
             torrent = self._torrents[infohash]
-            announces += [(infohash, url) for url in torrent.trackers]
+            for url in torrent.trackers:
+                announces.append((infohash, url))
+                self._trackers[url].asked = now
             torrent.announced = now
             torrent.pause *= GROWTH
             del self._woken[infohash]

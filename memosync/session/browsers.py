@@ -55,7 +55,7 @@ def choose(offered: Sequence[InfoHash], asked: Callable[[InfoHash], int], most: 
     """
     if len(offered) <= most:
         return list(offered)
-    newest = list(offered[-(most + 1) // 2 :])
+    newest = list(offered[-((most + 1) // 2) :])
     others = sorted(reversed(offered[: -len(newest)]), key=asked, reverse=True)
     return newest + others[: most - len(newest)]
 
@@ -67,15 +67,15 @@ class Browsers(Seeding):
         self,
         network: Network,
         *,
-        upload_rate_limit: int,  # bytes a second, 0 for no limit
-        download_rate_limit: int,
+        up: int,  # bytes a second, 0 for no limit
+        down: int,
         descriptors: int,
         on_damage: Callable[[InfoHash, str], None],
         log: Callable[[str], None],
     ) -> None:
-        limits = {"upload_rate_limit": upload_rate_limit, "download_rate_limit": download_rate_limit}
+        limits = {"upload_rate_limit": up, "download_rate_limit": down}
         session = open_session(network, 0, {**SEEDING, **_FOR_BROWSERS, **limits}, trace=True)
-        super().__init__(session, up=upload_rate_limit, down=download_rate_limit, on_damage=on_damage, log=log)
+        super().__init__(session, up=up, down=down, on_damage=on_damage, log=log)
         self._budget = max(1, min(ALL_OFFERS, descriptors // 4))
         self._offered: dict[InfoHash, tuple[Path, tuple[str, ...]]] = {}
         self._chosen: list[InfoHash] = []

@@ -19,7 +19,7 @@ from ..files import as_library_error, sync_file
 from ..magnet import Magnet
 from ..memo import InfoHash
 from ..network import Address, Network, is_private, is_websocket, parse_address, usable_peers, usable_trackers
-from . import free_port, open_session
+from . import fault_of, free_port, open_session
 from .signalling import Signalling
 
 _FETCHING: Mapping[str, Any] = {
@@ -172,7 +172,7 @@ class _Download:
                     else:
                         self._trackers[alert.tracker_url()] = answer
                 case lt.tracker_error_alert():
-                    self._trackers[alert.tracker_url()] = alert.failure_reason() or alert.error.message()
+                    self._trackers[alert.tracker_url()] = fault_of(alert)
                 case lt.dht_bootstrap_alert():
                     self._dht = "nobody has it so far"
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute

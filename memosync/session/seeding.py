@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..memo import InfoHash
+from . import fault_of
 
 SEEDING: Mapping[str, Any] = {
     "active_downloads": -1,
@@ -21,6 +22,9 @@ SEEDING: Mapping[str, Any] = {
     "choking_algorithm": 0,
     "connections_limit": 4000,  # a few hundred strangers who only connect must not keep everybody else out
     "handshake_timeout": 4,
+    # what may be on its way to a peer whose speed is not known yet: 10 kB on libtorrent's defaults, which makes a
+    # megabyte take twice as long, and a seeder four times the CPU
+    "send_buffer_low_watermark": 2**18,
 }
 FLOOD = 1_000_000  # bytes a second that peers may ask with
 
@@ -141,7 +145,7 @@ class Seeding:
                     if status.download_rate > FLOOD + status.upload_rate // 10:
                         status.handle.set_download_limit(min(FLOOD, self._down or FLOOD))
             case lt.tracker_error_alert():  # ten thousand memos need not say the same
-                url, reason = alert.tracker_url(), alert.error.message()
+                url, reason = alert.tracker_url(), fault_of(alert)
                 if self._tracker_errors.get(url) != reason:
                     self._tracker_errors[url] = reason
                     self._log(f"tracker {url}: {reason}")

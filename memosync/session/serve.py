@@ -18,9 +18,6 @@ _FOR_PROGRAMS: Mapping[str, Any] = {
     "peer_timeout": 20,  # Transmission 3.00 wakes at our keep-alive, half of this: 35 s for 1 MB instead of 89
     "listen_queue_size": 500,
     "max_retry_port_bind": 0,
-    # what may be on its way to a peer whose speed is not known yet: 10 kB on libtorrent's defaults, which makes a
-    # megabyte take twice as long, and a seeder four times the CPU
-    "send_buffer_low_watermark": 2**18,
 }
 MOST_PEERS = 8  # of one memo that are named
 MOST_ADDRESSES = 4  # in a link
@@ -55,8 +52,9 @@ class Server:
         if insist and not self.port:
             raise SeederError(f"port {port} is taken", "choose another --port, or none")
         self.port = self.port or free_port(network)
-        self._limits = {"upload_rate_limit": up, "download_rate_limit": down}
-        session = open_session(network, self.port, {**SEEDING, **_FOR_PROGRAMS, **self._limits}, dht)
+        self._limits = {"up": up, "down": down}
+        limits = {"upload_rate_limit": up, "download_rate_limit": down}
+        session = open_session(network, self.port, {**SEEDING, **_FOR_PROGRAMS, **limits}, dht)
         self._programs = _Programs(session, up=up, down=down, on_damage=self.call_damaged, log=log)
         self._browsers: Browsers | None = None
         self._programs.poll(0)

@@ -14,7 +14,7 @@ import threading
 
 from ..network import Network
 
-DEFAULT = "stun.l.google.com:19302"
+DEFAULT = "stun.l.google.com:19302"  # libtorrent's own, and WebTorrent's
 _REQUEST, _RESPONSE, _COOKIE = 0x0001, 0x0101, 0x2112A442
 _ANSWER_WITHIN = 1.0  # seconds, and then it is asked once more
 _ASK_EVERY = 60.0  # seconds

@@ -12,10 +12,14 @@ const message = (...parts) => { // of BEP 3: its length stands before it
   return joined(new Uint8Array(new Uint32Array([body.length]).buffer).reverse(), body)
 }
 
+const LONGEST = 3000 // milliseconds that somebody may be kept waiting by who takes nothing more
+
 async function send (channel, bytes, size = MESSAGE) {
-  for (let at = 0; at < bytes.length && channel.readyState === 'open'; at += size) {
-    while (channel.bufferedAmount > 1e6 && channel.readyState === 'open') await pause(5)
-    if (channel.readyState === 'open') channel.send(bytes.slice(at, at + size))
+  const end = performance.now() + LONGEST
+  for (let at = 0; at < bytes.length; at += size) {
+    while (channel.bufferedAmount > 1e6 && channel.readyState === 'open' && performance.now() < end) await pause(5)
+    if (channel.readyState !== 'open' || performance.now() > end) return
+    channel.send(bytes.slice(at, at + size))
   }
 }
 
@@ -64,37 +68,37 @@ async function meet (connection) { // all candidates in one description, as WebT
   return connection.localDescription.toJSON()
 }
 
-// Make every attack on whoever is in the swarm, each over a connection of its own, until there were so many of each.
 window.enemy = {
   names: Object.keys(attacks),
   made: {}, // how often each attack came to its channel
   left: 0, // how many of them are not over yet
+  ends: [],
 
-  begin (tracker, infohash, names) {
-    for (const name of names) this.attack(name, tracker, infohash)
-  },
-
+  // Make an attack on whoever is in the swarm, offered and answered, each time over a connection of its own.
   attack (name, tracker, infohash) {
     const info = Uint8Array.from(infohash.match(/../g), digits => parseInt(digits, 16))
     const id = random(20)
     const handshake = joined(PROTOCOL, info, id)
     const head = { action: 'announce', info_hash: text(info), peer_id: text(id) }
     const offers = {}
-
+    const connect = () => {
+      const connection = new RTCPeerConnection()
+      this.ends.push(connection)
+      return connection
+    }
     const use = channel => {
       channel.onopen = async () => {
         this.made[name] = (this.made[name] ?? 0) + 1
         this.left++
-        await attacks[name](channel, handshake)
-        this.left--
+        try { await attacks[name](channel, handshake) } finally { this.left-- }
       }
     }
-
     const socket = new WebSocket(tracker)
+    this.ends.push(socket)
     socket.onopen = async () => {
       const made = []
       for (let i = 0; i < 3; i++) {
-        const connection = new RTCPeerConnection()
+        const connection = connect()
         use(connection.createDataChannel('any'))
         const offer_id = text(random(20))
         offers[offer_id] = connection
@@ -106,12 +110,20 @@ window.enemy = {
       const said = JSON.parse(data)
       if (said.answer) await offers[said.offer_id]?.setRemoteDescription(said.answer)
       if (said.offer) {
-        const connection = new RTCPeerConnection()
+        const connection = connect()
         connection.ondatachannel = ({ channel }) => use(channel)
         await connection.setRemoteDescription(said.offer)
         const answer = await meet(connection)
         socket.send(JSON.stringify({ ...head, to_peer_id: said.peer_id, offer_id: said.offer_id, answer }))
       }
     }
+  },
+
+  over (name) {
+    return this.made[name] > 0 && this.left === 0
+  },
+
+  leave () {
+    for (const end of this.ends.splice(0)) end.close()
   }
 }

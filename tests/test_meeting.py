@@ -1,0 +1,280 @@
+"""Where browsers meet: the seeder at WebSocket trackers, good ones and bad ones. No browser is needed for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from conftest import Program, memos
+from handshake import offers
+from netns import Host, Network, noise, wait_until
+from stunserver import StunServer
+from tracker import Tracker
+from wstracker import WebSocketTracker
+
+from memosync.session import stun
+
+RETURN = 15  # seconds in which a tracker that was away is in use again
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of three memos, 60 KB each."""
+    home = tmp_path_factory.mktemp("template")
+    program = Program(home / "Memos", {"HOME": str(home)})
+    sound = noise(home / "noise.webm", 4, "-c:a", "libopus", "-b:a", "128k")
+    for title in ("First", "Second", "Third"):
+        program("record", sound, "-t", title)
+    return program.library
+
+
+@pytest.fixture
+def library(memosync: Program, template: Path) -> Program:
+    """The program on a copy of it."""
+    shutil.copytree(template, memosync.library)
+    return memosync
+
+
+def share(program: Program, *trackers: str) -> list[str]:
+    """Share all memos with these trackers alone, and give their infohashes."""
+    program("share", "--all", *(word for url in trackers for word in ("--tracker", url)))
+    return [memo["infohash"] for memo in memos(program)]
+
+
+def state(program: Program) -> dict[str, Any]:
+    return tomllib.loads((program.library / ".memosync" / "seeder.toml").read_text())
+
+
+def log(program: Program) -> str:
+    return (program.library / ".memosync" / "seeder.log").read_text()
+
+
+def memory(pid: int) -> float:
+    """Give what a process has for itself, in MB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def has_all(tracker: WebSocketTracker, infohashes: list[str], since: float = 0) -> Callable[[], bool]:
+    return lambda: {event.infohash for event in tracker.announces() if event.at > since} >= set(infohashes)
+
+
+def test_everything_is_announced_to_both_kinds_and_over_one_websocket(library: Program) -> None:
+    with WebSocketTracker() as tracker, Tracker() as other:
+        infohashes = share(library, tracker.url, other.udp_url)
+
+        wait_until(has_all(tracker, infohashes), 5, "all to be announced to browsers")
+        wait_until(lambda: {heard.infohash.hex() for heard in other.announces} >= set(infohashes), 5, "and to programs")
+
+        assert 1 == tracker.open
+        assert 3 == len(tracker.announces()), "each was announced once"
+        assert all(event.left == 0 and event.offers for event in tracker.announces())
+
+
+def test_a_tracker_is_asked_over_tls_when_its_certificate_is_good(library: Program, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    known = tmp_path / "authorities.pem"
+    authority.cert_pem.write_to_path(str(known))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with WebSocketTracker(tls=tls) as tracker:
+        share(library, tracker.url)
+        wait_until(lambda: tracker.url in log(library), 5, "the stranger's certificate to be refused")
+        library("seed", "--stop")
+        assert not tracker.announces()
+
+        library.environment["SSL_CERT_FILE"] = str(known)
+        infohashes = share(library, tracker.url)
+
+        wait_until(has_all(tracker, infohashes), 5, "all to be announced")
+
+
+def test_without_a_websocket_tracker_there_is_one_session(library: Program) -> None:
+    with Tracker() as tracker:
+        share(library, tracker.udp_url)
+        threads = len(os.listdir(f"/proc/{state(library)['pid']}/task"))
+        with WebSocketTracker() as for_browsers:
+            infohashes = share(library, for_browsers.url)
+            wait_until(has_all(for_browsers, infohashes), 5, "them to be announced")
+
+            assert threads < len(os.listdir(f"/proc/{state(library)['pid']}/task"))
+
+
+def test_a_memo_shared_later_is_announced_at_once_over_the_same_websocket(library: Program) -> None:
+    first, second, _ = (memo["id"] for memo in memos(library))
+    with WebSocketTracker() as tracker:
+        library("share", first, "--tracker", tracker.url)
+
+        library("share", second, "--tracker", tracker.url)
+
+        wait_until(has_all(tracker, [memos(library)[1]["infohash"]]), 2, "it to be announced")
+        assert 1 == tracker.open
+
+
+def test_a_tracker_that_was_away_and_one_that_restarts_is_used_again(library: Program) -> None:
+    away = WebSocketTracker(mode="refused")
+    port = away.port
+    infohashes = share(library, away.url)
+    wait_until(lambda: f"{away.url}: no connection" in log(library), 5, "it to be missed")
+
+    away.close()
+    returned = time.monotonic()
+    with WebSocketTracker(port=port) as tracker:
+        wait_until(has_all(tracker, infohashes), RETURN, "all to be announced when it is there")
+    assert time.monotonic() - returned < RETURN
+    returned = time.monotonic()
+    with WebSocketTracker(port=port) as tracker:
+        wait_until(has_all(tracker, infohashes), RETURN, "all to be announced when it has restarted")
+
+    assert time.monotonic() - returned < RETURN
+
+
+def test_bad_trackers_delay_neither_kind_of_good_one(library: Program) -> None:
+    modes = ("refused", "silent", "garbage", "slow", "closes")
+    bad = [WebSocketTracker(mode=mode, delay=5) for mode in modes]
+    with WebSocketTracker() as tracker, Tracker() as other, Tracker(mode="silent") as silent:
+        urls = [tracker.url for tracker in bad]
+        began = time.monotonic()
+        infohashes = share(library, *urls, silent.udp_url, silent.http_url, tracker.url, other.udp_url)
+
+        wait_until(has_all(tracker, infohashes), 5, "all to be announced to browsers")
+        wait_until(lambda: {heard.infohash.hex() for heard in other.announces} >= set(infohashes), 5, "and to programs")
+
+        assert time.monotonic() - began < 5
+    for tracker in bad:
+        tracker.close()
+
+
+@pytest.mark.parametrize("mode", ["giant", "offers", "sdp", "infohashes", "closes", "garbage"])
+def test_a_hostile_tracker_gets_nothing_but_lines_in_the_log(library: Program, other: Program, mode: str) -> None:
+    with WebSocketTracker(mode=mode) as enemy, WebSocketTracker() as tracker:
+        infohashes = share(library, enemy.url, tracker.url)
+        wait_until(has_all(tracker, infohashes), 5, "all to be announced at the good one")
+        seeder = state(library)
+        before = memory(seeder["pid"]), descriptors(seeder["pid"])
+        until = time.monotonic() + 2
+
+        wait_until(lambda: time.monotonic() > until, 5, "it to do its worst")
+
+        after = memory(seeder["pid"]), descriptors(seeder["pid"])
+        assert after[0] < before[0] + 20
+        assert after[1] < before[1] + 100
+        assert len(log(library).splitlines()) < 30
+        assert all(offers(seeder["port"], infohash) for infohash in infohashes)
+        other("fetch", library("share", "last", "--no-seed").out.strip(), timeout=5)
+        assert seeder["pid"] == state(library)["pid"]
+
+
+@pytest.fixture
+def other(memosync: Program, tmp_path: Path) -> Program:
+    """Somebody else's library."""
+    return memosync.on(tmp_path / "Theirs")
+
+
+def test_of_those_that_do_not_fit_it_is_said_that_browsers_cannot_find_them(library: Program) -> None:
+    library.under = ["prlimit", "--nofile=60", "--"]
+    trackers = [WebSocketTracker() for _ in range(6)]
+    share(library, *(tracker.url for tracker in trackers))
+    oldest, *ids = [memo["id"] for memo in reversed(memos(library))]
+
+    def found() -> dict[str, str]:
+        return {row.split("\t")[0]: row.split("\t")[5] for row in library("seed", "--status").lines}
+
+    wait_until(lambda: "no" in found().values(), 5, "it to be told")
+    assert {oldest: "no", **dict.fromkeys(ids, "yes")} == found(), "the newest are announced"
+    assert "cannot find 1 of these memos" in library("seed", "--status").err
+    told = [json.loads(line) for line in library("seed", "--status", "--json").lines]
+    assert {oldest: False, **dict.fromkeys(ids, True)} == {row["id"]: row["browsers"] for row in told}
+    hidden = memos(library)[-1]["infohash"]
+    assert all(hidden not in tracker.infohashes() for tracker in trackers)
+
+    library("share", "--stop", ids[0])
+    wait_until(lambda: hidden in trackers[0].infohashes(), 5, "there to be room")
+    wait_until(lambda: {oldest: "yes", ids[1]: "yes"} == found(), 3, "it to be told")
+    for tracker in trackers:
+        tracker.close()
+
+
+@pytest.mark.parametrize(("mode", "good"), [("answer", True), ("silent", False), ("garbage", False)])
+def test_a_stun_server_is_asked_who_we_are(mode: str, good: bool) -> None:
+    with StunServer(mode=mode) as server:
+        assert good == stun.answers(server.address)
+        assert server.asked
+
+
+@pytest.mark.parametrize("name", ["nowhere.invalid:3478", "127.0.0.1", "127.0.0.1:x", ":", "[::1]:9", "\0:1"])
+def test_what_is_no_stun_server_does_not_answer(name: str) -> None:
+    assert not stun.answers(name)
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network(2, route=True) as network:
+        yield network
+
+
+def stun_server(host: Host, mode: str) -> tuple[str, list[str]]:
+    """Start a STUN server on a machine; give its address, and who asks it."""
+    script = Path(__file__).with_name("stunserver.py")
+    command = [sys.executable, script, "--host", host.address, "--mode", mode]
+    process = host.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    address, asked = process.stdout.readline().strip(), list[str]()
+    threading.Thread(target=lambda: asked.extend(process.stdout), daemon=True).start()
+    return address, asked
+
+
+@pytest.mark.parametrize(
+    ("reach", "mode", "least"), [("public", "answer", 2), ("public", "silent", 1), ("lan", "answer", 0)]
+)
+def test_a_stun_server_is_used_with_public_alone_and_delays_nothing(
+    network: Network, template: Path, tmp_path: Path, reach: str, mode: str, least: int
+) -> None:
+    home, away = network.hosts
+    address, asked = stun_server(away, mode)
+    tracker, other = away.websocket_tracker(), away.tracker()[1]
+    library = home.program(tmp_path / "home" / "Memos", reach)
+    library.environment["MEMOSYNC_STUN"] = address
+    shutil.copytree(template, library.library)
+
+    began = time.monotonic()
+    infohashes = share(library, tracker.url, other)
+
+    wait_until(lambda: tracker.infohashes() >= set(infohashes), 5, "all to be announced to browsers")
+    assert time.monotonic() - began < 5
+    wait_until(lambda: len(asked) >= least, 5, "it to be asked")
+    library("seed", "--stop")
+    assert (reach == "public") == bool(asked)
+
+
+@pytest.mark.parametrize("mode", ["answer", "silent"])
+def test_a_stun_server_does_not_hold_a_fetch_up(network: Network, template: Path, tmp_path: Path, mode: str) -> None:
+    home, away = network.hosts
+    address, asked = stun_server(away, mode)
+    tracker = away.websocket_tracker()
+    library, other = (home.program(tmp_path / name / "Memos", "public") for name in ("home", "other"))
+    library.environment["MEMOSYNC_STUN"] = other.environment["MEMOSYNC_STUN"] = address
+    shutil.copytree(template, library.library)
+    link = library("share", "last", "--tracker", tracker.url).out.strip()
+
+    began = time.monotonic()
+    other("fetch", link)  # from the addresses in it
+
+    assert time.monotonic() - began < 2
+    assert asked
