@@ -589,6 +589,21 @@ def test_a_disk_that_is_slow_loses_nothing(memosync: Program, seeder: Peer, soun
     assert bytes_of(memosync) == sound.read_bytes()
 
 
+def test_a_disk_that_refuses_what_was_verified_is_exit_6_and_the_same_command_resumes(
+    memosync: Program, seeder: Peer, sound: Path
+) -> None:
+    refuses = ["-e", "trace=pwritev,pwrite64", "-e", "inject=pwritev,pwrite64:error=ENOSPC:delay_enter=200000"]
+    memosync.under = ["strace", "-f", "-qq", "-o", "/dev/null", *refuses]
+
+    refused = memosync("fetch", seeder.link, code=LibraryError.exit_code)
+    memosync.under = []
+
+    assert (refused.out, refused.err.count("memosync: error: ")) == ("", 1)
+    assert "no space left" in refused.err.lower()
+    assert memosync("fetch", seeder.link).out
+    assert bytes_of(memosync) == sound.read_bytes()
+
+
 def test_a_disk_that_is_too_small_is_exit_6_before_anything_is_fetched(
     memosync: Program, seeder: Peer, tmp_path: Path
 ) -> None:

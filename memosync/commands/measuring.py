@@ -50,8 +50,8 @@ def keep_heard(library: Library, memo: Memo, gauge: Gauge) -> None:
 
 
 def _keep(library: Library, memo: Memo, levels: Levels) -> None:
-    """Keep levels where that is possible; they can be measured again."""
+    """Keep levels where that is possible; half of them are found out to be so, and can be measured again."""
     path = library.cache(memo.id)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, levels.dumps(), sync=False)
+        path.write_bytes(levels.dumps())

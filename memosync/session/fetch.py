@@ -91,7 +91,9 @@ def fetch(
     download = _Download(session, handle, network, params.peers, trackers)
     try:
         while True:
+            finished = False
             for alert in download.news():
+                finished |= isinstance(alert, lt.torrent_finished_alert)
                 if isinstance(alert, lt.metadata_received_alert):
                     accept(b"d4:info" + handle.torrent_file().info_section() + b"e")
                     if info_only:
@@ -101,10 +103,12 @@ def fetch(
                         raise TorrentError(f"this is not a torrent: {alert.error.message()}")
                     with as_library_error("keep what arrives"):
                         raise OSError(alert.error.value(), alert.error.message())
-                elif isinstance(alert, lt.torrent_finished_alert):
-                    download.flush()
-                    session.remove_torrent(handle)
-                    return
+            if finished:
+                with as_library_error("keep what arrives"):
+                    if refused := download.flush():  # a piece is verified before it is written
+                        raise refused
+                session.remove_torrent(handle)
+                return
             on_progress(progress := download.progress())
             signalling.follow(session, handle, progress.peers)
             download.sync(staging / FILE)
@@ -207,13 +211,14 @@ class _Download:
             what += f", {progress.done} of {progress.size} bytes are here"
         return f"{what} ({'; '.join(f'{source}: {answer}' for source, answer in progress.sources.items())})"
 
-    def flush(self) -> None:
-        """Wait until everything that arrived is on the disk; who leaves earlier loses it."""
+    def flush(self) -> OSError | None:
+        """Wait until everything that arrived is on the disk, else it is lost; give what the disk refused."""
         import libtorrent as lt
 
-        if self._handle.status().has_metadata:  # else there is nothing, and no answer either
-            self._handle.flush_cache()
-            self._wait_for(lt.cache_flushed_alert)
+        if not self._handle.status().has_metadata:  # there is nothing, and no answer either
+            return None
+        self._handle.flush_cache()
+        return self._wait_for(lt.cache_flushed_alert)
 
     def sync(self, path: Path) -> None:
         """Let the disk take what has arrived; a large file's one fsync at the end would take as long as the fetch."""
@@ -229,12 +234,20 @@ class _Download:
         self._session.remove_torrent(self._handle, self._session.delete_files)
         self._wait_for(lt.torrent_deleted_alert, lt.torrent_delete_failed_alert)
 
-    def _wait_for(self, *kinds: type) -> None:
+    def _wait_for(self, *kinds: type) -> OSError | None:
+        """Wait for an alert, and give the error of the disk that came before it."""
+        import libtorrent as lt
+
+        refused = None
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             self._session.wait_for_alert(100)
-            if any(isinstance(alert, kinds) for alert in self._session.pop_alerts()):
-                return
+            for alert in self._session.pop_alerts():
+                if isinstance(alert, lt.file_error_alert):
+                    refused = OSError(alert.error.value(), alert.error.message())
+                elif isinstance(alert, kinds):
+                    return refused
+        return refused
 
     def _sources(self) -> dict[str, str]:
         sources = {_place_of(url): answer for url, answer in self._trackers.items()} or {"trackers": "none to ask"}

@@ -57,6 +57,10 @@ def test_no_instant_of_kill_9_costs_a_second(
                 assert memo["tags"] == ["work", "town hall"]
                 assert float(sound.probe(Path(memo["path"]))["duration"]) == pytest.approx(memo["duration"], abs=0.05)
                 stretches = vmic.stretches(Path(memo["path"]))
+                if not stretches:  # too short to be known again: all of it counts as missing
+                    assert memo["duration"] < 0.5
+                    lost.append(end - begin)
+                    continue
                 assert len(stretches) == 1, stretches  # what is there is what was fed, without a gap
                 assert stretches[0].end - stretches[0].begin == pytest.approx(memo["duration"], abs=0.5)
                 lost.append(end - stretches[0].end)
