@@ -39,7 +39,10 @@ def _walk(file: BinaryIO) -> list[tuple[float, int]]:
     starts: list[tuple[float, int]] = []
     scale = 1_000_000  # nanoseconds in a tick
     at = end = 0  # end: of the cluster we are in, 0 where that is not known
+    size_of_all = file.seek(0, 2)
     for _ in range(_MOST_ELEMENTS):
+        if at >= size_of_all:  # a liar's elements end where no file system can seek to
+            break
         file.seek(at)
         head = file.read(_HEAD)
         element, id_length = _vint(head, keep_marker=True)
