@@ -30,7 +30,6 @@ _FETCHING: Mapping[str, Any] = {
     "min_reconnect_time": 1,
     "prioritize_partial_pieces": True,  # a fetch that is killed then loses no more than one
     "close_redundant_connections": False,  # the seeder should hear that we have everything before we go
-    "max_webtorrent_offers": 6,
 }
 NO_ANSWER = "no answer yet"
 SYNC_EVERY = 16_000_000  # bytes
@@ -87,7 +86,7 @@ def fetch(
     # peers added with the torrent are called at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, network, _own_addresses(session))
     handle = session.add_torrent(params)
-    signalling.follow(session, handle, 0)
+    signalling.follow(session, handle, 0, 0)
     download = _Download(session, handle, network, params.peers, trackers)
     try:
         while True:
@@ -110,7 +109,7 @@ def fetch(
                 session.remove_torrent(handle)
                 return
             on_progress(progress := download.progress())
-            signalling.follow(session, handle, progress.peers)
+            signalling.follow(session, handle, progress.peers, progress.waited)
             download.sync(staging / FILE)
             stop.check()
             if progress.waited > timeout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..memo import InfoHash
@@ -13,13 +13,20 @@ from .stun import Watch
 
 _STUN_WITHIN = 1.0  # seconds that a STUN server has to answer before the trackers are asked
 _FIRST_WAIT = 1.0  # seconds after which they are asked again when nobody has come
+_IDLE = 2.0  # seconds after which peers that give nothing count as none
+_WITH_BROWSERS: Mapping[str, Any] = {
+    "allow_multiple_connections_per_ip": False,  # else two tabs behind one address crash libtorrent 2.1.1
+    "max_webtorrent_offers": 6,
+    "webtorrent_connection_timeout": 10,  # seconds; as many offers of theirs that come to nothing keep the others out
+}
 
 
 class Signalling:
     """The WebSocket trackers of one fetch.
 
     They are asked once it is known whether a STUN server can be used, which delays nothing else, and again as long as
-    nobody is there: a tab may let go in the middle, and comes back only for another offer.
+    nothing comes: a tab may let go in the middle, and comes back only for another offer, and those who took the first
+    offers may be there to give nothing.
     """
 
     def __init__(self, infohash: InfoHash, trackers: Sequence[str], network: Network) -> None:
@@ -28,12 +35,11 @@ class Signalling:
         self._schedule = Schedule()
         self._began = time.monotonic()
         self._first = 0  # the number of the first of them among the torrent's trackers
-        self._peers = 0
-        # two tabs behind one address crash libtorrent 2.1.1 where it is on, see `browsers`
-        self.settings = {"allow_multiple_connections_per_ip": False} if trackers else {}
+        self._hungry = True
+        self.settings: Mapping[str, Any] = _WITH_BROWSERS if trackers else {}
 
-    def follow(self, session: Any, handle: Any, peers: int) -> None:
-        """Do what is due, now that there are so many peers."""
+    def follow(self, session: Any, handle: Any, peers: int, waited: float) -> None:
+        """Do what is due, now that there are so many peers and the last new byte came so many seconds ago."""
         now = time.monotonic()
         if self._stun:
             if self._stun.known() or now > self._began + _STUN_WITHIN:
@@ -41,11 +47,12 @@ class Signalling:
                 self._stun = None
                 self._begin(handle, now)
             return
-        if self._peers and not peers:
+        hungry = not peers or waited > _IDLE
+        if hungry and not self._hungry:
             self._schedule.served(self._infohash, now)
-        self._peers = peers
+        self._hungry = hungry
         for _, url in self._schedule.due(now):
-            if not peers:
+            if hungry:
                 handle.force_reannounce(0, self._first + self._trackers.index(url), 1)
 
     def _begin(self, handle: Any, now: float) -> None:
