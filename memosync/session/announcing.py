@@ -82,7 +82,7 @@ class Schedule:
             self._woken[infohash] = min(due, self._woken.get(infohash, due))
 
     def served(self, infohash: InfoHash, now: float) -> None:
-        """Somebody was given something: the next ones are served at that pace, too."""
+        """Somebody was given something, or left: the next ones are served at that pace, too."""
         if torrent := self._torrents.get(infohash):
             torrent.pause = SOON
             self.wake(infohash, now)

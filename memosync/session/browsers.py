@@ -32,7 +32,7 @@ _FOR_BROWSERS: Mapping[str, Any] = {
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
-    "peer_timeout": 4,  # seconds: a tab that was killed keeps others behind its address waiting for so long
+    "peer_timeout": 10,  # seconds that a tab may be silent
     "webtorrent_connection_timeout": 10,  # seconds that an offer, a descriptor, is kept; one in use is answered at once
     "min_websocket_announce_interval": 120,
     "aio_threads": 2,
@@ -43,8 +43,12 @@ MOST_OFFERS = 6  # in one announce
 ALL_OFFERS = 1500  # at a time, each some 20 kB and a descriptor
 SHARED_OUT = 300  # of them, as long as each torrent has one: making them all costs a second of CPU
 _ADDED_AT_ONCE = 25
+_TURNED_AWAY = 0.3  # seconds after which one whose channel was opened, and who is no peer, was turned away
+_IMPATIENT = 2  # seconds that a tab may be silent while another waits for its place: most likely it was killed
+_WAITS = 4.0  # seconds that who was turned away is taken to wait
 _LOOK_EVERY = 60.0  # seconds between looks at who was asked for
 _FIRST_WAIT = 1.0  # seconds that a STUN server has to answer before the first announce
+_OPEN = "*** RTC data channel open"
 _CONNECT = re.compile(r"\*\*\* WEBSOCKET_TRACKER_CONNECT \[ url: (\S+) ]")
 
 
@@ -88,6 +92,9 @@ class Browsers(Seeding):
         self._born = time.monotonic()
         self._reset = 0.0
         self._served = 0.0
+        self._knocked: dict[InfoHash, float] = {}  # when somebody came who is no peer yet
+        self._waiting = 0.0  # until when somebody who was turned away waits for a place
+        self._timeout = 0
 
     def offer(self, infohash: InfoHash, path: Path, trackers: Sequence[str]) -> None:
         """Have a torrent served to browsers, if there is room, as soon as `follow` finds that it is sound."""
@@ -121,6 +128,7 @@ class Browsers(Seeding):
         if self._use_stun(now):
             self._add_some(sound, now)
         self.poll(0)
+        self._make_room(now)
         for infohash, url in self._schedule.due(now):
             self._announce(infohash, url)
         if (
@@ -142,13 +150,19 @@ class Browsers(Seeding):
             case lt.torrent_log_alert():
                 if found := _CONNECT.match(alert.log_message()):
                     self._schedule.connected(found[1])
+                elif alert.log_message() == _OPEN:
+                    self._knocked[infohash_of(alert)] = now
                 return
             case lt.tracker_reply_alert():
                 self._schedule.answered(alert.tracker_url(), infohash_of(alert), now)
             case lt.tracker_error_alert():
                 self._schedule.failed(alert.tracker_url())
             case lt.peer_connect_alert() | lt.peer_disconnected_alert():
-                self._schedule.wake(infohash_of(alert), now)
+                if isinstance(alert, lt.peer_connect_alert):
+                    self._knocked.pop(infohash_of(alert), None)
+                    self._schedule.wake(infohash_of(alert), now)
+                else:
+                    self._schedule.served(infohash_of(alert), now)
                 self._asked = 0.0  # see at once what was given
                 self._served = now
         given = {}
@@ -184,6 +198,17 @@ class Browsers(Seeding):
         if offers != self._offers:
             self._offers = offers
             self.session.apply_settings({"max_webtorrent_offers": offers})
+
+    def _make_room(self, now: float) -> None:
+        """Let go of silent tabs sooner while another one waits: libtorrent takes one of an address at a time."""
+        turned_away = [infohash for infohash, came in self._knocked.items() if now > came + _TURNED_AWAY]
+        for infohash in turned_away:
+            del self._knocked[infohash]
+            self._waiting = now + _WAITS
+        timeout = _IMPATIENT if now < self._waiting else _FOR_BROWSERS["peer_timeout"]
+        if timeout != self._timeout:
+            self._timeout = timeout
+            self.session.apply_settings({"peer_timeout": timeout})
 
     def _use_stun(self, now: float) -> bool:
         """Tell libtorrent of the STUN server while it answers; say whether it can be announced by now."""
