@@ -6,24 +6,12 @@ libtorrent 2.1.1 crashes when it serves two tabs behind one address and one of t
 from __future__ import annotations
 
 import time
-import tomllib
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from browser import Chromium, Tab
-from conftest import Program
-from netns import Network, noise, wait_until
+from netns import wait_until
+from tabs import ALONE, Crowd, make_crowd  # noqa: F401
 
 WITHIN = 5  # seconds
-ALONE = """() => {
-    const watch = peer.watch
-    peer.watch = function (torrent) {
-        torrent.on('wire', wire => { if (!wire.peerId.startsWith('2d4c54')) wire.destroy() })
-        return watch.call(this, torrent)
-    }
-}"""  # a tab that has nothing to do with other tabs: only with -LT, which is libtorrent
 GARBAGE = """() => {
     const { send } = RTCDataChannel.prototype
     RTCDataChannel.prototype.send = function (data) {
@@ -40,50 +28,6 @@ FLOOD = """() => {
         }, 10)
     }
 }"""
-
-
-class Crowd:
-    """A memo that is shared on one machine, and a browser on another."""
-
-    def __init__(self, network: Network, chromium: Callable[..., Chromium], directory: Path) -> None:
-        home, self.away = network.hosts
-        self.tracker = home.websocket_tracker()
-        self.library = home.program(directory / "home" / "Memos")
-        self.chromium = chromium
-        self.directory = directory
-
-    def share(self, size: int) -> str:
-        """Share a memo of about so many bytes."""
-        rate = "500k" if size > 1_000_000 else "64k"
-        seconds = size * 8 / int(rate.rstrip("k")) / 1000
-        options = ["-ac", "2", "-c:a", "libopus", "-b:a", rate, "-vbr", "off", "-compression_level", "0"]
-        self.library("record", noise(self.directory / "noise.webm", seconds, *options))
-        link: str = self.library("share", "last", "--tracker", self.tracker.url).out.strip()
-        wait_until(self.tracker.announces, 5, "it to be announced")
-        return link
-
-    def tabs(self, number: int) -> list[Tab]:
-        """Open tabs behind one address."""
-        browser = self.chromium(self.away)
-        return [browser.open() for _ in range(number)]
-
-    def state(self) -> dict[str, Any]:
-        return tomllib.loads((self.library.library / ".memosync" / "seeder.toml").read_text())
-
-    def log(self) -> str:
-        return (self.library.library / ".memosync" / "seeder.log").read_text()
-
-
-@pytest.fixture
-def crowd(tmp_path: Path, chromium: Callable[..., Chromium]) -> Iterator[Crowd]:
-    with Network(2, route=True, multicast=False) as network:
-        yield Crowd(network, chromium, tmp_path)
-
-
-def memory(program: Program, pid: int) -> float:
-    """Give what a process has for itself, in MB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["each for itself", "helping each other"])
@@ -138,13 +82,13 @@ def test_a_hostile_tab_gets_nothing_but_lines_in_the_log(crowd: Crowd, harm: str
     link = crowd.share(200_000)
     good, bad = crowd.tabs(2)
     pid = crowd.state()["pid"]
-    before = memory(crowd.library, pid)
+    before, *_ = crowd.takes()
     bad.run(harm)
     bad.add(link)
     until = time.monotonic() + 3
     wait_until(lambda: time.monotonic() > until, 5, "it to do its worst")
 
-    assert memory(crowd.library, pid) < before + 20
+    assert crowd.takes()[0] < before + 20
     bad.close()
     assert good.fetch(link).done < WITHIN
     assert pid == crowd.state()["pid"]

@@ -1,0 +1,77 @@
+"""A seeder that tabs behind one address visit and leave in waves, and one that is killed again and again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import time
+from collections.abc import Callable
+
+from netns import wait_until
+from playwright.sync_api import Error
+from tabs import ALONE, Crowd, make_crowd  # noqa: F401
+
+ENDS = ("goodbye", "close", "crash")
+
+
+def test_waves_of_tabs_crash_no_seeder_and_cost_it_nothing(
+    crowd: Crowd, long: bool, figure: Callable[[str], None]
+) -> None:
+    link = crowd.share(200_000)
+    browser = crowd.chromium(crowd.away)
+    pid = crowd.state()["pid"]
+    times: list[float] = []
+    began, rounds, unserved = time.monotonic(), 0, 0
+    first: tuple[float, int, int] | None = None
+    while rounds < 2 or time.monotonic() < began + (600 if long else 0):
+        tabs = []
+        for _ in range((3 if long else 2) + 3 * (rounds % 3 if long else 0)):
+            tab = browser.open()
+            tabs.append(tab)
+            tab.run(ALONE)
+            tab.add(link)
+            try:
+                times.append(tab.arrived(5).done)
+            except Error:
+                unserved += 1
+        for number, tab in enumerate(tabs):  # the oldest first
+            end = ENDS[number % 3]
+            tab.crash() if end == "crash" else tab.close(goodbye=end == "goodbye")
+        rounds += 1
+        first = first or crowd.takes()
+        assert pid == crowd.state()["pid"], crowd.log()
+
+    if long:  # offers that nobody took are let go of
+        wait_until(lambda: crowd.takes()[1] < first[1] + 20, 20, "the descriptors to be as few as before")
+    last = crowd.takes()
+    figure(
+        f"{rounds} waves, {len(times) + unserved} tabs, {unserved} not served in 5 s; "
+        f"median {statistics.median(times):.2f} s, the slowest {max(times):.2f} s; "
+        f"memory {first[0]:.0f} MB and {last[0]:.0f} MB, descriptors {first[1]} and {last[1]}, "
+        f"threads {first[2]} and {last[2]}"
+    )
+    assert 0 == crowd.state()["restarts"]
+    assert last[0] < first[0] + 20
+    assert last[1] < 300
+    assert last[2] <= first[2] + 4
+    assert unserved <= len(times) // 50
+
+
+def test_a_seeder_that_is_killed_is_back_on_its_port_every_time(
+    crowd: Crowd, long: bool, figure: Callable[[str], None]
+) -> None:
+    crowd.share(50_000)
+    port, times = crowd.state()["port"], []
+    for number in range(100 if long else 3):
+        pid = crowd.state()["pid"]
+        os.kill(pid, signal.SIGKILL)
+        killed = time.monotonic()
+        wait_until(lambda: crowd.state()["ready"] and crowd.state()["pid"] != pid, 5, "it to be back")  # noqa: B023
+        times.append(time.monotonic() - killed)
+
+        assert (port, number + 1) == (crowd.state()["port"], crowd.state()["restarts"])
+    assert f"started again {len(times)} times" in crowd.library("seed", "--status").err
+    assert len(times) == crowd.log().count("the seeder died")
+    figure(f"{len(times)} kills: back after {statistics.median(times):.2f} s, {max(times):.2f} s at most")
+    assert statistics.median(times) < 1
