@@ -10,18 +10,23 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from material import ask, environment, memo_of, memosync
-from measure import US, Bar, Contestants, Measures, Prepare, Row, run, wait_until
+from material import ask, environment, many, memo_of, memosync
+from measure import US, Bar, Contestants, Measures, Prepare, Row, cpu, memory, run, wait_until
 from playwright.sync_api import Error, sync_playwright
+from startup import short_memo
+
+from memosync.seeder import read_state
+from memosync.session.browsers import MOST_ANNOUNCED
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from browser import Chromium, Tab, browsers
 from netns import Host, Network
-from wstracker import Remote
+from wstracker import Remote, WebSocketTracker
 
 TABS, SWARM = "tab from tab", "s in the swarm"
 NAME = "Memo.webm"
@@ -122,9 +127,47 @@ def _row(name: str, work: str, prepare: Prepare, seconds: float, beside: str, re
     return Row(name, work, prepare, [Bar("s", seconds), Bar(beside, 1, times=TABS)], repeat, quick)
 
 
+def seeding_for_tabs(number: int) -> Prepare:
+    @contextmanager
+    def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
+        """Start the seeder on a library that shares so many memos at a WebSocket tracker, and watch it idle."""
+        env, library = environment(directory), directory / "Memos"
+        with WebSocketTracker() as tracker:
+            many(library, number, short_memo(directory), tracker=tracker.url)
+
+            def ours() -> Measures:
+                tracker.events.clear()
+                ready = run(memosync(library, "seed", "--detach"), env)["s"]
+                try:
+                    state = read_state(library / ".memosync")
+                    assert state
+                    wait_until(lambda: len(tracker.infohashes()) >= min(number, MOST_ANNOUNCED), "announces", 60)
+                    time.sleep(12)  # offers that nobody took are let go of
+                    before, began = cpu(state.pid), time.monotonic()
+                    time.sleep(4 if quick else 20)
+                    idle = 100 * (cpu(state.pid) - before) / (time.monotonic() - began)
+                    announced, sockets = len(tracker.infohashes()), tracker.open
+                    found = {"announced": announced, "WebSockets": sockets}
+                    return {"s until ready": ready, **memory(state.pid), "% CPU idle": idle, **found}
+                finally:
+                    run(memosync(library, "seed", "--stop"), env)
+
+            yield {US: ours}
+
+    return prepare
+
+
+def _crowd_row(number: int, *bars: Bar) -> Row:
+    bounds = [Bar("WebSockets", 1), Bar("announced", MOST_ANNOUNCED), *bars]
+    work = f"seeder with {number:,} memos for tabs"
+    return Row(f"seed-for-tabs-{number}", work, seeding_for_tabs(number), bounds, repeat=3)
+
+
 ROWS = [
     _row("tab-200k", "200 KB from memosync in a tab", tab_fetching(200_000), 1, "s", 11, 3),
     _row("tab-20m", "20 MB from memosync in a tab", tab_fetching(20_000_000), 5, "s", 5, 1),
     _row("terminal-200k", "fetch of 200 KB from a tab", terminal_fetching(200_000), 1.5, SWARM, 11, 3),
     _row("terminal-20m", "fetch of 20 MB from a tab", terminal_fetching(20_000_000), 5, "s", 5, 1),
+    _crowd_row(1_000, Bar("s until ready", 5), Bar("PSS MB", 120), Bar("% CPU idle", 2)),
+    _crowd_row(10_000),
 ]

@@ -7,8 +7,9 @@ import signal
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from netns import wait_until
+from netns import noise, wait_until
 from playwright.sync_api import Error
 from tabs import ALONE, Crowd, make_crowd  # noqa: F401
 
@@ -75,3 +76,26 @@ def test_a_seeder_that_is_killed_is_back_on_its_port_every_time(
     assert len(times) == crowd.log().count("the seeder died")
     figure(f"{len(times)} kills: back after {statistics.median(times):.2f} s, {max(times):.2f} s at most")
     assert statistics.median(times) < 1
+
+
+def test_however_late_somebody_comes_they_meet_at_once(
+    crowd: Crowd, long: bool, figure: Callable[[str], None], tmp_path: Path
+) -> None:
+    link = crowd.share(200_000)
+    began = time.monotonic()
+    browser = crowd.chromium(crowd.away)
+    seeded = browser.open().seed(noise(tmp_path / "tab.wav", 2), "Tab.wav", crowd.tracker.url)
+    times = {}
+    for late in (0, 30, 90, 300) if long else (0, 2):
+        time.sleep(max(0.0, began + late - time.monotonic()))  # being late is what is tried
+        tab = browser.open()
+        times[late] = tab.fetch(link, timeout=20).done
+        tab.close()
+    other = crowd.library.on(tmp_path / "Others")
+    asked = time.monotonic()
+    other("fetch", "--info", seeded.magnet, timeout=20)
+    met = time.monotonic() - asked
+
+    told = ", ".join(f"{late} s after the share {took:.2f} s" for late, took in times.items())
+    figure(f"a tab {told}; from a tab that was open for {asked - began:.0f} s the metadata in {met:.2f} s")
+    assert max(*times.values(), met) < 5
