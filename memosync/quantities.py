@@ -61,6 +61,11 @@ def format_clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
+def format_memos(number: int) -> str:
+    """Write `1 memo` or `2 memos`."""
+    return f"{number} memo{'' if number == 1 else 's'}"
+
+
 def format_size(size: float) -> str:
     """Write bytes as `49 kB` or `1.5 MB`."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -471,7 +471,7 @@ def test_half_made_things_are_stated_and_are_no_defects(memosync: Program, libra
 
 def test_the_trash_is_counted_and_emptied_after_a_month(library: Library) -> None:
     (thrown,) = (memo for memo in library.index().memos if memo.trashed)
-    assert [finding.text[:7] for finding in look(library) if finding.subject == "trash"] == ["1 memos"]
+    assert [finding.text[:6] for finding in look(library) if finding.subject == "trash"] == ["1 memo"]
 
     told: list[str] = []
     for weeks in range(1, 7):

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import LibraryError, Stop
 from ..library import Library
 from ..memo import MemoId
+from ..quantities import format_memos
 from .examine import Finding, examine
 from .opening import Tell, adopt, open_library
 from .rebuild import Progress, rebuild
@@ -24,8 +25,7 @@ def check(
 ) -> Iterator[Finding]:
     """Find what there is to say of a library, and with `repair` mend what needs no guess.
 
-    It opens the library as every verb does, which finishes what a crash left; of one whose index cannot be trusted
-    it says just that.
+    It opens the library as every verb does; of one whose index cannot be trusted it says just that.
     """
     library = Library(root)
     try:
@@ -42,7 +42,7 @@ def check(
         yield Finding("defect", "index", f"{error}{f'; {error.hint}' if error.hint else ''}")
         yield from snapshots(library)
         return
-    yield Finding("ok", "index", f"{len(memos)} memos")
+    yield Finding("ok", "index", format_memos(len(memos)))
     sound = verified = 0
     for number, memo in enumerate(memos):
         stop.check()
@@ -72,7 +72,7 @@ def _rebuild(library: Library, now: datetime, stop: Stop, on_progress: Progress)
         library.index()
         return
     entries = rebuild(library, now=now, stop=stop, on_progress=on_progress)
-    yield Finding("note", "index", f"it was rebuilt with {len(entries)} memos")
+    yield Finding("note", "index", f"it was rebuilt with {format_memos(len(entries))}")
     for entry in entries:
         yield Finding("note", entry.memo.id, f"“{entry.memo.title}” is from {entry.source}")
 

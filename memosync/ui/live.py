@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from ..quantities import format_clock, format_size
+from ..quantities import format_clock, format_memos, format_size
 from . import is_screen, is_terminal, show, tell, write
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def serving(state: SeederState, served: int) -> None:
     if is_screen(sys.stderr):
         peers = sum(swarm.peers for swarm in state.swarms.values())
         given = sum(swarm.given for swarm in state.swarms.values())
-        show(f"serving {served} memos", f" on port {state.port}, {peers} peers, {format_size(given)} given", "")
+        show(f"serving {format_memos(served)}", f" on port {state.port}, {peers} peers, {format_size(given)} given", "")
 
 
 def listening(part: float, _wave: bytes) -> None:
