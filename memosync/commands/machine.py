@@ -73,7 +73,5 @@ def _seeder(library: Library, state: seeder.SeederState | None) -> Finding:
     except LibraryError:
         shared = 0
     if shared:
-        return Finding(
-            "note", "seeder", f"none runs, {format_memos(shared)} shared; memosync seed --detach starts it"
-        )
+        return Finding("note", "seeder", f"none runs, {format_memos(shared)} shared; memosync seed --detach starts it")
     return Finding("ok", "seeder", "none runs, and nothing is shared")
