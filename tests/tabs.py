@@ -25,7 +25,7 @@ class Crowd:
     """A memo that is shared on one machine, and a browser on another."""
 
     def __init__(self, network: Network, chromium: Callable[..., Chromium], directory: Path) -> None:
-        home, self.away = network.hosts
+        home, self.away, *_ = network.hosts
         self.tracker = home.websocket_tracker()
         self.library = home.program(directory / "home" / "Memos")
         self.chromium = chromium

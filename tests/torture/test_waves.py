@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from netns import noise, wait_until
+from browser import Chromium
+from netns import Network, noise, wait_until
 from playwright.sync_api import Error
 from tabs import ALONE, Crowd, make_crowd  # noqa: F401
 
@@ -99,3 +100,24 @@ def test_however_late_somebody_comes_they_meet_at_once(
     told = ", ".join(f"{late} s after the share {took:.2f} s" for late, took in times.items())
     figure(f"a tab {told}; from a tab that was open for {asked - began:.0f} s the metadata in {met:.2f} s")
     assert max(*times.values(), met) < 5
+
+
+def test_tabs_behind_as_many_addresses_are_served_at_once(
+    chromium: Callable[..., Chromium], tmp_path: Path, long: bool, figure: Callable[[str], None]
+) -> None:
+    with Network(21 if long else 4, route=True, multicast=False) as network:
+        crowd = Crowd(network, chromium, tmp_path)
+        link = crowd.share(200_000)
+        tabs = [chromium(host).open() for host in network.hosts[1:]]
+        for tab in tabs:
+            tab.run(ALONE)
+
+        for tab in tabs:
+            tab.add(link)
+        times = [tab.arrived(20).done for tab in tabs]
+
+        figure(
+            f"{len(tabs)} tabs behind as many addresses: median {statistics.median(times):.2f} s, {max(times):.2f} s"
+        )
+        assert max(times) < 5
+        assert 0 == crowd.state()["restarts"]
