@@ -348,7 +348,9 @@ def seed(
         return
     library = ctx.obj.open()
     if status:
-        rows.status(*verb.status(library), as_json)
+        from .commands.status import status as state_of_all
+
+        rows.status(*state_of_all(library), as_json)
     elif detach:
         state = verb.detach(library, network, options)
         ui.tell(f"process {state.keeper} serves on port {state.port}")

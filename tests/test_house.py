@@ -61,7 +61,7 @@ OWNERS = {
     "subprocess": {"seeder"},
     "os.system": {"ui"},
 }
-LONG = {"fetch", "page", "seed", "share"}  # verbs that are still to be split
+LONG = {"fetch", "page", "share"}  # verbs that are still to be split
 HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice"}
 
 

@@ -16,8 +16,9 @@ from ..seeder import SeederState
 from .edit import reword
 from .linking import linker
 from .opening import Tell
-from .seed import Options, detach, refuse_another_network, seed
+from .seed import Options, detach, seed
 from .several import locked
+from .status import refuse_another_network
 from .torrents import kept_or_made
 
 How = Literal["seeder", "no seeder", "foreground", "wait"]

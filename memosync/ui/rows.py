@@ -19,8 +19,8 @@ from .wave import draw
 if TYPE_CHECKING:
     from ..commands.examine import Finding
     from ..commands.list_ import Row
-    from ..commands.seed import Status
     from ..commands.show import Shown
+    from ..commands.status import Status
     from ..metainfo import Metainfo
     from ..microphone import Device
     from ..seeder import SeederState
