@@ -45,6 +45,7 @@ SHARED_OUT = 300  # of them, as long as each torrent has one: making them all co
 _ADDED_AT_ONCE = 25
 _TURNED_AWAY = 0.3  # seconds after which one whose channel was opened, and who is no peer, was turned away
 _IMPATIENT = 2  # seconds that a tab may be silent while another waits for its place: most likely it was killed
+_BLOCK = 16_384  # bytes, during which a tab that is served says nothing
 _WAITS = 4.0  # seconds that who was turned away is taken to wait
 _LOOK_EVERY = 60.0  # seconds between looks at who was asked for
 _FIRST_WAIT = 1.0  # seconds that a STUN server has to answer before the first announce
@@ -162,7 +163,7 @@ class Browsers(Seeding):
                     self._knocked.pop(infohash_of(alert), None)
                     self._schedule.wake(infohash_of(alert), now)
                 else:
-                    self._schedule.served(infohash_of(alert), now)
+                    self._schedule.left(infohash_of(alert), now)
                 self._asked = 0.0  # see at once what was given
                 self._served = now
         given = {}
@@ -205,7 +206,8 @@ class Browsers(Seeding):
         for infohash in turned_away:
             del self._knocked[infohash]
             self._waiting = now + _WAITS
-        timeout = _IMPATIENT if now < self._waiting else _FOR_BROWSERS["peer_timeout"]
+        impatient = _IMPATIENT + (2 * _BLOCK // self._up if self._up else 0)
+        timeout = impatient if now < self._waiting else max(impatient, _FOR_BROWSERS["peer_timeout"])
         if timeout != self._timeout:
             self._timeout = timeout
             self.session.apply_settings({"peer_timeout": timeout})
