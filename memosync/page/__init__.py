@@ -59,9 +59,7 @@ def write(page: Page) -> str:
         spoken=_spoken(page.duration),
         period=f"PT{page.duration:.3f}S",
         duration=f"{page.duration:.3f}",
-        description=f'<p class="description" dir="auto">{html.escape(page.description)}</p>'
-        if page.description
-        else "",
+        description=_paragraph(page.description),
         tags=_tags(page.tags),
         id=html.escape(page.id),
         link=html.escape(page.link),
