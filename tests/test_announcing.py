@@ -62,16 +62,6 @@ def test_somebody_who_came_or_went_makes_room_known_at_once_and_then_ever_more_s
     assert min(times[n + 1] - times[n] for n in range(len(times) - 1)) > 0.2
 
 
-def test_a_place_that_became_free_is_offered_at_once_and_no_more_than_once_a_second() -> None:
-    clock = Clock(1, ONE)
-    [memo] = memos(1)
-    clock.run(60, lambda: clock.schedule.wake(memo, clock.now))
-
-    clock.schedule.left(memo, clock.now)
-    assert clock.run(1)[0][0] < 0.5
-    assert len(clock.run(60, lambda: clock.schedule.left(memo, clock.now))) <= 61
-
-
 def test_while_somebody_is_served_the_pace_is_kept() -> None:
     clock = Clock(1, ONE)
     [memo] = memos(1)

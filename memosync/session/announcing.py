@@ -17,7 +17,6 @@ GROWTH = 1.6
 QUIET = 8.0  # seconds without an answer after which a tracker is asked whether it is still there
 PATIENCE = 5.0  # seconds between two times that everything is announced anew at a tracker; grows with one that lets go
 LONGEST_PATIENCE = 600.0
-HURRY = 1.0  # seconds between two times that a place which became free is offered at once
 AT_ONCE = 10  # announces that one look gives of each kind
 
 
@@ -26,7 +25,6 @@ class _Torrent:
     trackers: tuple[str, ...]
     announced: float = 0.0  # the last time on our account
     pause: float = SOON
-    hurried: float = 0.0  # the last time that somebody was let in at once
 
 
 @dataclass(slots=True)
@@ -83,15 +81,8 @@ class Schedule:
             due = max(now, torrent.announced + torrent.pause)
             self._woken[infohash] = min(due, self._woken.get(infohash, due))
 
-    def left(self, infohash: InfoHash, now: float) -> None:
-        """Somebody went: there is room for another one now."""
-        self.wake(infohash, now)
-        if (torrent := self._torrents.get(infohash)) and now > torrent.hurried + HURRY:
-            torrent.hurried = now
-            self._woken[infohash] = max(now, torrent.announced + SOON)
-
     def served(self, infohash: InfoHash, now: float) -> None:
-        """Somebody was given something: the next ones are served at that pace, too."""
+        """Somebody was given something, or left: the next ones are served at that pace, too."""
         if torrent := self._torrents.get(infohash):
             torrent.pause = SOON
             self.wake(infohash, now)

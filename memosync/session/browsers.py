@@ -163,7 +163,7 @@ class Browsers(Seeding):
                     self._knocked.pop(infohash_of(alert), None)
                     self._schedule.wake(infohash_of(alert), now)
                 else:
-                    self._schedule.left(infohash_of(alert), now)
+                    self._schedule.served(infohash_of(alert), now)
                 self._asked = 0.0  # see at once what was given
                 self._served = now
         given = {}
