@@ -23,6 +23,7 @@ DEFAULT_TRACKERS = (
     "wss://tracker.btorrent.xyz",
 )
 MOST_TRACKERS, MOST_PEERS = 20, 8  # taken from one link
+_CANDIDATE = re.compile(r"a=candidate:\S+ \d+ \w+ \d+ ([\da-fA-F.:]+) (\d+) typ [ -~]*")
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 _PRIVATE = (
     *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"),
@@ -137,6 +138,22 @@ def usable_peers(peers: Iterable[str], network: Network, own: Iterable[Address])
         if len(chosen) == MOST_PEERS:
             break
     return list(chosen)
+
+
+def usable_candidates(description: str, network: Network) -> str:
+    """Take out of a WebRTC description (SDP, RFC 8866) every candidate (RFC 8839) that may not be called.
+
+    Names are not: looking one up may leave the network.
+    """
+
+    def usable(line: str) -> bool:
+        if "candidate" not in line.lower() or line == "a=end-of-candidates":
+            return True
+        found = _CANDIDATE.fullmatch(line)
+        peer = found and parse_peer(":".join(found.groups()))
+        return bool(peer and network.allows(peer[0]) and not peer[0].is_multicast)
+
+    return "".join(f"{line}\r\n" for line in re.split(r"[\r\n]+", description) if line and usable(line))
 
 
 _network = functools.cache(ip_network)

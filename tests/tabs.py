@@ -27,7 +27,8 @@ class Crowd:
     def __init__(self, network: Network, chromium: Callable[..., Chromium], directory: Path) -> None:
         home, self.away, *_ = network.hosts
         self.tracker = home.websocket_tracker()
-        self.library = home.program(directory / "home" / "Memos")
+        self.library = home.program(directory / "home" / "Memos", "public")
+        self.library.environment["MEMOSYNC_STUN"] = ""
         self.chromium = chromium
         self.directory = directory
 

@@ -177,3 +177,43 @@ def test_our_own_trackers_speak_to_programs_and_to_browsers() -> None:
 
     assert {"udp", "wss"} == schemes
     assert all(network.parse_tracker(url) for url in DEFAULT_TRACKERS)
+
+
+CANDIDATE = "a=candidate:1 1 UDP 2122317823 {} 40000 typ host"
+
+
+@pytest.mark.parametrize(
+    ("line", "reached_by"),
+    [
+        (CANDIDATE.format("8.8.8.8"), "public"),
+        (CANDIDATE.format("2001:db8::1"), "public"),
+        (CANDIDATE.format("10.1.2.3"), "public lan"),
+        (CANDIDATE.format("fd77::1"), "public lan"),
+        (CANDIDATE.format("127.0.0.1"), "public lan loopback"),
+        (CANDIDATE.format("::ffff:127.0.0.1"), "public lan loopback"),
+        ("a=candidate:9 1 udp 1 10.1.2.3 50000 typ srflx raddr 8.8.8.8 rport 9 generation 0", "public lan"),
+        (CANDIDATE.format("127.0.0.1").replace("40000", "53"), ""),
+        (CANDIDATE.format("224.0.0.1"), ""),
+        (CANDIDATE.format("outside.example"), ""),
+        (CANDIDATE.format("4d2c.local"), ""),
+        (CANDIDATE.format("10.1.2.3%outside.example"), ""),
+        (CANDIDATE.format("[10.1.2.3]"), ""),
+        (CANDIDATE.format("10.1.2.3 "), ""),
+        ("A" + CANDIDATE.format("127.0.0.1")[1:], ""),
+        ("a=x:" + CANDIDATE.format("127.0.0.1"), ""),
+        ("a=candidate:1", ""),
+        ("a=remote-candidates:1 127.0.0.1 40000", ""),
+        ("a=end-of-candidates", "public lan loopback"),
+        ("a=ice-ufrag:x", "public lan loopback"),
+    ],
+)
+def test_of_a_browser_s_description_what_may_be_called_stays(line: str, reached_by: str) -> None:
+    before, after = "v=0", "a=mid:0"
+    for end in ("\r\n", "\n", "\r"):
+        description = end.join([before, line, after, ""])
+        kept = {reach.value: network.usable_candidates(description, reach) for reach in Network}
+
+        assert kept == {
+            reach.value: "\r\n".join([before, *[line] * (reach.value in reached_by.split()), after, ""])
+            for reach in Network
+        }

@@ -38,7 +38,8 @@ class Ground:
         self.middle, home, self.there, self.elsewhere = network.hosts
         self.chromium = chromium
         self.tracker = self.middle.websocket_tracker()
-        self.home = home.program(directory / "home" / "Memos")
+        self.home = home.program(directory / "home" / "Memos", "public")
+        self.home.environment["MEMOSYNC_STUN"] = ""
         self.home("record", noise(directory / "noise.webm", 5, "-c:a", "libopus", "-b:a", "256k", "-vbr", "off"))
         [memo] = memos(self.home)
         self.file = Path(memo["path"])

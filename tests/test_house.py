@@ -51,6 +51,7 @@ OWNERS = {
     "av": {"webm"},
     "sounddevice": {"microphone"},
     "libtorrent": {"session", "metainfo"},
+    "websockets": {"session"},
     "tomli": {"index"},
     "tomli_w": {"index"},
     "fcntl": {"files"},
@@ -62,7 +63,7 @@ OWNERS = {
     "os.system": {"ui"},
 }
 LONG = {"fetch", "page", "share"}  # verbs that are still to be split
-HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice"}
+HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice", "websockets"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -188,8 +188,8 @@ def other(memosync: Program, tmp_path: Path) -> Program:
 
 
 def test_of_those_that_do_not_fit_it_is_said_that_browsers_cannot_find_them(library: Program) -> None:
-    library.under = ["prlimit", "--nofile=60", "--"]
-    trackers = [WebSocketTracker() for _ in range(6)]
+    library.under = ["prlimit", "--nofile=80", "--"]
+    trackers = [WebSocketTracker() for _ in range(7)]
     share(library, *(tracker.url for tracker in trackers))
     oldest, *ids = [memo["id"] for memo in reversed(memos(library))]
 

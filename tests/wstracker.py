@@ -13,6 +13,7 @@ prints its address, then a line of JSON for each thing it hears, and ends with i
     offers      answer with offers without end
     sdp         answer with offers, and answers to all offers, whose descriptions are none
     infohashes  answer with offers for infohashes that nobody announced
+    outside     answer, and offer, with descriptions that name machines outside of every local network
     closes      close each connection at the first message
 """
 
@@ -35,7 +36,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
-MODES = ("answer", "slow", "silent", "garbage", "refused", "giant", "offers", "sdp", "infohashes", "closes")
+MODES = ("answer", "slow", "silent", "garbage", "refused", "giant", "offers", "sdp", "infohashes", "outside", "closes")
 GARBAGE = (
     "not json",
     '{"action":"announce"',
@@ -53,6 +54,12 @@ _ALMOST = (  # good but for what is in the last line
     "a=setup:actpass\r\na=mid:0\r\na=fingerprint:sha-256 00\r\n"
     "a=sctp-port:99999999999\r\na=candidate:1 1 UDP 1 nowhere.invalid 99999 typ host\r\n"
 )
+OUTSIDE = (
+    "203.0.113.7",
+    "2001:db8::7",
+    "outside.example",
+    "outside.local",
+)  # the addresses are for examples (RFC 5737)
 SDP = ("", "v=0\r\n", "\0" * 1000, "v=0\r\na=candidate:" + "9" * 100_000, _DESCRIPTION, _ALMOST)
 
 
@@ -273,6 +280,12 @@ def _hostile(mode: str, message: dict[str, Any]) -> Iterator[str | bytes]:
             yield json.dumps({"action": "announce", "interval": 120, "info_hash": "x" * size})
             yield "[" * size
         return
+    if mode == "outside":
+        for offer in message.get("offers") or []:
+            sdp = _elsewhere(offer["offer"]["sdp"])
+            yield _answer(message, offer, sdp.replace("setup:actpass", "setup:active"))
+            yield _offer(message, sdp)
+        return
     if mode == "infohashes":
         strangers = (_twenty() for _ in range(1000))
         yield from (_offer({**message, "info_hash": stranger}, _ALMOST) for stranger in strangers)
@@ -283,13 +296,22 @@ def _hostile(mode: str, message: dict[str, Any]) -> Iterator[str | bytes]:
     for sdp in SDP:
         yield _offer(message, sdp)
         for offer in message.get("offers") or []:
-            yield json.dumps(
-                _made_up(message) | {"answer": {"type": "answer", "sdp": sdp}, "offer_id": offer["offer_id"]}
-            )
+            yield _answer(message, offer, sdp)
 
 
 def _made_up(message: dict[str, Any]) -> dict[str, Any]:
     return {"action": "announce", "info_hash": message.get("info_hash"), "peer_id": _twenty()}
+
+
+def _elsewhere(sdp: str) -> str:
+    """Have a description name other machines as its own addresses."""
+    lines = [line for line in sdp.splitlines() if "candidate" not in line]
+    lines += [f"a=candidate:{n} 1 UDP 2122260223 {host} 4{n}000 typ host" for n, host in enumerate(OUTSIDE)]
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+def _answer(message: dict[str, Any], offer: dict[str, Any], sdp: str) -> str:
+    return json.dumps(_made_up(message) | {"answer": {"type": "answer", "sdp": sdp}, "offer_id": offer["offer_id"]})
 
 
 def _offer(message: dict[str, Any], sdp: str) -> str:

@@ -18,6 +18,7 @@ from ..memo import InfoHash
 from ..network import Network
 from . import open_session
 from .announcing import Schedule
+from .relay import Relay
 from .seeding import SEEDING, Seeding, Swarm, infohash_of
 from .stun import Watch
 
@@ -35,6 +36,7 @@ _FOR_BROWSERS: Mapping[str, Any] = {
     "peer_timeout": 10,  # seconds that a tab may be silent
     "webtorrent_connection_timeout": 10,  # seconds that an offer, a descriptor, is kept; one in use is answered at once
     "min_websocket_announce_interval": 120,
+    "alert_queue_size": 5_000,  # a tracker's every message is one with its text, and it may send without end
     "aio_threads": 2,
     "hashing_threads": 1,
 }
@@ -87,6 +89,7 @@ class Browsers(Seeding):
         self._looked = 0.0
         self._changed = False
         self._offers = 0
+        self._relay = Relay(network)
         self._schedule = Schedule()
         self._stun = Watch(network, again=True)
         self._stun_server = ""
@@ -150,14 +153,14 @@ class Browsers(Seeding):
         match alert:
             case lt.torrent_log_alert():
                 if found := _CONNECT.match(alert.log_message()):
-                    self._schedule.connected(found[1])
+                    self._schedule.connected(self._relay.tracker(found[1]))
                 elif alert.log_message() == _OPEN:
                     self._knocked[infohash_of(alert)] = now
                 return
             case lt.tracker_reply_alert():
-                self._schedule.answered(alert.tracker_url(), infohash_of(alert), now)
+                self._schedule.answered(self.tracker_of(alert), infohash_of(alert), now)
             case lt.tracker_error_alert():
-                self._schedule.failed(alert.tracker_url())
+                self._schedule.failed(self.tracker_of(alert))
             case lt.peer_connect_alert() | lt.peer_disconnected_alert():
                 if isinstance(alert, lt.peer_connect_alert):
                     self._knocked.pop(infohash_of(alert), None)
@@ -173,6 +176,9 @@ class Browsers(Seeding):
         for infohash, before in given.items():
             if (swarm := self.swarms.get(infohash)) and swarm.given > before:
                 self._schedule.served(infohash, now)
+
+    def tracker_of(self, alert: Any) -> str:
+        return self._relay.tracker(super().tracker_of(alert))
 
     def close(self) -> Any:
         """Stop, and give the session, which ends when nobody holds it."""
@@ -231,7 +237,7 @@ class Browsers(Seeding):
                 params = lt.add_torrent_params()
                 params.ti = other.handle.torrent_file()
                 params.info_hashes = params.ti.info_hashes()
-                self.add(params, path, list(trackers))
+                self.add(params, path, list(map(self._relay.way_to, trackers)))
                 self._schedule.add(infohash, trackers, now)
 
     def _incomplete(self) -> bool:

@@ -87,7 +87,7 @@ def fetch(
     params.peers = usable_peers(link.peers, network, _own_addresses(session))
     handle = session.add_torrent(params)
     signalling.follow(session, handle, 0, 0)
-    download = _Download(session, handle, network, params.peers, trackers)
+    download = _Download(session, handle, network, params.peers, trackers, signalling)
     try:
         while True:
             finished = False
@@ -144,8 +144,11 @@ _ended: list[Any] = []
 class _Download:
     """One torrent being fetched, and what is known of where peers might come from."""
 
-    def __init__(self, session: Any, handle: Any, network: Network, peers: Any, trackers: list[str]) -> None:
+    def __init__(
+        self, session: Any, handle: Any, network: Network, peers: Any, trackers: list[str], signalling: Signalling
+    ) -> None:
         self._session, self._handle, self._network = session, handle, network
+        self._tracker_of = signalling.tracker_of
         self._called: dict[tuple[str, int], str] = dict.fromkeys(peers, NO_ANSWER)
         self._trackers = dict.fromkeys(trackers, NO_ANSWER)
         self._dht = NO_ANSWER
@@ -169,9 +172,9 @@ class _Download:
                     if isinstance(alert, lt.dht_reply_alert):
                         self._dht = answer
                     else:
-                        self._trackers[alert.tracker_url()] = answer
+                        self._trackers[self._tracker_of(alert)] = answer
                 case lt.tracker_error_alert():
-                    self._trackers[alert.tracker_url()] = fault_of(alert)
+                    self._trackers[self._tracker_of(alert)] = fault_of(alert)
                 case lt.dht_bootstrap_alert():
                     self._dht = "nobody has it so far"
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute

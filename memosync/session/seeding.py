@@ -145,12 +145,16 @@ class Seeding:
                     if status.download_rate > FLOOD + status.upload_rate // 10:
                         status.handle.set_download_limit(min(FLOOD, self._down or FLOOD))
             case lt.tracker_error_alert():  # ten thousand memos need not say the same
-                url, reason = alert.tracker_url(), fault_of(alert)
+                url, reason = self.tracker_of(alert), fault_of(alert)
                 if self._tracker_errors.get(url) != reason:
                     self._tracker_errors[url] = reason
                     self._log(f"tracker {url}: {reason}")
             case lt.listen_failed_alert():
                 self._log(alert.message())
+
+    def tracker_of(self, alert: Any) -> str:
+        """Tell which tracker an alert is about."""
+        return str(alert.tracker_url())
 
     def find(self, alert: Any) -> Swarm | None:
         """Find the swarm an alert is about."""

@@ -9,6 +9,7 @@ from typing import Any
 from ..memo import InfoHash
 from ..network import Network
 from .announcing import Schedule
+from .relay import Relay
 from .stun import Watch
 
 _STUN_WITHIN = 1.0  # seconds that a STUN server has to answer before the trackers are asked
@@ -32,6 +33,7 @@ class Signalling:
     def __init__(self, infohash: InfoHash, trackers: Sequence[str], network: Network) -> None:
         self._infohash, self._trackers = infohash, trackers
         self._stun = Watch(network, again=False) if trackers else None
+        self._relay = Relay(network)
         self._schedule = Schedule()
         self._began = time.monotonic()
         self._first = 0  # the number of the first of them among the torrent's trackers
@@ -55,9 +57,13 @@ class Signalling:
             if hungry:
                 handle.force_reannounce(0, self._first + self._trackers.index(url), 1)
 
+    def tracker_of(self, alert: Any) -> str:
+        """Tell which tracker an alert is about."""
+        return self._relay.tracker(alert.tracker_url())
+
     def _begin(self, handle: Any, now: float) -> None:
         self._first = len(handle.trackers())
         for number, url in enumerate(self._trackers, self._first):
-            handle.add_tracker({"url": url, "tier": number})
+            handle.add_tracker({"url": self._relay.way_to(url), "tier": number})
         self._schedule.add(self._infohash, self._trackers, now)
         self._schedule.wake(self._infohash, now + _FIRST_WAIT)

@@ -1,0 +1,205 @@
+"""What WebSocket trackers say reaches libtorrent through a relay where the network has an end."""
+
+from __future__ import annotations
+
+import http
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from netns import Capture, Host, Network, noise, wait_until
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Data
+from wstracker import Remote
+
+from memosync import network as reach
+from memosync.errors import SwarmError
+from memosync.session.relay import Relay
+
+DNS = 53
+ENOUGH = 3  # seconds in which libtorrent would call
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network(2, route=True, multicast=False) as network:
+        yield network
+
+
+def tracker(network: Network, name: str) -> tuple[Host, Remote]:
+    """Start a tracker that names machines outside; give it, and the machine for who believes it."""
+    here, there = network.hosts
+    at = here if name == "loopback" else there
+    return here, at.websocket_tracker("outside", address="127.0.0.1" if name == "loopback" else "")
+
+
+def outside(capture: Capture, name: str) -> set[str]:
+    """Give whom packets were sent to outside of what the network allows, but for the kernel's own."""
+    own = {"10.77.0.1", "fd77::1"}  # a machine may talk to itself
+    found = set()
+    for packet in capture.so_far():
+        if packet.kind in ("ip", "ipv6") and not packet.kernels and packet.destination not in own:
+            to = ip_address(packet.destination)
+            if packet.port == DNS or not (reach.Network(name).allows(to) or to.is_multicast):
+                found.add(packet.destination)
+    return found
+
+
+@pytest.mark.parametrize("name", ["lan", "loopback"])
+def test_a_seeder_calls_nobody_outside_whom_a_tracker_names(network: Network, tmp_path: Path, name: str) -> None:
+    here, hostile = tracker(network, name)
+    program = here.program(tmp_path / "Memos", name)
+    program("record", noise(tmp_path / "noise.flac"))
+    capture = Capture(here)
+
+    program("share", "last", "--tracker", hostile.url)
+
+    wait_until(lambda: any(event.kind == "answer" for event in list(hostile.events)), 5, "its offer to be taken up")
+    until = time.monotonic() + ENOUGH
+    wait_until(lambda: time.monotonic() > until, ENOUGH + 1, "libtorrent to call")
+    assert set() == outside(capture, name)
+
+
+@pytest.mark.parametrize("name", ["lan", "loopback"])
+def test_a_fetch_calls_nobody_outside_whom_a_tracker_names(network: Network, tmp_path: Path, name: str) -> None:
+    here, hostile = tracker(network, name)
+    program = here.program(tmp_path / "Memos", name)
+    link = f"magnet:?xt=urn:btih:{'ab' * 20}&tr={hostile.url}"
+    capture = Capture(here)
+
+    program("fetch", link, "--timeout", f"{ENOUGH}s", code=SwarmError.exit_code)
+
+    assert any(event.kind == "answer" for event in hostile.events), "its offer was not taken up"
+    assert set() == outside(capture, name)
+
+
+class Conversation:
+    """A tracker of ours on the loopback interface, a relay before it, and what comes out at both ends."""
+
+    def __init__(
+        self, name: str = "lan", answer: Callable[[ServerConnection, str], None] = ServerConnection.send
+    ) -> None:
+        self.heard: list[str] = []
+        self.answer = answer
+        self.server = serve(self._hear, "127.0.0.1", 0, max_size=None)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.tracker = f"ws://127.0.0.1:{self.server.socket.getsockname()[1]}"
+        self.relay = Relay(reach.Network(name))
+        self.way = self.relay.way_to(self.tracker)
+
+    def _hear(self, connection: ServerConnection) -> None:
+        for text in connection:
+            self.heard.append(str(text))
+            self.answer(connection, str(text))
+
+
+@pytest.fixture
+def conversation() -> Iterator[Callable[..., Conversation]]:
+    begun: list[Conversation] = []
+
+    def begin(*arguments: Any) -> Conversation:
+        begun.append(Conversation(*arguments))
+        return begun[-1]
+
+    yield begin
+    for conversation in begun:
+        conversation.server.shutdown()
+
+
+def offering(*hosts: str) -> dict[str, Any]:
+    """Make an announce whose offer names machines."""
+    lines = ["v=0", *(f"a=candidate:1 1 UDP 1 {host} 40000 typ host" for host in hosts), ""]
+    return {
+        "action": "announce",
+        "offers": [{"offer": {"type": "offer", "sdp": "\r\n".join(lines)}, "offer_id": "\xff"}],
+    }
+
+
+@pytest.mark.parametrize(("name", "told"), [("lan", ["10.1.2.3"]), ("loopback", ["10.1.2.3", "8.8.8.8"])])
+def test_what_is_said_goes_both_ways_without_what_is_outside(
+    conversation: Callable[..., Conversation], name: str, told: list[str]
+) -> None:
+    talk = conversation(name)
+    with connect(talk.way) as program:
+        program.send(json.dumps(offering("10.1.2.3", "8.8.8.8")))
+
+        answered = json.loads(program.recv(5))
+
+    assert offering(*told) == json.loads(talk.heard[0]), "on loopback a browser needs this machine's own addresses"
+    assert offering(*(["10.1.2.3"] if name == "lan" else [])) == answered
+
+
+def test_on_the_internet_there_is_no_relay() -> None:
+    assert "wss://tracker.example.com" == Relay(reach.Network.PUBLIC).way_to("wss://tracker.example.com")
+
+
+def test_each_tracker_has_one_way_and_each_way_one_tracker(conversation: Callable[..., Conversation]) -> None:
+    talk = conversation()
+    other = talk.relay.way_to("ws://10.1.2.3:1")
+
+    assert talk.way == talk.relay.way_to(talk.tracker) != other
+    assert [talk.tracker, "ws://10.1.2.3:1", "ws://x"] == list(map(talk.relay.tracker, [talk.way, other, "ws://x"]))
+
+
+@pytest.mark.parametrize("frame", ["x", b"\xff", "[" * 100_000, "x" * 2_000_000, '{"a":' * 5000])
+def test_what_is_no_message_ends_both_connections(conversation: Callable[..., Conversation], frame: Data) -> None:
+    talk = conversation("lan", lambda connection, _text: connection.send(frame))
+    with connect(talk.way) as program:
+        program.send("{}")
+
+        with pytest.raises(ConnectionClosed):
+            program.recv(5)
+    with connect(talk.way) as program:
+        program.send("x")
+        with pytest.raises(ConnectionClosed):
+            program.recv(5)
+
+    assert ["{}"] == talk.heard
+
+
+def test_who_does_not_know_the_way_gets_nowhere(conversation: Callable[..., Conversation]) -> None:
+    talk = conversation()
+    for path in ("/", "/0", urlsplit(talk.way).path[:-1], urlsplit(talk.way).path + "0"):
+        with connect(f"ws://{urlsplit(talk.way).netloc}{path}") as program, pytest.raises(ConnectionClosed):
+            program.recv(5)
+
+    assert talk.server.all_connections == set()
+
+
+def test_a_tracker_that_leads_elsewhere_is_not_followed(conversation: Callable[..., Conversation]) -> None:
+    elsewhere = conversation()
+
+    def redirect(connection: ServerConnection, _request: Request) -> Response:
+        response = connection.respond(http.HTTPStatus.FOUND, "")
+        response.headers["Location"] = elsewhere.tracker
+        return response
+
+    with serve(lambda _connection: None, "127.0.0.1", 0, process_request=redirect) as tracker:
+        threading.Thread(target=tracker.serve_forever, daemon=True).start()
+        way = elsewhere.relay.way_to(f"ws://127.0.0.1:{tracker.socket.getsockname()[1]}")
+        with connect(way) as program, pytest.raises(ConnectionClosed):
+            program.recv(5)
+
+    assert elsewhere.server.all_connections == set()
+
+
+def test_whoever_ends_it_the_other_one_is_left(conversation: Callable[..., Conversation]) -> None:
+    talk = conversation("lan", lambda connection, text: connection.close() if text == "{}" else None)
+    with connect(talk.way) as program:
+        program.send("{}")
+        with pytest.raises(ConnectionClosed):
+            program.recv(5)
+    with connect(talk.way) as program:
+        program.send("[]")
+        wait_until(lambda: talk.server.all_connections, 5, "the tracker to be called")
+
+    wait_until(lambda: not talk.server.all_connections, 5, "the tracker to be left")
