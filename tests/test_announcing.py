@@ -140,17 +140,6 @@ def test_what_is_served_no_longer_is_announced_no_longer() -> None:
     assert not clock.run(30)
 
 
-def test_a_tracker_that_neither_answers_nor_fails_is_stuck() -> None:
-    schedule = Schedule()
-    schedule.add(memos(1)[0], [ONE], 0)
-    for now in range(100):
-        schedule.due(now)
-
-    assert schedule.stuck()
-    schedule.failed(ONE)
-    assert not schedule.stuck()
-
-
 def test_all_are_chosen_where_there_is_room() -> None:
     assert memos(5) == choose(memos(5), lambda memo: 0, 5)
 

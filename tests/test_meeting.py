@@ -27,6 +27,7 @@ from wstracker import WebSocketTracker
 from memosync.session import stun
 
 RETURN = 15  # seconds in which a tracker that was away is in use again
+GONE = 25  # seconds that one is away, by when TCP tries again at long intervals
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,40 @@ def test_a_tracker_that_was_away_and_one_that_restarts_is_used_again(library: Pr
         wait_until(has_all(tracker, infohashes), RETURN, "all to be announced when it has restarted")
 
     assert time.monotonic() - returned < RETURN
+
+
+def unplug(network: Network, number: int) -> Callable[[], None]:
+    """Have a machine vanish without a word, as one behind a router may; give what brings it back."""
+    home, gone = network.hosts[0], network.hosts[number - 1]
+    [card] = json.loads(gone.run("ip", "-json", "link", "show", "eth0"))
+    home.ip(f"neigh replace {gone.address} lladdr {card['address']} dev eth0 nud permanent")
+    switch = network.namespaces[0]
+    switch.ip(f"link set port{number} down")
+    return lambda: switch.ip(f"link set port{number} up")
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before we came", "later"])
+def test_a_tracker_whose_machine_vanished_is_used_again(
+    network: Network, template: Path, tmp_path: Path, before: bool
+) -> None:
+    home, away = network.hosts
+    library = home.program(tmp_path / "Memos", "public")
+    library.environment["MEMOSYNC_STUN"] = ""
+    shutil.copytree(template, library.library)
+    tracker = away.websocket_tracker()
+    plug = unplug(network, 2) if before else None
+    infohashes = share(library, tracker.url)
+    if not plug:
+        wait_until(has_all(tracker, infohashes), 5, "all to be announced")
+        plug = unplug(network, 2)
+    tracker.close()
+    until = time.monotonic() + GONE
+    wait_until(lambda: time.monotonic() > until, GONE + 1, "it to be missed")
+
+    returned = away.websocket_tracker(port=tracker.port)
+    plug()
+
+    wait_until(has_all(returned, infohashes), RETURN, "all to be announced when it is there")
 
 
 def test_bad_trackers_delay_neither_kind_of_good_one(library: Program) -> None:

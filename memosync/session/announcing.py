@@ -33,7 +33,6 @@ class _Tracker:
     missing: dict[InfoHash, None] = field(default_factory=dict)  # to be announced anew
     asked: float = 0.0
     answered: float = 0.0
-    in_vain: int = 0  # asked since it last showed any sign
     connected: bool = False  # it has been, once
     lost: bool = False  # what was announced there may be forgotten
     rejoined: float = -LONGEST_PATIENCE
@@ -96,14 +95,13 @@ class Schedule:
     def failed(self, url: str) -> None:
         """It could not be asked, or the connection to it ended."""
         if tracker := self._trackers.get(url):
-            tracker.in_vain = 0
             tracker.lost = True
 
     def answered(self, url: str, infohash: InfoHash, now: float) -> None:
         """It took in an announce of a torrent; if it had forgotten us, all others follow."""
         if not (tracker := self._trackers.get(url)):
             return
-        tracker.in_vain, tracker.answered = 0, now
+        tracker.answered = now
         tracker.missing.pop(infohash, None)
         tracker.had_its_turn(infohash)
         if tracker.lost and now > tracker.rejoined + tracker.patience:
@@ -117,10 +115,6 @@ class Schedule:
         """Announce everything anew, a few at a time."""
         for tracker in self._trackers.values():
             tracker.missing = dict(tracker.turn)
-
-    def stuck(self) -> bool:
-        """Tell whether a tracker that was asked several times has neither answered nor failed."""
-        return any(tracker.in_vain > 3 for tracker in self._trackers.values())
 
     def due(self, now: float) -> list[tuple[InfoHash, str]]:
         """Give what is to be announced now, a few at a time."""
@@ -142,7 +136,7 @@ class Schedule:
             for infohash in some:
                 del tracker.missing[infohash]
             if not some and now > max(tracker.asked, tracker.answered) + QUIET:
-                tracker.asked, tracker.in_vain = now, tracker.in_vain + 1
+                tracker.asked = now
                 some = [tracker.next()]
             announces += [(infohash, url) for infohash in some]
         return announces

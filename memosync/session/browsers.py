@@ -36,7 +36,7 @@ _FOR_BROWSERS: Mapping[str, Any] = {
     "peer_timeout": 10,  # seconds that a tab may be silent
     "webtorrent_connection_timeout": 10,  # seconds that an offer, a descriptor, is kept; one in use is answered at once
     "min_websocket_announce_interval": 120,
-    "alert_queue_size": 5_000,  # a tracker's every message is one with its text, and it may send without end
+    "alert_queue_size": 5_000,  # whatever a tracker sends is in one
     "aio_threads": 2,
     "hashing_threads": 1,
 }
@@ -94,7 +94,6 @@ class Browsers(Seeding):
         self._stun = Watch(network, again=True)
         self._stun_server = ""
         self._born = time.monotonic()
-        self._reset = 0.0
         self._served = 0.0
         self._knocked: dict[InfoHash, float] = {}  # when somebody came who is no peer yet
         self._waiting = 0.0  # until when somebody who was turned away waits for a place
@@ -135,15 +134,6 @@ class Browsers(Seeding):
         self._make_room(now)
         for infohash, url in self._schedule.due(now):
             self._announce(infohash, url)
-        if (
-            self._schedule.stuck()
-            and now - self._reset > _LOOK_EVERY
-            and not any(s.peers for s in self.swarms.values())
-        ):
-            # 2.1.1 waits for ever for a tracker that takes the connection and says nothing; this lets go of it
-            self._reset = now
-            self.session.pause()
-            self.session.resume()
 
     def hear(self, alert: Any) -> None:
         """Take in one alert, and what it means for the next announces."""

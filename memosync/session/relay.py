@@ -1,8 +1,10 @@
-"""Relay: between libtorrent and the WebSocket trackers of a network that ends somewhere.
+"""Relay: what libtorrent and WebSocket trackers say to each other goes through here.
 
-libtorrent 2.1.1 calls every address that a browser's description names as a candidate (ICE, RFC 8839) and looks up
-every name; no setting and no `ip_filter` keeps it from that. So in `lan` and `loopback` it is told of a relay on this
-machine instead of the tracker, which takes out of every description what the network does not allow.
+libtorrent 2.1.1 by itself waits for ever for a tracker whose machine vanished, takes whatever one sends without end,
+and calls every address that a browser's description names as a candidate (ICE, RFC 8839), names looked up; no setting
+and no `ip_filter` keeps it from that. So it is told of a WebSocket on this machine instead of the tracker. Here
+connections that are dead are ended, a flood is slowed down, and in `lan` and `loopback` what the network does not
+allow is taken out of every description.
 """
 
 from __future__ import annotations
@@ -13,83 +15,99 @@ import logging
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin
 
 from ..network import Network, usable_candidates
 
 if TYPE_CHECKING:
-    from websockets.sync.connection import Connection
-    from websockets.sync.server import ServerConnection
+    from websockets.asyncio.connection import Connection
+    from websockets.asyncio.server import ServerConnection
 
-_CONNECT_WITHIN = 10  # seconds
-_PAUSE = 0.001  # seconds after each message of a tracker, which may send without end
 _SILENT = logging.Logger("relay", logging.CRITICAL + 1)
 _OPTIONS: Mapping[str, Any] = {"compression": None, "close_timeout": 1, "logger": _SILENT}
+_TRACKER: Mapping[str, Any] = {
+    **_OPTIONS,
+    "open_timeout": 10,  # seconds; slow ones take five
+    "ping_interval": 8,  # seconds between two signs of life
+    "ping_timeout": 8,  # and until one that gives none is taken for dead
+    "happy_eyeballs_delay": 0.25,  # seconds (RFC 8305): there are machines whose IPv6 leads nowhere
+    "proxy": None,
+    "user_agent_header": "memosync",
+}
+_PAUSE = 0.001  # seconds after each message
 
 
 class Relay:
-    """The ways to trackers: straight to them on the internet, and through here elsewhere."""
+    """The ways to trackers, and who stands on them."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._ways: dict[str, str] = {}  # to each tracker
-        self._secret = secrets.token_hex(16)  # in each way: other programs have no business here
-        self._port = 0
+        self._base = ""
 
     def way_to(self, tracker: str) -> str:
         """Give the URL that libtorrent is to be told, always the same for a tracker; the first one opens the relay."""
-        if not self._network.ranges:
-            return tracker
-        if tracker not in self._ways:
-            self._port = self._port or self._open()
-            self._ways[tracker] = self._way(f"/{self._secret}/{len(self._ways)}")
-        return self._ways[tracker]
+        self._base = self._base or self._open()
+        return self._ways.setdefault(tracker, f"{self._base}{len(self._ways)}")
 
     def tracker(self, way: str) -> str:
         """Give the tracker that a URL of libtorrent's means."""
         return next((tracker for tracker, known in self._ways.items() if known == way), way)
 
-    def _way(self, path: str) -> str:
-        return f"ws://127.0.0.1:{self._port}{path}"
+    def _open(self) -> str:
+        """Listen, so that libtorrent can call at once, and do what takes time in the background."""
+        import asyncio
 
-    def _open(self) -> int:
-        from websockets.sync.server import serve
+        listening = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=lambda: asyncio.run(self._serve(listening)), daemon=True).start()
+        secret = secrets.token_hex(16)  # other programs have no business here
+        return f"ws://127.0.0.1:{listening.getsockname()[1]}/{secret}/"
 
-        server = serve(self._converse, "127.0.0.1", 0, ping_interval=None, **_OPTIONS)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return int(server.socket.getsockname()[1])
+    async def _serve(self, listening: socket.socket) -> None:
+        import asyncio
 
-    def _converse(self, program: ServerConnection) -> None:
+        from websockets.asyncio.server import serve
+
+        # when descriptors run out, it tries again a second later
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _what: None)
+        async with serve(self._converse, sock=listening, ping_interval=None, **_OPTIONS) as server:
+            await server.serve_forever()
+
+    async def _converse(self, program: ServerConnection) -> None:
         """Call the tracker that is meant, and pass on what both say until one of them ends it."""
-        from websockets.sync.client import connect
+        import asyncio
+
+        from websockets.asyncio.client import connect
+
+        class Straight(connect):
+            def process_redirect(self, exc: Exception) -> Exception | str:
+                return exc  # whatever it answers, nobody else is called
 
         assert program.request
-        way = self._way(program.request.path)
+        way = urljoin(self._base, program.request.path)
         if (url := self.tracker(way)) == way:
             return
-        parts = urlsplit(url)
-        address = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
-        with _whatever_is_said():
-            # a socket of our own, so that it goes nowhere else, whatever it is answered
-            connected = socket.create_connection(address, _CONNECT_WITHIN)
-            options = {**_OPTIONS, "sock": connected, "proxy": None, "user_agent_header": "memosync"}
-            with connect(url, open_timeout=_CONNECT_WITHIN, **options) as tracker:
-                threading.Thread(target=self._pass_on, args=[program, tracker], daemon=True).start()
-                for message in tracker:
-                    program.send(self._within(message))
-                    time.sleep(_PAUSE)
+        # for WebRTC the loopback interface has no addresses, so there a browser needs the machine's others
+        verbatim = self._network is Network.LOOPBACK
+        with _whatever_happens():
+            async with Straight(url, **_TRACKER) as tracker:
+                both = self._pass_on(tracker, program), self._pass_on(program, tracker, verbatim=verbatim)
+                await asyncio.wait(list(map(asyncio.create_task, both)), return_when=asyncio.FIRST_COMPLETED)
 
-    def _pass_on(self, program: Connection, tracker: Connection) -> None:
-        with _whatever_is_said(), tracker:
-            for message in program:
-                # for WebRTC the loopback interface has no addresses, so there a browser needs the machine's others
-                tracker.send(message if self._network is Network.LOOPBACK else self._within(message))
+    async def _pass_on(self, source: Connection, sink: Connection, *, verbatim: bool = False) -> None:
+        import asyncio
 
-    def _within(self, text: str | bytes) -> str:
+        with _whatever_happens():
+            async for message in source:
+                await sink.send(message if verbatim else self._within(message))
+                await asyncio.sleep(_PAUSE)
+
+    def _within(self, text: str | bytes) -> str | bytes:
         """Give a message without the candidates that are outside; ValueError or RecursionError when it is none."""
+        if not self._network.ranges:
+            return text
         message = json.loads(text)
         for description in _descriptions(message):
             description["sdp"] = usable_candidates(str(description.get("sdp")), self._network)
@@ -97,7 +115,7 @@ class Relay:
 
 
 @contextlib.contextmanager
-def _whatever_is_said() -> Iterator[None]:
+def _whatever_happens() -> Iterator[None]:
     """Have it end this conversation and nothing else."""
     from websockets.exceptions import WebSocketException
 
