@@ -44,7 +44,9 @@ def acquire(path: Path, wait: bool = True) -> Lock | None:
                     return Lock(path, descriptor)
         except BlockingIOError:
             os.close(descriptor)
-            return None
+            if is_locked(path):
+                return None
+            continue  # somebody only asked whether it is held
         except BaseException:
             os.close(descriptor)
             raise

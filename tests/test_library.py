@@ -21,7 +21,7 @@ import pytest
 import sound
 from conftest import PROGRAM, Program
 
-from memosync import index, memo
+from memosync import files, index, memo
 from memosync.errors import LibraryError, NotFoundError
 from memosync.index import Index
 from memosync.library import Library
@@ -363,6 +363,24 @@ def test_a_lock_dies_with_its_holder(library: Library, ended: Callable[..., Any]
     with library.lock(name, wait=False) as held:
         assert held
     assert not list((library.private / "locks").iterdir())
+
+
+def test_who_asks_whether_a_lock_is_held_keeps_nobody_from_it(tmp_path: Path, ended: Callable[..., Any]) -> None:
+    path = tmp_path / "seeder.lock"
+    path.touch()
+    script = (
+        "import sys; from pathlib import Path; from memosync import files; print('asking', flush=True)\n"
+        "while True: files.is_locked(Path(sys.argv[1]))"
+    )
+    asker = ended(subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True))
+    assert asker.stdout.readline() == "asking\n"
+
+    for _ in range(10_000):
+        lock = files.acquire(path, wait=False)
+        assert lock
+        lock.release(remove=False)
+
+    assert asker.poll() is None
 
 
 def test_many_changes_at_once_lose_nothing_of_each_other(library: Library, ended: Callable[..., Any]) -> None:

