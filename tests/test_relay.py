@@ -23,6 +23,7 @@ from wstracker import Remote
 
 from memosync import network as reach
 from memosync.errors import SwarmError
+from memosync.memo import InfoHash
 from memosync.session.relay import Relay
 
 DNS = 53
@@ -63,7 +64,7 @@ def test_a_seeder_calls_nobody_outside_whom_a_tracker_names(network: Network, tm
 
     program("share", "last", "--tracker", hostile.url)
 
-    wait_until(lambda: any(event.kind == "answer" for event in list(hostile.events)), 5, "its offer to be taken up")
+    wait_until(hostile.announces, 5, "the tracker to be asked, which answers at once")
     until = time.monotonic() + ENOUGH
     wait_until(lambda: time.monotonic() > until, ENOUGH + 1, "libtorrent to call")
     assert set() == outside(capture, name)
@@ -93,7 +94,7 @@ class Conversation:
         self.server = serve(self._hear, "127.0.0.1", 0, max_size=None)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.tracker = f"ws://127.0.0.1:{self.server.socket.getsockname()[1]}"
-        self.relay = Relay(reach.Network(name))
+        self.relay = Relay(reach.Network(name), **hooks)
         self.way = self.relay.way_to(self.tracker)
 
     def _hear(self, connection: ServerConnection) -> None:
@@ -106,8 +107,8 @@ class Conversation:
 def conversation() -> Iterator[Callable[..., Conversation]]:
     begun: list[Conversation] = []
 
-    def begin(*arguments: Any) -> Conversation:
-        begun.append(Conversation(*arguments))
+    def begin(*arguments: Any, **hooks: Any) -> Conversation:
+        begun.append(Conversation(*arguments, **hooks))
         return begun[-1]
 
     yield begin
@@ -143,6 +144,26 @@ def test_what_is_said_goes_both_ways_without_what_is_outside(
 
     assert offering(*told) == json.loads(talk.heard[0]), "on loopback a browser needs this machine's own addresses"
     assert offering(*named) == answered
+
+
+def test_an_offer_is_passed_on_when_it_is_taken_and_an_answer_is_announced(
+    conversation: Callable[..., Conversation],
+) -> None:
+    one, other = InfoHash("01" * 20), InfoHash("fe" * 20)
+    expected: list[InfoHash] = []
+    talk = conversation("public", take=lambda infohash: infohash == one, expect=expected.append)
+    messages = [
+        {"info_hash": bytes.fromhex(infohash).decode("latin-1"), kind: {"type": kind, "sdp": ""}}
+        for kind, infohash in [("offer", one), ("offer", other), ("answer", other)]
+    ]
+    with connect(talk.way) as program:
+        for message in messages:
+            program.send(json.dumps(message))
+
+        heard = [json.loads(program.recv(5)) for _ in range(2)]
+
+    assert [messages[0], messages[2]] == heard
+    assert [other] == expected
 
 
 def test_each_tracker_has_one_way_and_each_way_one_tracker(conversation: Callable[..., Conversation]) -> None:

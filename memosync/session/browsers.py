@@ -47,6 +47,7 @@ SHARED_OUT = 300  # of them, as long as each torrent has one: making them all co
 _ADDED_AT_ONCE = 25
 _TURNED_AWAY = 0.3  # seconds after which one whose channel was opened, and who is no peer, was turned away
 _IMPATIENT = 2  # seconds that a tab may be silent while another waits for its place: most likely it was killed
+_ON_THE_WAY = 1.5  # seconds from an answer until a connection is there, or will not be
 _BLOCK = 16_384  # bytes, during which a tab that is served says nothing
 _WAITS = 4.0  # seconds that who was turned away is taken to wait
 _LOOK_EVERY = 60.0  # seconds between looks at who was asked for
@@ -89,7 +90,9 @@ class Browsers(Seeding):
         self._looked = 0.0
         self._changed = False
         self._offers = 0
-        self._relay = Relay(network)
+        self._relay = Relay(network, take=self._take, expect=self._expect)
+        self._expected: dict[InfoHash, float] = {}  # when somebody was last on the way
+        self._wanted: set[InfoHash] = set()  # that an offer came for and was not taken
         self._schedule = Schedule()
         self._stun = Watch(network, again=True)
         self._stun_server = ""
@@ -109,6 +112,7 @@ class Browsers(Seeding):
         """Serve it to browsers no longer."""
         if self._offered.pop(infohash, None):
             self._changed = True
+            self._expected.pop(infohash, None)
             self._schedule.remove(infohash)
             self.drop(infohash)
 
@@ -132,6 +136,9 @@ class Browsers(Seeding):
             self._add_some(sound, now)
         self.poll(0)
         self._make_room(now)
+        while self._wanted:
+            self._schedule.served(self._wanted.pop(), now)
+            self._served = now
         for infohash, url in self._schedule.due(now):
             self._announce(infohash, url)
 
@@ -207,6 +214,23 @@ class Browsers(Seeding):
         if timeout != self._timeout:
             self._timeout = timeout
             self.session.apply_settings({"peer_timeout": timeout})
+
+    def _take(self, infohash: InfoHash) -> bool:
+        """Tell, in the relay's thread, whether a tab's offer is taken: while nobody is here or on the way.
+
+        Others get our own offers a moment later. A tab whose offer we take, and that libtorrent then turns away as the
+        second of its address, may believe for 25 s that we are connected, and take no offer (WebTorrent 3.0.21).
+        """
+        swarm = self.swarms.get(infohash)
+        if swarm and (swarm.addresses or time.monotonic() < self._expected.get(infohash, 0.0) + _ON_THE_WAY):
+            self._wanted.add(infohash)
+            return False
+        self._expect(infohash)
+        return True
+
+    def _expect(self, infohash: InfoHash) -> None:
+        if infohash in self.swarms:
+            self._expected[infohash] = time.monotonic()
 
     def _use_stun(self, now: float) -> bool:
         """Tell libtorrent of the STUN server while it answers; say whether it can be announced by now."""

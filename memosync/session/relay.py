@@ -15,10 +15,11 @@ import logging
 import secrets
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from ..memo import InfoHash
 from ..network import Network, usable_candidates
 
 if TYPE_CHECKING:
@@ -42,8 +43,16 @@ _PAUSE = 0.001  # seconds after each message
 class Relay:
     """The ways to trackers, and who stands on them."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        take: Callable[[InfoHash], bool] = lambda _infohash: True,
+        expect: Callable[[InfoHash], None] = lambda _infohash: None,
+    ) -> None:
+        """Begin to answer in a thread of its own: `take` a browser's offer or not, `expect` one that took up ours."""
         self._network = network
+        self._take, self._expect = take, expect
         self._ways: dict[str, str] = {}  # to each tracker
         self._base = ""
 
@@ -89,29 +98,42 @@ class Relay:
         way = urljoin(self._base, program.request.path)
         if (url := self.tracker(way)) == way:
             return
-        # for WebRTC the loopback interface has no addresses, so there a browser needs the machine's others
-        verbatim = self._network is Network.LOOPBACK
         with _whatever_happens():
             async with Straight(url, **_TRACKER) as tracker:
-                both = self._pass_on(tracker, program), self._pass_on(program, tracker, verbatim=verbatim)
+                both = _pass_on(tracker, program, self._hear), _pass_on(program, tracker, self._say)
                 await asyncio.wait(list(map(asyncio.create_task, both)), return_when=asyncio.FIRST_COMPLETED)
 
-    async def _pass_on(self, source: Connection, sink: Connection, *, verbatim: bool = False) -> None:
-        import asyncio
+    def _hear(self, message: Any) -> bool:
+        """Do with a tracker's message what is to be done with it; tell whether libtorrent is to hear it."""
+        if self._network.ranges:
+            self._confine(message)
+        infohash = InfoHash(message["info_hash"].encode("latin-1").hex()) if "info_hash" in message else None
+        if infohash and "answer" in message:
+            self._expect(infohash)
+        return not (infohash and "offer" in message) or self._take(infohash)
 
-        with _whatever_happens():
-            async for message in source:
-                await sink.send(message if verbatim else self._within(message))
-                await asyncio.sleep(_PAUSE)
+    def _say(self, message: Any) -> bool:
+        # for WebRTC the loopback interface has no addresses, so there a browser needs the machine's others
+        if self._network is Network.LAN:
+            self._confine(message)
+        return True
 
-    def _within(self, text: str | bytes) -> str | bytes:
-        """Give a message without the candidates that are outside; ValueError or RecursionError when it is none."""
-        if not self._network.ranges:
-            return text
-        message = json.loads(text)
+    def _confine(self, message: Any) -> None:
+        """Take out of every description in a message the candidates that are outside."""
         for description in _descriptions(message):
-            description["sdp"] = usable_candidates(str(description.get("sdp")), self._network)
-        return json.dumps(message)
+            description["sdp"] = usable_candidates(str(description["sdp"]), self._network)
+
+
+async def _pass_on(source: Connection, sink: Connection, attend: Callable[[Any], bool]) -> None:
+    """Pass messages on, each once `attend` has had it and said that it shall be; the first that is none ends it."""
+    import asyncio
+
+    with _whatever_happens():
+        async for text in source:
+            message = json.loads(text)
+            if attend(message):
+                await sink.send(json.dumps(message))
+            await asyncio.sleep(_PAUSE)
 
 
 @contextlib.contextmanager
@@ -119,7 +141,8 @@ def _whatever_happens() -> Iterator[None]:
     """Have it end this conversation and nothing else."""
     from websockets.exceptions import WebSocketException
 
-    with contextlib.suppress(OSError, WebSocketException, ValueError, RecursionError):
+    wrong = (ValueError, TypeError, AttributeError, RecursionError)  # in a message
+    with contextlib.suppress(OSError, WebSocketException, *wrong):
         yield
 
 
