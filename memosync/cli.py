@@ -355,7 +355,7 @@ def seed(
 
         rows.status(*state_of_all(library), as_json)
     elif detach:
-        state = verb.detach(library, network, options)
+        state = verb.detach(library, network, options, stop=_stop())
         ui.tell(f"process {state.keeper} serves on port {state.port}")
     else:
         stop = _stop()

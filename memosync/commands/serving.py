@@ -10,7 +10,7 @@ from ..errors import LibraryError, SeederError, Stop
 from ..library import Library
 from ..memo import Memo
 from ..network import Network
-from .seed import detach
+from .seed import Options, detach
 
 
 def serve(library: Library, memos: Sequence[Memo], network: Network, *, stop: Stop, timeout: float = 60) -> None:
@@ -25,7 +25,7 @@ def serve(library: Library, memos: Sequence[Memo], network: Network, *, stop: St
         state = seeder.read_state(library.private)
         if state is None and not seeder.is_running(library.private):
             try:
-                state = detach(library, network)
+                state = detach(library, network, Options(), stop=stop)
             except SeederError:
                 if not seeder.is_running(library.private):  # else somebody else's has just begun
                     raise
