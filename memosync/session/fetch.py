@@ -172,9 +172,11 @@ class _Download:
                         self._trackers[alert.tracker_url()] = answer
                 case lt.tracker_error_alert():
                     self._trackers[alert.tracker_url()] = fault_of(alert)
-                case lt.dht_bootstrap_alert():
-                    self._dht = "nobody has it so far"
+                case lt.dht_bootstrap_alert():  # it comes, too, when there is no node of it
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute
+                case lt.session_stats_alert():
+                    if self._dht == NO_ANSWER and alert.values["dht.dht_nodes"]:
+                        self._dht = "nobody has it so far"
                 case lt.peer_disconnected_alert() | lt.peer_error_alert():
                     endpoint = (alert.endpoint[0], alert.endpoint[1])
                     if endpoint in self._called:
@@ -188,6 +190,8 @@ class _Download:
         now = time.monotonic()
         if self._progress is None or now - self._looked > 0.1:
             self._looked = now
+            if self._dht == NO_ANSWER:
+                self._session.post_session_stats()
             status = self._handle.status()
             if status.total_payload_download > self._arrived:
                 self._arrived, self._last_byte = status.total_payload_download, now
