@@ -226,7 +226,8 @@ def share(
 ) -> None:
     """Print a link to the memo, and see that it is served."""
     from .commands import share as verb
-    from .commands.page import Wish, presenter
+    from .commands.presenting import Wish, presenter
+    from .commands.several import choose
 
     trackers_given = tracker and not os.environ.get("MEMOSYNC_TRACKERS")
     if stop_sharing and (no_seed or foreground or wait or qr or trackers_given or page or base or one):
@@ -236,7 +237,7 @@ def share(
     words = _items(memos, needed=not everything, what="MEMO")
     verb.check_trackers(tracker or [])
     library = ctx.obj.open()
-    chosen = verb.choose(library, words, everything=everything)
+    chosen = choose(library, words, everything=everything)
 
     if stop_sharing:
         verb.unshare(library, chosen, tell=ui.tell)
@@ -316,7 +317,9 @@ def fetch(
             ui.answer(memo.id)
 
     if info:
-        verb.look_at_all(library, texts, job, answer=partial(rows.info, as_json=as_json), fail=ui.error)
+        from .commands.preview import look_at_all
+
+        look_at_all(library, texts, job, answer=partial(rows.info, as_json=as_json), fail=ui.error)
     else:
         then = partial(_play, library, stop=job.stop) if hear else lambda _memo: None
         verb.fetch_all(library, texts, job, serve_on=seed, answer=answer, then=then, fail=ui.error)
@@ -352,7 +355,7 @@ def seed(
 
         rows.status(*state_of_all(library), as_json)
     elif detach:
-        state = verb.detach(library, network, options)
+        state = verb.detach(library, network, options, stop=_stop())
         ui.tell(f"process {state.keeper} serves on port {state.port}")
     else:
         stop = _stop()

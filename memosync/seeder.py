@@ -27,6 +27,7 @@ from .network import Network
 LOG_LIMIT = 400_000  # bytes; the log before this one is kept beside it
 MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
 PATIENCE = 5  # deaths in a row before it served anything
+_FROM_TERMINAL = (-signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)  # how a process ends that did not expect them
 _SAID_WHY = range(2, 9)  # exit codes of an end that would come again
 
 
@@ -111,27 +112,30 @@ def sole(private: Path, inherited: int | None = None) -> Iterator[int]:
         lock.release(remove=False)
 
 
-def detach(private: Path, arguments: list[str], timeout: float = 30) -> SeederState:
-    """Start the keeper in a session of its own; end when it serves, or SeederError with the last line of its log."""
+def detach(private: Path, arguments: list[str], stop: Stop, timeout: float = 30) -> SeederState:
+    """Start the keeper in a session of its own; end when it serves, or SeederError with the last line of its log.
+
+    Interrupted on `stop`, and then nothing is left running.
+    """
     deadline = time.monotonic() + timeout
     while is_running(private) and time.monotonic() < deadline:
         if read_state(private):
             raise _second(private)
+        stop.check()
         time.sleep(0.01)  # it begins, or ends
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "memosync.seeder", str(private), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd="/",
-        env=_environment(),
-    )
+    process = _start_keeper(private, arguments)
     while time.monotonic() < deadline:
         state = read_state(private)
         if state and state.ready and state.keeper == process.pid:
             return state
-        if process.poll() is not None:
+        code = process.poll()
+        if stop.is_set():
+            process.terminate()
+            process.wait()
+            stop.check()
+        if code in _FROM_TERMINAL:  # which was for who started it, and met it before it was in a session of its own
+            process = _start_keeper(private, arguments)
+        elif code is not None:
             break
         time.sleep(0.01)
     raise SeederError(f"the seeder did not start: {_last_line(private)}", f"all of it is in {private / 'seeder.log'}")
@@ -173,6 +177,18 @@ def be_kept(stop: Stop) -> None:
         stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _start_keeper(private: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "memosync.seeder", str(private), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        env=_environment(),
+    )
 
 
 def _second(private: Path) -> SeederError:

@@ -87,7 +87,10 @@ class Conversation:
     """A tracker of ours on the loopback interface, a relay before it, and what comes out at both ends."""
 
     def __init__(
-        self, name: str = "lan", answer: Callable[[ServerConnection, str], None] = ServerConnection.send
+        self,
+        name: str = "lan",
+        answer: Callable[[ServerConnection, str], None] = ServerConnection.send,
+        **hooks: Callable[[InfoHash], Any],
     ) -> None:
         self.heard: list[str] = []
         self.answer = answer

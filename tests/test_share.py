@@ -26,6 +26,7 @@ from handshake import offers, visiting
 from netns import noise, wait_until
 from terminal import Terminal
 
+from memosync import seeder
 from memosync.errors import LibraryError, NotFoundError, SeederError, SwarmError, UsageError
 
 SHARES = int(os.environ.get("SHARES", "10"))
@@ -272,6 +273,71 @@ def test_wait_can_be_interrupted_and_the_seeder_goes_on(memosync: Program, three
 
     assert process.wait(5) == 130
     assert serves(memosync)
+
+
+SLOW = "import sys, time\nif '--kept' in sys.orig_argv: time.sleep(20)"
+MEETS = ["strace", "-f", "-qq", "-e", "trace=setsid", "-e", "inject=setsid:delay_enter=500ms", "-o"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("share", "last"), ("seed", "--detach"), ("share", "last", "--wait")],
+    ids=lambda words: " ".join(words),
+)
+def test_an_interrupt_while_the_seeder_starts_ends_both(
+    memosync: Program, other: Program, three: list[str], ended: Any, arguments: tuple[str, ...]
+) -> None:
+    before = dict(memosync.environment)
+    memosync.meddle(SLOW)
+    process = ended(memosync.start(*arguments, text=True))
+    wait_until(lambda: seeder.is_running(memosync.library / ".memosync"), 10, "the keeper to hold its lock")
+
+    process.send_signal(signal.SIGINT)
+
+    out, err = process.communicate(timeout=5)
+    assert (process.returncode, out, err) == (130, "", SENTENCE + "\n" if "share" in arguments else "")
+    assert not seeder.is_running(memosync.library / ".memosync")
+    memosync.environment = before
+    other("fetch", memosync("share", "last", timeout=10).out.strip(), "--timeout", "5s")
+
+
+@pytest.fixture
+def met(memosync: Program, ended: Any) -> Callable[..., Any]:
+    """Start it, and type Ctrl-C while the keeper is still in the process group of who started it, and dies of it."""
+
+    def start(*arguments: object) -> Any:
+        trace = memosync.library.with_name("trace")
+        memosync.under = [*MEETS, str(trace)]
+        process = ended(memosync.start(*arguments, text=True, start_new_session=True))
+        memosync.under = []
+        wait_until(lambda: trace.exists() and "setsid(" in trace.read_text(), 10, "the keeper to begin")
+        os.killpg(process.pid, signal.SIGINT)
+        wait_until(lambda: "killed by SIGINT" in trace.read_text(), 10, "the keeper to die of it")
+        return process
+
+    return start
+
+
+def test_an_interrupt_that_the_young_keeper_dies_of_is_no_failure(
+    memosync: Program, other: Program, three: list[str], met: Any
+) -> None:
+    process = met("share", "last")
+
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, "", SENTENCE + "\n")
+    assert not seeder.is_running(memosync.library / ".memosync")
+    other("fetch", memosync("share", "last").out.strip(), "--timeout", "5s")
+
+
+def test_a_recording_is_shared_though_the_young_keeper_dies_of_an_interrupt(
+    memosync: Program, other: Program, sound: Path, met: Any
+) -> None:
+    process = met("record", sound, "--share")
+
+    other("fetch", process.stdout.readline().strip(), "--timeout", "5s")
+    memosync("seed", "--stop")  # which strace waits for
+    process.communicate(timeout=10)
+    assert process.returncode == 0
 
 
 def test_stop_drops_it_and_the_memo_stays(memosync: Program, other: Program, three: list[str]) -> None:

@@ -78,11 +78,11 @@ def seed(
             library.session_state(server.close())
 
 
-def detach(library: Library, network: Network, options: Options | None = None) -> SeederState:
+def detach(library: Library, network: Network, options: Options, *, stop: Stop) -> SeederState:
     """Start the seeder in the background; end when it serves, SeederError with the reason when it does not."""
     library.prepare()
     refuse_another_network(library, network)
-    return seeder.detach(library.private, _arguments(library, network, options or Options()))
+    return seeder.detach(library.private, _arguments(library, network, options), stop)
 
 
 def stop(root: Path) -> None:

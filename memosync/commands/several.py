@@ -35,9 +35,13 @@ def each(
         raise Several(errors)
 
 
-def choose(library: Library, words: Sequence[str], trashed: bool | None = False) -> list[Memo]:
+def choose(
+    library: Library, words: Sequence[str], trashed: bool | None = False, *, everything: bool = False
+) -> list[Memo]:
     """Find every memo that is meant, each once, before anything is done to one of them."""
-    return list({memo.id: memo for memo in [library.find(word, trashed) for word in words]}.values())
+    memos = [memo for memo in library.index().memos if not memo.trashed] if everything else []
+    memos += [library.find(word, trashed) for word in words]
+    return list({memo.id: memo for memo in memos}.values())
 
 
 def locked(library: Library, memos: Iterable[Memo]) -> Iterator[list[MemoId]]:

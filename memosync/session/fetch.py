@@ -151,7 +151,7 @@ class _Download:
         self._tracker_of = signalling.tracker_of
         self._called: dict[tuple[str, int], str] = dict.fromkeys(peers, NO_ANSWER)
         self._trackers = dict.fromkeys(trackers, NO_ANSWER)
-        self._dht = NO_ANSWER
+        self._dht = NO_ANSWER if network is Network.PUBLIC else "off"
         self._last_byte = time.monotonic()
         self._arrived = -1
         self._progress: Progress | None = None
@@ -175,9 +175,11 @@ class _Download:
                         self._trackers[self._tracker_of(alert)] = answer
                 case lt.tracker_error_alert():
                     self._trackers[self._tracker_of(alert)] = fault_of(alert)
-                case lt.dht_bootstrap_alert():
-                    self._dht = "nobody has it so far"
+                case lt.dht_bootstrap_alert():  # it comes, too, when there is no node of it
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute
+                case lt.session_stats_alert():
+                    if self._dht == NO_ANSWER and alert.values["dht.dht_nodes"]:
+                        self._dht = "nobody has it so far"
                 case lt.peer_disconnected_alert() | lt.peer_error_alert():
                     endpoint = (alert.endpoint[0], alert.endpoint[1])
                     if endpoint in self._called:
@@ -191,6 +193,8 @@ class _Download:
         now = time.monotonic()
         if self._progress is None or now - self._looked > 0.1:
             self._looked = now
+            if self._dht == NO_ANSWER:
+                self._session.post_session_stats()
             status = self._handle.status()
             if status.total_payload_download > self._arrived:
                 self._arrived, self._last_byte = status.total_payload_download, now
@@ -253,7 +257,7 @@ class _Download:
 
     def _sources(self) -> dict[str, str]:
         sources = {_place_of(url): answer for url, answer in self._trackers.items()} or {"trackers": "none to ask"}
-        sources["DHT"] = self._dht if self._network is Network.PUBLIC else "off"
+        sources["DHT"] = self._dht
         sources["LAN"] = "nobody answered" if self._network is not Network.LOOPBACK else "off"
         sources |= {f"{address}:{port}": answer for (address, port), answer in self._called.items()}
         return sources if self._called else {**sources, "addresses in the link": "none to call"}

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..memo import InfoHash
 from . import fault_of
+from .rejoining import Rejoining
 
 SEEDING: Mapping[str, Any] = {
     "active_downloads": -1,
@@ -71,6 +72,7 @@ class Seeding:
         self._on_damage = on_damage
         self._log = log
         self._asked = 0.0
+        self._dht = Rejoining(session)
         self._checking: set[InfoHash] = set()
         self._tracker_errors: dict[str, str] = {}
 
@@ -108,6 +110,7 @@ class Seeding:
         if time.monotonic() - self._asked > 0.5:
             self._asked = time.monotonic()
             self.session.post_torrent_updates(0)
+            self._dht.look()
 
     def hear(self, alert: Any) -> None:
         """Take in one alert."""
@@ -149,6 +152,9 @@ class Seeding:
                 if self._tracker_errors.get(url) != reason:
                     self._tracker_errors[url] = reason
                     self._log(f"tracker {url}: {reason}")
+            case lt.session_stats_alert():
+                handles = (swarm.handle for swarm in self.swarms.values() if swarm.handle)
+                self._dht.hear(alert.values["dht.dht_nodes"], handles)
             case lt.listen_failed_alert():
                 self._log(alert.message())
 
