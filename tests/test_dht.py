@@ -152,5 +152,5 @@ def test_a_seeder_that_began_without_a_network_is_found_when_there_is_one(intern
 
     internet.name_the_first_node()
 
-    wait_until(lambda: internet.was_announced(internet.here, link), 40, "it to be announced")
+    wait_until(lambda: internet.was_announced(internet.here, link), 60, "it to be announced")
     theirs("fetch", bare(link), "--timeout", "20s")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
+import signal
+import time
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -179,3 +183,22 @@ def test_a_fetch_does_open_one(host: Host, tmp_path: Path) -> None:
     found = sockets(host, program, "fetch", link, "--timeout", "1s", code=SwarmError.exit_code)
 
     assert [line for line in found if "AF_INET" in line]
+
+
+def test_a_seeder_ends_soon_while_names_are_looked_up_and_keeps_what_it_knew_of_the_dht(
+    host: Host, tmp_path: Path
+) -> None:
+    program = host.program(tmp_path / "Memos", "public")
+    program("record", noise(tmp_path / "noise.flac"))
+    program("share", "last", env={"MEMOSYNC_TRACKERS": " ".join(TRACKERS)})
+    seeder = tomllib.loads((program.library / ".memosync/seeder.toml").read_text())
+    known = program.library / ".memosync/session"
+    known.write_bytes(b"what an earlier one knew")
+    ends = time.monotonic() + 3
+
+    os.kill(seeder["pid"], signal.SIGTERM)
+
+    wait_until(lambda: not Path(f"/proc/{seeder['pid']}").exists(), 10, "it to end")
+    assert time.monotonic() < ends
+    assert "SIGKILL" not in (program.library / ".memosync/seeder.log").read_text()
+    assert b"what an earlier one knew" == known.read_bytes(), "it met no node that would be worth more"

@@ -75,7 +75,8 @@ def seed(
                     said = state
                     on_state(state, server.number)
         finally:
-            library.session_state(server.close())
+            if known := server.close():
+                library.session_state(known)
 
 
 def detach(library: Library, network: Network, options: Options, *, stop: Stop) -> SeederState:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import time
 from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Any
@@ -25,7 +26,7 @@ _COMMON: Mapping[str, Any] = {
     "validate_https_trackers": True,
     "webtorrent_stun_server": "",  # see `stun`
     "dht_upload_rate_limit": 20_000,
-    "resolver_cache_timeout": 30,  # seconds; a name that was not found is believed lost for an eighth: 150 s by default
+    "resolver_cache_timeout": 5,  # seconds; a name that was not found is believed lost for an eighth: 150 s by default
 }
 _REACH: Mapping[Network, Mapping[str, Any]] = {
     Network.PUBLIC: {"listen_interfaces": "0.0.0.0:{port},[::]:{port}"},
@@ -45,6 +46,8 @@ _REACH: Mapping[Network, Mapping[str, Any]] = {
         "ssrf_mitigation": False,  # trackers here are ours; `network` has looked at them already
     },
 }
+
+_left: list[Any] = []
 
 
 def open_session(
@@ -84,10 +87,35 @@ def fault_of(alert: Any) -> str:
 
 
 def dht_state(session: Any) -> bytes:
-    """Give what a later session needs to find its way into the DHT (BEP 5) at once."""
+    """Give what a later session needs to find its way into the DHT (BEP 5) at once; nothing if no node is known."""
     import libtorrent as lt
 
-    return bytes(lt.bencode(lt.write_session_params(session.session_state(), _dht_only())))
+    state: Any = lt.write_session_params(session.session_state(), _dht_only())
+    nodes = state.get(b"dht state", {})
+    return bytes(lt.bencode(state)) if nodes.get(b"nodes") or nodes.get(b"nodes6") else b""
+
+
+def leave(session: Any, deadline: float) -> None:
+    """Tell the trackers that we go, and wait for them until `deadline` (monotonic, seconds).
+
+    The session is kept until the process ends: to end it libtorrent waits for every name that is being looked up.
+    """
+    import libtorrent as lt
+
+    _left.append(session)
+    session.pause()
+    session.is_paused()  # waits for its thread, which has said by then whom it tells
+    told: set[tuple[str, Any]] = set()
+    while time.monotonic() < deadline:
+        for alert in session.pop_alerts():
+            match alert:
+                case lt.tracker_announce_alert() if alert.event == lt.event_t.stopped:
+                    told.add((alert.tracker_url(), alert.handle))
+                case lt.tracker_reply_alert() | lt.tracker_error_alert():
+                    told.discard((alert.tracker_url(), alert.handle))
+        if not told:
+            return
+        session.wait_for_alert(20)
 
 
 def free_port(network: Network) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..memo import InfoHash
 from ..network import Network
-from . import open_session
+from . import leave, open_session
 from .announcing import Schedule
 from .relay import Relay
 from .seeding import SEEDING, Seeding, Swarm, infohash_of
@@ -177,12 +177,10 @@ class Browsers(Seeding):
     def tracker_of(self, alert: Any) -> str:
         return self._relay.tracker(super().tracker_of(alert))
 
-    def close(self) -> Any:
-        """Stop, and give the session, which ends when nobody holds it."""
+    def leave(self, deadline: float) -> None:
+        """Let the trackers hear of it, as the session does."""
         self._stun.end()
-        session = self.session
-        del self.session
-        return session
+        leave(self.session, deadline)
 
     def _choose(self, sound: Mapping[InfoHash, Swarm]) -> None:
         """Choose whom browsers can find, and share the offers out among them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import SeederError
 from ..memo import InfoHash
 from ..network import Network, is_websocket, parse_address
-from . import dht_state, free_port, is_free, open_session
+from . import dht_state, free_port, is_free, leave, open_session
 from .browsers import Browsers
 from .seeding import SEEDING, Seeding, Swarm
 
@@ -121,13 +121,12 @@ class Server:
         return self._programs.checking
 
     def close(self) -> bytes:
-        """End the sessions and give the DHT's state for the next one; trackers get a second to hear of it."""
+        """Let the trackers hear of it, and give the DHT's state for the next one, empty when there is none."""
         state = dht_state(self._programs.session)
-        held = [self._programs.session, self._browsers and self._browsers.close()]
-        del self._programs, self._browsers
-        ending = threading.Thread(target=held.clear, daemon=True)  # libtorrent ends them when nobody holds them
-        ending.start()
-        ending.join(1.5)
+        deadline = time.monotonic() + 1.5
+        leave(self._programs.session, deadline)
+        if self._browsers:
+            self._browsers.leave(deadline)
         return state
 
     def _for_browsers(self) -> Browsers:
