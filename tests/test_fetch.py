@@ -256,6 +256,18 @@ def test_a_magnet_brings_it_by_its_tracker(memosync: Program, short: Path, tmp_p
     assert bytes_of(sharer) == bytes_of(memosync)
 
 
+def test_who_comes_to_a_tracker_after_us_is_found_by_asking_again(memosync: Program, theirs: Shared, ended: Any) -> None:
+    [address] = re.findall(r"x\.pe=([^&]*)", theirs.links[0])
+    host, _, port = address.rpartition(":")
+    with Tracker() as tracker:
+        fetching = ended(memosync.start("fetch", f"{without_peers(theirs.links[0])}&tr={tracker.udp_url}"))
+        wait_until(lambda: tracker.announces, 5, "the tracker to be asked")
+
+        tracker.strangers.append((host, int(port)))
+
+        assert 0 == fetching.wait(30)
+
+
 def test_a_torrent_file_that_is_not_there_is_a_usage_error(memosync: Program) -> None:
     result = memosync("fetch", "no.torrent", code=UsageError.exit_code)
 

@@ -26,7 +26,7 @@ _COMMON: Mapping[str, Any] = {
     "validate_https_trackers": True,
     "webtorrent_stun_server": "",  # see `stun`
     "dht_upload_rate_limit": 20_000,
-    "resolver_cache_timeout": 5,  # seconds; a name that was not found is believed lost for an eighth: 150 s by default
+    "resolver_cache_timeout": 30,  # seconds; a name that was not found is believed lost for an eighth: 150 s by default
 }
 _REACH: Mapping[Network, Mapping[str, Any]] = {
     Network.PUBLIC: {"listen_interfaces": "0.0.0.0:{port},[::]:{port}"},

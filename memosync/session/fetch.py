@@ -33,6 +33,7 @@ _FETCHING: Mapping[str, Any] = {
 }
 NO_ANSWER = "no answer yet"
 SYNC_EVERY = 16_000_000  # bytes
+ASK_EVERY = 15.0  # seconds between two times that trackers are asked while nobody is there: who seeds may just begin
 FILE = "memo.webm"  # what the file is called while it is staged, whatever the torrent calls it
 
 
@@ -111,6 +112,7 @@ def fetch(
             on_progress(progress := download.progress())
             signalling.follow(session, handle, progress.peers, progress.waited)
             download.sync(staging / FILE)
+            download.ask_again(progress.peers)
             stop.check()
             if progress.waited > timeout:
                 raise SwarmError(download.excuse(timeout), "the same command goes on where this one stopped")
@@ -152,7 +154,7 @@ class _Download:
         self._called: dict[tuple[str, int], str] = dict.fromkeys(peers, NO_ANSWER)
         self._trackers = dict.fromkeys(trackers, NO_ANSWER)
         self._dht = NO_ANSWER if network is Network.PUBLIC else "off"
-        self._last_byte = time.monotonic()
+        self._last_byte = self._asked = time.monotonic()
         self._arrived = -1
         self._progress: Progress | None = None
         self._looked = 0.0
@@ -232,6 +234,14 @@ class _Download:
             self._synced = self._progress.done
             self._syncing = threading.Thread(target=sync_file, args=[path], daemon=True)
             self._syncing.start()
+
+    def ask_again(self, peers: int) -> None:
+        """Ask the trackers again when it is time: they name half an hour, and others come meanwhile."""
+        if peers:
+            self._asked = time.monotonic()
+        elif time.monotonic() > self._asked + ASK_EVERY:
+            self._asked = time.monotonic()
+            self._handle.force_reannounce(0, -1, 1)  # of all, and now
 
     def remove(self) -> None:
         """Forget the torrent and delete what libtorrent made for it."""
