@@ -256,7 +256,9 @@ def test_a_magnet_brings_it_by_its_tracker(memosync: Program, short: Path, tmp_p
     assert bytes_of(sharer) == bytes_of(memosync)
 
 
-def test_who_comes_to_a_tracker_after_us_is_found_by_asking_again(memosync: Program, theirs: Shared, ended: Any) -> None:
+def test_who_comes_to_a_tracker_after_us_is_found_by_asking_again(
+    memosync: Program, theirs: Shared, ended: Any
+) -> None:
     [address] = re.findall(r"x\.pe=([^&]*)", theirs.links[0])
     host, _, port = address.rpartition(":")
     with Tracker() as tracker:
