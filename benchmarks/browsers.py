@@ -45,13 +45,14 @@ def _machines(directory: Path) -> Iterator[tuple[Host, Remote, Chromium, Chromiu
 def _seen(tracker: Remote, before: int) -> Measures:
     """Measure what the tracker saw of who came last, after so many events."""
 
-    def completed() -> list[float]:
+    def had_it() -> list[float]:
         events = tracker.events[before:]
         came = {event.connection: event.at for event in events if event.kind == "open"}
-        return [event.at - came[event.connection] for event in events if event.event == "completed"]
+        ends = [event for event in events if event.event == "completed" or event.kind == "close"]  # a terminal is gone
+        return [event.at - came[event.connection] for event in ends if event.connection in came]
 
-    wait_until(completed, "the tracker to hear that it is there", 10)
-    return {SWARM: completed()[-1]}
+    wait_until(had_it, "the tracker to hear that it is there", 10)
+    return {SWARM: had_it()[-1]}
 
 
 def _tab(browser: Chromium, tracker: Remote, magnet: str, digest: str) -> Callable[[], Measures]:
