@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-from .errors import AudioError
+from .errors import AudioError, Stop
 
 RATE = 48_000  # Hz
 BLOCK = 960  # frames that are passed on at once: 20 ms
@@ -81,7 +81,7 @@ def portaudio() -> ModuleType:
     return sounddevice  # type: ignore[no-any-return]
 
 
-def patiently(do: Callable[[], Result], stop: threading.Event) -> Result:
+def patiently(do: Callable[[], Result], stop: Stop) -> Result:
     """Do what asks the sound system on a thread of its own: when that is frozen it takes minutes, deaf to signals.
 
     AudioError when it does not answer in 10 s, or on `stop`.

@@ -28,7 +28,7 @@ from vmic import plugged_in
 from memosync import index, metainfo, webm
 from memosync.commands.check import check
 from memosync.commands.edit import change, edit
-from memosync.commands.examine import Finding
+from memosync.commands.examine import Finding, examine
 from memosync.commands.rm import rm
 from memosync.commands.share import share
 from memosync.errors import Interrupted, LibraryError, Stop
@@ -785,3 +785,23 @@ def test_a_repair_in_a_crowd_loses_nothing(memosync: Program, library: Library) 
     memosync("check")  # which adopts what two of them were at
     assert set(before) == set(entries(library))
     assert len(list(library.root.glob("index.broken-*"))) == 1
+
+
+def test_a_file_that_is_purged_while_it_is_looked_at_is_gone(
+    memosync: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "tone.wav"
+    source.write_bytes(sound.wav(sound.tone(1)))
+    memosync("record", source)
+    memosync("share", "last", "--no-seed")
+    library = Library(memosync.library)
+    [memo] = library.index().memos
+
+    def purged(*_arguments: object) -> None:
+        library.path(memo).unlink()
+
+    monkeypatch.setattr(
+        "memosync.commands.repair.kept_for", purged
+    )  # its torrent is gone, and the file goes in this moment
+
+    assert [f"{memo.file} is gone"] == [finding.text for finding in examine(library, memo)]

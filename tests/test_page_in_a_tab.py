@@ -253,7 +253,10 @@ def test_a_page_from_a_web_server_without_https_is_steered_by_keys_and_read_out(
     server = [sys.executable, "-m", "http.server", "8000", "--directory", tmp_path]
     network.hosts[0].start(*server, stderr=subprocess.DEVNULL)
     network.hosts[0].run(
-        "sh", "-c", f"until curl -so /dev/null {network.hosts[0].address}:8000; do :; done", timeout=10
+        "sh",
+        "-c",
+        f"until curl -so /dev/null {network.hosts[0].address}:8000; do :; done",
+        timeout=60,  # it looks its own name up
     )
 
     visitor = visit(f"http://{network.hosts[0].address}:8000/page.html")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from .. import metainfo, webm
@@ -31,13 +32,20 @@ def examine(library: Library, memo: Memo) -> Iterator[Finding]:
     """Find what is wrong with a memo: its file, its pieces where it was shared, its length, its words."""
     path = library.path(memo)
     try:
-        size, info = path.stat().st_size, webm.probe(path)
-    except FileNotFoundError:
+        yield from _examine_file(library, memo, path)
+    except FileNotFoundError:  # at first, or while it was looked at
         found = repair.find_file(library, memo)
         text = f"{memo.file} is gone{f'; {found.relative_to(library.root)} is it' if found else ''}"
         mend = partial(repair.bring_back, found, path) if found else None
         yield Finding("note" if memo.trashed else "defect", memo.id, text, mend)
-        return
+
+
+def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]:
+    """Find what is wrong with a memo's file; FileNotFoundError when it is gone."""
+    try:
+        size, info = path.stat().st_size, webm.probe(path)
+    except FileNotFoundError:
+        raise
     except (AudioError, OSError) as error:
         yield Finding("defect", memo.id, f"{memo.file} cannot be read: {getattr(error, 'strerror', None) or error}")
         return
