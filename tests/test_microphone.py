@@ -358,11 +358,7 @@ def test_a_frozen_device_is_no_reason_to_ignore_a_signal(
 ) -> None:
     microphone.stall()
     recording = record()
-    descriptors = Path(f"/proc/{recording.process.pid}/fd")
-    recording.wait_for(
-        lambda: any("socket:" in os.path.realpath(descriptor) for descriptor in descriptors.iterdir()),
-        "it asks the sound server",
-    )
+    recording.wait_for(lambda: vmic.has_socket(recording.process.pid), "it asks the sound server")
 
     recording.end(signal.SIGTERM, code=AudioError.exit_code)
     assert_refused(recording.out, recording.err)

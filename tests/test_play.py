@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -259,9 +258,7 @@ def test_a_frozen_sound_system_is_no_reason_to_ignore_a_signal(long_memo: Progra
     with vmic.plugged_in() as device:
         device.stall()
         process = long_memo.start("play", "last", env=device.environment)
-        descriptors = Path(f"/proc/{process.pid}/fd")
-        asks = lambda: any("socket:" in os.path.realpath(descriptor) for descriptor in descriptors.iterdir())  # noqa: E731
-        wait_until(asks, "it asks the sound server")
+        wait_until(lambda: vmic.has_socket(process.pid), "it asks the sound server")
 
         process.terminate()
 

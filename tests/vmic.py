@@ -57,6 +57,17 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) 
         time.sleep(0.01)
 
 
+def has_socket(process: int) -> bool:
+    """Tell whether a process has a socket open: it asks the sound server."""
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            if os.readlink(descriptor).startswith("socket:"):
+                return True
+        except FileNotFoundError:  # it was closed meanwhile
+            pass
+    return False
+
+
 def signal() -> bytes:
     """Make the signal: s16le, 48 kHz, mono."""
     chord = [sum(math.sin(2 * math.pi * hertz * i / RATE) for hertz in (225, 375, 550, 900)) for i in range(STEP)]
