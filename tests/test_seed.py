@@ -488,7 +488,7 @@ def test_the_log_stays_under_a_megabyte(library: Program) -> None:
 
     assert (private / "seeder.log.1").exists()
     assert 400_000 < sum(path.stat().st_size for path in private.glob("seeder.log*")) < 1_000_000
-    assert offers(state(library)["port"], infohash)
+    wait_until(lambda: offers(state(library)["port"], infohash), 10, "it to be served")
 
 
 def test_nothing_of_it_listens_but_on_the_loopback_interface(library: Program) -> None:

@@ -47,7 +47,7 @@ _REACH: Mapping[Network, Mapping[str, Any]] = {
     },
 }
 
-_left: list[Any] = []
+_opened: list[Any] = []
 
 
 def open_session(
@@ -56,6 +56,7 @@ def open_session(
     """Open a libtorrent session that reaches as far as `network` says and listens on `port`.
 
     Its first alerts tell on which addresses: all that this machine has. With `trace` it tells what torrents do, too.
+    It is kept until the process ends: to end it before, libtorrent waits for every name that is being looked up.
     """
     import libtorrent as lt
 
@@ -72,6 +73,7 @@ def open_session(
     chosen: Any = {**_COMMON, **reach, **settings, "alert_mask": int(mask)}
     params.settings = chosen
     session = lt.session(params)
+    _opened.append(session)
     if network.ranges:
         session.set_ip_filter(_only(network))
     session.is_listening()  # waits for its thread: else the first alerts may tell of some addresses only
@@ -96,13 +98,9 @@ def dht_state(session: Any) -> bytes:
 
 
 def leave(session: Any, deadline: float) -> None:
-    """Tell the trackers that we go, and wait for them until `deadline` (monotonic, seconds).
-
-    The session is kept until the process ends: to end it libtorrent waits for every name that is being looked up.
-    """
+    """Tell the trackers that we go, and wait for them until `deadline` (monotonic, seconds)."""
     import libtorrent as lt
 
-    _left.append(session)
     session.pause()
     session.is_paused()  # waits for its thread, which has said by then whom it tells
     told: set[tuple[str, Any]] = set()
