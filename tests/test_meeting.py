@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -23,12 +24,15 @@ from handshake import offers
 from netns import Host, Network, noise, wait_until
 from stunserver import StunServer
 from tracker import Tracker
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 from wstracker import WebSocketTracker
 
 from memosync.session import stun
 
 RETURN = 15  # seconds in which a tracker that was away is in use again
 MISSED = 16  # seconds after which a connection that gives no sign of life is taken for lost
+TAB = "-TEST00-tab"  # how a tab's peer id begins
 MEMORY = 90  # MB resident: a seeder has 42 among friends, and 72 when an enemy makes all the offers that are taken
 
 
@@ -216,6 +220,39 @@ def test_a_hostile_tracker_gets_nothing_but_lines_in_the_log(library: Program, o
         assert all(offers(seeder["port"], infohash) for infohash in infohashes)
         other("fetch", library("share", "last", "--no-seed").out.strip(), timeout=5)
         assert seeder["pid"] == state(library)["pid"]
+
+
+def test_of_two_offers_of_tabs_one_is_taken_and_the_other_gets_ours(library: Program) -> None:
+    link = library("share", "last", "--no-seed").out
+    infohash = bytes.fromhex(re.findall("btih:([0-9a-f]{40})", link)[0]).decode("latin-1")
+    with WebSocketTracker() as tracker, connect(tracker.url) as tab:
+
+        def announce(who: str, *offers: dict[str, Any]) -> None:
+            numbered = [{"offer": offer, "offer_id": "offered by " + who} for offer in offers]
+            about = {"info_hash": infohash, "peer_id": TAB + who}
+            tab.send(json.dumps({"action": "announce", **about, "left": 1, "offers": numbered}))
+
+        def hear() -> None:
+            with contextlib.suppress(ConnectionClosed):
+                for message in map(json.loads, tab):
+                    if not str(message.get("peer_id", TAB)).startswith(TAB):
+                        heard.extend({"offer", "answer"} & set(message))
+                        offer.update(message.get("offer") or {})
+
+        heard, offer = list[str](), dict[str, Any]()
+        threading.Thread(target=hear).start()
+        announce("the first")
+        library("share", "last", "--tracker", tracker.url)
+        wait_until(lambda: offer, 10, "an offer of the seeder's")
+        heard.clear()
+
+        announce("the first", offer)
+        announce("the other", offer, offer)  # one of them may go to the first
+
+        wait_until(lambda: {"answer", "offer"} <= set(heard), 10, "an answer and an offer")
+        until = time.monotonic() + 1
+        wait_until(lambda: time.monotonic() > until, 5, "everything else")
+        assert 1 == heard.count("answer")
 
 
 @pytest.fixture
