@@ -31,7 +31,7 @@ class Swarm:
         self._directory = directory
         self._count = itertools.count()
         self._session = lt.session(_ISOLATED)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self._session.listen_port():
             assert time.monotonic() < deadline, "libtorrent does not listen"
             self._session.wait_for_alert(10)
