@@ -58,10 +58,14 @@ class Victim:
     """A port, TCP and UDP, that an innocent listens on."""
 
     def __init__(self) -> None:
-        self._tcp = socket.create_server(("127.0.0.1", 0), backlog=20)
-        self._udp = socket.socket(type=socket.SOCK_DGRAM)
-        self.port: int = self._tcp.getsockname()[1]
-        self._udp.bind(("127.0.0.1", self.port))
+        while True:
+            self._tcp = socket.create_server(("127.0.0.1", 0), backlog=20)
+            self._udp = socket.socket(type=socket.SOCK_DGRAM)
+            self.port: int = self._tcp.getsockname()[1]
+            with contextlib.suppress(OSError):  # somebody has it for UDP
+                self._udp.bind(("127.0.0.1", self.port))
+                break
+            self.close()
         self._tcp.setblocking(False)
         self._udp.setblocking(False)
 
