@@ -67,6 +67,10 @@ class Peer:
         """Give so many bytes a second, 0 for all there is."""
         self.handle.set_upload_limit(rate)
 
+    def is_alone(self) -> None:
+        """Return when it has seen that the other is gone: what it sends to the dead is given, too."""
+        wait_until(lambda: not self.handle.status().num_peers, 60, "a peer to be let go")
+
     def fall_silent(self) -> None:
         """Give nothing any more, without leaving; return when nothing is under way."""
         self.limit(1)
@@ -345,6 +349,7 @@ def kept(memosync: Program, peer: Peer) -> int:
 
 def begin(memosync: Program, ended: Callable[..., Any], peer: Peer, *options: str) -> Any:
     """Start a fetch that stands still after a part of it."""
+    peer.is_alone()
     given, lost = peer.given, peer.given - kept(memosync, peer)
     peer.limit(50_000)
     process = ended(memosync.start("fetch", peer.link, *options, text=True))
@@ -359,6 +364,7 @@ def assert_resumes(memosync: Program, peer: Peer, sound: Path, interruptions: in
 
     At once is 0.3 s on a quiet machine, and more on a busy one; on libtorrent's defaults it would be a minute.
     """
+    peer.is_alone()
     before = peer.given
     peer.limit(0)
     started = time.monotonic()
