@@ -54,11 +54,12 @@ def other(memosync: Program, tmp_path: Path) -> Program:
     return memosync.on(tmp_path / "Theirs")
 
 
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    """A port on which another program listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+@pytest.fixture(params=[socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
+def taken_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port that another program has."""
+    with socket.socket(type=request.param) as other:
+        other.bind(("127.0.0.1", 0))
+        yield other.getsockname()[1]
 
 
 def memos(program: Program) -> list[dict[str, Any]]:

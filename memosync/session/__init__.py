@@ -118,12 +118,18 @@ def leave(session: Any, deadline: float) -> None:
 
 def free_port(network: Network) -> int:
     """Find a port that is free now on every address."""
-    with socket.create_server((_host(network), 0)) as probe:
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.create_server((_host(network), 0)) as probe:
+            port = int(probe.getsockname()[1])
+        if is_free(port, network):
+            return port
 
 
 def is_free(port: int, network: Network) -> bool:
-    with contextlib.suppress(OSError), socket.create_server((_host(network), port)):
+    """Tell whether a port is free for TCP and for UDP: where one is taken, 2.1.1 listens on another port for both."""
+    place = _host(network), port
+    with contextlib.suppress(OSError), socket.create_server(place), socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(place)
         return True
     return False
 
