@@ -118,11 +118,12 @@ def leave(session: Any, deadline: float) -> None:
 
 def free_port(network: Network) -> int:
     """Find a port that is free now on every address."""
-    while True:
+    for _ in range(100):
         with socket.create_server((_host(network), 0)) as probe:
             port = int(probe.getsockname()[1])
         if is_free(port, network):
-            return port
+            break
+    return port
 
 
 def is_free(port: int, network: Network) -> bool:
