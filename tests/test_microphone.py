@@ -464,6 +464,7 @@ def test_a_program_that_was_stopped_goes_on(
     memosync: Program, microphone: Microphone, record: Any, with_the_device: bool
 ) -> None:
     recording = record().wait_for_sound()
+    stopped = microphone.listen(1)
 
     recording.process.send_signal(signal.SIGSTOP)  # as Ctrl-Z does
     if with_the_device:
@@ -471,9 +472,11 @@ def test_a_program_that_was_stopped_goes_on(
     microphone.listen(4 if with_the_device else 1.5)
     recording.process.send_signal(signal.SIGCONT)
     if with_the_device:
-        microphone.listen(0.5)
+        resumed = microphone.listen(0.5)
         microphone.resume()
-        recording.wait_for_warning("lost [34].. s")
+        recording.wait_for_warning("lost")
+        lost = float(re.findall(r"lost (\d+\.\d) s", recording.err)[0])
+        assert lost == pytest.approx(resumed - stopped, abs=1)
     position = microphone.listen(1.5)
     recording.end(signal.SIGTERM)
 
