@@ -67,7 +67,7 @@ class Swarm:
             host.start(*commands[program], env=environment, stdout=output, stderr=output)
         if program == "transmission-daemon":
             add = [*host.command, "transmission-remote", "--add", source]
-            wait_until(lambda: not subprocess.run(add, capture_output=True).returncode, 10, "Transmission to listen")
+            wait_until(lambda: not subprocess.run(add, capture_output=True).returncode, 60, "Transmission to listen")
         return lambda: log.read_text(errors="replace")[-2000:]
 
 

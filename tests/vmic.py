@@ -153,7 +153,12 @@ class Microphone:
             )
         try:
             wait_until(lambda: path.stat().st_size, "it listens")
+            began = time.monotonic()
             yield Ear(path)
+            ended = time.monotonic()
+            size = (ended + 0.1 - began) * RATE * 2 * channels
+            while path.stat().st_size < size and process.poll() is None and time.monotonic() < ended + 5:
+                time.sleep(0.01)  # a busy machine hears it later
         finally:
             process.kill()
             process.wait()
