@@ -69,7 +69,7 @@ class Recording:
         """Send it these signals, insist on its exit code and give what it printed."""
         for number in signals:
             self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(60)
 
         assert code == self.process.returncode, self.err
         return self.out
@@ -184,7 +184,7 @@ def test_a_reader_that_has_gone_costs_nothing(memosync: Program, microphone: Mic
     process = memosync.start("record", "--max", "1")
     process.stdout.close()
 
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert "Traceback" not in process.stderr.read().decode()
     assert len(memos(memosync)) == 1
 
@@ -205,7 +205,7 @@ def test_arecord_may_hold_the_microphone(memosync: Program, microphone: Micropho
     process = ended(memosync.start("record", "-", stdin=tee.stdout, text=True))
     microphone.listen(2)
     arecord.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
 
     (memo,) = memos(memosync)
     assert (process.returncode, out) == (0, memo["id"] + "\n"), err
@@ -271,7 +271,7 @@ def refused_at_once(memosync: Program, record: Any, under: list[str]) -> str:
     recording = record()
     recording.end(code=AudioError.exit_code)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 8  # a sound system that does not answer is given up after 10
     assert_refused(recording.out, recording.err)
     assert "memosync: hint: " in recording.err
     assert not recording.parts
@@ -494,7 +494,7 @@ def test_a_full_disk_keeps_the_recording_until_there_is_room(
     memosync("list")
     disk.fill(room=120_000)
     recording = record(*WORDS, "--bitrate", "192k")
-    wait_until(lambda: recording.process.poll() is not None, "the disk is full", 30)
+    wait_until(lambda: recording.process.poll() is not None, "the disk is full")
     position = microphone.position
 
     assert recording.process.returncode == LibraryError.exit_code, recording.err
