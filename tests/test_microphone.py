@@ -533,7 +533,7 @@ def test_little_room_is_told_in_minutes(
     memosync: Program, microphone: Microphone, record: Any, disk: SmallDisk
 ) -> None:
     disk.fill(room=4_000_000)
-    recording = record()
+    recording = record().wait_for_sound()
 
     recording.wait_for_warning(r"\d min|\d more min")  # 4 MB at 32 kb/s are 16 minutes at most
     recording.end(signal.SIGTERM)
