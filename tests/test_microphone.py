@@ -482,7 +482,7 @@ def test_a_program_that_was_stopped_goes_on(
 
     heard = vmic.stretches(path_of(memosync))
     assert (len(heard), recording.err.count("warning")) == ((2, 1) if with_the_device else (1, 0))
-    assert position - heard[-1].end < 0.5
+    assert position - heard[-1].end < 1.5  # it does go on
 
 
 # -- a small disk
