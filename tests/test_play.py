@@ -325,12 +325,14 @@ def test_a_memo_on_a_read_only_disk_is_heard(long_memo: Program, speaker: Microp
 def test_the_waveform_is_redrawn_in_place(play: Callable[..., Terminal], columns: int) -> None:
     terminal = play(columns=columns)
     screen = terminal.screen
-    terminal.wait_for(lambda screen: clock(screen) >= 1 and BARS.search(screen.text), "the waveform")
+    terminal.wait_for(
+        lambda screen: clock(screen) >= 1 and BARS.search(screen.text) and screen.row == 1, "all is drawn"
+    )
     before = (screen.wrapped, screen.scrolled, len(screen.lines), screen.row)
     wave = [line.index("│") for line in screen.lines if "│" in line]
 
     terminal.type("9")
-    terminal.wait_for(lambda screen: clock(screen) >= 109, "a second near the end")
+    terminal.wait_for(lambda screen: clock(screen) >= 109 and screen.row == 1, "a second near the end")
 
     after = [line.index("│") for line in screen.lines if "│" in line]
     assert (screen.wrapped, screen.scrolled, len(screen.lines), screen.row) == before

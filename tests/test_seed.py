@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -72,7 +73,9 @@ def state(program: Program) -> dict[str, Any]:
 
 
 def log(program: Program) -> str:
-    return (program.library / ".memosync" / "seeder.log").read_text()
+    with contextlib.suppress(FileNotFoundError):  # nothing is in it yet, or it was moved just now
+        return (program.library / ".memosync" / "seeder.log").read_text()
+    return ""
 
 
 def status(program: Program) -> dict[str, str]:
