@@ -61,9 +61,9 @@ def format_clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
-def format_memos(number: int) -> str:
+def format_count(number: int, what: str = "memo") -> str:
     """Write `1 memo` or `2 memos`."""
-    return f"{number} memo{'' if number == 1 else 's'}"
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def format_size(size: float) -> str:

@@ -21,8 +21,9 @@ class SmallDisk:
 
     def __init__(self, place: Path, size: int) -> None:
         place.mkdir()
-        mount = f"mount -t tmpfs -o size={size} none {place} && echo mounted && exec sleep 120"
-        self.holder = subprocess.Popen([*NAMESPACE, "sh", "-c", mount], stdout=subprocess.PIPE, text=True)
+        mount = f"mount -t tmpfs -o size={size} none {place} && echo mounted && exec cat"
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}  # it ends with us
+        self.holder = subprocess.Popen([*NAMESPACE, "sh", "-c", mount], **pipes)
         assert self.holder.stdout
         assert self.holder.stdout.readline() == "mounted\n"
         self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside

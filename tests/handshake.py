@@ -19,7 +19,7 @@ def offers(port: int, infohash: str) -> bool:
 @contextlib.contextmanager
 def visiting(port: int, infohash: str) -> Iterator[bytes]:
     """Be a peer that says its handshake and nothing more; give what it is answered."""
-    with socket.create_connection(("127.0.0.1", port), 5) as peer:
+    with socket.create_connection(("127.0.0.1", port), 30) as peer:
         peer.sendall(b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(infohash) + b"-TEST00-stranger----")
         answer = b""
         while len(answer) < 68 and (more := peer.recv(68 - len(answer))):

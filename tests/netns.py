@@ -103,9 +103,10 @@ class Namespace:
                     pass
             return not others
 
-        wait_until(empty, 10, "the namespace to be empty")
-        for process in self.started:
+        for process in self.started:  # one may still be on its way in
+            process.kill()
             process.wait()
+        wait_until(empty, 60, "the namespace to be empty")
         self.holder.communicate()
 
 
@@ -161,7 +162,7 @@ class Capture:
         self.packets: list[Packet] = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        wait_until(lambda: self.packets, 10, "the capture to begin")
+        wait_until(lambda: self.packets, 60, "the capture to begin")
         self.packets.clear()
 
     def _read(self) -> None:
@@ -178,7 +179,7 @@ class Capture:
             ports[:] = [packet.port for packet in list(self.packets)]
             return 10 in ports
 
-        wait_until(seen, 10, "the capture to come up")
+        wait_until(seen, 60, "the capture to come up")
         return self.packets[: ports.index(10)]
 
 

@@ -39,7 +39,7 @@ class Crowd:
         options = ["-ac", "2", "-c:a", "libopus", "-b:a", rate, "-vbr", "off", "-compression_level", "0"]
         self.library("record", noise(self.directory / "noise.webm", seconds, *options))
         link: str = self.library("share", "last", "--tracker", self.tracker.url).out.strip()
-        wait_until(self.tracker.announces, 5, "it to be announced")
+        wait_until(self.tracker.announces, 60, "it to be announced")
         return link
 
     def tabs(self, number: int) -> list[Tab]:

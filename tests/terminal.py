@@ -132,7 +132,7 @@ class Terminal:
         )
         self._terminal = terminal  # kept open, so that the mode it is left in can be seen
 
-    def wait_for(self, condition: Callable[[Screen], object], what: str, seconds: float = 20) -> None:
+    def wait_for(self, condition: Callable[[Screen], object], what: str, seconds: float = 60) -> None:
         """Show what is written until the screen is so."""
         deadline = time.monotonic() + seconds
         while not condition(self.screen):
@@ -150,7 +150,7 @@ class Terminal:
         self.screen = Screen(columns, len(self.screen.rows))
         termios.tcsetwinsize(self._pty, (len(self.screen.rows), columns))
 
-    def end(self, code: int | None = 0, seconds: float = 30) -> str:
+    def end(self, code: int | None = 0, seconds: float = 60) -> str:
         """Wait for the program's end, insist on its exit code and on a terminal as it was, and give the screen."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:

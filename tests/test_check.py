@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import sound
 from conftest import PROGRAM, Program
+from netns import wait_until
 from terminal import Terminal
 from test_library import POWERLESS, make_memo
 from test_library import state as whole_state
@@ -744,13 +744,23 @@ def test_a_terminal_shows_how_far_it_is_and_then_aligned_rows(memosync: Program,
     assert "of 2005 memos" not in terminal.screen.text
 
 
-def test_an_interrupt_ends_it_with_130_and_no_half_answer(memosync: Program, library: Library) -> None:
-    many(library, 2000)
+LOOKS_LONG = """
+import time
+from memosync import webm
+def probe(path, probe=webm.probe):
+    open({sign!r}, "w").close()
+    time.sleep(0.2)
+    return probe(path)
+webm.probe = probe
+"""
+
+
+def test_an_interrupt_ends_it_with_130_and_no_half_answer(memosync: Program, library: Library, tmp_path: Path) -> None:
+    many(library, 200)
+    sign = tmp_path / "looks"
+    memosync.meddle(LOOKS_LONG.format(sign=str(sign)))
     process = memosync.start("check")
-    deadline = time.monotonic() + 20
-    while "libav" not in Path(f"/proc/{process.pid}/maps").read_text():  # it looks into the first memo
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(sign.exists, 60, "it to look into the first memo")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
 

@@ -58,7 +58,7 @@ class Shell:
     def tmux(self, *command: str) -> str:
         base = ["tmux", "-S", str(self.directory / "socket"), "-f", "/dev/null"]
         done = subprocess.run(
-            [*base, *command], env=self.environment, stdout=subprocess.PIPE, text=True, timeout=20, check=True
+            [*base, *command], env=self.environment, stdout=subprocess.PIPE, text=True, timeout=60, check=True
         )
         return done.stdout
 
@@ -67,7 +67,7 @@ class Shell:
 
     def shows(self, *texts: str) -> str:
         """Wait until all of the texts are on the screen, and give it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             screen = "\n" + self.tmux("capture-pane", "-p", "-J")
             if all(text in screen for text in texts):
@@ -91,7 +91,7 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path, memosync: Program) -> 
 def speech(tmp_path: Path) -> Path:
     """A second of sound to record."""
     path = tmp_path / "speech.wav"
-    subprocess.run([sys.executable, SPEAKER, path, "1"], check=True, timeout=30)
+    subprocess.run([sys.executable, SPEAKER, path, "1"], check=True, timeout=60)
     return path
 
 

@@ -96,7 +96,7 @@ def piped(program: Program, arguments: str, reader: str) -> subprocess.Completed
     """Lead an export into a line of the shell, and end as the first of them that fails."""
     line = f'set -o pipefail; "$@" export {arguments} | {reader}'
     return subprocess.run(
-        ["bash", "-c", line, "sh", *PROGRAM], env=program.environment, capture_output=True, text=True, timeout=60
+        ["bash", "-c", line, "sh", *PROGRAM], env=program.environment, capture_output=True, text=True, timeout=120
     )
 
 
@@ -256,10 +256,22 @@ def test_a_file_that_exists_is_replaced_by_force_alone(full: Program, tmp_path: 
     assert link.is_symlink()
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(memosync: Program, long_template: Path, tmp_path: Path) -> None:
+LINGERS = """
+import os
+import time
+def link(source, target, link=os.link):
+    while not os.path.exists(target):
+        time.sleep(0.01)
+    link(source, target)
+os.link = link
+"""
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(full: Program, tmp_path: Path) -> None:
     target = tmp_path / "out" / "late.flac"
     target.parent.mkdir()
-    process = memosync.on(long_template).start("export", "last", "-o", target)
+    full.meddle(LINGERS)
+    process = full.start("export", "last", "-o", target)
     wait_until(lambda: list(target.parent.iterdir()), "it has begun")
     target.write_text("somebody else's")
 
@@ -272,7 +284,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(memosync: Program, long_t
 def test_a_disk_without_hard_links_gets_files_too(full: Program, tmp_path: Path) -> None:
     fault = ["strace", "-f", "-qq", "-o", tmp_path / "trace", "-e", "trace=link,linkat"]
     command = [*fault, "-e", "inject=link,linkat:error=EPERM", *PROGRAM, "export", "last", "-o", tmp_path / "x.wav"]
-    done = subprocess.run(command, env=full.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=full.environment, capture_output=True, text=True, timeout=120)
 
     assert "INJECTED" in (tmp_path / "trace").read_text()
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/x.wav\n")
@@ -412,7 +424,7 @@ def small(tmp_path: Path) -> Iterator[SmallDisk]:
 def test_a_full_disk_gets_no_part_of_a_file(full: Program, small: SmallDisk, tmp_path: Path, form: str) -> None:
     small.fill(room=8_000)
     command = [*small.under, *PROGRAM, "export", "last", "-o", tmp_path / "small" / f"out.{form}"]
-    done = subprocess.run(command, env=full.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=full.environment, capture_output=True, text=True, timeout=120)
 
     assert (done.returncode, done.stdout) == (LibraryError.exit_code, "")
     assert "no space left" in done.stderr

@@ -43,6 +43,7 @@ class Peer:
 
     def __init__(self, torrent: bytes, directory: Path, file: Path | None = None) -> None:
         """Seed the file, or fetch it into the directory."""
+        self.data = file.read_bytes() if file else b""
         self.session = lt.session(ISOLATED)
         params = lt.load_torrent_buffer(torrent)
         params.save_path = str(file.parent if file else directory)
@@ -51,7 +52,7 @@ class Peer:
             params.renamed_files = {0: file.name}
             params.flags |= lt.torrent_flags.seed_mode
         self.handle = self.session.add_torrent(params)
-        wait_until(lambda: self.session.is_listening() and self.session.listen_port(), 5, "a peer to listen")
+        wait_until(lambda: self.session.is_listening() and self.session.listen_port(), 60, "a peer to listen")
         self.link = f"magnet:?xt=urn:btih:{self.handle.info_hashes().v1}&x.pe=127.0.0.1:{self.session.listen_port()}"
 
     @property
@@ -66,6 +67,10 @@ class Peer:
         """Give so many bytes a second, 0 for all there is."""
         self.handle.set_upload_limit(rate)
 
+    def is_alone(self) -> None:
+        """Return when it has seen that the other is gone: what it sends to the dead is given, too."""
+        wait_until(lambda: not self.handle.status().num_peers, 60, "a peer to be let go")
+
     def fall_silent(self) -> None:
         """Give nothing any more, without leaving; return when nothing is under way."""
         self.limit(1)
@@ -77,7 +82,7 @@ class Peer:
                 changed, given = time.monotonic(), self.given
             return time.monotonic() - changed > 0.3
 
-        wait_until(quiet, 5, "it to be silent")
+        wait_until(quiet, 60, "it to be silent")
 
 
 @pytest.fixture(scope="session")
@@ -236,7 +241,7 @@ def test_a_torrent_file_brings_it_by_its_trackers(memosync: Program, sound: Path
         torrent = tmp_path / "a torrent.torrent"
         torrent.write_bytes(torrent_of(sound, announce=tracker.udp_url.encode()))
         peer = Peer(torrent.read_bytes(), tmp_path, sound)
-        wait_until(lambda: tracker.announces, 10, "the seeder to announce itself")
+        wait_until(lambda: tracker.announces, 60, "the seeder to announce itself")
 
         memosync("fetch", torrent)
 
@@ -249,7 +254,7 @@ def test_a_magnet_brings_it_by_its_tracker(memosync: Program, short: Path, tmp_p
     with Tracker() as tracker:
         sharer("record", short)
         link = sharer("share", "last", "--tracker", tracker.http_url).out.strip()
-        wait_until(lambda: tracker.announces, 10, "the seeder to announce itself")
+        wait_until(lambda: tracker.announces, 60, "the seeder to announce itself")
 
         memosync("fetch", re.sub(r"&x\.pe=[^&]*", "", link))
 
@@ -263,11 +268,11 @@ def test_who_comes_to_a_tracker_after_us_is_found_by_asking_again(
     host, _, port = address.rpartition(":")
     with Tracker() as tracker:
         fetching = ended(memosync.start("fetch", f"{without_peers(theirs.links[0])}&tr={tracker.udp_url}"))
-        wait_until(lambda: tracker.announces, 5, "the tracker to be asked")
+        wait_until(lambda: tracker.announces, 60, "the tracker to be asked")
 
         tracker.strangers.append((host, int(port)))
 
-        assert 0 == fetching.wait(30)
+        assert 0 == fetching.wait(60)
 
 
 def test_a_torrent_file_that_is_not_there_is_a_usage_error(memosync: Program) -> None:
@@ -335,40 +340,49 @@ def test_what_was_shared_from_here_is_here_already(theirs: Shared) -> None:
     assert theirs.program("fetch", theirs.links[1]).out.strip() == theirs.memos[1]["id"]
 
 
+def kept(memosync: Program, peer: Peer) -> int:
+    """Count the bytes of the whole pieces that are on the disk, of what a peer gives."""
+    there = b"".join(file.read_bytes() for file in memosync.library.glob(".memosync/incoming/*/memo.webm"))
+    begins = range(0, len(peer.data), PIECE)
+    return PIECE * sum(there[at : at + PIECE] == peer.data[at : at + PIECE] for at in begins)
+
+
 def begin(memosync: Program, ended: Callable[..., Any], peer: Peer, *options: str) -> Any:
     """Start a fetch that stands still after a part of it."""
-    before = peer.given
-    peer.limit(100_000)
+    peer.is_alone()
+    given, lost = peer.given, peer.given - kept(memosync, peer)
+    peer.limit(50_000)
     process = ended(memosync.start("fetch", peer.link, *options, text=True))
-    wait_until(lambda: peer.given - before > PIECE, 20, "bytes to go over")
+    wait_until(lambda: peer.given - given > PIECE, 60, "bytes to go over")
     peer.fall_silent()
+    wait_until(lambda: peer.given - kept(memosync, peer) - lost <= PIECE, 60, "all but a piece to be on the disk")
     return process
 
 
 def assert_resumes(memosync: Program, peer: Peer, sound: Path, interruptions: int = 1) -> None:
     """Run the same command again: new bytes at once, and no more than one piece fetched twice each time.
 
-    At once is 0.3 s on a quiet machine and may be 2 s; on libtorrent's defaults it would be a minute.
+    At once is 0.3 s on a quiet machine, and more on a busy one; on libtorrent's defaults it would be a minute.
     """
+    peer.is_alone()
     before = peer.given
     peer.limit(0)
     started = time.monotonic()
     again = memosync.start("fetch", peer.link, text=True)
-    wait_until(lambda: peer.given > before, 10, "the first new byte")
+    wait_until(lambda: peer.given > before, 60, "the first new byte")
     waited = time.monotonic() - started
-    out, err = again.communicate(timeout=30)
+    out, err = again.communicate(timeout=60)
 
     assert again.returncode == 0, err
     assert out == f"{only_memo(memosync)['id']}\n"
     assert bytes_of(memosync) == sound.read_bytes()
-    assert waited < 8
+    assert waited < 20
     assert peer.given - sound.stat().st_size <= PIECE * interruptions
     assert staged(memosync) == []
 
 
 def test_after_kill_9_the_same_command_resumes(memosync: Program, seeder: Peer, sound: Path, ended: Any) -> None:
     process = begin(memosync, ended, seeder)
-
     process.kill()
     process.wait()
 
@@ -376,13 +390,15 @@ def test_after_kill_9_the_same_command_resumes(memosync: Program, seeder: Peer, 
 
 
 def test_after_a_timeout_the_same_command_resumes(memosync: Program, seeder: Peer, sound: Path, ended: Any) -> None:
-    process = begin(memosync, ended, seeder, "--timeout", "2s")
+    started = time.monotonic()
+    process = begin(memosync, ended, seeder, "--timeout", "4s")
 
     silent = time.monotonic()
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
 
     assert (process.returncode, out) == (SwarmError.exit_code, "")
-    assert 1 < time.monotonic() - silent < 4
+    assert 4 < time.monotonic() - started
+    assert time.monotonic() - silent < 20  # a busy machine has other things to do
     assert len(errors(err)) == 1
     assert staged(memosync)
     assert_resumes(memosync, seeder, sound)
@@ -394,7 +410,7 @@ def test_a_signal_ends_it_and_the_same_command_resumes(
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
         process = begin(memosync, ended, seeder)
         process.send_signal(number)
-        out, err = process.communicate(timeout=3)
+        out, err = process.communicate(timeout=10)
         assert (process.returncode, out) == (code, "")
         assert "Traceback" not in err
 
@@ -419,28 +435,28 @@ def test_a_signal_to_all_of_it_while_the_memo_is_looked_into_throws_nothing_away
     sign = tmp_path / "looks"
     memosync.meddle(LOOKS_LONG.format(sign=str(sign)))
     process = ended(memosync.start("fetch", seeder.link, text=True, start_new_session=True))
-    wait_until(sign.exists, 20, "the memo to be looked into")
+    wait_until(sign.exists, 60, "the memo to be looked into")
 
     os.killpg(process.pid, number)  # as the terminal does, or who ends a service
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
 
     assert (process.returncode, out) == (0, f"{only_memo(memosync)['id']}\n"), err
 
 
 def test_an_interrupt_wins_over_other_failures(memosync: Program, seeder: Peer, ended: Any) -> None:
-    seeder.limit(50_000)
+    seeder.limit(20_000)
     process = ended(memosync.start("fetch", "magnet:?dn=nothing", seeder.link, text=True))
-    wait_until(lambda: seeder.given > 0, 20, "bytes to go over")
+    wait_until(lambda: seeder.given > 0, 60, "bytes to go over")
 
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(3) == 130
+    assert process.wait(10) == 130
 
 
 def test_the_timeout_begins_again_with_every_new_byte(memosync: Program, seeder: Peer) -> None:
-    seeder.limit(120_000)  # two and a half seconds for all of it
+    seeder.limit(60_000)  # five seconds for all of it
 
-    memosync("fetch", seeder.link, "--timeout", "2s")
+    memosync("fetch", seeder.link, "--timeout", "4s")
 
     assert only_memo(memosync)
 
@@ -453,7 +469,7 @@ def test_without_peers_it_ends_in_time(memosync: Program, what: str) -> None:
         started = time.monotonic()
         result = memosync("fetch", link, env={"MEMOSYNC_TIMEOUT": "1s"}, code=SwarmError.exit_code)
 
-    assert 1 < time.monotonic() - started < 8  # a busy machine starts slowly
+    assert 1 < time.monotonic() - started < 20  # a busy machine starts slowly
     assert result.out == ""
     (error,) = errors(result.err)
     assert "nothing new in 1 s" in error
@@ -472,8 +488,8 @@ def test_what_it_waits_for_is_said_after_a_second_and_every_answer_after_ten(
         second, second_at = process.stderr.readline(), time.monotonic() - started
 
     assert "waiting for" in first
-    assert 1 <= first_at < 8  # a busy machine starts slowly
-    assert 10 <= second_at < 20
+    assert 1 <= first_at < 20  # a busy machine starts slowly
+    assert 10 <= second_at < 30
     answers = dict(part.split(": ", 1) for part in second.partition("(")[2].rstrip(")\n").split("; "))
     assert answers[f"http://127.0.0.1:{empty.port}"] == "0 peers"
     assert re.search("no answer|timed out", answers[f"udp://127.0.0.1:{silent.port}"])
@@ -481,7 +497,7 @@ def test_what_it_waits_for_is_said_after_a_second_and_every_answer_after_ten(
     assert "refused" in answers["127.0.0.1:9999"].lower()
     assert (answers["DHT"], answers["LAN"]) == ("off", "off")
     process.send_signal(signal.SIGINT)
-    assert process.wait(3) == 130
+    assert process.wait(10) == 130
 
 
 def test_info_names_it_and_downloads_nothing(memosync: Program, seeder: Peer, sound: Path) -> None:
@@ -506,7 +522,7 @@ def test_info_of_a_torrent_file_needs_nobody(memosync: Program, sound: Path, tmp
     torrent = tmp_path / "their.torrent"
     torrent.write_bytes(torrent_of(sound))
 
-    fields = memosync("fetch", "--info", torrent, timeout=10).out.rstrip("\n").split("\t")
+    fields = memosync("fetch", "--info", torrent, timeout=30).out.rstrip("\n").split("\t")
 
     assert fields[1:] == [str(sound.stat().st_size), "Their talk.webm", "Their talk"]
 
@@ -537,7 +553,7 @@ def test_without_seed_it_is_not_served(memosync: Program, seeder: Peer) -> None:
     memosync("fetch", seeder.link)
 
     assert memosync("list").out.split("\t")[4] == "f"
-    assert memosync.start("seed", "--status").wait(20) == 8
+    assert memosync.start("seed", "--status").wait(60) == 8
 
 
 def test_json_is_what_list_says(memosync: Program, seeder: Peer) -> None:
@@ -555,7 +571,7 @@ def test_two_fetches_of_one_link_at_once_make_one_memo(
     waits = second.stderr.readline()
     seeder.limit(0)
 
-    outs = [process.communicate(timeout=30)[0] for process in (first, second)]
+    outs = [process.communicate(timeout=60)[0] for process in (first, second)]
 
     assert [process.returncode for process in (first, second)] == [0, 0]
     assert outs[0] == outs[1] == f"{only_memo(memosync)['id']}\n"
@@ -563,18 +579,16 @@ def test_two_fetches_of_one_link_at_once_make_one_memo(
     assert seeder.given == sound.stat().st_size
 
 
-def test_while_it_fetches_it_gives_to_others(
-    memosync: Program, seeder: Peer, sound: Path, tmp_path: Path, ended: Any
-) -> None:
+def test_while_it_fetches_it_gives_to_others(memosync: Program, sound: Path, tmp_path: Path, ended: Any) -> None:
+    (tmp_path / "Their talk.webm").write_bytes(sound.read_bytes()[: 4 * PIECE])
+    half = Peer(torrent_of(sound), tmp_path)
     with Tracker() as tracker:
-        seeder.limit(100_000)
-        ended(memosync.start("fetch", f"{seeder.link}&tr={tracker.udp_url}"))
-        wait_until(lambda: seeder.given > 4 * PIECE and tracker.announces, 20, "half of it, and an announce")
-        seeder.fall_silent()
+        ended(memosync.start("fetch", f"{half.link}&tr={tracker.udp_url}"))
+        wait_until(lambda: half.given == 4 * PIECE and tracker.announces, 60, "half of it, and an announce")
         leecher = Peer(torrent_of(sound), tmp_path / "leecher")
         leecher.handle.connect_peer(("127.0.0.1", tracker.announces[0].port))
 
-        wait_until(lambda: leecher.taken > PIECE, 10, "something from one who has not all of it")
+        wait_until(lambda: leecher.taken > PIECE, 60, "something from one who has not all of it")
 
 
 def fetch_on_small_disk(memosync: Program, tmp_path: Path, link: str, before: str, meanwhile: str) -> tuple[str, str]:
@@ -628,8 +642,8 @@ def test_a_disk_that_is_too_small_is_exit_6_before_anything_is_fetched(
 
 
 def test_a_disk_that_fills_meanwhile_is_exit_6(memosync: Program, seeder: Peer, tmp_path: Path) -> None:
-    seeder.limit(100_000)
-    wait = "for _ in $(seq 200); do ls Memos/.memosync/incoming/*/torrent && break; sleep 0.05; done >/dev/null 2>&1"
+    seeder.limit(30_000)
+    wait = "for _ in $(seq 1000); do ls Memos/.memosync/incoming/*/torrent && break; sleep 0.05; done >/dev/null 2>&1"
 
     out, err = fetch_on_small_disk(memosync, tmp_path, seeder.link, ":", f"{wait}; cat /dev/zero > other 2>/dev/null")
 
@@ -638,7 +652,7 @@ def test_a_disk_that_fills_meanwhile_is_exit_6(memosync: Program, seeder: Peer, 
 
 
 def test_a_bar_is_drawn_on_a_terminal(memosync: Program, seeder: Peer) -> None:
-    seeder.limit(100_000)
+    seeder.limit(30_000)
     terminal = Terminal([*PROGRAM, "fetch", seeder.link], memosync.environment, columns=100)
     try:
         terminal.wait_for(lambda screen: re.search(r"[1-9]\d? kB/s", screen.text), "a part of it, and a rate")
@@ -655,14 +669,14 @@ def test_a_bar_is_drawn_on_a_terminal(memosync: Program, seeder: Peer) -> None:
 
 
 def test_ctrl_c_on_a_terminal_is_130(memosync: Program, seeder: Peer) -> None:
-    seeder.limit(50_000)
+    seeder.limit(20_000)
     terminal = Terminal([*PROGRAM, "fetch", seeder.link], memosync.environment)
     try:
         terminal.wait_for(lambda screen: "%" in screen.text, "the bar")
 
         terminal.type("\x03")
 
-        terminal.end(130, seconds=3)
+        terminal.end(130, seconds=10)
     finally:
         terminal.close()
 

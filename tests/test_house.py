@@ -261,7 +261,7 @@ def test_the_session_in_the_readme_shows_what_show_does(memosync: Program, speec
 
 def test_the_manual_page_is_clean() -> None:
     done = subprocess.run(
-        ["mandoc", "-Tlint", "-W", "warning", ROOT / "man/memosync.1"], capture_output=True, text=True, timeout=30
+        ["mandoc", "-Tlint", "-W", "warning", ROOT / "man/memosync.1"], capture_output=True, text=True, timeout=120
     )
 
     assert (done.returncode, done.stdout) == (0, "")
@@ -276,16 +276,17 @@ def test_systemd_takes_the_unit_in_the_manual(tmp_path: Path) -> None:
     here = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)}
     verify = ["systemd-analyze", "--user", "verify", "--man=no", tmp_path / "memosync.service"]
 
-    done = subprocess.run(verify, env=here, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(verify, env=here, capture_output=True, text=True, timeout=120)
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "memosync.service" not in done.stderr  # of others it may tell what it likes
     assert re.findall(r"^ExecStart=%h/\.local/bin/memosync (.*)$", unit, re.MULTILINE) == ["seed"]
 
 
 def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        [ROOT / "demo/run"], env={**os.environ, "PATH": path}, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [ROOT / "demo/run"], env={**os.environ, "PATH": path}, cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
 
     assert done.returncode == 0, done.stderr
@@ -299,7 +300,7 @@ def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
 def speech(tmp_path: Path) -> Path:
     """A second of sound to record."""
     path = tmp_path / "speech.wav"
-    subprocess.run([sys.executable, ROOT / "demo/speech.py", path, "1"], check=True, timeout=30)
+    subprocess.run([sys.executable, ROOT / "demo/speech.py", path, "1"], check=True, timeout=120)
     return path
 
 
@@ -340,7 +341,7 @@ def test_the_keys_of_check_are_those_of_the_manual(memosync: Program) -> None:
 
 def test_the_completions_are_what_the_program_generates_today(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    subprocess.run([ROOT / "completions/generate", tmp_path], env={**os.environ, "PATH": path}, check=True, timeout=30)
+    subprocess.run([ROOT / "completions/generate", tmp_path], env={**os.environ, "PATH": path}, check=True, timeout=120)
 
     for name in SCRIPTS:
         assert (tmp_path / name).read_text() == (ROOT / "completions" / name).read_text()
@@ -348,14 +349,16 @@ def test_the_completions_are_what_the_program_generates_today(tmp_path: Path) ->
 
 def test_an_installed_package_brings_the_manual_page_the_completions_and_what_a_page_is_made_of(tmp_path: Path) -> None:
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, timeout=60
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, timeout=120
     )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         shared = {name.partition(".data/data/share/")[2]: archive.read(name) for name in archive.namelist()}
 
-    assert {str(path.relative_to(ROOT)) for path in (PACKAGE / "page").rglob("*.*") if path.suffix != ".pyc"} <= names
+    assert {
+        str(path.relative_to(ROOT)) for path in (PACKAGE / "page").rglob("*.*") if "__pycache__" not in path.parts
+    } <= names
     assert "memosync/page/webtorrent/LICENSE" in names
     assert shared["man/man1/memosync.1"] == (ROOT / "man/memosync.1").read_bytes()
     assert shared["bash-completion/completions/memosync"] == (ROOT / "completions/memosync.bash").read_bytes()

@@ -39,7 +39,9 @@ def test_a_liar_alone_is_no_source(tmp_path: Path, good: bytes, liar: type[Peer]
     target = Target(tmp_path)
     peer = liar(torrents.info(good), good)
 
-    target.refuses("fetch", peer.magnet, "--timeout", "1s", code=SwarmError.exit_code)
+    for patience in ("1s", "5s", "25s"):  # one that has not come to its lie on a busy machine is given time
+        if not peer.told:
+            target.refuses("fetch", peer.magnet, "--timeout", patience, code=SwarmError.exit_code)
     peer.close()
 
     assert peer.told, "it never came to its lie"
@@ -68,7 +70,7 @@ def test_hostile_torrents_are_refused_as_soon_as_a_peer_has_told_them(tmp_path: 
     tellers = [Peer(metadata) for metadata in [*HOSTILE.values(), b"not bencoded"]]
     links = [peer.magnet for peer in tellers]
 
-    target.refuses("fetch", *links, "--timeout", "2s", code=TorrentError.exit_code, count=len(links))
+    target.refuses("fetch", *links, "--timeout", "30s", code=TorrentError.exit_code, count=len(links))
 
     assert [] == target.files()
     assert [] == target.incoming()

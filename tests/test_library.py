@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import sound
 from conftest import PROGRAM, Program
+from netns import wait_until
 
 from memosync import files, index, memo
 from memosync.errors import LibraryError, NotFoundError
@@ -102,7 +103,7 @@ def test_a_kill_at_any_step_of_saving_loses_nothing_and_doubles_nothing(
         trace, kill = here.library.with_name("trace"), f"inject={changes}:signal=KILL:when={step}"
         strace = ["strace", "-f", "-qq", "-o", trace, "-e", f"trace={changes}", "-e", kill]
         record = [*strace, *PROGRAM, "record", "-", "-t", "Two"]
-        subprocess.run(record, input=SECOND, env=here.environment, capture_output=True, timeout=30)
+        subprocess.run(record, input=SECOND, env=here.environment, capture_output=True, timeout=120)
         killed = "killed by SIGKILL" in trace.read_text()
 
         listed = entries(here)
@@ -246,9 +247,13 @@ def test_a_reader_always_sees_a_whole_index(library: Library) -> None:
 
     with ThreadPoolExecutor() as pool:
         reader = pool.submit(look)
-        for number in range(1, 40):
-            library.change(add(number))
-        stop.set()
+        try:
+            wait_until(lambda: sizes or reader.done(), 60, "it to be read")
+            for number in range(1, 40):
+                library.change(add(number))
+            wait_until(lambda: sizes[-1] == 40 or reader.done(), 60, "the last one to be read")
+        finally:
+            stop.set()
         reader.result()
 
     assert len(set(sizes)) > 1
@@ -560,7 +565,7 @@ def test_a_read_only_library_is_told_and_read(memosync: Program, library: Librar
 
     try:
         listed = subprocess.run(
-            [*command, "list"], env=memosync.environment, capture_output=True, text=True, timeout=30
+            [*command, "list"], env=memosync.environment, capture_output=True, text=True, timeout=60
         )
         record = subprocess.run([*command, "record", "-"], env=memosync.environment, input=SECOND, capture_output=True)
     finally:
@@ -581,7 +586,7 @@ def test_a_library_on_a_read_only_disk_is_told_and_read(memosync: Program, libra
     mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
     command = [*NAMESPACE, "sh", "-ec", mount, "sh", library.root, *PROGRAM, "list"]
 
-    listed = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=30)
+    listed = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
 
     assert (listed.returncode, len(listed.stdout.splitlines())) == (0, 1), listed.stderr
     assert re.match("memosync: warning: abcdefgh.*read-only", listed.stderr)
@@ -591,7 +596,7 @@ def test_a_library_that_may_not_be_read_is_a_library_error(memosync: Program, on
     memosync.library.chmod(0)
     try:
         command = [*POWERLESS, *PROGRAM, "list"]
-        result = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=30)
+        result = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
     finally:
         memosync.library.chmod(0o755)
 

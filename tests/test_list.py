@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -202,14 +202,16 @@ def test_words_tags_and_options_choose(memosync: Program, fill: Fill, options: l
 
 
 def test_since_chooses_by_the_day_or_by_days(memosync: Program, fill: Fill) -> None:
-    midnight = NOW.replace(hour=0, minute=0, second=0).replace(tzinfo=None)
-    yesterday = (midnight - timedelta(days=1)).astimezone()
+    hours = datetime.now(UTC).hour - 12
+    memosync.environment["TZ"] = f"NOON{hours:+}"  # midnight is far away there
+    now = datetime.now(timezone(timedelta(hours=-hours))).replace(microsecond=0)
+    yesterday = now.replace(hour=0, minute=0, second=0) - timedelta(days=1)
     fill(
-        memo(1, "now"),
+        memo(1, "now", recorded=now),
         memo(2, "yesterday", recorded=yesterday),
         memo(3, "before", recorded=yesterday - timedelta(seconds=1)),
-        memo(4, "week", days=6.99),
-        memo(5, "old", days=7.01),
+        memo(4, "week", recorded=now - timedelta(days=6.99)),
+        memo(5, "old", recorded=now - timedelta(days=7.01)),
     )
 
     assert titles(memosync, "--since", "yesterday") == ["now", "yesterday"]

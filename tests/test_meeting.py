@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -24,13 +25,16 @@ from handshake import offers
 from netns import Host, Network, noise, wait_until
 from stunserver import StunServer
 from tracker import Tracker
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 from wstracker import Remote, WebSocketTracker
 
 from memosync.session import stun
 
 AT_ONCE = 7  # seconds: a silent tracker is asked again after 8 and given up after 10, a STUN server after 23
 RETURN = 15  # seconds in which a tracker that was away is in use again
-GONE = 25  # seconds that one is away, by when TCP tries again at long intervals
+MISSED = 16  # seconds after which a connection that gives no sign of life is taken for lost
+TAB = "-TEST00-tab"  # how a tab's peer id begins
 MEMORY = 90  # MB resident: a seeder has 42 among friends, and 72 when an enemy makes all the offers that are taken
 
 
@@ -148,18 +152,20 @@ def test_a_tracker_that_was_away_and_one_that_restarts_is_used_again(library: Pr
     away.close()  # until here nobody else was given its port
 
 
-def unplug(network: Network, number: int) -> Callable[[], None]:
-    """Have a machine vanish without a word, as one behind a router may; give what brings it back."""
-    home, gone = network.hosts[0], network.hosts[number - 1]
-    [card] = json.loads(gone.run("ip", "-json", "link", "show", "eth0"))
-    home.ip(f"neigh replace {gone.address} lladdr {card['address']} dev eth0 nud permanent")
-    switch = network.namespaces[0]
-    switch.ip(f"link set port{number} down")
-    return lambda: switch.ip(f"link set port{number} up")
+def lose(network: Network, tracker: WebSocketTracker) -> None:
+    """Have the way back of every connection to a tracker vanish without a word, as in a router that begins anew."""
+    home, away = network.hosts
+
+    def ports() -> list[str]:
+        lines = home.run("ss", "-Htan", "state", "syn-sent", "state", "established", "dport", tracker.port).splitlines()
+        return [re.findall(r":(\d+) ", line)[0] for line in lines]
+
+    wait_until(ports, 5, "a connection to be there or on its way")
+    away.ip("\n".join(f"rule add ipproto tcp sport {tracker.port} dport {port} blackhole" for port in ports()))
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["before we came", "later"])
-def test_a_tracker_whose_machine_vanished_is_used_again(
+@pytest.mark.parametrize("before", [True, False], ids=["before it was there", "later"])
+def test_a_tracker_is_used_again_after_a_connection_to_it_was_lost(
     network: Network, template: Path, tmp_path: Path, before: bool
 ) -> None:
     home, away = network.hosts
@@ -167,19 +173,18 @@ def test_a_tracker_whose_machine_vanished_is_used_again(
     library.environment["MEMOSYNC_STUN"] = ""
     shutil.copytree(template, library.library)
     tracker = away.websocket_tracker()
-    plug = unplug(network, 2) if before else None
+    if before:
+        away.ip(f"rule add pref 1 ipproto tcp sport {tracker.port} blackhole")
     infohashes = share(library, tracker.url)
-    if not plug:
+    if not before:
         wait_until(has_all(tracker, infohashes), 5, "all to be announced")
-        plug = unplug(network, 2)
-    tracker.close()
-    until = time.monotonic() + GONE
-    wait_until(lambda: time.monotonic() > until, GONE + 1, "it to be missed")
 
-    returned = away.websocket_tracker(port=tracker.port)
-    plug()
+    lose(network, tracker)
+    lost = time.monotonic()
+    if before:
+        away.ip("rule del pref 1")
 
-    wait_until(has_all(returned, infohashes), RETURN, "all to be announced when it is there")
+    wait_until(has_all(tracker, infohashes, since=lost), MISSED + RETURN, "all to be announced anew")
 
 
 def test_bad_trackers_delay_neither_kind_of_good_one(library: Program, ended: Any) -> None:
@@ -218,6 +223,39 @@ def test_a_hostile_tracker_gets_nothing_but_lines_in_the_log(library: Program, o
         assert all(offers(seeder["port"], infohash) for infohash in infohashes)
         other("fetch", library("share", "last", "--no-seed").out.strip(), timeout=20)
         assert seeder["pid"] == state(library)["pid"]
+
+
+def test_of_two_offers_of_tabs_one_is_taken_and_the_other_gets_ours(library: Program) -> None:
+    link = library("share", "last", "--no-seed").out
+    infohash = bytes.fromhex(re.findall("btih:([0-9a-f]{40})", link)[0]).decode("latin-1")
+    with WebSocketTracker() as tracker, connect(tracker.url) as tab:
+
+        def announce(who: str, *offers: dict[str, Any]) -> None:
+            numbered = [{"offer": offer, "offer_id": "offered by " + who} for offer in offers]
+            about = {"info_hash": infohash, "peer_id": TAB + who}
+            tab.send(json.dumps({"action": "announce", **about, "left": 1, "offers": numbered}))
+
+        def hear() -> None:
+            with contextlib.suppress(ConnectionClosed):
+                for message in map(json.loads, tab):
+                    if not str(message.get("peer_id", TAB)).startswith(TAB):
+                        heard.extend({"offer", "answer"} & set(message))
+                        offer.update(message.get("offer") or {})
+
+        heard, offer = list[str](), dict[str, Any]()
+        threading.Thread(target=hear).start()
+        announce("the first")
+        library("share", "last", "--tracker", tracker.url)
+        wait_until(lambda: offer, 10, "an offer of the seeder's")
+        heard.clear()
+
+        announce("the first", offer)
+        announce("the other", offer, offer)  # one of them may go to the first
+
+        wait_until(lambda: {"answer", "offer"} <= set(heard), 10, "an answer and an offer")
+        until = time.monotonic() + 1
+        wait_until(lambda: time.monotonic() > until, 5, "everything else")
+        assert 1 == heard.count("answer")
 
 
 @pytest.fixture

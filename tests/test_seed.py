@@ -55,11 +55,12 @@ def other(memosync: Program, tmp_path: Path) -> Program:
     return memosync.on(tmp_path / "Theirs")
 
 
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    """A port on which another program listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+@pytest.fixture(params=[socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
+def taken_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port that another program has."""
+    with socket.socket(type=request.param) as other:
+        other.bind(("127.0.0.1", 0))
+        yield other.getsockname()[1]
 
 
 def memos(program: Program) -> list[dict[str, Any]]:
@@ -513,7 +514,7 @@ def test_the_log_stays_under_a_megabyte(library: Program) -> None:
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: state(library)["pid"] != killed and state(library)["ready"], 60, "it to be back")  # noqa: B023
 
-    assert offers(state(library)["port"], infohash)
+    wait_until(lambda: offers(state(library)["port"], infohash), 60, "it to be served")
     library("seed", "--stop")  # until when the log is written
     assert (private / "seeder.log.1").exists()
     assert 400_000 < sum(path.stat().st_size for path in private.glob("seeder.log*")) < 1_000_000

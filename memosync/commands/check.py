@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import LibraryError, Stop
 from ..library import Library
 from ..memo import MemoId
-from ..quantities import format_memos
+from ..quantities import format_count
 from .examine import Finding, examine
 from .opening import Tell, adopt, open_library
 from .rebuild import Progress, rebuild
@@ -42,7 +42,7 @@ def check(
         yield Finding("defect", "index", f"{error}{f'; {error.hint}' if error.hint else ''}")
         yield from snapshots(library)
         return
-    yield Finding("ok", "index", format_memos(len(memos)))
+    yield Finding("ok", "index", format_count(len(memos)))
     sound = verified = 0
     for number, memo in enumerate(memos):
         stop.check()
@@ -63,7 +63,7 @@ def conclude(found: Iterable[Finding], repaired: bool) -> None:
     """Raise LibraryError when there is a defect."""
     if defects := sum(finding.severity == "defect" for finding in found):
         hint = "memosync check --repair mends what needs no guess, and deletes nothing"
-        raise LibraryError(f"the library has {defects} defect{'s' * (defects > 1)}", None if repaired else hint)
+        raise LibraryError(f"the library has {format_count(defects, 'defect')}", None if repaired else hint)
 
 
 def _rebuild(library: Library, now: datetime, stop: Stop, on_progress: Progress) -> Iterator[Finding]:
@@ -72,7 +72,7 @@ def _rebuild(library: Library, now: datetime, stop: Stop, on_progress: Progress)
         library.index()
         return
     entries = rebuild(library, now=now, stop=stop, on_progress=on_progress)
-    yield Finding("note", "index", f"it was rebuilt with {format_memos(len(entries))}")
+    yield Finding("note", "index", f"it was rebuilt with {format_count(len(entries))}")
     for entry in entries:
         yield Finding("note", entry.memo.id, f"“{entry.memo.title}” is from {entry.source}")
 

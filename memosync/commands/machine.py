@@ -12,7 +12,7 @@ from ..library import Library
 from ..microphone import find
 from ..network import Network
 from ..portaudio import patiently
-from ..quantities import format_memos, format_size
+from ..quantities import format_count, format_size
 from ..speaker import output
 from .examine import Finding
 from .reach import port, sources
@@ -73,5 +73,5 @@ def _seeder(library: Library, state: seeder.SeederState | None) -> Finding:
     except LibraryError:
         shared = 0
     if shared:
-        return Finding("note", "seeder", f"none runs, {format_memos(shared)} shared; memosync seed --detach starts it")
+        return Finding("note", "seeder", f"none runs, {format_count(shared)} shared; memosync seed --detach starts it")
     return Finding("ok", "seeder", "none runs, and nothing is shared")

@@ -10,7 +10,7 @@ from ..errors import LibraryError
 from ..files import are_same, time_of, used_space
 from ..library import Library
 from ..memo import InfoHash, MemoId, id_in_file_name
-from ..quantities import format_memos, format_size
+from ..quantities import format_count, format_size
 from .examine import Finding
 from .indexes import newest_snapshot
 
@@ -42,7 +42,7 @@ def files_around(library: Library) -> Iterator[Finding]:
     for memo_id, path in library.orphans(trashed=True):
         yield Finding("note", memo_id, f"{path.name} is in the trash, and not in the index; --repair names it there")
     if trashed := [memo.trashed for memo in library.index().memos if memo.trashed]:
-        yield Finding("ok", "trash", f"{format_memos(len(trashed))}, the oldest since {min(trashed):%Y-%m-%d}")
+        yield Finding("ok", "trash", f"{format_count(len(trashed))}, the oldest since {min(trashed):%Y-%m-%d}")
 
 
 def snapshots(library: Library) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def snapshots(library: Library) -> Iterator[Finding]:
         return
     if path in found:
         when = datetime.fromtimestamp(time_of(path) / 1e9)
-        yield Finding("ok", "snapshots", f"{path.name} is of {when:%Y-%m-%d %H:%M}, {format_memos(len(index.memos))}")
+        yield Finding("ok", "snapshots", f"{path.name} is of {when:%Y-%m-%d %H:%M}, {format_count(len(index.memos))}")
     elif found:
         yield Finding("note", "snapshots", "none can be read")
 

@@ -19,6 +19,8 @@ from importlib.resources import files
 from string import Template
 from urllib.parse import urlsplit
 
+from ..quantities import format_count
+
 BEFORE, AFTER = ("alone.js", "sha1.js"), ("store.js", "wave.js", "stream.js", "words.js", "page.js")  # WebTorrent
 COLUMNS = 480  # of the waveform, at most
 _EXPORT = "export{i as default};"  # how WebTorrent's build ends, but for a comment that names its source map
@@ -146,5 +148,5 @@ def _spoken(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     parts = [(hours, "hour"), (minute, "minute"), (second, "second")]
-    said = [f"{number} {unit}{'s' if number != 1 else ''}" for number, unit in parts if number]
+    said = [format_count(number, unit) for number, unit in parts if number]
     return " ".join(said) or "0 seconds"

@@ -47,7 +47,7 @@ _REACH: Mapping[Network, Mapping[str, Any]] = {
     },
 }
 
-_left: list[Any] = []
+_opened: list[Any] = []
 
 
 def open_session(
@@ -56,6 +56,7 @@ def open_session(
     """Open a libtorrent session that reaches as far as `network` says and listens on `port`.
 
     Its first alerts tell on which addresses: all that this machine has. With `trace` it tells what torrents do, too.
+    It is kept until the process ends: to end it before, libtorrent waits for every name that is being looked up.
     """
     import libtorrent as lt
 
@@ -72,6 +73,7 @@ def open_session(
     chosen: Any = {**_COMMON, **reach, **settings, "alert_mask": int(mask)}
     params.settings = chosen
     session = lt.session(params)
+    _opened.append(session)
     if network.ranges:
         session.set_ip_filter(_only(network))
     session.is_listening()  # waits for its thread: else the first alerts may tell of some addresses only
@@ -96,13 +98,9 @@ def dht_state(session: Any) -> bytes:
 
 
 def leave(session: Any, deadline: float) -> None:
-    """Tell the trackers that we go, and wait for them until `deadline` (monotonic, seconds).
-
-    The session is kept until the process ends: to end it libtorrent waits for every name that is being looked up.
-    """
+    """Tell the trackers that we go, and wait for them until `deadline` (monotonic, seconds)."""
     import libtorrent as lt
 
-    _left.append(session)
     session.pause()
     session.is_paused()  # waits for its thread, which has said by then whom it tells
     told: set[tuple[str, Any]] = set()
@@ -120,12 +118,18 @@ def leave(session: Any, deadline: float) -> None:
 
 def free_port(network: Network) -> int:
     """Find a port that is free now on every address."""
-    with socket.create_server((_host(network), 0)) as probe:
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.create_server((_host(network), 0)) as probe:
+            port = int(probe.getsockname()[1])
+        if is_free(port, network):
+            return port
 
 
 def is_free(port: int, network: Network) -> bool:
-    with contextlib.suppress(OSError), socket.create_server((_host(network), port)):
+    """Tell whether a port is free for TCP and for UDP: where one is taken, 2.1.1 listens on another port for both."""
+    place = _host(network), port
+    with contextlib.suppress(OSError), socket.create_server(place), socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(place)
         return True
     return False
 

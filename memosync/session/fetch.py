@@ -19,6 +19,7 @@ from ..files import as_library_error, sync_file
 from ..magnet import Magnet
 from ..memo import InfoHash
 from ..network import Address, Network, is_private, is_websocket, parse_address, usable_peers, usable_trackers
+from ..quantities import format_count
 from . import fault_of, free_port, open_session
 from .signalling import Signalling
 
@@ -83,7 +84,6 @@ def fetch(
     if info_only:
         params.flags |= flags.upload_mode
     session = open_session(network, free_port(network), {**_FETCHING, **signalling.settings}, dht)
-    _ended.append(session)  # ending one may take a second that nobody needs to wait for
     # peers added with the torrent are called at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, network, _own_addresses(session))
     handle = session.add_torrent(params)
@@ -140,9 +140,6 @@ def ask(trackers: Iterable[str], network: Network, *, stop: Stop, timeout: float
     return answers
 
 
-_ended: list[Any] = []
-
-
 class _Download:
     """One torrent being fetched, and what is known of where peers might come from."""
 
@@ -170,7 +167,7 @@ class _Download:
         for alert in alerts:
             match alert:
                 case lt.tracker_reply_alert() | lt.dht_reply_alert():
-                    answer = f"{alert.num_peers} peers"
+                    answer = format_count(alert.num_peers, "peer")
                     if isinstance(alert, lt.dht_reply_alert):
                         self._dht = answer
                     else:

@@ -55,7 +55,7 @@ class Server:
         self._limits = {"up": up, "down": down}
         limits = {"upload_rate_limit": up, "download_rate_limit": down}
         session = open_session(network, self.port, {**SEEDING, **_FOR_PROGRAMS, **limits}, dht)
-        self._programs = _Programs(session, up=up, down=down, on_damage=self.call_damaged, log=log)
+        self._programs = _Programs(self.port, session, up=up, down=down, on_damage=self.call_damaged, log=log)
         self._browsers: Browsers | None = None
         self._programs.poll(0)
         self.addresses = self._programs.addresses
@@ -139,15 +139,16 @@ class Server:
 class _Programs(Seeding):
     """The session for TCP and uTP, which also hears where it listens."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, port: int, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._port = port
         self.addresses: list[str] = []
 
     def hear(self, alert: Any) -> None:
         import libtorrent as lt
 
         if isinstance(alert, lt.listen_succeeded_alert):
-            if alert.socket_type == lt.socket_type_t.tcp:
+            if alert.socket_type == lt.socket_type_t.tcp and alert.port == self._port:  # not where that was taken
                 self._listens(alert.address)
         else:
             super().hear(alert)

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from ..quantities import format_clock, format_memos, format_size
+from ..quantities import format_clock, format_count, format_size
 from . import is_screen, is_terminal, show, tell, write
 
 if TYPE_CHECKING:
@@ -110,17 +110,13 @@ class FetchView:
             return
         self._drawn = time.monotonic()
         if not progress.size:
-            show(f"{progress.peers} peers", "  waiting for the torrent's metadata", "")
+            show(format_count(progress.peers, "peer"), "  waiting for the torrent's metadata", "")
             return
         part = progress.done / progress.size
         numbers = f"{part:4.0%}  {format_size(progress.done)} of {format_size(progress.size)}"
         rate = f"  {format_size(progress.rate)}/s"
-        show(
-            numbers,
-            f"  {_bar(part)}{rate}  {progress.peers} peers  {progress.name}",
-            f"{rate}  {progress.peers} peers",
-            "",
-        )
+        peers = format_count(progress.peers, "peer")
+        show(numbers, f"  {_bar(part)}{rate}  {peers}  {progress.name}", f"{rate}  {peers}", "")
 
 
 class PartView:
@@ -140,7 +136,11 @@ def serving(state: SeederState, served: int) -> None:
     if is_screen(sys.stderr):
         peers = sum(swarm.peers for swarm in state.swarms.values())
         given = sum(swarm.given for swarm in state.swarms.values())
-        show(f"serving {format_memos(served)}", f" on port {state.port}, {peers} peers, {format_size(given)} given", "")
+        show(
+            f"serving {format_count(served)}",
+            f" on port {state.port}, {format_count(peers, 'peer')}, {format_size(given)} given",
+            "",
+        )
 
 
 def listening(part: float, _wave: bytes) -> None:

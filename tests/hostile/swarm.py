@@ -31,7 +31,7 @@ class Swarm:
         self._directory = directory
         self._count = itertools.count()
         self._session = lt.session(_ISOLATED)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self._session.listen_port():
             assert time.monotonic() < deadline, "libtorrent does not listen"
             self._session.wait_for_alert(10)
@@ -58,10 +58,14 @@ class Victim:
     """A port, TCP and UDP, that an innocent listens on."""
 
     def __init__(self) -> None:
-        self._tcp = socket.create_server(("127.0.0.1", 0), backlog=20)
-        self._udp = socket.socket(type=socket.SOCK_DGRAM)
-        self.port: int = self._tcp.getsockname()[1]
-        self._udp.bind(("127.0.0.1", self.port))
+        while True:
+            self._tcp = socket.create_server(("127.0.0.1", 0), backlog=20)
+            self._udp = socket.socket(type=socket.SOCK_DGRAM)
+            self.port: int = self._tcp.getsockname()[1]
+            with contextlib.suppress(OSError):  # somebody has it for UDP
+                self._udp.bind(("127.0.0.1", self.port))
+                break
+            self.close()
         self._tcp.setblocking(False)
         self._udp.setblocking(False)
 
