@@ -145,7 +145,8 @@ class Terminal:
 
     def resize(self, columns: int) -> None:
         """Make it wider or narrower; what was on the screen is gone."""
-        self._read(0)
+        while self._read(0, waits=False):
+            pass
         self.screen = Screen(columns, len(self.screen.rows))
         termios.tcsetwinsize(self._pty, (len(self.screen.rows), columns))
 

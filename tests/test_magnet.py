@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import libtorrent as lt
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memosync import magnet
@@ -31,7 +31,6 @@ magnets = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(magnets)
 def test_a_magnet_is_one_plain_word_and_reads_back_the_same(link: Magnet) -> None:
     text = str(link)
@@ -122,7 +121,6 @@ def test_what_is_no_link_to_a_memo_is_refused_with_a_reason(link: str, why: str)
         [magnet.parse(part) for part in magnet.split(link)]
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40) | st.text("magnet:?xt=urnbih&.%0af", max_size=80).map("magnet:?".__add__))
 def test_any_text_is_a_link_or_refused(text: str) -> None:
     try:
@@ -163,7 +161,6 @@ bases = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(bases, st.lists(magnets, min_size=1, max_size=4))
 def test_a_share_link_reads_back_as_its_magnets(base: str, links: list[Magnet]) -> None:
     texts = list(dict.fromkeys(map(str, links)))

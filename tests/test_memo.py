@@ -6,7 +6,7 @@ import unicodedata
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memosync import memo
@@ -40,7 +40,6 @@ def test_what_is_no_id_is_not_taken_for_one(text: object) -> None:
     assert memo.parse_id(text) is None
 
 
-@settings(deadline=None)
 @given(anything, moments, random_bytes)
 @example("../../etc/passwd", WHEN, b"12345")
 @example("-rf", WHEN, b"12345")

@@ -69,7 +69,7 @@ class Recording:
         """Send it these signals, insist on its exit code and give what it printed."""
         for number in signals:
             self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(60)
 
         assert code == self.process.returncode, self.err
         return self.out
@@ -184,7 +184,7 @@ def test_a_reader_that_has_gone_costs_nothing(memosync: Program, microphone: Mic
     process = memosync.start("record", "--max", "1")
     process.stdout.close()
 
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert "Traceback" not in process.stderr.read().decode()
     assert len(memos(memosync)) == 1
 
@@ -205,7 +205,7 @@ def test_arecord_may_hold_the_microphone(memosync: Program, microphone: Micropho
     process = ended(memosync.start("record", "-", stdin=tee.stdout, text=True))
     microphone.listen(2)
     arecord.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
 
     (memo,) = memos(memosync)
     assert (process.returncode, out) == (0, memo["id"] + "\n"), err
@@ -271,7 +271,7 @@ def refused_at_once(memosync: Program, record: Any, under: list[str]) -> str:
     recording = record()
     recording.end(code=AudioError.exit_code)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 8  # a sound system that does not answer is given up after 10
     assert_refused(recording.out, recording.err)
     assert "memosync: hint: " in recording.err
     assert not recording.parts
@@ -464,6 +464,7 @@ def test_a_program_that_was_stopped_goes_on(
     memosync: Program, microphone: Microphone, record: Any, with_the_device: bool
 ) -> None:
     recording = record().wait_for_sound()
+    stopped = microphone.listen(1)
 
     recording.process.send_signal(signal.SIGSTOP)  # as Ctrl-Z does
     if with_the_device:
@@ -471,15 +472,17 @@ def test_a_program_that_was_stopped_goes_on(
     microphone.listen(4 if with_the_device else 1.5)
     recording.process.send_signal(signal.SIGCONT)
     if with_the_device:
-        microphone.listen(0.5)
+        resumed = microphone.listen(0.5)
         microphone.resume()
-        recording.wait_for_warning("lost [34].. s")
+        recording.wait_for_warning("lost")
+        lost = float(re.findall(r"lost (\d+\.\d) s", recording.err)[0])
+        assert lost == pytest.approx(resumed - stopped, abs=1)
     position = microphone.listen(1.5)
     recording.end(signal.SIGTERM)
 
     heard = vmic.stretches(path_of(memosync))
     assert (len(heard), recording.err.count("warning")) == ((2, 1) if with_the_device else (1, 0))
-    assert position - heard[-1].end < 0.5
+    assert position - heard[-1].end < 1.5  # it does go on
 
 
 # -- a small disk
@@ -491,7 +494,7 @@ def test_a_full_disk_keeps_the_recording_until_there_is_room(
     memosync("list")
     disk.fill(room=120_000)
     recording = record(*WORDS, "--bitrate", "192k")
-    wait_until(lambda: recording.process.poll() is not None, "the disk is full", 30)
+    wait_until(lambda: recording.process.poll() is not None, "the disk is full")
     position = microphone.position
 
     assert recording.process.returncode == LibraryError.exit_code, recording.err
@@ -530,7 +533,7 @@ def test_little_room_is_told_in_minutes(
     memosync: Program, microphone: Microphone, record: Any, disk: SmallDisk
 ) -> None:
     disk.fill(room=4_000_000)
-    recording = record()
+    recording = record().wait_for_sound()
 
     recording.wait_for_warning(r"\d min|\d more min")  # 4 MB at 32 kb/s are 16 minutes at most
     recording.end(signal.SIGTERM)

@@ -5,11 +5,14 @@ Everybody has a machine of its own, on a network without internet: rtorrent and 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,7 +70,7 @@ class Swarm:
             host.start(*commands[program], env=environment, stdout=output, stderr=output)
         if program == "transmission-daemon":
             add = [*host.command, "transmission-remote", "--add", source]
-            wait_until(lambda: not subprocess.run(add, capture_output=True).returncode, 10, "Transmission to listen")
+            wait_until(lambda: not subprocess.run(add, capture_output=True).returncode, 60, "Transmission to listen")
         return lambda: log.read_text(errors="replace")[-2000:]
 
 
@@ -155,13 +158,17 @@ def test_all_of_them_fetch_in_one_swarm(swarm: Swarm) -> None:
 
 
 def test_three_fetches_of_one_link_get_parts_from_each_other(swarm: Swarm) -> None:
-    link = swarm.share("--no-seed")
     swarm.memosync("seed", "--detach", "--up", "250k")
-    programs = [
-        host.program(swarm.directory / f"away{number}" / "Memos") for number, host in enumerate(swarm.hosts[:3])
-    ]
+    link = swarm.share()
+    hosts = swarm.hosts[:3]
+    programs = [host.program(swarm.directory / f"away{number}" / "Memos") for number, host in enumerate(hosts)]
+    seeder = tomllib.loads((swarm.library / ".memosync" / "seeder.toml").read_text())["pid"]
 
+    os.kill(seeder, signal.SIGSTOP)  # until all of them are there: who comes late finds nobody else
     fetches = [program.start("fetch", link) for program in programs]
+    connected = functools.partial(swarm.home.run, "ss", "-Htn", "state", "established")
+    wait_until(lambda: all(f"{host.address}:" in connected() for host in hosts), 30, connected)
+    os.kill(seeder, signal.SIGCONT)
     codes = [fetch.wait(DEADLINE) for fetch in fetches]
 
     assert codes == [0, 0, 0], [fetch.stderr.read() for fetch in fetches if fetch.stderr]

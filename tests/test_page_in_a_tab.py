@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import base64
 import dataclasses
+import json
 import math
 import operator
 import subprocess
@@ -101,7 +102,7 @@ class Visitor:
         """Go there with the slider, and wait until it plays."""
         self.tab.run("to => { position.value = to; position.dispatchEvent(new Event('input')) }", seconds)
         begun = f"audio.currentTime > {seconds + 0.3} && audio.currentTime < {seconds + 9} && !audio.seeking"
-        self.wait_until(begun, 15, f"to play from {seconds} s")
+        self.wait_until(begun, 60, f"to play from {seconds} s")
 
     def wait_until(self, condition: str, timeout: float, what: str) -> None:
         """Wait for a JavaScript expression."""
@@ -127,6 +128,11 @@ def visit(network: Network, chromium: Callable[[Host], Chromium]) -> Callable[..
         return visitor
 
     return visit
+
+
+def as_soon_as_it_is_there(script: str) -> str:
+    """Have a script run when the page has just begun, however late the test is."""
+    return f"addEventListener('DOMContentLoaded', () => {{ {script} }})"
 
 
 def samples_of(path: Path, begin: float, seconds: float) -> array.array[float]:
@@ -173,26 +179,23 @@ def test_a_page_plays_while_it_loads(
     author("seed", "--detach", "--up", "1M")
     author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
-    visitor = visit(f"file://{tmp_path}/page.html")
-    visitor.tab.run(LISTEN)
-    visitor.tab.page.click("#play")
-    visitor.wait_until("heard.first", 20, "sound")
-    first = float(visitor.tab.run("() => heard.first"))
+    visitor = visit(f"file://{tmp_path}/page.html", as_soon_as_it_is_there(f"({LISTEN})(); play.click()"))
+    visitor.wait_until("heard.first", 60, "sound")
+    first, part = visitor.tab.run("() => [heard.first, loaded.value]")
     figure(f"a page of 20 MB at 1 MB/s: first sound after {first:.2f} s")
     begun, alike = visitor.position(), hear(visitor, long_sound)
     visitor.tab.screenshot(PICTURES / "playing.png")
-    part = visitor.tab.run("() => loaded.value")
 
     assert first <= 3
     assert begun < visitor.position()
     assert alike > 0.95
-    assert 0 < part < 0.9
+    assert part < 0.9
 
     visitor.seek(200)
     assert hear(visitor, long_sound) > 0.95
     author("seed", "--stop")
     author("seed", "--detach")
-    visitor.wait_for_words("All of it is here", 30)
+    visitor.wait_for_words("All of it is here", 60)
     for position in (2, 305, 150):  # it is more than Chromium takes at once
         visitor.seek(position)
         assert hear(visitor, long_sound) > 0.95
@@ -210,11 +213,11 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
     author("share", memo, "--no-seed", "--tracker", tracker.url, "--page", tmp_path / "page.html")
     capture = Capture(network.hosts[1])
 
-    visitor = visit(f"file://{tmp_path}/page.html")
+    visitor = visit(f"file://{tmp_path}/page.html", as_soon_as_it_is_there("window.said = state.textContent"))
     page = visitor.tab.page
-    assert "Looking for somebody" in visitor.says()
+    assert "Looking for somebody" in visitor.tab.run("() => said")
     visitor.tab.screenshot(PICTURES / "loading.png")
-    visitor.wait_for_words("Nobody who has it is there", 20)
+    visitor.wait_for_words("Nobody who has it is there", 60)
     visitor.tab.screenshot(PICTURES / "no-peer.png")
 
     assert page.get_by_text(f"memosync share {memo}").is_visible()
@@ -224,13 +227,13 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
 
     other = visit(f"file://{tmp_path}/page.html")
     for one in (visitor, other):
-        one.wait_for_words("The others who are here have no more of it", 20)
+        one.wait_for_words("The others who are here have no more of it", 60)
     assert page.get_by_text(f"memosync share {memo}").is_visible()
     page.click("#play")
     author("share", memo)
     for one in (visitor, other):
-        one.wait_for_words("All of it is here", 20)
-    visitor.wait_until("audio.currentTime > 0.2", 15, "to play as was wished before")
+        one.wait_for_words("All of it is here", 60)
+    visitor.wait_until("audio.currentTime > 0.2", 60, "to play as was wished before")
     with page.expect_download() as download:
         page.click("#save")
     assert download.value.path().read_bytes() == next(author.library.glob("*.webm")).read_bytes()
@@ -261,31 +264,31 @@ def test_a_page_from_a_web_server_without_https_is_steered_by_keys_and_read_out(
 
     visitor = visit(f"http://{network.hosts[0].address}:8000/page.html")
     page = visitor.tab.page
-    visitor.wait_for_words("All of it is here", 20)
+    visitor.wait_for_words("All of it is here", 60)
     button, slider = page.get_by_role("button", name="Play"), page.get_by_role("slider", name="Position")
 
     assert page.evaluate("isSecureContext") is False
     page.keyboard.press("Tab")
     assert button.evaluate("element => element === document.activeElement")
     page.keyboard.press("Enter")
-    visitor.wait_until("audio.currentTime > 0.1", 15, "to play")
+    visitor.wait_until("audio.currentTime > 0.1", 60, "to play")
     page.keyboard.press("Space")
-    visitor.wait_until("audio.paused", 15, "to pause")
+    visitor.wait_until("audio.paused", 60, "to pause")
     page.keyboard.press("Tab")
     assert slider.evaluate("element => element === document.activeElement")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("PageUp")
     page.keyboard.press("ArrowLeft")
-    visitor.wait_until("Math.abs(audio.currentTime - 25) < 0.1", 15, "to be where the keys led")
+    visitor.wait_until("Math.abs(audio.currentTime - 25) < 0.1", 60, "to be where the keys led")
     assert slider.get_attribute("aria-valuetext") == "0:25 of 0:30"
     assert page.get_by_role("status").inner_text() == visitor.says()
     slider.click()
-    visitor.wait_until("Math.abs(audio.currentTime - 15) < 0.5", 15, "to be where the waveform was clicked")
+    visitor.wait_until("Math.abs(audio.currentTime - 15) < 0.5", 60, "to be where the waveform was clicked")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert page.get_by_role("button", name="Copied").is_visible()
+    page.get_by_role("button", name="Copied").wait_for()
     assert [url for url in visitor.requests if not url.startswith(("blob:", "ws:"))] == [page.url]
     assert visitor.tab.errors == []
 
@@ -320,9 +323,9 @@ def test_a_page_fits_a_telephone_and_the_night(
     author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
     visitor = visit(f"file://{tmp_path}/page.html")
-    visitor.wait_for_words("All of it is here", 20)
+    visitor.wait_for_words("All of it is here", 60)
     visitor.tab.page.click("#play")
-    visitor.wait_until("audio.currentTime > 1", 15, "to play")
+    visitor.wait_until("audio.currentTime > 1", 60, "to play")
     light = visitor.tab.run("() => getComputedStyle(document.body).backgroundColor")
     visitor.tab.look(width=320, height=1200)
     visitor.tab.screenshot(PICTURES / "narrow.png")
@@ -360,9 +363,9 @@ def test_where_nothing_plays_while_it_loads_it_plays_when_all_is_here(
     visitor = visit(f"file://{tmp_path}/page.html", before)
     visitor.tab.run(LISTEN)
     visitor.tab.page.click("#play")
-    visitor.wait_until("heard.first", 10, "sound")
+    visitor.wait_until("heard.first", 60, "sound")
 
-    visitor.wait_for_words("All of it is here", 15)
+    visitor.wait_for_words("All of it is here", 60)
     assert hear(visitor, sound) > 0.95
 
 
@@ -380,10 +383,12 @@ def test_a_recording_of_a_browser_plays_too(
 
     visitor = visit(f"file://{tmp_path}/page.html")
     visitor.tab.page.click("#play")
-    visitor.wait_until("audio.currentTime > 1", 10, "to play")
+    visitor.wait_until("audio.currentTime > 1", 60, "to play")
 
     assert visitor.tab.page.inner_text("h1") == "From a tab"
-    assert 2.5 < visitor.tab.run("() => audio.duration") < 3.5
+    length = json.loads(author("show", memo, "--json").out)["duration"]
+    assert visitor.tab.run("() => audio.duration") == pytest.approx(length, abs=0.1)
+    assert length > 1
 
 
 def test_a_tracker_that_is_away_is_named_and_used_when_it_is_back(
@@ -396,10 +401,10 @@ def test_a_tracker_that_is_away_is_named_and_used_when_it_is_back(
     tracker.close()
 
     visitor = visit(f"file://{tmp_path}/page.html")
-    visitor.wait_for_words(f"No tracker can be reached ({network.hosts[0].address}:{port})", 20)
+    visitor.wait_for_words(f"No tracker can be reached ({network.hosts[0].address}:{port})", 60)
     network.hosts[0].websocket_tracker(port=port)
     author("share", "last")
-    visitor.wait_for_words("All of it is here", 20)
+    visitor.wait_for_words("All of it is here", 60)
 
 
 def test_the_stun_server_is_asked_in_public_alone(
@@ -415,11 +420,9 @@ def test_the_stun_server_is_asked_in_public_alone(
         page = tmp_path / f"{name}.html"
         author("--network", name, "share", "last", "--no-seed", "--tracker", tracker.url, "--page", page)
         capture = Capture(network.hosts[1])
-        tracker.events.clear()
+        before = {event.peer for event in tracker.announces()}
         visit(f"file://{page}")
-        wait_until(
-            lambda: [event for event in tracker.events if event.kind == "announce"], 15, "the tab at the tracker"
-        )
+        wait_until(lambda: {event.peer for event in tracker.announces()} - before, 60, "the tab at the tracker")  # noqa: B023
         asked[name] = {packet.destination for packet in capture.so_far() if packet.port == 3478}
 
     assert asked == {"lan": set(), "public": {here}}

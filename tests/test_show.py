@@ -194,9 +194,14 @@ def test_show_says_to_whom_a_memo_is_served(memosync: Program, tmp_path: Path) -
     memosync("seed", "--detach", "--up", "8k")
     link = memosync("share", "last").out.strip()
     fetching = other.start("fetch", link)
-    wait_until(lambda: shown(memosync, "last")["addresses"], 20, "the peer to be named")
-    found = shown(memosync, "last")
-    fetching.wait(30)
+    found: dict[str, Any] = {}
+
+    def is_named() -> bool:
+        found.update(shown(memosync, "last"))
+        return bool(found["addresses"] and found["peers"])
+
+    wait_until(is_named, 20, "the peer to be named and counted")
+    fetching.wait(60)
 
     assert ["seeding", 1, link] == [found["state"], found["peers"], found["link"]]
     assert re.fullmatch(r"127\.0\.0\.1:\d+", found["addresses"][0])

@@ -10,6 +10,7 @@ import time
 import pytest
 from netns import wait_until
 from tabs import ALONE, Crowd, make_crowd  # noqa: F401
+from test_seed import takes_less
 
 WITHIN = 5  # seconds
 GARBAGE = """() => {
@@ -33,16 +34,20 @@ FLOOD = """() => {
 @pytest.mark.parametrize("alone", [True, False], ids=["each for itself", "helping each other"])
 def test_six_tabs_behind_one_address_have_a_memo_within_five_seconds(crowd: Crowd, alone: bool) -> None:
     link = crowd.share(200_000)
-    tabs = crowd.tabs(6)
-    for tab in tabs:
-        if alone:
-            tab.run(ALONE)
 
-    for tab in tabs:
-        tab.add(link)
-    times = [tab.arrived().done for tab in tabs]
+    def slowest() -> float:
+        tabs = crowd.tabs(6)
+        for tab in tabs:
+            if alone:
+                tab.run(ALONE)
+        for tab in tabs:
+            tab.add(link)
+        times = [tab.arrived(60).done for tab in tabs]
+        for tab in tabs:
+            tab.close()
+        return max(times)
 
-    assert max(times) < WITHIN
+    takes_less(WITHIN, slowest)
     assert 0 == crowd.state()["restarts"]
 
 
@@ -50,7 +55,7 @@ def test_a_tab_that_was_killed_and_opened_again_is_served_within_five_seconds(cr
     link = crowd.share(20_000_000)
     first, second = crowd.tabs(2)
     first.add(link)
-    wait_until(lambda: first.status()[0]["progress"] > 0.1, 10, "it to have something")
+    wait_until(lambda: first.status()[0]["progress"] > 0.1, 60, "it to have something")
 
     first.crash()
     killed = time.monotonic()
@@ -69,7 +74,7 @@ def test_tabs_that_come_and_go_do_not_crash_the_seeder(crowd: Crowd) -> None:
         tabs = crowd.tabs(4)
         for tab in tabs:
             tab.add(link)
-        wait_until(lambda: any(tab.status()[0]["progress"] for tab in tabs), 10, "one to be served")  # noqa: B023
+        wait_until(lambda: any(tab.status()[0]["progress"] for tab in tabs), 60, "one to be served")  # noqa: B023
         for number, tab in enumerate(tabs):
             tab.crash() if number % 2 else tab.close(goodbye=number == 0)
 
@@ -85,8 +90,7 @@ def test_a_hostile_tab_gets_nothing_but_lines_in_the_log(crowd: Crowd, harm: str
     before, *_ = crowd.takes()
     bad.run(harm)
     bad.add(link)
-    until = time.monotonic() + 3
-    wait_until(lambda: time.monotonic() > until, 5, "it to do its worst")
+    time.sleep(3)  # in which it does its worst
 
     assert crowd.takes()[0] < before + 20
     bad.close()

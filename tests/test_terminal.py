@@ -111,11 +111,13 @@ def test_space_pauses_and_resumes(memosync: Program, microphone: Microphone, rec
     terminal = record()
     terminal.wait_for(reaches(2), "the live line")
 
+    pressed = microphone.position
     terminal.type(" ")
     terminal.wait_for(says_paused, "that it pauses")
     paused, shown = microphone.position, clock(terminal.screen)
     terminal.wait_for(lambda _: microphone.position > paused + 2, "two seconds")
     assert clock(terminal.screen) - shown <= 1
+    again = microphone.position
     terminal.type(" ")
     terminal.wait_for(lambda screen: not says_paused(screen), "that it goes on")
     resumed = microphone.position
@@ -125,15 +127,15 @@ def test_space_pauses_and_resumes(memosync: Program, microphone: Microphone, rec
 
     (memo,) = memos(memosync)
     before, after = vmic.stretches(Path(memo["path"]))
-    assert before.end == pytest.approx(paused, abs=0.6)
-    assert after.begin == pytest.approx(resumed, abs=1)  # a window of comparison long
+    assert pressed - 0.6 < before.end < paused + 0.6  # a window of comparison moves by a quarter
+    assert again - 1 < after.begin < resumed + 1  # and is a second long
     assert memo["duration"] == pytest.approx(before.end - before.begin + after.end - after.begin, abs=1)
 
 
 @pytest.mark.parametrize("key", ["\r", "q", "\x03"], ids=["enter", "q", "Ctrl-C"])
 def test_a_key_saves(memosync: Program, microphone: Microphone, record: Any, key: str) -> None:
     terminal = record("-t", "Interview")
-    terminal.wait_for(reaches(1), "the live line")
+    terminal.wait_for(reaches(2), "the live line")
 
     position = microphone.position
     terminal.type(key)
@@ -147,7 +149,7 @@ def test_a_key_saves(memosync: Program, microphone: Microphone, record: Any, key
 
 def test_four_ctrl_c_in_a_row_save_once(memosync: Program, microphone: Microphone, record: Any) -> None:
     terminal = record("-t", "Interview")
-    terminal.wait_for(reaches(1), "the live line")
+    terminal.wait_for(reaches(2), "the live line")
 
     position = microphone.position
     for _ in range(4):

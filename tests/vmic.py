@@ -6,7 +6,9 @@ recording tells which second of the signal it is. Root or not, any number may ru
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import math
 import os
 import random
@@ -14,11 +16,11 @@ import shutil
 import signal as signals
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -46,9 +48,10 @@ _HIDE = 'for file in /etc/ld.so.cache /usr/lib/*/libportaudio.so*; do mount --bi
 NO_PORTAUDIO = [*NAMESPACE, "sh", "-c", _HIDE, "sh"]
 SPEAKER = "module-null-sink sink_name=vspk norewinds=1 rate=48000 channels=2"
 EMPTY = "module-null-source source_name=vempty rate=48000 channels=1"
+WAITING = 1 << 20  # bytes, ten seconds, that wait for a PulseAudio that a busy machine holds up
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Return as soon as the condition holds, and fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -112,16 +115,21 @@ class Microphone:
             "ALSA_CONFIG_PATH": f"/usr/share/alsa/alsa.conf:{directory}/asound.conf",
         }
         self.lossy = False  # every second tick is lost on the way, as on an overloaded machine
+        self.frozen = False  # all of them are
         self._daemon = daemon
         self._playing = b""
         self._heard = 0  # bytes
+        self._pipe = -1
         self._closed = threading.Event()
         self._feeder = threading.Thread(target=self._feed, daemon=True)
 
     @property
     def position(self) -> float:
         """Seconds of what is played that have reached the device."""
-        return self._heard / 2 / RATE
+        waiting = array("i", [0])
+        with contextlib.suppress(OSError, ValueError):  # there is no pipe
+            fcntl.ioctl(self._pipe, termios.FIONREAD, waiting)
+        return max(0, self._heard - waiting[0]) / 2 / RATE
 
     def play(self, samples: bytes) -> None:
         """Let the microphone hear this from now on."""
@@ -134,7 +142,7 @@ class Microphone:
         wait_until(lambda: self.position >= until, f"{seconds} s are heard")
         return self.position
 
-    @contextmanager
+    @contextlib.contextmanager
     def listening(self, channels: int = 1) -> Iterator[Ear]:
         """Hear what is played meanwhile, in real time and sample by sample."""
         path = self.directory / "heard"
@@ -145,7 +153,12 @@ class Microphone:
             )
         try:
             wait_until(lambda: path.stat().st_size, "it listens")
+            began = time.monotonic()
             yield Ear(path)
+            ended = time.monotonic()
+            size = (ended + 0.1 - began) * RATE * 2 * channels
+            while path.stat().st_size < size and process.poll() is None and time.monotonic() < ended + 5:
+                time.sleep(0.01)  # a busy machine hears it later
         finally:
             process.kill()
             process.wait()
@@ -172,11 +185,13 @@ class Microphone:
 
     def stall(self) -> None:
         """Let the device freeze: no sample more, and no error."""
+        self.frozen = True
         self._daemon.send_signal(signals.SIGSTOP)
 
     def resume(self) -> None:
         """Thaw it; what it could not take meanwhile is lost."""
         self._daemon.send_signal(signals.SIGCONT)
+        self.frozen = False
 
     def die(self) -> None:
         """Let the sound server crash."""
@@ -209,7 +224,7 @@ class Microphone:
 
     def _feed(self) -> None:
         """Be the clock, which PulseAudio's pipe source has not; a late tick follows at once, none is left out."""
-        pipe, listener, tick = -1, None, 0
+        listener, tick = None, 0
         began = time.monotonic()
         while not self._closed.wait(max(0.0, began + tick * TICK / RATE - time.monotonic())):
             tick += 1
@@ -217,22 +232,25 @@ class Microphone:
             chunk = playing[heard : heard + TICK * 2]
             if playing is self._playing:
                 self._heard = heard + len(chunk)
-            if self.lossy and tick % 2:
+            if self.frozen or (self.lossy and tick % 2):
                 continue
             try:
-                if pipe < 0:
-                    pipe = os.open(self.directory / "fifo", os.O_WRONLY | os.O_NONBLOCK)
+                if self._pipe < 0:
+                    self._pipe = os.open(self.directory / "fifo", os.O_WRONLY | os.O_NONBLOCK)
+                    fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, WAITING)
                     listener = self._listen(listener)
-                os.write(pipe, chunk.ljust(TICK * 2, b"\0"))
+                os.write(self._pipe, chunk.ljust(TICK * 2, b"\0"))
             except BlockingIOError:
-                pass  # frozen and the pipe full: lost, as with a real device
+                pass  # the pipe is full
             except OSError:  # unplugged
-                if pipe >= 0:
-                    os.close(pipe)
-                pipe = -1
+                self._unplug()
+        self._unplug()
+        self._listen(listener, again=False)
+
+    def _unplug(self) -> None:
+        pipe, self._pipe = self._pipe, -1
         if pipe >= 0:
             os.close(pipe)
-        self._listen(listener, again=False)
 
     def _listen(self, last: subprocess.Popen[bytes] | None, again: bool = True) -> subprocess.Popen[bytes] | None:
         """Keep one listener to nowhere: while nobody records, the source does not read, and old sound would pile up."""
@@ -244,7 +262,7 @@ class Microphone:
         return subprocess.Popen(command, env={**os.environ, **self.environment}, **quiet) if again else None
 
 
-@contextmanager
+@contextlib.contextmanager
 def plugged_in() -> Iterator[Microphone]:
     """Give a microphone of one's own, gone at the end."""
     directory = Path(tempfile.mkdtemp(prefix="vmic-"))  # not pytest's: the path of a socket has to be short
