@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -189,6 +190,7 @@ class Chromium:
         self.host = host
         self.directory = directory
         self.tabs: list[Tab] = []
+        self.scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # short, for there will be sockets in it
         script, number = directory / "chromium", directory / "pid"
         script.write_text(f'#!/bin/sh\necho $$ > {number}\nexec {" ".join(host.command)} {CHROMIUM} "$@"\n')
         script.chmod(0o755)
@@ -197,7 +199,12 @@ class Chromium:
             headless=False,  # see FLAGS
             args=[*FLAGS, f"--disable-features={','.join(WITHOUT if mdns else [*WITHOUT, MDNS])}"],
             ignore_default_args=["--mute-audio"],
-            env={"HOME": str(directory), "PATH": os.environ["PATH"]},
+            env={
+                "HOME": str(directory),
+                "PATH": os.environ["PATH"],
+                "TMPDIR": self.scratch.name,
+                "XDG_RUNTIME_DIR": self.scratch.name,
+            },
             downloads_path=directory,
             timeout=60_000,
         )
@@ -239,6 +246,7 @@ class Chromium:
         """End it, and whatever it started."""
         with self.watched(10), contextlib.suppress(Error):
             self.browser.close()
+        self.scratch.cleanup()
 
 
 def _serve(route: Route) -> None:

@@ -86,6 +86,7 @@ class Program:
             **{name: value for name, value in os.environ.items() if not name.startswith("MEMOSYNC_")},
             "MEMOSYNC_LIBRARY": str(library),
             "MEMOSYNC_NETWORK": "loopback",
+            "XDG_RUNTIME_DIR": str(library.parent),  # else whoever asks for a microphone leaves a directory in /tmp
             **environment,
         }
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from conftest import Program
-from netns import Network, noise
+from netns import Network, noise, takes_less
 
 from memosync.errors import SwarmError
 
-DEADLINE = 15  # seconds, from the start of the process to its end: five on a machine that has nothing else to do
+DEADLINE = 5  # seconds, from the start of the process to its end
 
 SESSIONS = """
 import os
@@ -39,6 +41,18 @@ def file(program: Program) -> bytes:
     return Path(json.loads(program("list", "--json").out)["path"]).read_bytes()
 
 
+def fetch(program: Program, link: str) -> None:
+    """Fetch it in time, each time into an empty library."""
+
+    def attempt() -> float:
+        shutil.rmtree(program.library, ignore_errors=True)
+        began = time.monotonic()
+        program("fetch", link)
+        return time.monotonic() - began
+
+    takes_less(DEADLINE, attempt)
+
+
 def test_an_open_session_knows_all_addresses_of_the_machine() -> None:
     with Network(1) as network:
         known = network.hosts[0].run(sys.executable, "-c", SESSIONS)
@@ -53,7 +67,7 @@ def test_addresses_in_the_link_are_enough(tmp_path: Path, route: bool) -> None:
         there = network.hosts[1].program(tmp_path / "there" / "Memos")
         link = share(here)
 
-        there("fetch", link, timeout=DEADLINE)
+        fetch(there, link)
 
         assert "&tr=" not in link
         assert file(here) == file(there)
@@ -66,7 +80,7 @@ def test_local_discovery_is_enough(tmp_path: Path, route: bool) -> None:
         there = network.hosts[1].program(tmp_path / "there" / "Memos")
         link = re.sub(r"&x\.pe=[^&]*", "", share(here))
 
-        there("fetch", link, timeout=DEADLINE)
+        fetch(there, link)
 
         assert "x.pe" not in link
         assert "&tr=" not in link

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from conftest import PROGRAM, Program
 from faults import at_every
-from netns import noise
+from netns import noise, takes_less, until
 from terminal import Terminal
 from test_completion import answer
-from test_seed import offers, state, takes_less, until
+from test_seed import offers, state
 
 from memosync import trash
 from memosync.commands.list_ import list_memos

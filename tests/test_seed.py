@@ -12,14 +12,14 @@ import socket
 import subprocess
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import PROGRAM, Program
 from handshake import offers
-from netns import noise, wait_until
+from netns import noise, takes_less, until, wait_until
 from terminal import Terminal
 from tracker import Tracker
 
@@ -89,22 +89,6 @@ def serves(program: Program, *numbers: int) -> bool:
     """Tell whether exactly these memos are served."""
     port = state(program)["port"]
     return [number for number, memo in enumerate(memos(program)) if offers(port, memo["infohash"])] == list(numbers)
-
-
-def until(condition: Callable[[], object], what: str) -> float:
-    """Wait for it, and give the seconds that it took."""
-    began = time.monotonic()
-    wait_until(condition, 60, what)
-    return time.monotonic() - began
-
-
-def takes_less(than: float, attempt: Callable[[], float]) -> None:
-    """Insist on so many seconds in one attempt of three: a machine that is busy is late now and then."""
-    times: list[float] = []
-    while len(times) < 3 and min(times, default=than) >= than:
-        times.append(attempt())
-
-    assert min(times) < than, times
 
 
 def is_alive(process: int) -> bool:

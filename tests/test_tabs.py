@@ -8,9 +8,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from netns import wait_until
+from netns import takes_less, wait_until
 from tabs import ALONE, Crowd, make_crowd  # noqa: F401
-from test_seed import takes_less
 
 WITHIN = 5  # seconds
 GARBAGE = """() => {
