@@ -640,7 +640,7 @@ def test_the_microphone_and_the_output_are_named(memosync: Program) -> None:
 
 def test_who_answers_on_the_network_is_asked_only_with_net(memosync: Program, library: Library) -> None:
     modes = ("answer", "refused", "garbage")
-    trackers = [Tracker(mode=mode) for mode in modes]
+    trackers = [Tracker(mode=mode, strangers=[("127.0.0.1", 9)]) for mode in modes]
     urls = [trackers[0].udp_url, *(tracker.http_url for tracker in trackers), "udp://tracker.example.org:1"]
     env = {"MEMOSYNC_TRACKERS": " ".join(urls)}
     try:

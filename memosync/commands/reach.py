@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from ..errors import Stop
@@ -10,7 +9,7 @@ from ..library import Library
 from ..network import DEFAULT_TRACKERS, Network, parse_address, usable_trackers
 from ..seeder import SeederState
 from ..session import is_reachable
-from ..session.fetch import ask
+from ..session.fetch import ask, has_answered
 from .examine import Finding
 
 PATIENCE = 15  # seconds that a tracker has for its answer
@@ -35,5 +34,5 @@ def sources(library: Library, network: Network, trackers: Sequence[str], stop: S
     answers = ask(usable + doubtful, network, stop=stop, timeout=PATIENCE, dht=library.session_state())
     for source, answer in answers.items():
         if "://" in source or (source == "DHT" and network is Network.PUBLIC):
-            good = re.fullmatch(r"\d+ peers|nobody has it so far", answer)
+            good = has_answered(answer)
             yield Finding("ok" if good else "note", source, "it answers" if good else answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import tempfile
 import threading
@@ -33,6 +34,7 @@ _FETCHING: Mapping[str, Any] = {
     "close_redundant_connections": False,  # the seeder should hear that we have everything before we go
 }
 NO_ANSWER = "no answer yet"
+_NOBODY = "nobody has it so far"
 SYNC_EVERY = 16_000_000  # bytes
 ASK_EVERY = 15.0  # seconds between two times that trackers are asked while nobody is there: who seeds may just begin
 FILE = "memo.webm"  # what the file is called while it is staged, whatever the torrent calls it
@@ -140,6 +142,11 @@ def ask(trackers: Iterable[str], network: Network, *, stop: Stop, timeout: float
     return answers
 
 
+def has_answered(answer: str) -> bool:
+    """Tell whether a tracker or the DHT said who has a torrent, be it nobody."""
+    return answer == _NOBODY or re.fullmatch(r"\d+ peers?", answer) is not None
+
+
 class _Download:
     """One torrent being fetched, and what is known of where peers might come from."""
 
@@ -178,7 +185,7 @@ class _Download:
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute
                 case lt.session_stats_alert():
                     if self._dht == NO_ANSWER and alert.values["dht.dht_nodes"]:
-                        self._dht = "nobody has it so far"
+                        self._dht = _NOBODY
                 case lt.peer_disconnected_alert() | lt.peer_error_alert():
                     endpoint = (alert.endpoint[0], alert.endpoint[1])
                     if endpoint in self._called:

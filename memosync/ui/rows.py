@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..index import KEYS
 from ..memo import INVISIBLE, one_line
-from ..quantities import format_clock, format_size
+from ..quantities import format_clock, format_count, format_size
 from . import align, answer, clear, flush, is_terminal, table, tell, width, write
 from .wave import draw
 
@@ -130,7 +130,9 @@ def shown(found: Shown, as_json: bool = False) -> None:
         "recorded": memo.recorded.isoformat(" "),
         "duration": format_clock(memo.duration),
         "size": format_size(memo.size),
-        "state": f"{swarm.state}, {swarm.peers} peers, {format_size(swarm.given)} given" if swarm else "not served",
+        "state": f"{swarm.state}, {format_count(swarm.peers, 'peer')}, {format_size(swarm.given)} given"
+        if swarm
+        else "not served",
         "loudness": f"{loudness:.1f} LUFS" if loudness is not None else levels and "too short or too quiet to say",
         "peak": f"{peak:.1f} dBFS" if peak is not None else None,
     }
