@@ -346,7 +346,7 @@ def test_a_library_that_is_well_has_no_defect(library: Library) -> None:
     assert defects(found) == []
     assert [finding.text for finding in found if finding.subject == "index"] == ["6 memos"]
     assert [finding.text for finding in found if finding.subject == "memos"] == [
-        "6 are what the index says, 3 of them byte for byte"
+        "6 as the index says, 3 of them byte for byte"
     ]
 
 
@@ -740,7 +740,7 @@ def test_a_terminal_shows_how_far_it_is_and_then_aligned_rows(memosync: Program,
         terminal.close()
 
     assert re.search(r"\d+%  of 2005 memos", terminal.wrote)
-    assert re.search(r"\nok +memos +2005 are what the index says", terminal.wrote.replace("\r", ""))
+    assert re.search(r"\nok +memos +2005 as the index says", terminal.wrote.replace("\r", ""))
     assert "of 2005 memos" not in terminal.screen.text
 
 

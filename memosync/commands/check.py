@@ -54,7 +54,7 @@ def check(
         if not any(finding.severity == "defect" for finding in found):
             sound, verified = sound + 1, verified + bool(memo.infohash)
     on_progress("", 1)
-    yield Finding("ok", "memos", f"{sound} are what the index says, {verified} of them byte for byte")
+    yield Finding("ok", "memos", f"{sound} as the index says, {verified} of them byte for byte")
     yield from files_around(library)
     yield from snapshots(library)
 
