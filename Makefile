@@ -24,7 +24,7 @@ test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k roun
 	$(ORDINARY) $(PYTEST) $(or $(TESTS),-n 4)
 	$(if $(TESTS),,$(if $(ORDINARY),$(PYTEST) -n 4 $(ROOTS)))
 
-torture: .venv/ready packages  ## break it in every way that is known, for forty minutes, and print figures; SEED=... again
+torture: .venv/ready packages  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
 
 check: .venv/ready  ## check formatting, types and duplicates

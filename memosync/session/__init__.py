@@ -117,7 +117,7 @@ def leave(session: Any, deadline: float) -> None:
 
 
 def free_port(network: Network) -> int:
-    """Find a port that is free now on every address."""
+    """Find a port that is free now on every address, for TCP and for UDP."""
     for _ in range(100):
         with socket.create_server((_host(network), 0)) as probe:
             port = int(probe.getsockname()[1])
