@@ -36,6 +36,12 @@ while True:
                 for other in others:
                     session.add_dht_node((other, 25401))
 """
+SILENT_NAME_SERVER = """
+import socket, sys, time
+with socket.socket(type=socket.SOCK_DGRAM) as server:
+    server.bind((sys.argv[1], 53))
+    time.sleep(1000)
+"""
 ASK = """
 from memosync.errors import Stop
 from memosync.network import Network
@@ -52,6 +58,8 @@ class Internet:
         self.home = home
         self.names = home / "hosts"
         self.names.write_text("127.0.0.1 localhost\n")
+        self.resolver = home / "resolv.conf"
+        self.resolver.write_text("")
 
     def name_the_first_node(self) -> None:
         with self.names.open("a") as names:
@@ -73,7 +81,8 @@ class Internet:
         return any(f"{host.address} {infohash(link)}" in self.heard_at(other).read_text() for other in self.others)
 
     def with_names(self, *command: object) -> list[object]:
-        return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', self.names, *command]
+        mounts = 'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", mounts, self.names, self.resolver, *command]
 
     def program(self, host: Host, name: str = "Memos") -> Program:
         """Give memosync as somebody runs it there who reaches everything; the only tracker answers nobody."""
@@ -145,7 +154,12 @@ def test_a_dht_where_nobody_answers_is_not_said_to_answer(internet: Internet, na
     assert said == "no answer yet\n"
 
 
-def test_a_seeder_that_began_without_a_network_is_found_when_there_is_one(internet: Internet) -> None:
+@pytest.mark.parametrize("silent", [False, True], ids=["no name server", "a silent one"])
+def test_a_seeder_that_began_without_a_network_is_found_when_there_is_one(internet: Internet, silent: bool) -> None:
+    if silent:  # what it is asked is given up after two seconds
+        address = internet.others[0].address
+        internet.others[0].start(sys.executable, "-c", SILENT_NAME_SERVER, address)
+        internet.resolver.write_text(f"nameserver {address}\noptions timeout:2 attempts:1\n")
     ours, theirs = internet.program(internet.here), internet.program(internet.there)
     link = share(ours, "From the train")
     internet.start_nodes()

@@ -24,7 +24,8 @@ class Rejoining:
         self._begun = time.monotonic()
         self._pause = FIRST
         self._again = False
-        self._next = self._begun if session.is_dht_running() else float("inf")
+        # it does not run before the first nodes' names were looked up, which may take long
+        self._next = self._begun if session.get_settings()["enable_dht"] else float("inf")
 
     def look(self) -> None:
         """Ask for the session's statistics when it is time."""
