@@ -20,6 +20,7 @@ import sound
 from conftest import PROGRAM, Program
 from netns import wait_until
 from terminal import Terminal
+from test_fetch import LOOKS_LONG
 from test_library import POWERLESS, make_memo
 from test_library import state as whole_state
 from tracker import Tracker
@@ -742,17 +743,6 @@ def test_a_terminal_shows_how_far_it_is_and_then_aligned_rows(memosync: Program,
     assert re.search(r"\d+%  of 2005 memos", terminal.wrote)
     assert re.search(r"\nok +memos +2005 as the index says", terminal.wrote.replace("\r", ""))
     assert "of 2005 memos" not in terminal.screen.text
-
-
-LOOKS_LONG = """
-import time
-from memosync import webm
-def probe(path, probe=webm.probe):
-    open({sign!r}, "w").close()
-    time.sleep(0.2)
-    return probe(path)
-webm.probe = probe
-"""
 
 
 def test_an_interrupt_ends_it_with_130_and_no_half_answer(memosync: Program, library: Library, tmp_path: Path) -> None:
