@@ -21,7 +21,7 @@ from playwright.sync_api import Error, sync_playwright
 from startup import short_memo
 
 from memosync.seeder import read_state
-from memosync.session.browsers import MOST_ANNOUNCED
+from memosync.torrent.webrtc.browsers import MOST_ANNOUNCED
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from browser import Chromium, Tab, browsers

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from measure import run
 
-from memosync import index, metainfo
+from memosync import index
 from memosync.memo import Memo, file_name, new_id, torrent_name
+from memosync.torrent import metainfo
 
 PROGRAM = Path(sys.executable).with_name("memosync")
 RATE = 48_000  # Hz

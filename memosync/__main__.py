@@ -12,8 +12,9 @@ def main() -> None:
     import gc
     import os
 
-    from . import cli, ui
+    from . import cli
     from .errors import Interrupted, MemosyncError, Several
+    from .ui import terminal as ui
 
     code = 0
     gc.set_threshold(100_000, 20, 100)  # ten thousand memos are no garbage: a tenth of the time of `list`

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from . import __version__, ui
-from .errors import Stop, UsageError
+from . import __version__
+from .errors import UsageError
 from .memo import Memo, Words, clean_description, clean_title, parse_tags
 from .network import Network
 from .quantities import parse_duration, parse_position, parse_size, parse_when
-from .ui import items as _items
+from .stop import Stop
 from .ui import live, rows
+from .ui import terminal as ui
 from .ui.signals import ending as _stop
+from .ui.terminal import items as _items
 
 if TYPE_CHECKING:
-    from .library import Library
+    from .library.store import Library
 
 app = typer.Typer(
     name="memosync",
@@ -146,14 +148,14 @@ def record(
     share: Annotated[bool, typer.Option("--share", help="Share it, and print the link instead of the id.")] = False,
 ) -> None:
     """Record a memo from the microphone, files or standard input."""
+    from .audio.webm import Sound, parse_bitrate
     from .commands import record as verb
     from .commands.capture import record_microphone
     from .commands.intake import record_sources
-    from .webm import Sound, parse_bitrate
 
     if list_devices:
-        from .microphone import devices
-        from .portaudio import patiently
+        from .audio.microphone import devices
+        from .audio.portaudio import patiently
 
         rows.devices(patiently(devices, Stop()))
         return
@@ -289,7 +291,7 @@ def fetch(
     as_json: JsonOption = False,
 ) -> None:
     """Fetch memos from whoever has them."""
-    from .webm import prober
+    from .audio.webm import prober
 
     prober()  # another process loads FFmpeg from here on, this one the rest
     from .commands import fetch as verb

@@ -13,9 +13,6 @@ MemosyncError
 
 from __future__ import annotations
 
-import contextlib
-from queue import Empty, SimpleQueue
-
 
 class MemosyncError(Exception):
     """Say in one line what happened; `hint` is what to type next."""
@@ -59,40 +56,6 @@ class Interrupted(MemosyncError):
     def __init__(self, signal_number: int) -> None:
         super().__init__("interrupted")
         self.exit_code = 128 + signal_number
-
-
-class Stop:
-    """Set when a signal asks the program to end; it remembers which.
-
-    A threading.Event will not do: where a signal meets the one that waits while that holds its lock, `set` waits for
-    ever. A SimpleQueue may be put into at any moment.
-    """
-
-    signal_number = 2
-
-    def __init__(self) -> None:
-        self._set = False
-        self._wake: SimpleQueue[None] = SimpleQueue()
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def set(self) -> None:
-        self._set = True
-        self._wake.put(None)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait so many seconds at most, for ever without, and tell whether it is set."""
-        if not self._set:
-            with contextlib.suppress(Empty):
-                self._wake.get(timeout=None if timeout is None else max(0.0, timeout))
-                self._wake.put(None)  # for whoever else waits
-        return self._set
-
-    def check(self) -> None:
-        """Raise Interrupted once it is set: for work that has no good end half-way."""
-        if self.is_set():
-            raise Interrupted(self.signal_number)
 
 
 class Several(MemosyncError):

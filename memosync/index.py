@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .console import one_line
 from .errors import LibraryError
-from .memo import InfoHash, Memo, MemoId, id_in_file_name, one_line, parse_id
+from .magnet import InfoHash
+from .memo import Memo, MemoId, id_in_file_name, parse_id
 
 VERSION = 1
 REBUILD = "memosync check --repair rebuilds it; nothing is changed until then"

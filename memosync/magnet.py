@@ -6,10 +6,13 @@ import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NewType
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
+from .console import one_line
 from .errors import TorrentError, UsageError
-from .memo import InfoHash, one_line
+
+InfoHash = NewType("InfoHash", str)  # 40 hexadecimal digits, lower case: SHA-1 of the info dictionary (BEP 3)
 
 LONGEST_LINK = 1_000_000  # characters
 MOST_SEEDS = 1_000  # memos in one share link

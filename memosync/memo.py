@@ -9,17 +9,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NewType
 
+from .console import INVISIBLE, one_line
 from .errors import UsageError
+from .magnet import InfoHash
 
 MemoId = NewType("MemoId", str)  # 8 characters of Crockford base32, lower case
-InfoHash = NewType("InfoHash", str)  # 40 hexadecimal digits, lower case: SHA-1 of the info dictionary (BEP 3)
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(f"[{ALPHABET}]{{8}}")
 _FILE = re.compile(rf"\d{{4}}-\d\d-\d\d(?:-[^/\x00-\x1f\x7f]+)?-([{ALPHABET}]{{8}})\.webm")
-INVISIBLE = re.compile(  # controls, line separators, bidi marks, lone surrogates
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 _UNSAFE = re.compile(r'[/\\:*?"<>|]')
 TITLE_LIMIT, DESCRIPTION_LIMIT, TAGS_LIMIT = 500, 20_000, 50
 
@@ -67,11 +65,6 @@ def new_id(random: bytes) -> MemoId:
 
 def parse_id(text: object) -> MemoId | None:
     return MemoId(text) if isinstance(text, str) and _ID.fullmatch(text) else None
-
-
-def one_line(text: str) -> str:
-    """Turn control, separator and bidi characters into spaces: safe for a terminal and for a row."""
-    return INVISIBLE.sub(" ", text)
 
 
 def clean_title(text: str) -> str:

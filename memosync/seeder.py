@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import files, index
-from .errors import SeederError, Stop
-from .memo import InfoHash
+from .errors import SeederError
+from .magnet import InfoHash
 from .network import Network
+from .stop import Stop
 
 LOG_LIMIT = 400_000  # bytes; the log before this one is kept beside it
 MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from memosync.memo import InfoHash
-from memosync.session.announcing import LONGEST_PATIENCE, QUIET, Schedule
-from memosync.session.browsers import choose
+from memosync.magnet import InfoHash
+from memosync.torrent.webrtc.browsers import choose
+from memosync.torrent.webrtc.schedule import LONGEST_PATIENCE, QUIET, Schedule
 
 ONE, TWO = "ws://1.example", "ws://2.example"
 STEP = 0.1  # seconds between looks

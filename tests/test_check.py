@@ -26,17 +26,21 @@ from test_library import state as whole_state
 from tracker import Tracker
 from vmic import plugged_in
 
-from memosync import index, metainfo, webm
+from memosync import index
+from memosync.audio import webm
 from memosync.commands.check import check
 from memosync.commands.edit import change, edit
 from memosync.commands.examine import Finding, examine
 from memosync.commands.rm import rm
 from memosync.commands.share import share
-from memosync.errors import Interrupted, LibraryError, Stop
+from memosync.errors import Interrupted, LibraryError
 from memosync.index import Index
-from memosync.library import Library
-from memosync.memo import InfoHash, Memo, MemoId
+from memosync.library.store import Library
+from memosync.magnet import InfoHash
+from memosync.memo import Memo, MemoId
 from memosync.network import Network
+from memosync.stop import Stop
+from memosync.torrent import metainfo
 
 KEPT = ("title", "description", "tags", "recorded", "infohash", "trashed", "shared", "fetched")
 SECOND = sound.wav(sound.tone(1))

@@ -20,13 +20,14 @@ from faults import at_every
 from netns import wait_until
 from terminal import Terminal
 
-from memosync import metainfo, webm
+from memosync.audio import webm
 from memosync.commands.edit import reword, typed
 from memosync.commands.list_ import list_memos
 from memosync.commands.opening import open_library
 from memosync.errors import NotFoundError, UsageError
-from memosync.library import Library
-from memosync.memo import InfoHash
+from memosync.library.store import Library
+from memosync.magnet import InfoHash
+from memosync.torrent import metainfo
 
 WORDS = ["-t", "One", "-d", "two\nlines", "--tag", "work", "--tag", "home"]
 IN_BOTH = "memosync: changed in the index and in the file\n"

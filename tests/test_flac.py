@@ -11,7 +11,7 @@ import sound
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memosync import flac
+from memosync.audio import flac
 
 
 def split(data: bytes, most: int = 65_536) -> list[bytes]:

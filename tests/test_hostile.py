@@ -21,10 +21,13 @@ from hostile.target import Target, steering, tree
 from terminal import Terminal
 from tracker import Tracker
 
-from memosync import index, magnet, metainfo, webm
+from memosync import index, magnet
+from memosync.audio import webm
+from memosync.console import one_line
 from memosync.errors import AudioError, LibraryError, TorrentError
-from memosync.library import Library
-from memosync.memo import Memo, one_line
+from memosync.library.store import Library
+from memosync.memo import Memo
+from memosync.torrent import metainfo
 
 HERE = Path(__file__).parent / "hostile"
 HASH = "a0a384eaa0a384eaa0a384eaa0a384eaa0a384ea"

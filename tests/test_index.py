@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from memosync import index, memo
 from memosync.errors import LibraryError
 from memosync.index import KEYS, Index
-from memosync.memo import InfoHash, Memo
+from memosync.magnet import InfoHash
+from memosync.memo import Memo
 
 ENTRY = {
     "id": "7k3f9x2a",

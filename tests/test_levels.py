@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from memosync.levels import RATE, Watch
+from memosync.audio.levels import RATE, Watch
 
 BLOCK = RATE // 10  # frames
 

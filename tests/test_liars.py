@@ -22,7 +22,7 @@ from hostile.target import MEMORY, SECONDS, Target
 
 from memosync import magnet
 from memosync.errors import SwarmError, TorrentError
-from memosync.library import Library
+from memosync.library.store import Library
 
 _ALL = torrents.REFUSED | torrents.UNWANTED
 HOSTILE = {name: data[len(b"d4:info") : -1] for name, data in _ALL.items() if data.startswith(b"d4:infod")}

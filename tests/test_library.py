@@ -25,8 +25,9 @@ from netns import wait_until
 from memosync import files, index, memo
 from memosync.errors import LibraryError, NotFoundError
 from memosync.index import Index
-from memosync.library import Library
-from memosync.memo import InfoHash, Memo, MemoId
+from memosync.library.store import Library
+from memosync.magnet import InfoHash
+from memosync.memo import Memo, MemoId
 
 SECOND = sound.wav(sound.tone(1))
 WHEN = datetime(2026, 8, 25, 10, 11, 12, tzinfo=UTC)
@@ -354,7 +355,7 @@ def test_a_lock_dies_with_its_holder(library: Library, ended: Callable[..., Any]
     library.prepare()
     name = MemoId("abcdefgh")
     script = (
-        "import sys, time; from pathlib import Path; from memosync.library import Library\n"
+        "import sys, time; from pathlib import Path; from memosync.library.store import Library\n"
         f"with Library(Path(sys.argv[1])).lock({str(name)!r}): print('held', flush=True); time.sleep(60)"
     )
     holder = ended(subprocess.Popen([sys.executable, "-c", script, library.root], stdout=subprocess.PIPE, text=True))
@@ -390,7 +391,7 @@ def test_who_asks_whether_a_lock_is_held_keeps_nobody_from_it(tmp_path: Path, en
 
 def test_many_changes_at_once_lose_nothing_of_each_other(library: Library, ended: Callable[..., Any]) -> None:
     script = (
-        "import sys; from pathlib import Path; from memosync.library import Library; from test_library import add\n"
+        "import sys; from pathlib import Path; from memosync.library.store import Library; from test_library import add\n"
         "for number in range(*map(int, sys.argv[2:])): Library(Path(sys.argv[1])).change(add(number))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}

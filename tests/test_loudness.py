@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sound import convert, probe, tone, wav
 
-from memosync.errors import AudioError, Interrupted, Stop
-from memosync.loudness import Levels, loads, measure
+from memosync.audio.loudness import Levels, loads, measure
+from memosync.errors import AudioError, Interrupted
+from memosync.stop import Stop
 from memosync.ui.wave import draw
 
 TEXT = "Remember to call the plumber. She said the budget should be ready by Thursday, perhaps a little earlier."

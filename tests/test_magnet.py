@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from memosync import magnet
 from memosync.errors import TorrentError, UsageError
-from memosync.magnet import Magnet
-from memosync.memo import InfoHash
+from memosync.magnet import InfoHash, Magnet
 
 INFOHASH = InfoHash("c12fe1c06bba254a9dc9f519b335aa7c1367a88a")
 BASE32 = "YEX6DQDLXISUVHOJ6UM3GNNKPQJWPKEK"

@@ -29,7 +29,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from wstracker import Remote, WebSocketTracker
 
-from memosync.session import stun
+from memosync.torrent.webrtc import stun
 
 AT_ONCE = 7  # seconds: a silent tracker is asked again after 8 and given up after 10, a STUN server after 23
 RETURN = 15  # seconds in which a tracker that was away is in use again
@@ -347,7 +347,7 @@ def test_a_stun_server_does_not_hold_a_fetch_up(network: Network, template: Path
     library.environment["MEMOSYNC_STUN"] = other.environment["MEMOSYNC_STUN"] = address
     shutil.copytree(template, library.library)
     link = library("share", "last", "--tracker", tracker.url).out.strip()
-    other.meddle("from memosync.session import stun; stun._ANSWER_WITHIN = 60.0")
+    other.meddle("from memosync.torrent.webrtc import stun; stun._ANSWER_WITHIN = 60.0")
 
     other("fetch", link, timeout=20)  # from the addresses in it
 

@@ -15,8 +15,8 @@ from conftest import Program
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memosync import metainfo
 from memosync.memo import MemoId, Words, torrent_name
+from memosync.torrent import metainfo
 
 # A memo of 0.06 s as this program wrote it, titled `Weekly: "stand/up" ünder 5 °`.
 MEMO = zlib.decompress(

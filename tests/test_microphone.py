@@ -20,7 +20,7 @@ from conftest import Program, memos
 from disk import SmallDisk
 from vmic import Microphone, wait_until
 
-from memosync import loudness
+from memosync.audio import loudness
 from memosync.errors import AudioError, LibraryError
 
 ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}\n")

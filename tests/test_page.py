@@ -21,11 +21,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from netns import noise
 
-from memosync import clusters, page
+from memosync.audio import clusters
 from memosync.errors import UsageError
 from memosync.network import DEFAULT_TRACKERS, Network, browser_trackers
-from memosync.page import Page
-from memosync.session import stun
+from memosync.page import page
+from memosync.page.page import Page
+from memosync.torrent.webrtc import stun
 
 EVIL = "</script><script>alert(1)</script>"
 TRACKER = "ws://127.0.0.1:4000/announce"

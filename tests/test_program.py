@@ -26,7 +26,7 @@ sys.addaudithook(hook)
 """
 
 
-@pytest.mark.parametrize("module", ["enum", "memosync.cli", "typer", "memosync.library"])
+@pytest.mark.parametrize("module", ["enum", "memosync.cli", "typer", "memosync.library.store"])
 def test_ctrl_c_while_it_begins_is_no_traceback(memosync: Program, module: str) -> None:
     memosync.meddle(INTERRUPT_AT.format(module=module))
     process = memosync.start("list", text=True)

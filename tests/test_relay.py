@@ -22,8 +22,8 @@ from websockets.typing import Data
 from wstracker import Remote
 
 from memosync import network as reach
-from memosync.memo import InfoHash
-from memosync.session.relay import Relay
+from memosync.magnet import InfoHash
+from memosync.torrent.tracker_proxy import Relay
 
 DNS = 53
 ENOUGH = 3  # seconds in which libtorrent would call

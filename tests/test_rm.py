@@ -23,10 +23,10 @@ from terminal import Terminal
 from test_completion import answer
 from test_seed import offers, state
 
-from memosync import trash
 from memosync.commands.list_ import list_memos
 from memosync.errors import LibraryError, NotFoundError, UsageError
-from memosync.library import Library
+from memosync.library import trash
+from memosync.library.store import Library
 from memosync.memo import Memo
 
 NOW = datetime(2026, 9, 1, 8, tzinfo=UTC)

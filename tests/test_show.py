@@ -14,8 +14,8 @@ from netns import noise, wait_until
 from sound import convert, tone, wav
 from terminal import Terminal
 
+from memosync.audio.loudness import loads, measure
 from memosync.errors import AudioError, LibraryError, NotFoundError
-from memosync.loudness import loads, measure
 
 NAMES = [
     *("id", "file", "title", "description", "tags", "recorded", "duration", "size", "infohash", "shared", "fetched"),

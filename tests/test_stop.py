@@ -6,11 +6,11 @@ import subprocess
 import sys
 import threading
 
-from memosync.errors import Stop
+from memosync.stop import Stop
 
 SIGNALS = """
 import signal
-from memosync.errors import Stop
+from memosync.stop import Stop
 signal.signal(signal.SIGALRM, lambda number, frame: stop.set())
 for n in range(5_000):
     stop = Stop()

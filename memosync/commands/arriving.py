@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..library import Library
-from ..memo import InfoHash, Memo, clean_title
-from ..metainfo import Metainfo
+from ..audio.webm import AudioInfo
+from ..library.store import Library
+from ..magnet import InfoHash
+from ..memo import Memo, clean_title
 from ..network import DEFAULT_TRACKERS, Network, usable_trackers
-from ..webm import AudioInfo
+from ..torrent.metainfo import Metainfo
 from .entries import new_memo
 from .opening import Tell
 from .rm import restore

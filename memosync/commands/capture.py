@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from .. import files
+from ..audio.levels import RATE, Meter, Watch
+from ..audio.loudness import Gauge
+from ..audio.microphone import Microphone
+from ..audio.portaudio import patiently
+from ..audio.writer import Recording
 from ..errors import AudioError
-from ..levels import RATE, Meter, Watch
-from ..library import Library
-from ..loudness import Gauge
+from ..library.store import Library
 from ..memo import Memo
-from ..microphone import Microphone
-from ..portaudio import patiently
-from ..writer import Recording
 from .finishing import finish_recording
 from .measuring import keep_heard
 from .record import Job

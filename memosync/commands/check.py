@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import LibraryError, Stop
-from ..library import Library
+from ..errors import LibraryError
+from ..library.store import Library
 from ..memo import MemoId
 from ..quantities import format_count
+from ..stop import Stop
 from .examine import Finding, examine
 from .opening import Tell, adopt, open_library
 from .rebuild import Progress, rebuild

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from ..errors import MemosyncError
-from ..library import Library
+from ..library.store import Library
 
 
 def memo_ids(root: Path, beginning: str, *, trashed: bool) -> list[tuple[str, str]]:
@@ -24,7 +24,7 @@ def memo_ids(root: Path, beginning: str, *, trashed: bool) -> list[tuple[str, st
 
 def device_names(part: str) -> list[str]:
     """Offer the microphones with this part in their name."""
-    from ..microphone import devices
+    from ..audio.microphone import devices
 
     try:
         names = [device.name for device in devices()]

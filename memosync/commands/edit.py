@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .. import files, index, webm
+from .. import files, index
+from ..audio import webm
 from ..errors import AudioError, NotFoundError, UsageError
-from ..library import Library
+from ..library.store import Library
 from ..memo import TAGS_LIMIT, Memo, MemoId, clean_description, clean_title, parse_tags
 from .opening import Tell
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from .. import files, webm
+from .. import files
+from ..audio import webm
 from ..errors import AudioError
-from ..library import Library
+from ..library.store import Library
 from ..memo import Memo, MemoId, clean_title, file_name
 from .torrents import kept_or_made, kept_torrent
 

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from .. import metainfo, webm
+from ..audio import webm
 from ..errors import AudioError
-from ..library import Library
+from ..library.store import Library
 from ..memo import Memo
+from ..torrent import metainfo
 from . import repair
 from .torrents import kept_or_made
 

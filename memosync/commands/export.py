@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .. import files, metainfo
-from ..convert import Format, Target, convert
-from ..errors import AudioError, LibraryError, Stop, TorrentError
-from ..library import Library
+from .. import files
+from ..audio.exporting import Format, Target, convert
+from ..errors import AudioError, LibraryError, TorrentError
+from ..library.store import Library
 from ..memo import Memo
+from ..stop import Stop
+from ..torrent import metainfo
 from .placing import Place, written
 from .several import Fail, each
 

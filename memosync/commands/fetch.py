@@ -6,13 +6,15 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .. import metainfo, webm
-from ..errors import AudioError, Interrupted, Stop, TorrentError
-from ..library import Library
+from ..audio import webm
+from ..errors import AudioError, Interrupted, TorrentError
+from ..library.store import Library
 from ..memo import Memo
 from ..network import Network
-from ..session.fetch import Progress
-from ..session.fetch import fetch as fetch_torrent
+from ..stop import Stop
+from ..torrent import metainfo
+from ..torrent.download import Progress
+from ..torrent.download import fetch as fetch_torrent
 from .arriving import already_here, out_of_trash, take_in
 from .opening import Tell
 from .several import Fail

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from .. import webm
+from ..audio import webm
 from ..errors import AudioError, LibraryError
 from ..files import move
-from ..library import Library
+from ..library.store import Library
 from ..memo import Memo, MemoId
 from .entries import new_memo
 

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import metainfo
 from ..errors import MemosyncError
-from ..library import Library
-from ..memo import InfoHash, Memo
+from ..library.store import Library
+from ..magnet import InfoHash
+from ..memo import Memo
 from ..network import Network
-from ..session.serve import Server
+from ..torrent import metainfo
+from ..torrent.server import Server
 from .linking import trackers_of
 
 Signature = tuple[int, int, int]  # inode, time stamp, size

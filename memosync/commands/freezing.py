@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from .. import metainfo, webm
+from ..audio import webm
 from ..errors import LibraryError, NotFoundError
-from ..library import Library
+from ..library.store import Library
 from ..memo import Memo, MemoId, torrent_name
+from ..torrent import metainfo
 from .edit import reword
 from .several import locked
 from .torrents import kept_or_made

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import files, index
 from ..errors import LibraryError
 from ..index import Index
-from ..library import Library
+from ..library.store import Library
 from ..memo import MemoId
 from .entries import Entry
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from .. import webm
-from ..library import Library
-from ..loudness import Gauge
+from ..audio import webm
+from ..audio.importing import Pipe, import_source
+from ..audio.loudness import Gauge
+from ..library.store import Library
 from ..memo import Memo, Words, clean_title
-from ..source import Pipe, import_source
 from .entries import new_memo
 from .finishing import finish_recording
 from .measuring import keep_heard

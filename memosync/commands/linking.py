@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from ..library import Library
+from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo
 from ..network import DEFAULT_TRACKERS, Network, usable_trackers

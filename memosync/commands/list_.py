@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..library import Library
+from ..library.store import Library
 from ..memo import Memo, matches
 from .linking import Linker
 

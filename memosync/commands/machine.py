@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .. import files, seeder
-from ..errors import AudioError, LibraryError, Stop
-from ..library import Library
-from ..microphone import find
+from ..audio.microphone import find
+from ..audio.portaudio import patiently
+from ..audio.speaker import output
+from ..errors import AudioError, LibraryError
+from ..library.store import Library
 from ..network import Network
-from ..portaudio import patiently
 from ..quantities import format_count, format_size
-from ..speaker import output
+from ..stop import Stop
 from .examine import Finding
 from .reach import port, sources
 

@@ -6,11 +6,13 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from .. import files, loudness
-from ..errors import AudioError, MemosyncError, Stop
-from ..library import Library
-from ..loudness import STEPS, Gauge, Levels
+from .. import files
+from ..audio import loudness
+from ..audio.loudness import STEPS, Gauge, Levels
+from ..errors import AudioError, MemosyncError
+from ..library.store import Library
 from ..memo import Memo
+from ..stop import Stop
 
 
 def levels_of(

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import MemosyncError
-from ..library import Library
+from ..library.store import Library
 from ..memo import MemoId
 from .entries import Entry, entry_of
 from .finishing import recover

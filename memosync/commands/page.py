@@ -6,14 +6,17 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .. import files, magnet, metainfo, page
-from ..clusters import clusters_of
-from ..errors import AudioError, Stop, UsageError
-from ..levels import heights
-from ..library import Library
+from .. import files, magnet
+from ..audio.clusters import clusters_of
+from ..audio.levels import heights
+from ..errors import AudioError, UsageError
+from ..library.store import Library
 from ..memo import Memo, torrent_name
 from ..network import Network, browser_trackers
-from ..session.stun import server_for
+from ..page import page
+from ..stop import Stop
+from ..torrent import metainfo
+from ..torrent.webrtc.stun import server_for
 from .linking import trackers_of
 from .measuring import levels_of
 from .placing import free_place

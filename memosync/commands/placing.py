@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from .. import files
-from ..convert import Format, format_of
+from ..audio.exporting import Format, format_of
 from ..errors import UsageError
 from ..memo import Memo, torrent_name
 

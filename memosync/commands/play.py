@@ -9,14 +9,16 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from .. import files, webm
-from ..errors import AudioError, Stop, UsageError
-from ..library import Library
+from .. import files
+from ..audio import webm
+from ..audio.playback import FASTEST, SLOWEST, hear
+from ..audio.portaudio import BLOCK, patiently
+from ..audio.speaker import Speaker
+from ..errors import AudioError, UsageError
+from ..library.store import Library
 from ..memo import Memo
-from ..playback import FASTEST, SLOWEST, hear
-from ..portaudio import BLOCK, patiently
 from ..quantities import format_clock
-from ..speaker import Speaker
+from ..stop import Stop
 from .measuring import watch_wave
 from .opening import Tell
 

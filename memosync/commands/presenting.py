@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .. import magnet
-from ..errors import Stop, UsageError
-from ..library import Library
+from ..errors import UsageError
+from ..library.store import Library
 from ..memo import Memo
 from ..network import Network
+from ..stop import Stop
 from .opening import Tell
 from .page import choose_page, page_of
 from .placing import written

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .. import metainfo
-from ..library import Library
+from ..library.store import Library
 from ..memo import clean_title
-from ..metainfo import Metainfo
-from ..session.fetch import fetch
+from ..torrent import metainfo
+from ..torrent.download import fetch
+from ..torrent.metainfo import Metainfo
 from .arriving import already_here, title_of
 from .fetch import Job
 from .several import Fail

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..errors import Stop
-from ..library import Library
+from ..library.store import Library
 from ..network import DEFAULT_TRACKERS, Network, parse_address, usable_trackers
 from ..seeder import SeederState
-from ..session import is_reachable
-from ..session.fetch import ask, has_answered
+from ..stop import Stop
+from ..torrent.download import ask, has_answered
+from ..torrent.session import is_reachable
 from .examine import Finding
 
 PATIENCE = 15  # seconds that a tracker has for its answer

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from .. import index
-from ..errors import MemosyncError, Stop
+from ..errors import MemosyncError
 from ..index import Index
-from ..library import BROKEN, Library
+from ..library.store import BROKEN, Library
 from ..memo import MemoId, id_in_file_name
+from ..stop import Stop
 from .entries import Entry, entry_of, settle
 from .indexes import elsewhere, entries_in, newest_snapshot
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import webm
-from ..errors import Stop, UsageError
-from ..library import Library
-from ..memo import Memo, Words, one_line
+from ..audio import webm
+from ..console import one_line
+from ..errors import UsageError
+from ..library.store import Library
+from ..memo import Memo, Words
 from ..network import Network
+from ..stop import Stop
 from .opening import Tell
 from .share import share
 

@@ -6,11 +6,14 @@ import contextlib
 import itertools
 from pathlib import Path
 
-from .. import files, index, metainfo, webm
+from .. import files, index
+from ..audio import webm
 from ..errors import LibraryError, TorrentError
-from ..library import Library
-from ..memo import InfoHash, Memo
-from ..metainfo import Metainfo
+from ..library.store import Library
+from ..magnet import InfoHash
+from ..memo import Memo
+from ..torrent import metainfo
+from ..torrent.metainfo import Metainfo
 from .entries import from_file
 
 

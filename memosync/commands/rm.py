@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from .. import trash
 from ..errors import LibraryError, UsageError
-from ..library import Library
+from ..library import trash
+from ..library.store import Library
 from ..memo import Memo
 from .opening import Tell
 from .several import locked, titles

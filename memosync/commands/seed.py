@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import seeder
-from ..errors import Stop
-from ..library import Library
+from ..library.store import Library
 from ..network import Network
 from ..seeder import SeederState
-from ..session.serve import Server
+from ..stop import Stop
+from ..torrent.server import Server
 from .following import Follower
 from .status import refuse_another_network, state_of
 

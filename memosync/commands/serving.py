@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 
 from .. import seeder
-from ..errors import LibraryError, SeederError, Stop
-from ..library import Library
+from ..errors import LibraryError, SeederError
+from ..library.store import Library
 from ..memo import Memo
 from ..network import Network
+from ..stop import Stop
 from .seed import Options, detach
 
 

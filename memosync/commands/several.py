@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from ..errors import Interrupted, MemosyncError, Several, Stop
-from ..library import Library
+from ..console import one_line
+from ..errors import Interrupted, MemosyncError, Several
+from ..library.store import Library
 from ..magnet import shorten
-from ..memo import Memo, MemoId, one_line
+from ..memo import Memo, MemoId
+from ..stop import Stop
 
 Item = TypeVar("Item")
 Fail = Callable[[MemosyncError, str], None]  # the error, and which argument it is about

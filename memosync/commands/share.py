@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ..errors import Stop, UsageError
-from ..library import Library
-from ..memo import Memo, one_line
+from ..console import one_line
+from ..errors import UsageError
+from ..library.store import Library
+from ..memo import Memo
 from ..network import Network, parse_tracker
 from ..seeder import SeederState
+from ..stop import Stop
 from .freezing import freeze
 from .linking import linker
 from .opening import Tell

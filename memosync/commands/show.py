@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import AudioError, LibraryError, Stop
-from ..library import Library
-from ..loudness import Levels
+from ..audio.loudness import Levels
+from ..errors import AudioError, LibraryError
+from ..library.store import Library
 from ..memo import Memo
 from ..seeder import SwarmState, read_state
+from ..stop import Stop
 from .linking import Linker
 from .list_ import Row, row_of
 from .measuring import levels_of

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import magnet, metainfo
-from ..errors import Stop, UsageError
+from .. import magnet
+from ..errors import UsageError
 from ..magnet import Magnet
+from ..stop import Stop
+from ..torrent import metainfo
 from .several import Fail, each
 
 

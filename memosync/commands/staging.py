@@ -7,13 +7,15 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from .. import files, metainfo
-from ..errors import LibraryError, Stop, TorrentError
-from ..library import Library
-from ..memo import InfoHash
-from ..metainfo import Metainfo
+from .. import files
+from ..errors import LibraryError, TorrentError
+from ..library.store import Library
+from ..magnet import InfoHash
 from ..quantities import format_size
-from ..session.fetch import FILE
+from ..stop import Stop
+from ..torrent import metainfo
+from ..torrent.download import FILE
+from ..torrent.metainfo import Metainfo
 from .opening import Tell
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 from .. import seeder
 from ..errors import SeederError
-from ..library import Library
-from ..memo import InfoHash, Memo
+from ..library.store import Library
+from ..magnet import InfoHash
+from ..memo import Memo
 from ..network import Network, is_websocket
 from ..seeder import SeederState, SwarmState
-from ..session.serve import MOST_PEERS, Server
+from ..torrent.server import MOST_PEERS, Server
 from .linking import trackers_of
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..errors import LibraryError
 from ..files import are_same, time_of, used_space
-from ..library import Library
-from ..memo import InfoHash, MemoId, id_in_file_name
+from ..library.store import Library
+from ..magnet import InfoHash
+from ..memo import MemoId, id_in_file_name
 from ..quantities import format_count, format_size
 from .examine import Finding
 from .indexes import newest_snapshot

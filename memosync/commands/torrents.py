@@ -6,10 +6,10 @@ import contextlib
 import functools
 from pathlib import Path
 
-from .. import metainfo
 from ..errors import MemosyncError
-from ..library import Library
+from ..library.store import Library
 from ..memo import MemoId, Words, torrent_name
+from ..torrent import metainfo
 
 
 def kept_or_made(library: Library, path: Path, words: Words, memo_id: MemoId) -> metainfo.Metainfo:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UsageError
-from . import ask, error
+from .terminal import ask, error
 
 Result = TypeVar("Result")
 

@@ -10,13 +10,13 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from ..quantities import format_clock, format_count, format_size
-from . import is_screen, is_terminal, show, tell, write
+from .terminal import is_screen, is_terminal, show, tell, write
 
 if TYPE_CHECKING:
+    from ..audio.levels import Meter
     from ..commands.capture import Key
-    from ..levels import Meter
     from ..seeder import SeederState
-    from ..session.fetch import Progress
+    from ..torrent.download import Progress
 
 
 def has_controls() -> bool:

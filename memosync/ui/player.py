@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..loudness import STEPS
-from ..playback import FASTEST, SLOWEST
+from ..audio.loudness import STEPS
+from ..audio.playback import FASTEST, SLOWEST
 from ..quantities import format_clock
-from . import fit, size, write
 from .live import Steered, keys
+from .terminal import fit, size, write
 from .wave import draw
 
 if TYPE_CHECKING:

@@ -10,20 +10,20 @@ from datetime import date
 from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Any
 
+from ..console import INVISIBLE, one_line
 from ..index import KEYS
-from ..memo import INVISIBLE, one_line
 from ..quantities import format_clock, format_count, format_size
-from . import align, answer, clear, flush, is_terminal, table, tell, width, write
+from .terminal import align, answer, clear, flush, is_terminal, table, tell, width, write
 from .wave import draw
 
 if TYPE_CHECKING:
+    from ..audio.microphone import Device
     from ..commands.examine import Finding
     from ..commands.list_ import Row
     from ..commands.show import Shown
     from ..commands.status import Status
-    from ..metainfo import Metainfo
-    from ..microphone import Device
     from ..seeder import SeederState
+    from ..torrent.metainfo import Metainfo
 
 
 _BROWSERS = {True: "yes", False: "no", None: "-"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from ..errors import Stop
+from ..stop import Stop
 
 
 def ending() -> Stop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..levels import heights
+from ..audio.levels import heights
 
 _BARS = " ▁▂▃▄▅▆▇█"
 

@@ -15,10 +15,12 @@ import pytest
 import sound
 from conftest import Program
 
-from memosync import files, index, metainfo, webm
+from memosync import files, index
+from memosync.audio import webm
 from memosync.errors import LibraryError, NotFoundError
-from memosync.library import Library
+from memosync.library.store import Library
 from memosync.memo import parse_id
+from memosync.torrent import metainfo
 
 PROMISED = ("title", "description", "tags", "recorded", "duration", "size", "infohash", "shared", "fetched")
 SOUND = sound.wav(sound.tone(1))

@@ -21,8 +21,10 @@ from pathlib import Path
 
 from hostile import payloads, torrents
 
-from memosync import index, magnet, metainfo, webm
+from memosync import index, magnet
+from memosync.audio import webm
 from memosync.errors import AudioError, LibraryError, TorrentError
+from memosync.torrent import metainfo
 
 HOSTILE = Path(torrents.__file__).parent
 HASH = "a0a384eaa0a384eaa0a384eaa0a384eaa0a384ea"

@@ -18,9 +18,11 @@ from bench import CASES
 from conftest import Program
 from vmic import wait_until
 
-from memosync import files, index, metainfo, webm
+from memosync import files, index
+from memosync.audio import webm
 from memosync.errors import NotFoundError
-from memosync.library import Library
+from memosync.library.store import Library
+from memosync.torrent import metainfo
 
 VERBS = {case.arguments[0] for case in CASES.values()} - {"fetch"}  # which needs more than a library
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from ..memo import InfoHash
+from ..magnet import InfoHash
 from ..network import Network, usable_candidates
 
 if TYPE_CHECKING:

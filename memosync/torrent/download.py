@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import MemosyncError, Stop, SwarmError, TorrentError
+from ..errors import MemosyncError, SwarmError, TorrentError
 from ..files import as_library_error, sync_file
-from ..magnet import Magnet
-from ..memo import InfoHash
+from ..magnet import InfoHash, Magnet
 from ..network import Address, Network, is_private, is_websocket, parse_address, usable_peers, usable_trackers
 from ..quantities import format_count
-from . import fault_of, free_port, open_session
-from .signalling import Signalling
+from ..stop import Stop
+from .session import fault_of, free_port, open_session
+from .webrtc.signalling import Signalling
 
 _FETCHING: Mapping[str, Any] = {
     "enable_outgoing_utp": False,  # else a killed fetch waits 60 s for its first byte when it is run again

@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from . import files, index
-from .errors import LibraryError, NotFoundError
-from .index import Index
-from .memo import ALPHABET, InfoHash, Memo, MemoId, id_in_file_name, new_id, one_line, parse_id
+from .. import files, index
+from ..console import one_line
+from ..errors import LibraryError, NotFoundError
+from ..index import Index
+from ..magnet import InfoHash
+from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 
 SNAPSHOTS, DAYS = 5, 7  # kept: the indexes before the last changes, and one of each of the last days
 BROKEN = "index.broken-"  # and the time when it was replaced

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..memo import InfoHash
+from ...magnet import InfoHash
 
 SOON, SELDOM = 0.25, 8.0  # seconds between announces while somebody is served, and when nothing comes of them
 GROWTH = 1.6

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import AudioError
+from ..errors import AudioError
 from .portaudio import RATE, Stream, portaudio
 
 _BLOCK = RATE // 20  # frames: fewer wake two threads more often, more are lost at the end

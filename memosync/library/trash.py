@@ -12,11 +12,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from . import files
-from .errors import LibraryError, UsageError
-from .index import Index, format_toml, parse_toml
-from .library import Library
-from .memo import Memo, MemoId
+from .. import files
+from ..errors import LibraryError, UsageError
+from ..index import Index, format_toml, parse_toml
+from ..memo import Memo, MemoId
+from .store import Library
 
 MONTH, WEEK = 30 * 86_400.0, 7 * 86_400.0  # seconds
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from .errors import AudioError
+from ..errors import AudioError
 from .portaudio import BLOCK, RATE, Stream, portaudio
 
 SIZE = BLOCK * 8  # bytes of a block: two channels of float32

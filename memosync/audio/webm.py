@@ -23,9 +23,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from . import files
-from .errors import AudioError, UsageError
-from .memo import Words, clean_description, clean_tags, clean_title, parse_id
+from .. import files
+from ..errors import AudioError, UsageError
+from ..memo import Words, clean_description, clean_tags, clean_title, parse_id
 
 if TYPE_CHECKING:
     import av

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files
-from .errors import AudioError, LibraryError
-from .memo import Words
+from .. import files
+from ..errors import AudioError, LibraryError
+from ..memo import Words
 from .webm import FINISHED, RATE, Sound, layout, to_tags, translated
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
-from .errors import AudioError, MemosyncError, UsageError
-from .memo import Words
+from ..errors import AudioError, MemosyncError, UsageError
+from ..memo import Words
 from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, pulled, to_tags, translated
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SeederError
-from ..memo import InfoHash
+from ..magnet import InfoHash
 from ..network import Network, is_websocket, parse_address
-from . import dht_state, free_port, is_free, leave, open_session
-from .browsers import Browsers
 from .seeding import SEEDING, Seeding, Swarm
+from .session import dht_state, free_port, is_free, leave, open_session
+from .webrtc.browsers import Browsers
 
 _FOR_PROGRAMS: Mapping[str, Any] = {
     "peer_timeout": 20,  # Transmission 3.00 wakes at our keep-alive, half of this: 35 s for 1 MB instead of 89

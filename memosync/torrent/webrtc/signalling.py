@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..memo import InfoHash
-from ..network import Network
-from .announcing import Schedule
-from .relay import Relay
+from ...magnet import InfoHash
+from ...network import Network
+from ..tracker_proxy import Relay
+from .schedule import Schedule
 from .stun import Watch
 
 _STUN_WITHIN = 1.0  # seconds that a STUN server has to answer before the trackers are asked

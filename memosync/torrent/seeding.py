@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..memo import InfoHash
-from . import fault_of
-from .rejoining import Rejoining
+from ..magnet import InfoHash
+from .dht import Rejoining
+from .session import fault_of
 
 SEEDING: Mapping[str, Any] = {
     "active_downloads": -1,

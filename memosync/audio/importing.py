@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import AudioError
+from ..memo import Words
+from ..stop import Stop
 from . import flac
-from .errors import AudioError, Stop
-from .memo import Words
 from .webm import RATE, Reader, Sound, audio_stream, decode, layout, open_input, packets, translated, words_of
 from .writer import FRAMES_AT_ONCE, Chained, Writer
 

@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import Stop
+from ..stop import Stop
 from .webm import RATE, audio_stream, decode, open_input, pulled, samples_of, translated
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import TorrentError
-from .memo import InfoHash, one_line
+from ..console import one_line
+from ..errors import TorrentError
+from ..magnet import InfoHash
 
 SMALLEST_PIECE, LARGEST_PIECE, MOST_PIECES = 2**14, 2**22, 1024
 LARGEST_TORRENT = 20_000_000  # bytes of a .torrent file we are willing to read

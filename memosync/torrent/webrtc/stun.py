@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 
-from ..network import Network
+from ...network import Network
 
 DEFAULT = "stun.l.google.com:19302"  # libtorrent's own, and WebTorrent's
 _REQUEST, _RESPONSE, _COOKIE = 0x0001, 0x0101, 0x2112A442

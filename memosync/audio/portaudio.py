@@ -13,7 +13,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-from .errors import AudioError, Stop
+from ..errors import AudioError
+from ..stop import Stop
 
 RATE = 48_000  # Hz
 BLOCK = 960  # frames that are passed on at once: 20 ms

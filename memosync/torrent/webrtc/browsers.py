@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..memo import InfoHash
-from ..network import Network
-from . import leave, open_session
-from .announcing import Schedule
-from .relay import Relay
-from .seeding import SEEDING, Seeding, Swarm, infohash_of
+from ...magnet import InfoHash
+from ...network import Network
+from ..seeding import SEEDING, Seeding, Swarm, infohash_of
+from ..session import leave, open_session
+from ..tracker_proxy import Relay
+from .schedule import Schedule
 from .stun import Watch
 
 _FOR_BROWSERS: Mapping[str, Any] = {

@@ -1,0 +1,3 @@
+"""Sound: encoded, looked into with suspicion, measured, converted, recorded and played."""
+
+from __future__ import annotations

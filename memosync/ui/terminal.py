@@ -1,0 +1,218 @@
+"""What the program says: the answer on standard output, the conversation on standard error.
+
+The owner of rich and of the streams; one that is closed is not written to. Beside it: `rows`, the answers that are
+lists, and `live`, what is redrawn in place and the keys that steer it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import sys
+from collections.abc import Iterable, Sequence
+from typing import IO
+
+from ..console import one_line
+from ..errors import LibraryError, MemosyncError, UsageError
+from ..stop import Stop
+
+quiet = False  # --quiet: only warnings and errors
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+_answers_to_terminal = is_terminal(sys.stdout)  # while it is still open
+
+
+def answer(text: str) -> None:
+    """Print one line of the answer at once."""
+    write(sys.stdout, text + "\n")
+
+
+class Output:
+    """Standard output for bytes, until it is flushed; `stop` ends it also while its reader sleeps.
+
+    They come in pieces as large as a pipe takes at once: sox knows a format only by what its first read gives.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._held = b""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        self._held += data
+        if len(self._held) >= select.PIPE_BUF:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        left = memoryview(self._held)
+        while left:
+            self._stop.check()
+            if select.select([], [1], [], 0.1)[1]:
+                left = left[os.write(1, left[: select.PIPE_BUF]) :]
+        self._held = b""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, _offset: int, /) -> int:
+        raise OSError(errno.ESPIPE, "standard output is written as it comes")
+
+
+def tell(text: str) -> None:
+    """Say something on the way."""
+    if not quiet or text.startswith(("warning:", "\a")):
+        bell = "\a" if text.startswith("\a") else ""
+        write(sys.stderr, f"{bell}{clear()}memosync: {one_line(text.removeprefix(chr(7)))}\n")
+
+
+def error(error: MemosyncError, about: str = "") -> None:
+    """Say in one line what happened, and in a second what to type next."""
+    write(sys.stderr, f"{clear()}memosync: error: {about + ': ' if about else ''}{one_line(str(error))}\n")
+    if error.hint:
+        write(sys.stderr, f"memosync: hint: {one_line(error.hint)}\n")
+
+
+def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
+    """Print rows for a terminal, as wide as it is and no wider; the last column gives way, or is wrapped."""
+    from rich.cells import cell_len, set_cell_size
+
+    if not rows:
+        return
+    screen = width(sys.stdout) if cut else 10**6
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [
+            " " * (wide - cell_len(cell)) + cell if column in right else cell + " " * (wide - cell_len(cell))
+            for column, (cell, wide) in enumerate(zip(row, widths, strict=False))
+        ]
+        line = "  ".join([*cells, row[-1]])
+        write(sys.stdout, (line if cell_len(line) <= screen else set_cell_size(line, screen - 1) + "…").rstrip() + "\n")
+
+
+def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
+    """Print rows as `list` does: aligned on a terminal, TAB-separated in a pipe."""
+    if is_terminal(sys.stdout):
+        align([tuple(map(one_line, row)) for row in rows], right, cut)
+    else:
+        for row in rows:
+            write(sys.stdout, "\t".join(map(one_line, row)) + "\n", flush=False)
+        flush()
+
+
+def flush() -> None:
+    write(sys.stdout, "")
+
+
+def log(text: str) -> None:
+    """Write a line of the seeder's log."""
+    write(sys.stderr, f"{clear()}{one_line(text)}\n")
+
+
+def qr(link: str) -> None:
+    """Draw a link as a QR code (ISO/IEC 18004) on standard error, unless its lines would be broken there."""
+    import segno
+
+    code = segno.make_qr(link, error="l")
+    room = width(sys.stderr) if is_terminal(sys.stderr) else 1000
+    border = next((border for border in (4, 2) if code.symbol_size(border=border)[0] <= room), None)
+    if border is None:
+        tell(f"warning: the QR code is not drawn: it needs {code.symbol_size(border=2)[0]} columns")
+    elif sys.stderr:
+        with contextlib.suppress(OSError):
+            code.terminal(out=sys.stderr, border=border, compact=True)
+
+
+def show(line: str, *tails: str) -> None:
+    """Redraw the last line of the terminal in place, with the first of the tails that fits."""
+    write(sys.stderr, clear() + fit(line, *tails))
+
+
+def fit(line: str, *tails: str) -> str:
+    """Make a line of standard error's terminal, with the first of the tails that fits."""
+    from rich.cells import cell_len, set_cell_size
+
+    screen = width(sys.stderr) - 1
+    fitting = [tail for tail in tails if cell_len(line + one_line(tail)) <= screen]
+    text = one_line(line + (fitting[0] if fitting else ""))
+    return text if cell_len(text) <= screen else set_cell_size(text, screen)
+
+
+def is_conversation() -> bool:
+    """Tell whether there is a person to ask."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def ask(question: str, otherwise: bool = False) -> bool | None:
+    """Ask for a yes or a no, `otherwise` being what Enter means; None when nobody is there to ask."""
+    if not is_conversation():
+        return None
+    write(sys.stderr, f"memosync: {one_line(question)} [{'Y/n' if otherwise else 'y/N'}] ")
+    said = sys.stdin.readline()
+    if not said.endswith("\n"):
+        write(sys.stderr, "\n")
+    return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
+
+
+def items(arguments: Iterable[str] | None, *, needed: bool, what: str) -> list[str]:
+    """Take the arguments of a command, where `-` stands for the lines of standard input; UsageError without any.
+
+    A row of `list` will do for an id: that is its first field.
+    """
+    if not arguments and needed:
+        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
+    found = [item for argument in arguments or [] for item in (_lines_of_input() if argument == "-" else [argument])]
+    return [item.split("\t")[0] for item in found]
+
+
+def _lines_of_input() -> list[str]:
+    """Read one item a line from standard input; blank lines are nothing."""
+    lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines() if sys.stdin else []
+    return [line.strip() for line in lines if line.strip()]
+
+
+def width(stream: IO[str]) -> int:
+    return size(stream).columns
+
+
+def size(stream: IO[str]) -> os.terminal_size:
+    """Give the size of a terminal, also of one that was closed."""
+    try:
+        columns, lines = os.get_terminal_size(stream.fileno())
+    except OSError:
+        columns, lines = 0, 0
+    return os.terminal_size((max(20, columns or 80), lines or 24))
+
+
+def is_screen(stream: IO[str] | None) -> bool:
+    """Tell whether a line can be redrawn there."""
+    return is_terminal(stream) and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def clear() -> str:
+    return "\r\x1b[K" if is_screen(sys.stderr) else ""
+
+
+def write(stream: IO[str] | None, text: str, flush: bool = True) -> None:
+    if stream is None:  # closed before we began
+        return
+    try:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode("ascii", "replace").decode())
+        if flush:
+            stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        # a reader that has seen enough, or a terminal that was closed, is no reason to stop working
+        if stream is sys.stdout and error.errno != errno.EPIPE and not _answers_to_terminal:
+            raise LibraryError(f"cannot write the answer: {error.strerror}") from error
