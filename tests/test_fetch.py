@@ -419,7 +419,7 @@ def test_a_signal_ends_it_and_the_same_command_resumes(
 
 LOOKS_LONG = """
 import time
-from memosync import webm
+from memosync.audio import webm
 def probe(path, probe=webm.probe):
     open({sign!r}, "w").close()
     time.sleep(1)
