@@ -14,7 +14,7 @@ def main() -> None:
 
     from . import cli
     from .errors import Interrupted, MemosyncError, Several
-    from .ui import terminal as ui
+    from .ui import terminal
 
     code = 0
     gc.set_threshold(100_000, 20, 100)  # ten thousand memos are no garbage: a tenth of the time of `list`
@@ -27,11 +27,11 @@ def main() -> None:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         code = cli.run()
-        ui.flush()
+        terminal.flush()
     except (Several, Interrupted) as error:
         code = error.exit_code
     except MemosyncError as error:
-        ui.error(error)
+        terminal.error(error)
         code = error.exit_code
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):  # Typer's, for a help whose reader has seen enough

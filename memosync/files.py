@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import filecmp
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -136,6 +137,12 @@ def move(source: Path, target: Path, sync: bool = True) -> None:
             sync_directory(source.parent)
 
 
+def free_name(path: Path) -> Path:
+    """Find a name beside a path that nothing has, by a number before its ending."""
+    others = (path.with_stem(f"{path.stem}.{number}") for number in itertools.count(1))
+    return next(other for other in itertools.chain([path], others) if not other.exists())
+
+
 def sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -161,12 +168,30 @@ def keep_copy(path: Path, copy: Path) -> None:
         shutil.copyfile(path, copy)  # where there are no links, there may be no rights to copy either
 
 
+def names(directory: Path) -> list[str]:
+    """List what is in a directory, nothing where there is none; LibraryError when it cannot be read."""
+    with as_library_error(f"read {directory}"):
+        try:
+            return os.listdir(directory)
+        except FileNotFoundError:
+            return []
+
+
 def time_of(path: Path) -> int:
     """Give a file's time stamp in nanoseconds, 0 where there is none."""
     try:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
+
+
+def state_of(path: Path) -> tuple[int, int, int]:
+    """Give what a file's content cannot change without: its inode, its time stamp (nanoseconds), its size (bytes).
+
+    OSError when it is not there.
+    """
+    status = os.stat(path)
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def identity(path: Path) -> tuple[int, int]:

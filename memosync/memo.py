@@ -34,7 +34,7 @@ class Memo:
     recorded: datetime  # aware
     duration: float  # seconds
     size: int  # bytes
-    infohash: InfoHash | None = None  # known once shared or fetched; the file is frozen from then on
+    infohash: InfoHash | None = None  # of the file itself, known once it was shared or fetched
     shared: bool = False  # the seeder serves it
     fetched: bool = False  # somebody else's, from a swarm
     trackers: tuple[str, ...] = ()  # only where they are not the default ones
@@ -44,6 +44,16 @@ class Memo:
     @property
     def words(self) -> Words:
         return Words(self.title, self.description, self.tags, self.recorded, self.id)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Tell whether a link to the file's bytes was given: from then on it never changes, not by a byte."""
+        return self.infohash is not None
+
+    @property
+    def is_served(self) -> bool:
+        """Tell whether the seeder is to serve it."""
+        return self.shared and self.is_frozen and not self.trashed
 
 
 @dataclass(frozen=True, slots=True)

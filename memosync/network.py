@@ -123,6 +123,12 @@ def usable_trackers(urls: Iterable[str], network: Network) -> tuple[list[str], l
     return good, after_lookup
 
 
+@functools.cache
+def trackers_of(own: tuple[str, ...], network: Network) -> tuple[str, ...]:
+    """Give the trackers a memo is announced to: its own or the default ones, as far as the network allows."""
+    return tuple(usable_trackers(own or DEFAULT_TRACKERS, network)[0])
+
+
 def usable_peers(peers: Iterable[str], network: Network, own: Iterable[Address]) -> list[tuple[str, int]]:
     """Choose the peers of a link that may be called; private ones only where this machine has such a network.
 

@@ -5,19 +5,35 @@ The one owner of subprocess. Never a fork: a process with threads cannot be copi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+PIPE = subprocess.PIPE
+Child = subprocess.Popen[bytes]
 
-def start(module: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Start `python -m module` in a fresh interpreter that finds this same program; options are those of Popen."""
+
+def start(module: str, *arguments: str, **options: Any) -> Child:
+    """Start `python -m module` in a fresh interpreter that finds this same program.
+
+    Its standard streams lead nowhere unless `options`, those of Popen, say otherwise.
+    """
     home = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-P", "-m", module, *arguments]
+    options = {**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL), **options}
     return subprocess.Popen(command, cwd="/", env={**os.environ, "PYTHONPATH": path}, **options)
+
+
+def end(child: Child, patience: float = 5) -> None:
+    """End a child: TERM first, KILL when it has not ended after `patience` seconds."""
+    child.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(patience)
+    child.kill()
 
 
 def birth(pid: int) -> str:
@@ -30,3 +46,10 @@ def birth(pid: int) -> str:
         return "" if fields[0] == "Z" else fields[19]
     except OSError:  # gone, or a system without /proc
         return "" if Path("/proc/self").exists() else str(pid)
+
+
+def arguments(pid: int) -> list[str]:
+    """Give the command line of a process of ours (proc(5)); nothing where that cannot be known."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "surrogateescape").split("\0")[:-1]
+    return []

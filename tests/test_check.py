@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import sound
 from conftest import PROGRAM, Program
+from memosync.commands.examine import Finding, examine
 from netns import wait_until
 from terminal import Terminal
 from test_fetch import LOOKS_LONG
@@ -30,7 +31,6 @@ from memosync import index
 from memosync.audio import webm
 from memosync.commands.check import check
 from memosync.commands.edit import change, edit
-from memosync.commands.examine import Finding, examine
 from memosync.commands.rm import rm
 from memosync.commands.share import share
 from memosync.errors import Interrupted, LibraryError

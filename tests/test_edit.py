@@ -17,13 +17,13 @@ import pytest
 import sound
 from conftest import PROGRAM, Program
 from faults import at_every
+from memosync.commands.opening import open_library
 from netns import wait_until
 from terminal import Terminal
 
 from memosync.audio import webm
 from memosync.commands.edit import reword, typed
 from memosync.commands.list_ import list_memos
-from memosync.commands.opening import open_library
 from memosync.errors import NotFoundError, UsageError
 from memosync.library.store import Library
 from memosync.magnet import InfoHash

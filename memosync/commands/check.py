@@ -1,78 +1,100 @@
-"""check: whether the library is what its index says."""
+"""check: whether the library is what its index says, and what the machine can do for it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
+from ..console import Console
+from ..doctor.finding import Finding
+from ..doctor.leftovers import leftovers, snapshots
+from ..doctor.machine import look_over
+from ..doctor.memos import examine
+from ..doctor.rebuild import rebuild
+from ..doctor.repair import merge
 from ..errors import LibraryError
+from ..library.adopt import adopt
 from ..library.store import Library
 from ..memo import MemoId
 from ..quantities import format_count
 from ..stop import Stop
-from .examine import Finding, examine
-from .opening import Tell, adopt, open_library
-from .rebuild import Progress, rebuild
-from .repair import merge
+from .arguments import Globals
 from .rm import empty
-from .surroundings import files_around, snapshots
 
 
-def check(
-    root: Path, *, repair: bool = False, now: datetime, stop: Stop, tell: Tell, on_progress: Progress
-) -> Iterator[Finding]:
-    """Find what there is to say of a library, and with `repair` mend what needs no guess.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """How far to look."""
+
+    repair: bool = False  # mend what needs no guess
+    net: bool = False  # ask the trackers and the DHT, too
+    device: str | None = None  # the microphone that is used
+    trackers: Sequence[str] = ()  # those that are used instead of the default ones
+
+
+def check(command: Globals, options: CheckOptions, *, now: datetime, stop: Stop) -> list[Finding]:
+    """Find what there is to say of the library and the machine, and with `repair` mend what needs no guess."""
+    found = list(check_library(command, repair=options.repair, now=now, stop=stop))
+    if options.net:
+        command.console.tell("asking who answers on the network")
+    network = command.network if options.net else None
+    found += look_over(command.root, network, device=options.device, trackers=options.trackers, stop=stop)
+    return found
+
+
+def check_library(command: Globals, *, repair: bool = False, now: datetime, stop: Stop) -> Iterator[Finding]:
+    """Find what there is to say of a library.
 
     It opens the library as every verb does; of one whose index cannot be trusted it says just that.
     """
-    library = Library(root)
+    console = command.console
+    library = Library(command.root)
     try:
         if repair:
-            yield from _rebuild(library, now, stop, on_progress)
-        library = open_library(root, tell)
+            yield from _rebuild(library, now, stop, console)
+        library = command.open()
         if repair:
-            adopt(library, library.orphans(trashed=True), tell, now)
+            adopt(library, library.orphans(trashed=True), console, now)
             yield from (Finding("note", subject, text) for subject, text in merge(library))
         if any(memo.trashed for memo in library.index().memos):
-            empty(library, now=now, tell=tell)
+            empty(library, console, now=now)
         memos = library.index().memos
     except LibraryError as error:
         yield Finding("defect", "index", f"{error}{f'; {error.hint}' if error.hint else ''}")
         yield from snapshots(library)
         return
     yield Finding("ok", "index", format_count(len(memos)))
-    sound = verified = 0
+    intact = verified = 0
     for number, memo in enumerate(memos):
         stop.check()
-        on_progress(f"of {len(memos)} memos", number / len(memos))
+        console.progress(f"of {len(memos)} memos", number / len(memos))
         found = list(examine(library, memo))
-        if any(finding.severity == "defect" for finding in found):
+        if any(finding.is_defect for finding in found):
             found = _look_again(library, memo.id, repair)
         yield from found
-        if not any(finding.severity == "defect" for finding in found):
-            sound, verified = sound + 1, verified + bool(memo.infohash)
-    on_progress("", 1)
-    yield Finding("ok", "memos", f"{sound} as the index says, {verified} of them byte for byte")
-    yield from files_around(library)
+        if not any(finding.is_defect for finding in found):
+            intact, verified = intact + 1, verified + memo.is_frozen
+    console.progress("", 1)
+    yield Finding("ok", "memos", f"{intact} as the index says, {verified} of them byte for byte")
+    yield from leftovers(library)
     yield from snapshots(library)
 
 
 def conclude(found: Iterable[Finding], repaired: bool) -> None:
     """Raise LibraryError when there is a defect."""
-    if defects := sum(finding.severity == "defect" for finding in found):
+    if defects := sum(finding.is_defect for finding in found):
         hint = "memosync check --repair mends what needs no guess, and deletes nothing"
         raise LibraryError(f"the library has {format_count(defects, 'defect')}", None if repaired else hint)
 
 
-def _rebuild(library: Library, now: datetime, stop: Stop, on_progress: Progress) -> Iterator[Finding]:
+def _rebuild(library: Library, now: datetime, stop: Stop, console: Console) -> Iterator[Finding]:
     """Make a lost or broken index anew, and say which entry came from where."""
     with contextlib.suppress(LibraryError):
         library.index()
         return
-    entries = rebuild(library, now=now, stop=stop, on_progress=on_progress)
+    entries = rebuild(library, now=now, stop=stop, console=console)
     yield Finding("note", "index", f"it was rebuilt with {format_count(len(entries))}")
     for entry in entries:
         yield Finding("note", entry.memo.id, f"“{entry.memo.title}” is from {entry.source}")

@@ -3,26 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import files, index
-from ..audio import webm
+from .. import index
+from ..console import Console
 from ..errors import AudioError, NotFoundError, UsageError
+from ..library.reword import reword
 from ..library.store import Library
 from ..memo import TAGS_LIMIT, Memo, MemoId, clean_description, clean_title, parse_tags
-from .opening import Tell
+from .arguments import Globals
 
 Change = Callable[[Memo], Memo]
+Editor = Callable[[str, Callable[[str], Change]], Change | None]  # has a text edited; None when it was left as it is
 
 
-def change(title: str | None, description: str | None, tags: Sequence[str]) -> Change:
-    """Turn options into a change: +TAG and TAG add one, -TAG takes it away; UsageError for what cannot be."""
-    given = (("title", title), ("description", description))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditOptions:
+    """What is to be changed; None and nothing stay as they are."""
+
+    title: str | None = None
+    description: str | None = None
+    tags: Sequence[str] = ()  # +TAG or TAG adds one, -TAG takes it away
+
+
+def edit(command: Globals, memo: str, options: EditOptions, *, editor: Editor | None) -> None:
+    """Change a memo's words as the options say, or else as a person types them in an editor; answer its id.
+
+    UsageError when they cannot be, or without both.
+    """
+    by_options = options.title is not None or options.description is not None or bool(options.tags)
+    if not by_options and not editor:
+        raise UsageError("there is nothing to change", "give --title, --description or --tag")
+    change: Change | None = change_of(options)
+    library, console = command.open(), command.console
+    found = library.find(memo)
+    if editor and not by_options:
+        change = editor(index.format_words(found), lambda text: typed(text, found))
+    if change:
+        apply(library, found.id, change, console)
+    else:
+        console.tell("nothing is changed")
+    console.answer(found.id)
+
+
+def apply(library: Library, memo_id: MemoId, change: Change, console: Console) -> None:
+    """Change a memo's words, also in its file as long as that is not frozen, and say where; NotFoundError."""
+    with library.lock(memo_id):
+        memo = library.index().get(memo_id)
+        if memo is None or memo.trashed:
+            raise NotFoundError(f"memo {memo_id} was removed meanwhile")
+        if (after := change(memo)) == memo:
+            console.tell("there is nothing to change")
+        elif memo.is_frozen:
+            library.update({memo_id: change})
+            console.tell("changed in the index; the file keeps its words, so that its link stays good")
+        else:
+            try:
+                reword(library, after)
+                console.tell("changed in the index and in the file")
+            except AudioError as error:
+                library.update({memo_id: change})
+                console.warn(f"changed in the index alone: {error}")
+
+
+def change_of(options: EditOptions) -> Change:
+    """Turn options into a change; UsageError for what cannot be."""
+    given = (("title", options.title), ("description", options.description))
     words = _clean({name: value for name, value in given if value is not None})
-    steps = [(tag[:1] == "-", parse_tags([tag[1:] if tag[:1] in ("+", "-") else tag])[0]) for tag in tags]
+    steps = [(tag[:1] == "-", parse_tags([tag[1:] if tag[:1] in ("+", "-") else tag])[0]) for tag in options.tags]
 
-    def apply(memo: Memo) -> Memo:
+    def changed(memo: Memo) -> Memo:
         kept = list(memo.tags)
         for takes_away, tag in steps:
             if takes_away:
@@ -33,7 +84,7 @@ def change(title: str | None, description: str | None, tags: Sequence[str]) -> C
             raise UsageError(f"a memo has at most {TAGS_LIMIT} tags", "take some away: --tag -TAG")
         return replace(memo, tags=tuple(kept), **words)
 
-    return apply
+    return changed
 
 
 def typed(text: str, memo: Memo) -> Change:
@@ -43,53 +94,6 @@ def typed(text: str, memo: Memo) -> Change:
     except ValueError as error:
         raise UsageError(f"this is not how a memo's words are written: {error}") from error
     return lambda memo: replace(memo, **words)
-
-
-def edit(library: Library, memo_id: MemoId, change: Change, *, tell: Tell) -> None:
-    """Change a memo's words, also in its file as long as it was never shared or fetched."""
-    with library.lock(memo_id):
-        memo = library.index().get(memo_id)
-        if memo is None or memo.trashed:
-            raise NotFoundError(f"memo {memo_id} was removed meanwhile")
-        if (after := change(memo)) == memo:
-            tell("there is nothing to change")
-        elif memo.infohash:
-            library.update({memo_id: change})
-            tell("changed in the index; the file keeps its words, so that its link stays good")
-        else:
-            try:
-                reword(library, after)
-                tell("changed in the index and in the file")
-            except AudioError as error:
-                library.update({memo_id: change})
-                tell(f"warning: changed in the index alone: {error}")
-
-
-def reword(library: Library, memo: Memo) -> Memo:
-    """Have a locked memo and its file say these words: the index first, then the file, by `Library.settle`.
-
-    Its new content is complete on the disk before that, so that whatever dies in between, the next command goes on
-    from there. AudioError, and nothing changed, when the file is damaged.
-    """
-    library.prepare()
-    path, new = library.path(memo), library.rewritten(memo.id)
-    half = new.with_suffix(".half")
-    try:
-        if not path.exists():
-            raise AudioError(f"{path.name} is gone")
-        # what cannot be read may be mended some day
-        if webm.finish(path, half, memo.words).duration < max(webm.probe(path).duration, memo.duration) - 0.1:
-            raise AudioError(f"{path.name} is damaged, and stays as it is")
-        with files.as_library_error(f"write {new}"):
-            files.move(half, new)
-            size = new.stat().st_size
-    finally:
-        half.unlink(missing_ok=True)
-    words = {name: getattr(memo, name) for name in index.EDITABLE}
-    try:
-        return library.update({memo.id: lambda memo: replace(memo, size=size, **words)})[memo.id]
-    finally:
-        library.settle(memo.id, new)
 
 
 def _clean(words: dict[str, Any]) -> dict[str, Any]:

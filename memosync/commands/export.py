@@ -2,73 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from .. import files
-from ..audio.exporting import Format, Target, convert
-from ..errors import AudioError, LibraryError, TorrentError
-from ..library.store import Library
-from ..memo import Memo
+from ..audio.exporting import Format, Target, convert, format_of
+from ..errors import AudioError, LibraryError, UsageError
+from ..library.freeze import is_file_of
+from ..memo import Memo, torrent_name
 from ..stop import Stop
-from ..torrent import metainfo
-from .placing import Place, written
-from .several import Fail, each
+from .arguments import Globals, choose, each, free_place, written
 
-LOOK = "memosync check says more"
+_LOOK = "memosync check says more"
+_Place = Path | None  # a file, or standard output
 
 
-def export(
-    library: Library,
-    places: Sequence[tuple[Memo, Place]],
-    form: Format,
-    *,
-    out: Target,
-    force: bool = False,
-    answer: Callable[[str], None],
-    on_progress: Callable[[str, float], None],  # of which title, and which part is done, 0 to 1
-    stop: Stop,
-    fail: Fail,
-) -> None:
-    """Write memos to their places, where they appear whole or not at all, and answer those; without one to `out`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """What is to be exported, and where to."""
 
-    When the reader of that has seen enough, it is done.
+    memos: Sequence[str] = ()
+    form: Format | None = None  # that of the file's extension where none is given, else webm
+    place: str | None = None  # a file, a directory, or - for standard output, as without any
+    force: bool = False  # replace what exists
+
+
+def export(command: Globals, options: ExportOptions, *, out: Target | None, stop: Stop) -> None:
+    """Write memos to files, which appear whole or not at all, and answer those; without a place write one to `out`.
+
+    When the reader of that has seen enough, it is done. UsageError, and nothing done, where there is no `out`, as on a
+    terminal, or the place cannot be; LibraryError when a memo is damaged.
     """
+    if options.place == "":
+        there = "-o FILE or -o DIR/ names one; without it, standard output is meant"
+        raise UsageError("there is no place in -o", there)
+    place = None if options.place == "-" else options.place
+    if place is None and not out:
+        raise UsageError("sound is nothing for a terminal", "give -o FILE, or pass it to a program: | mpv -")
+    library, console = command.open(), command.console
+    memos = choose(library, options.memos)
+    form, places = _choose_places(memos, place, options.form, force=options.force)
 
-    def write(item: tuple[Memo, Place]) -> None:
+    def write(item: tuple[Memo, _Place]) -> None:
         memo, path = item
-        source = _sound(library, memo)
+        source = library.path(memo)
+        if not is_file_of(library, memo, source):
+            raise LibraryError(f"{source} is gone or was altered", _LOOK)
         if path is None:
+            assert out
             with files.as_library_error("write the answer"), suppress(BrokenPipeError):
                 copy(memo, source, out)
                 out.flush()
             return
-        with written(path, force=force, otherwise="another -o") as file:
+        with written(path, force=options.force, otherwise="another -o") as file:
             copy(memo, source, file)
-        answer(str(path))
+        console.answer(str(path))
 
     def copy(memo: Memo, source: Path, target: Target) -> None:
-        def look(part: float) -> None:
+        def look(fraction: float) -> None:
             stop.check()
-            on_progress(memo.title, part)
+            if place:
+                console.progress(memo.title, fraction)
 
         try:
             convert(source, target, form, memo.words, on_progress=look)
         except AudioError as error:
-            raise LibraryError(f"it is damaged: {error}", LOOK) from error
-        on_progress(memo.title, 1)
+            raise LibraryError(f"it is damaged: {error}", _LOOK) from error
+        look(1)
 
-    each(places, write, name=lambda item: item[0].id, stop=stop, fail=fail)
+    each(places, write, name=lambda item: item[0].id, stop=stop, console=console)
 
 
-def _sound(library: Library, memo: Memo) -> Path:
-    """Find a memo's file; LibraryError when it is not what the index and its torrent say."""
-    path = library.path(memo)
-    fits = library.is_sound(memo, path)
-    with suppress(TorrentError, OSError):
-        if memo.infohash and fits:
-            fits = metainfo.fits(metainfo.read(library.torrent(memo.infohash).read_bytes()), path)
-    if not fits:
-        raise LibraryError(f"{path} is gone or was altered", LOOK)
-    return path
+def _choose_places(
+    memos: Sequence[Memo], place: str | None, form: Format | None, *, force: bool
+) -> tuple[Format, list[tuple[Memo, _Place]]]:
+    """Give each memo the file that is named, or a readable name in the directory that is; none without a place.
+
+    And the format: where none is given, that of the file's extension. UsageError when there is none, or when the file
+    exists, unless with `force`; in a directory a name that is free is taken.
+    """
+    if place is None or not (place.endswith("/") or Path(place).is_dir()):
+        if len(memos) > 1:
+            raise UsageError(f"{len(memos)} memos need a directory", "-o DIR/ takes them all")
+        path = Path(place) if place is not None else None
+        if path:
+            free_place(path, force=force)
+        return form or format_of(path.suffix if path else ""), [(memo, path) for memo in memos]
+    form = form or "webm"
+    found: list[tuple[Memo, _Place]] = []
+    taken: set[str] = set()
+    for memo in memos:
+        stem = torrent_name(memo.words, memo.id).removesuffix(".webm").strip(" .-") or memo.id
+        names = chain((f"{stem}.{form}",), (f"{stem} {number}.{form}" for number in count(2)))
+        paths = (Path(place, name) for name in names if name.casefold() not in taken)
+        path = next(path for path in paths if force or not path.exists())
+        taken.add(path.name.casefold())
+        found.append((memo, path))
+    return form, found

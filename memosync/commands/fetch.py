@@ -2,64 +2,111 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
+from .. import magnet
 from ..audio import webm
-from ..errors import AudioError, Interrupted, TorrentError
+from ..console import Console
+from ..errors import AudioError, Interrupted, TorrentError, UsageError
+from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
-from ..memo import Memo
+from ..magnet import Magnet
+from ..memo import Memo, clean_title
 from ..network import Network
+from ..seeder import client
+from ..seeder.links import linker
 from ..stop import Stop
-from ..torrent import metainfo
+from ..torrent import download, metainfo
 from ..torrent.download import Progress
-from ..torrent.download import fetch as fetch_torrent
-from .arriving import already_here, out_of_trash, take_in
-from .opening import Tell
-from .several import Fail
-from .sources import Source, each_source
-from .staging import Staging, sole
+from ..torrent.metainfo import Metainfo
+from .arguments import Globals, each
+from .list_ import Row, row_of
+from .play import PlayOptions, Steering, play_memo
+from .rm import bring_back
+from .share import ShareOptions, share
+
+View = Callable[[], Callable[[Progress], None]]  # made anew for each link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What every fetch needs to know."""
+class FetchOptions:
+    """What is to be fetched, and how."""
 
-    network: Network
-    timeout: float = 60  # seconds without a new byte
+    links: Sequence[str] = ()  # magnets, infohashes, share links, .torrent files
+    info: bool = False  # only say what it is
+    timeout: float = 60.0  # seconds without a new byte
     max_size: int = 10**9  # bytes
-    stop: Stop
-    tell: Tell
-    view: Callable[[], Callable[[Progress], None]] = lambda: lambda _progress: None  # made anew for each link
+    seed: bool = False  # serve it on
+    play: bool = False  # play it as soon as it is here
 
 
-def fetch_all(
-    library: Library,
-    texts: Iterable[str],
-    job: Job,
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What one link or .torrent file says."""
+
+    link: Magnet
+    torrent: bytes = b""
+
+
+def fetch(
+    command: Globals,
+    options: FetchOptions,
     *,
-    serve_on: bool = False,
-    answer: Callable[[Memo], None],
-    then: Callable[[Memo], None] = lambda _memo: None,
-    fail: Fail,
+    stop: Stop,
+    answer: Callable[[Row], None],
+    view: View = lambda: lambda _progress: None,
+    steered: Callable[[], AbstractContextManager[Steering | None]] = nullcontext,
 ) -> None:
-    """Fetch every memo of every link, answer each as soon as it is here, and do `then` with it."""
+    """Fetch every memo of every link, and answer each as soon as it is here."""
+    library, console = command.open(), command.console
 
-    def fetch_one(source: Source) -> None:
-        memo = fetch(library, source, job)
-        job.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
-        answer(memo)
-        if serve_on:
-            from .share import share
+    def fetch_one(source: _Source) -> None:
+        memo = _fetch(library, source, command.network, options, stop=stop, console=console, view=view)
+        console.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        answer(row_of(library, memo, linker(client.current(library), command.network)))
+        if options.seed:
+            share(command, ShareOptions(memos=[memo.id]), library=library, stop=stop)
+        if options.play:
+            with steered() as steering:
+                play_memo(library, memo, console, PlayOptions(), stop=stop, steering=steering)
 
-            share(library, [memo], job.network, stop=job.stop, tell=job.tell, answer=lambda _link: None)
-        then(memo)
-
-    each_source(texts, fetch_one, stop=job.stop, fail=fail)
+    _each_source(options.links, fetch_one, stop=stop, console=console)
 
 
-def fetch(library: Library, source: Source, job: Job) -> Memo:
+def look_at(
+    command: Globals,
+    options: FetchOptions,
+    *,
+    stop: Stop,
+    answer: Callable[[Metainfo, str], None],
+    view: View = lambda: lambda _progress: None,
+) -> None:
+    """Answer every link's metadata and the title, as far as it is known before the memo is here."""
+    library = command.open()
+
+    def look(source: _Source) -> None:
+        torrent = _metadata(library, source, command.network, options.timeout, stop=stop, view=view)
+        answer(torrent, clean_title(source.link.name) or title_of(torrent))
+
+    _each_source(options.links, look, stop=stop, console=command.console)
+
+
+def _fetch(
+    library: Library,
+    source: _Source,
+    network: Network,
+    options: FetchOptions,
+    *,
+    stop: Stop,
+    console: Console,
+    view: View,
+) -> Memo:
     """Fetch one memo, or find that it is here already.
 
     SwarmError and Interrupted keep what arrived, and the same call goes on there; after TorrentError nothing of it is
@@ -68,34 +115,93 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
     infohash = source.link.infohash
     if memo := already_here(library, infohash):
         shutil.rmtree(library.incoming(infohash), ignore_errors=True)  # one died when it had put it in its place
-        return out_of_trash(library, memo, job.tell)
+        return _out_of_trash(library, memo, console)
     library.prepare()
     probe = webm.prober()
-    with sole(library, infohash, stop=job.stop, tell=job.tell):
+    with only_fetch(library, infohash, stop=stop, console=console):
         if memo := already_here(library, infohash):
-            return out_of_trash(library, memo, job.tell)
-        staging = Staging(library, infohash, job.max_size)
+            return _out_of_trash(library, memo, console)
+        incoming = Incoming(library, infohash, options.max_size)
         try:
-            if source.torrent and not staging.torrent:
-                staging.accept(source.torrent)
-            fetch_torrent(
+            if source.torrent and not incoming.torrent:
+                incoming.accept(source.torrent)
+            download.fetch(
                 source.link,
-                staging.directory,
-                torrent=staging.torrent,
-                network=job.network,
-                accept=staging.accept,
-                stop=job.stop,
-                timeout=job.timeout,
+                incoming.directory,
+                torrent=incoming.torrent,
+                network=network,
+                accept=incoming.accept,
+                stop=stop,
+                timeout=options.timeout,
                 dht=library.session_state(),
-                on_progress=job.view(),
+                on_progress=view(),
             )
-            info = probe(staging.file)
-            memo = take_in(library, metainfo.read(staging.torrent), staging.file, info, source.link.trackers)
+            memo = take_in(library, incoming, probe(incoming.file), source.link.trackers)
         except (TorrentError, AudioError) as error:
-            staging.remove()
+            incoming.remove()
             raise TorrentError(str(error), error.hint) from error
         except Interrupted:
-            job.tell("what arrived is kept; the same command goes on where this one stopped")
+            console.tell("what arrived is kept; the same command goes on where this one stopped")
             raise
-        staging.remove()
+        incoming.remove()
         return memo
+
+
+def _out_of_trash(library: Library, memo: Memo, console: Console) -> Memo:
+    """Bring a memo back when it is in the trash."""
+    if memo.trashed:
+        bring_back(library, [memo], Console(tell=console.tell))
+    return library.index().get(memo.id) or memo
+
+
+def _metadata(
+    library: Library, source: _Source, network: Network, timeout: float, *, stop: Stop, view: View
+) -> Metainfo:
+    """Get the metadata of a link and nothing else."""
+    kept = library.torrent(source.link.infohash)
+    if already_here(library, source.link.infohash) and kept.exists():
+        return metainfo.read(kept.read_bytes())
+    found = [source.torrent] if source.torrent else []
+    if not found:
+        with tempfile.TemporaryDirectory() as nowhere:
+            download.fetch(
+                source.link,
+                Path(nowhere),
+                network=network,
+                accept=found.append,
+                stop=stop,
+                timeout=timeout,
+                info_only=True,
+                dht=library.session_state(),
+                on_progress=view(),
+            )
+    return metainfo.read(found[0])
+
+
+def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: Stop, console: Console) -> None:
+    """Do it for every .torrent file, every link, and every link in a share link, which names no file."""
+
+    def whole(text: str) -> None:
+        if _is_file(text):
+            do(_read_file(text))
+        else:
+            links = magnet.split(text)
+            each(links, lambda link: do(_Source(magnet.parse(link))), name=str, stop=stop, console=console)
+
+    each(texts, whole, name=str, stop=stop, console=console)
+
+
+def _is_file(text: str) -> bool:
+    if re.match(r"(?i)magnet:|https?:", text):
+        return False
+    return text.endswith(".torrent") or (len(text) < 4096 and "\0" not in text and Path(text).is_file())
+
+
+def _read_file(path: str) -> _Source:
+    """Read a .torrent file; UsageError when it is not there."""
+    try:
+        with open(path, "rb") as file:
+            torrent = metainfo.read(file.read(metainfo.LARGEST_TORRENT + 1))
+    except OSError as error:
+        raise UsageError(f"cannot read it: {error.strerror}") from error
+    return _Source(Magnet(infohash=torrent.infohash, trackers=torrent.trackers), torrent.data)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from ..library.store import Library
 from ..memo import Memo, matches
-from .linking import Linker
+from ..seeder import client
+from ..seeder.links import Linker, linker
+from .arguments import Globals
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,34 +32,49 @@ class Row:
         return "".join(letter for letter, holds in held if holds) or "-"
 
 
-def list_memos(
-    library: Library,
-    words: Iterable[str] = (),
-    *,
-    tag: str | None = None,
-    since: datetime | None = None,
-    shared: bool = False,
-    trashed: bool = False,
-    most: int | None = None,
-    link: Linker,
-) -> list[Row]:
-    """Find the memos in which every word stands, newest first, or last trashed first; at most `most`."""
-    words = list(words)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """Which memos are to be listed."""
+
+    words: Sequence[str] = ()  # all of them in its title, description or tags
+    tag: str | None = None
+    since: datetime | None = None
+    shared: bool = False
+    trashed: bool = False  # those in the trash instead
+    most: int | None = None  # only the newest
+
+
+def list_memos(command: Globals, options: ListOptions, *, with_links: bool = False) -> list[Row]:
+    """Find memos, newest first, or last trashed first."""
+    library = command.open()
+    link = linker(client.current(library), command.network) if with_links else lambda _memo: None
+    rows = find_rows(library, options, link)
+    if not rows:
+        empty = not any(options.trashed == bool(memo.trashed) for memo in library.index().memos)
+        nothing = "nothing is in the trash" if options.trashed else "no memos yet; memosync record makes one"
+        everything = f"memosync list{' --trash' if options.trashed else ''} shows all"
+        command.console.tell(nothing if empty else f"no memo fits; {everything}")
+    return rows
+
+
+def find_rows(library: Library, options: ListOptions, link: Linker) -> list[Row]:
+    """Find the memos that fit, as they are while they are looked at."""
+    tag = options.tag and options.tag.casefold()
     memos = [
         memo
         for memo in reversed(library.index().memos)  # of two of one second the one added last comes first
-        if trashed == bool(memo.trashed)
-        and (tag is None or tag.casefold() in map(str.casefold, memo.tags))
-        and (since is None or memo.recorded >= since)
-        and (memo.shared or not shared)
-        and matches(memo, words)
+        if options.trashed == bool(memo.trashed)
+        and (tag is None or tag in map(str.casefold, memo.tags))
+        and (options.since is None or memo.recorded >= options.since)
+        and (memo.shared or not options.shared)
+        and matches(memo, options.words)
     ]
     memos.sort(key=lambda memo: memo.trashed or memo.recorded, reverse=True)
     rows = []
-    for memo in memos[:most]:
+    for memo in memos[: options.most]:
         row = row_of(library, memo, link)
         while row.damaged and (now := library.index().get(memo.id)) != row.memo:  # it was changed meanwhile
-            if now is None or trashed != bool(now.trashed):
+            if now is None or options.trashed != bool(now.trashed):
                 break
             row = row_of(library, now, link)
         else:
@@ -66,5 +83,6 @@ def list_memos(
 
 
 def row_of(library: Library, memo: Memo, link: Linker) -> Row:
+    """Look at one memo."""
     path = library.path(memo)
-    return Row(memo, path, link(memo), not library.is_sound(memo, path))
+    return Row(memo, path, link(memo), not library.is_intact(memo, path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -14,13 +14,14 @@ from ..audio import webm
 from ..audio.playback import FASTEST, SLOWEST, hear
 from ..audio.portaudio import BLOCK, patiently
 from ..audio.speaker import Speaker
+from ..console import Console
 from ..errors import AudioError, UsageError
+from ..library.measures import watch_wave
 from ..library.store import Library
 from ..memo import Memo
 from ..quantities import format_clock
 from ..stop import Stop
-from .measuring import watch_wave
-from .opening import Tell
+from .arguments import Globals
 
 Result = TypeVar("Result")
 AHEAD = 50  # blocks that are decoded before the output takes them: a second
@@ -38,20 +39,43 @@ class Playing:
     wave: bytes = b""  # as far as it is known, see `Levels`
 
 
-Control = Callable[[Playing], Playing | None]  # shows it, and gives after a moment what is wanted; None ends it
+Steering = Callable[[Playing], Playing | None]  # shows it, and gives after a moment what is wanted; None ends it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayOptions:
+    """How a memo is to be played."""
+
+    position: float = 0.0  # seconds
+    speed: float = 1.0  # times the recorded one
 
 
 def play(
+    command: Globals,
+    memo: str,
+    options: PlayOptions,
+    *,
+    stop: Stop,
+    steered: Callable[[], AbstractContextManager[Steering | None]] = nullcontext,
+) -> None:
+    """Play a memo to its end, or until the person who steers it says so; see `play_memo`."""
+    library = command.open()
+    found = library.find(memo)
+    with steered() as steering:
+        play_memo(library, found, command.console, options, stop=stop, steering=steering)
+
+
+def play_memo(
     library: Library,
     memo: Memo,
+    console: Console,
+    options: PlayOptions,
     *,
-    position: float = 0.0,
-    speed: float = 1.0,
     stop: Stop,
-    tell: Tell,
-    control: Control | None = None,
+    steering: Steering | None = None,
 ) -> None:
-    """Play a memo to its end, or until `control` says so; Interrupted on `stop`, AudioError without an output."""
+    """Play a memo to its end, or until `steering` says so; Interrupted on `stop`, AudioError without an output."""
+    position, speed = options.position, options.speed
     if not SLOWEST <= speed <= FASTEST:
         raise UsageError(f"a speed of {speed:g} is not possible", f"give --speed from {SLOWEST:g} to {FASTEST:g}")
     if position >= memo.duration:
@@ -69,11 +93,11 @@ def play(
         file = library.path(memo).open("rb")
     webm.warm_up()
     with file, closing(ask(Speaker)) as speaker, webm.open_input(file) as source:
-        tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        console.tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
         now = Playing(duration=memo.duration, position=position, speed=speed)
         wanted: Playing | None = now
         blocks: Iterator[tuple[float, bytes]] | None = None
-        wave = watch_wave(library, memo, stop=stop) if control else bytes
+        wave = watch_wave(library, memo, stop=stop) if steering else bytes
         while wanted:
             if blocks is None or wanted != now:
                 now = wanted
@@ -83,8 +107,8 @@ def play(
             while speaker.queued < AHEAD and (block := next(blocks, None)):
                 speaker.write(*block)
             now = replace(now, position=speaker.heard, wave=wave())
-            wanted = control(now) if control else now
-            if not control:
+            wanted = steering(now) if steering else now
+            if not steering:
                 stop.wait(TICK)
             stop.check()
             if speaker.lost:

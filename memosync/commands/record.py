@@ -1,48 +1,121 @@
-"""record: to a memo, from the microphone (`capture`), or from files and standard input (`intake`)."""
+"""record: to a memo, from the microphone, from files, or from standard input."""
 
 from __future__ import annotations
 
 import os
+import stat
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
+from .. import files
 from ..audio import webm
+from ..audio.importing import Pipe, import_source
+from ..audio.levels import RATE, Meter, Watch
+from ..audio.loudness import Gauge
+from ..audio.microphone import Device, Microphone, devices
+from ..audio.portaudio import patiently
+from ..audio.writer import Recording
 from ..console import one_line
-from ..errors import UsageError
+from ..errors import AudioError, UsageError
+from ..library.entries import new_memo
+from ..library.measures import keep_heard
+from ..library.recover import finish_recording
 from ..library.store import Library
-from ..memo import Memo, Words
-from ..network import Network
+from ..memo import Memo, Words, clean_description, clean_title, parse_tags
 from ..stop import Stop
-from .opening import Tell
-from .share import share
+from .arguments import Globals, each
+from .share import ShareOptions, share
+
+Key = Literal["pause", "save", "discard"]
+Control = Callable[[Meter], Key | None]  # shows how it goes, and gives the key that was pressed
+_LOOK_EVERY = 0.25  # seconds; somebody at the controls wants to see more
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What every recording needs to know."""
+class RecordOptions:
+    """What is wanted of a recording; what is empty comes from the source."""
 
-    words: Words  # as given; what is empty comes from the source
-    sound: webm.Sound
+    sources: Sequence[str] = ()  # files, or - for standard input; none for the microphone
+    title: str = ""
+    description: str = ""
+    tags: Sequence[str] = ()
+    device: str | None = None  # part of a microphone's name, or its number
     limit: float | None = None  # seconds
+    bitrate: int = 32_000  # bits a second
+    stereo: bool = False
+    share: bool = False  # answer a link instead of the id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recorder:
+    """What every recording of one call has in common."""
+
+    command: Globals
+    library: Library
+    words: Words
+    sound: webm.Sound
+    limit: float | None  # seconds
+    share: bool
     stop: Stop
-    tell: Tell
-    answer: Callable[[str], None]
-    share_on: Network | None = None  # answer a link that works there instead of the id
 
-    def done(self, library: Library, memo: Memo) -> None:
+    def done(self, memo: Memo) -> None:
         """Say what was saved, and answer it."""
+        console = self.command.console
         if memo.trashed:
-            self.tell(f"discarded: {memo.id} is in the trash")
+            console.tell(f"discarded: {memo.id} is in the trash")
             return
-        self.tell(f"saved {memo.id} “{memo.title}”, {memo.duration:.1f} s")
-        if self.share_on:
-            share(library, [memo], self.share_on, stop=Stop(), tell=self.tell, answer=self.answer)
+        console.tell(f"saved {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        if self.share:
+            share(self.command, ShareOptions(memos=[memo.id]), library=self.library, stop=Stop())
         else:
-            self.answer(memo.id)
+            console.answer(memo.id)
 
 
-def check_sources(names: Sequence[str]) -> list[Path | None]:
+def record(
+    command: Globals,
+    options: RecordOptions,
+    *,
+    now: datetime,
+    stop: Stop,
+    controls: Callable[[], AbstractContextManager[Control | None]] = nullcontext,
+) -> None:
+    """Record until `stop`, the limit, or the person at the controls says so; what was captured is always saved.
+
+    Each memo is answered before an error is raised: AudioError when the device was lost, nothing was captured, or it is
+    not audio; LibraryError when the disk refused; UsageError, and nothing done, when a source is not there.
+    """
+    words = Words(clean_title(options.title), clean_description(options.description), parse_tags(options.tags), now)
+    sound = webm.Sound(2 if options.stereo else 1, webm.parse_bitrate(options.bitrate))
+    sources = _find_sources(options.sources)
+    recorder = _Recorder(
+        command=command,
+        library=command.open(),
+        words=words,
+        sound=sound,
+        limit=options.limit,
+        share=options.share,
+        stop=stop,
+    )
+    if not sources:
+        with controls() as control:
+            _record_microphone(recorder, options.device, control)
+        return
+    name = lambda source: str(source or "standard input")  # noqa: E731
+    each(sources, lambda source: _record_source(recorder, source), name=name, stop=stop, console=command.console)
+
+
+def microphones() -> list[Device]:
+    """List what can record; AudioError without PortAudio."""
+    return patiently(devices, Stop())
+
+
+def _find_sources(names: Sequence[str]) -> list[Path | None]:
     """Turn arguments into files, `-` into None; UsageError for one that is not there, before anything is done."""
     for name in names:
         if name != "-" and not os.access(name, os.R_OK):
@@ -50,3 +123,126 @@ def check_sources(names: Sequence[str]) -> list[Path | None]:
         if name != "-" and Path(name).is_dir():
             raise UsageError(f"{one_line(name)} is a directory", "name the files in it")
     return [None if name == "-" else Path(name) for name in names]
+
+
+def _record_microphone(recorder: _Recorder, device: str | None, control: Control | None) -> None:
+    library, sound, stop, console = recorder.library, recorder.sound, recorder.stop, recorder.command.console
+    watch = Watch(sound.channels)
+    paused = False
+    room = int((recorder.limit or 10**9) * RATE)  # frames still wanted
+
+    def take(block: bytes) -> None:  # on PortAudio's thread
+        nonlocal room
+        if not paused:
+            block = block[: room * 4 * sound.channels]
+            room -= len(block) // (4 * sound.channels)
+            recording.write(block)
+
+    microphone = patiently(lambda: Microphone(device, sound.channels, take), stop)
+    library.prepare()
+    memo_id = library.take_id()
+    part = library.part(memo_id)
+    given = recorder.words
+    words = replace(given, id=memo_id, title=given.title or f"{given.recorded:%Y-%m-%d %H:%M}")
+    memo: Memo | None = None
+    try:
+        with library.lock(memo_id):
+            key: Key | None = None
+            lost: str | None = None
+            look_again, gauge = 0.0, Gauge()
+            recording = Recording(part, words, sound, on_samples=watch.feed, listen=gauge.feed)
+            try:
+                files.sync_directory(part.parent)
+                patiently(microphone.start, stop)
+                pause = 0.1 if control else _LOOK_EVERY
+                while room and not stop.wait(pause) and not recording.error and not (lost := microphone.lost):
+                    watch.count(microphone.frames, time.clock_gettime(_CLOCK))
+                    if (now := time.monotonic()) >= look_again:
+                        watch.room(_minutes_left(part, sound.bitrate))
+                        look_again = now + 1
+                    while warning := watch.take_warning():
+                        console.warn(warning)
+                    key = control(watch.meter(recording.duration, paused)) if control else None
+                    if key in ("save", "discard"):
+                        break
+                    paused ^= key == "pause"
+                if ended := f"the microphone {lost}" if lost else recording.error:
+                    console.alarm(f"the recording has ended: {ended}")
+            finally:  # whatever happened, a bug included: the file first
+                recording.close()
+                trashed = datetime.now().astimezone() if key == "discard" else None
+                memo = finish_recording(library, memo_id, trashed)
+    finally:  # without the memo's lock, which sharing takes
+        if memo:
+            keep_heard(library, memo, gauge)
+            recorder.done(memo)
+        microphone.close()
+    if recording.error:
+        raise recording.error
+    if lost:
+        raise AudioError(f"the microphone {lost}; " + ("what it captured is saved" if memo else "nothing was captured"))
+    if not memo:
+        raise AudioError("nothing was captured", "memosync record --list-devices shows what can record")
+
+
+def _minutes_left(part: Path, bitrate: int) -> float:
+    """Say how long the disk lasts: a recording is written twice, the second time when it is finished."""
+    with files.as_library_error("look at the disk"):
+        free = files.free_space(part) - part.stat().st_size
+    return max(0.0, free / 2 / (bitrate / 8 * 1.05) / 60)
+
+
+def _record_source(recorder: _Recorder, source: Path | None) -> None:
+    """Make a memo of one source.
+
+    Words that are not given come from the source's tags; the title then from its name, the date from its time stamp.
+    What standard input gave until `stop` is saved; a file that was not read to its end is not.
+    """
+    library, words = recorder.library, recorder.words
+
+    def describe(own: Words) -> Words:
+        recorded = own.recorded or written or words.recorded
+        title = words.title or own.title or (clean_title(source.stem) if source else "") or f"{recorded:%Y-%m-%d %H:%M}"
+        return Words(title, words.description or own.description, words.tags or own.tags, recorded, memo_id)
+
+    def progress(_seconds: float) -> None:
+        if not live:
+            recorder.stop.check()
+
+    with open(source or 0, "rb", closefd=source is not None) as file:
+        status = os.fstat(file.fileno())
+        written = datetime.fromtimestamp(int(status.st_mtime)).astimezone() if stat.S_ISREG(status.st_mode) else None
+        live = not file.seekable()
+        library.prepare()
+        memo_id = library.take_id()
+        part = library.part(memo_id)
+        target = part if live else part.with_suffix(".import")
+        memo: Memo | None = None
+        gauge = Gauge()
+        try:
+            with library.lock(memo_id):
+                try:
+                    reader: webm.Reader = Pipe(recorder.stop, file.fileno()) if live else file
+                    import_source(
+                        reader,
+                        target,
+                        describe,
+                        recorder.sound,
+                        live=live,
+                        limit=recorder.limit,
+                        on_progress=progress,
+                        listen=gauge.feed,
+                    )
+                    if not live:
+                        made = new_memo(memo_id, webm.probe(target), target, when=0)
+                        library.add(made, target)
+                        memo = made
+                finally:
+                    if live and part.exists():
+                        memo = finish_recording(library, memo_id)
+                    elif not live:
+                        target.unlink(missing_ok=True)
+        finally:  # without the memo's lock, which sharing takes
+            if memo:
+                keep_heard(library, memo, gauge)
+                recorder.done(memo)

@@ -1,98 +1,94 @@
-"""seed: serve every shared memo, here or in the background."""
+"""seed: serve every shared memo, here or in the background, and say how each is served."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
-from .. import seeder
+from ..errors import SeederError, UsageError
+from ..library.served import served_as
 from ..library.store import Library
-from ..network import Network
-from ..seeder import SeederState
+from ..memo import Memo
+from ..network import is_websocket, trackers_of
+from ..seeder import client
+from ..seeder.state import Kept, SeederState, Settings, SwarmState
 from ..stop import Stop
-from ..torrent.server import Server
-from .following import Follower
-from .status import refuse_another_network, state_of
+from .arguments import Globals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedOptions:
+    """What the seeder is to do, and how."""
+
+    detach: bool = False  # in the background
+    status: bool = False
+    stop: bool = False
+    port: int | None = None
+    up: int = 0  # bytes a second, 0 for no limit
+    down: int = 0
+    kept: str = ""  # by a keeper, which gives LOCK:RESTARTS
+    report: int | None = None  # and the descriptor of a pipe to whoever started it
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How to serve."""
+class Status:
+    """A shared memo and what its swarm does."""
 
-    port: int | None = None  # the one of the last time, or any
-    up: int = 0  # bytes a second, 0 for no limit
-    down: int = 0
+    memo: Memo
+    swarm: SwarmState
+    browsers: bool | None  # whether they can find it; None where it has no WebSocket tracker
 
 
 def seed(
-    library: Library,
-    network: Network,
-    options: Options,
+    command: Globals,
+    options: SeedOptions,
     *,
-    kept: tuple[int, int] | None = None,  # by a keeper: the descriptor of its lock, and its restarts
     stop: Stop,
-    log: Callable[[str], None],
     on_state: Callable[[SeederState, int], None] = lambda _state, _served: None,
 ) -> None:
-    """Serve until `stop`; SeederError when another seeder serves this library, or there is nothing to listen on."""
-    private = library.private
-    library.prepare()
-    refuse_another_network(library, network)
-    with seeder.sole(private, kept[0] if kept else None):
-        keeper, restarts = (os.getppid(), kept[1]) if kept else (0, 0)
-        port = seeder.last_port(private)
-        me = SeederState(network=network, port=port, pid=os.getpid(), keeper=keeper, restarts=restarts)
-        descriptors = seeder.raise_limits()
-        seeder.write_state(private, me)
-        server = Server(
-            network,
-            port=options.port or port,
-            insist=bool(options.port),
-            up=options.up,
-            down=options.down,
-            descriptors=descriptors,
-            dht=library.session_state(),
-            log=log,
-        )
-        follower = Follower(library, server, network, log)
-        log(f"serving on port {server.port}")
-        said: SeederState | None = None
-        said_at = 0.0
-        try:
-            while not stop.is_set():
-                follower.look()
-                server.poll(0.1)
-                urgent = said is None or not said.ready or said.seen != follower.seen
-                if not urgent and time.monotonic() - said_at < 1:  # looking at ten thousand swarms takes a while
-                    continue
-                state = state_of(server, me, said, follower.seen)
-                said_at = time.monotonic()
-                if state != said:
-                    seeder.write_state(private, state)
-                    said = state
-                    on_state(state, server.number)
-        finally:
-            if known := server.close():
-                library.session_state(known)
+    """Serve until `stop`, or see that it is done in the background; SeederError with the reason when it cannot be."""
+    console = command.console
+    _refuse_several(options)
+    settings = Settings(port=options.port, up=options.up, down=options.down)
+    if options.stop:
+        client.end(Library(command.root))  # also when its index is broken
+        console.tell("the seeder has ended")
+    elif options.detach:
+        state = client.start(command.open(), command.network, settings, stop=stop, console=console)
+        console.tell(f"process {state.keeper} serves on port {state.port}")
+    else:
+        from ..seeder.run import be_kept, run  # which load what serves
+
+        kept = _kept(options)
+        with be_kept(Library(command.root), kept, stop) if kept else nullcontext():
+            library = command.open()
+            client.refuse_another_network(client.current(library), command.network)
+            run(library, command.network, settings, kept=kept, stop=stop, console=console, on_state=on_state)
 
 
-def detach(library: Library, network: Network, options: Options, *, stop: Stop) -> SeederState:
-    """Start the seeder in the background; end when it serves, SeederError with the reason when it does not."""
-    library.prepare()
-    refuse_another_network(library, network)
-    return seeder.detach(library.private, _arguments(library, network, options), stop)
+def status(command: Globals, options: SeedOptions) -> tuple[SeederState, list[Status]]:
+    """Say how each shared memo is served; SeederError when no seeder runs."""
+    _refuse_several(options)
+    library = command.open()
+    state = client.current(library)
+    if state is None:
+        raise SeederError("no seeder is running", "memosync seed --detach starts one")
+    rows = []
+    for memo in library.index().memos:
+        if infohash := served_as(memo):
+            browsers = None
+            if any(map(is_websocket, trackers_of(memo.trackers, state.network))):
+                browsers = not state.crowded or infohash in state.announced
+            rows.append(Status(memo, state.swarms.get(infohash, SwarmState(infohash=infohash)), browsers))
+    return state, rows
 
 
-def stop(root: Path) -> None:
-    """End the seeder and wait until it is gone; SeederError when none runs."""
-    seeder.stop(Library(root).private)
+def _refuse_several(options: SeedOptions) -> None:
+    if options.detach + options.status + options.stop > 1:
+        raise UsageError("--detach, --status and --stop exclude each other")
 
 
-def _arguments(library: Library, network: Network, options: Options) -> list[str]:
-    root = str(library.root.absolute())
-    chosen = [("--port", options.port), ("--up", options.up), ("--down", options.down)]
-    chosen_texts = [text for name, value in chosen if value for text in (name, str(value))]
-    return ["--library", root, "--network", network.value, "seed", *chosen_texts]
+def _kept(options: SeedOptions) -> Kept | None:
+    lock, _, restarts = options.kept.partition(":")
+    return Kept(lock=int(lock), restarts=int(restarts), report=options.report) if options.kept else None

@@ -1,83 +1,218 @@
-"""share: from memos to links that work."""
+"""share: from memos to links that work: as magnets or share links, and with a page for who has only a browser."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from ..console import one_line
-from ..errors import UsageError
+from .. import files, magnet
+from ..audio.clusters import clusters_of
+from ..audio.levels import heights
+from ..console import Console, one_line
+from ..errors import AudioError, UsageError
+from ..library.freeze import freeze, frozen_torrent
+from ..library.measures import levels_of
 from ..library.store import Library
-from ..memo import Memo
-from ..network import Network, parse_tracker
-from ..seeder import SeederState
+from ..memo import Memo, torrent_name
+from ..network import Network, browser_trackers, parse_tracker, trackers_of
+from ..page import page
+from ..seeder import client
+from ..seeder.links import linker
+from ..seeder.state import SeederState, Settings
 from ..stop import Stop
-from .freezing import freeze
-from .linking import linker
-from .opening import Tell
-from .seed import Options, seed
-from .serving import serve, wait_until_delivered
-from .status import refuse_another_network
+from ..torrent.webrtc.stun import server_for
+from .arguments import Globals, choose, free_place, written
 
-How = Literal["seeder", "no seeder", "foreground", "wait"]
+Answer = Callable[[str], None]
+_LARGEST_TORRENT = 200_000  # bytes in a page; ours have 21,000 at most
+_TRACKER = {
+    Network.PUBLIC: "wss://HOST",
+    Network.LAN: "ws://ADDRESS:PORT, of one on your network",
+    Network.LOOPBACK: "ws://127.0.0.1:PORT",
+}
 
 
-def check_trackers(urls: Sequence[str]) -> None:
-    """Insist that they are trackers; UsageError names the one that is not."""
-    for url in urls:
-        if not parse_tracker(url):
-            raise UsageError(
-                f"{one_line(url)[:100]!r} is not a tracker", "give udp://, http(s):// or ws(s)://HOST:PORT"
-            )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareOptions:
+    """What is to be shared, and how."""
+
+    memos: Sequence[str] = ()
+    everything: bool = False
+    trackers: Sequence[str] = ()  # instead of those it has
+    no_seed: bool = False  # only the link
+    foreground: bool = False  # serve here until interrupted
+    wait: bool = False  # return when somebody has all of it
+    stop: bool = False  # serve it no longer
+    page: str | None = None  # the file of a page, too
+    force: bool = False  # replace that
+    base: str | None = None  # share links to this address instead of magnets
+    one: bool = False  # and one for all memos
 
 
 def share(
-    library: Library,
-    memos: Sequence[Memo],
-    network: Network,
+    command: Globals,
+    options: ShareOptions,
     *,
-    how: How = "seeder",
-    trackers: Sequence[str] = (),
+    library: Library | None = None,  # that is open already
     stop: Stop,
-    tell: Tell,
-    answer: Callable[[str], None],
-    log: Callable[[str], None] = lambda _line: None,
+    on_listening: Callable[[float, bytes], None] = lambda _fraction, _wave: None,
     on_state: Callable[[SeederState, int], None] = lambda _state, _served: None,
 ) -> None:
     """Answer a link for each memo as soon as it can be fetched there.
 
-    With `foreground` serve here until `stop`; with `wait` end when somebody has all of each.
+    UsageError, and nothing done, when that cannot be; SeederError when it cannot be served, LibraryError when a memo is
+    damaged.
     """
-    if how != "no seeder":
-        refuse_another_network(library, network)
-    tell("whoever has the link can listen, and a link cannot be called back")
-    shared = freeze(library, memos, tuple(trackers))
-    answered = False
-
-    def answer_all() -> None:
-        nonlocal answered
-        answered = True
-        for link in filter(None, map(linker(library, network), shared)):
-            answer(link)
-
-    def ready(state: SeederState, served: int) -> None:
-        if state.ready and not answered:
-            answer_all()
-        on_state(state, served)
-
-    if how == "foreground":
-        seed(library, network, Options(), stop=stop, log=log, on_state=ready)
+    if (options.no_seed and (options.foreground or options.wait)) or (options.foreground and options.wait):
+        raise UsageError("--no-seed, --foreground and --wait exclude each other")
+    for url in options.trackers:
+        if not parse_tracker(url):
+            example = "give udp://, http(s):// or ws(s)://HOST:PORT"
+            raise UsageError(f"{one_line(url)[:100]!r} is not a tracker", example)
+    library = library or command.open()
+    memos = choose(library, options.memos, everything=options.everything)
+    if options.stop:
+        _stop_sharing(library, memos, command.console)
         return
-    if how != "no seeder":
-        serve(library, shared, network, stop=stop)
-    answer_all()
-    if how == "wait":
-        wait_until_delivered(library, shared, stop=stop)
+    network, console = command.network, command.console
+    answer = _share_links(options, len(memos), console.answer)
+    if options.page is not None:
+        answer = _with_page(options, library, memos, network, answer, console, on_listening, stop)
+    state = client.current(library)
+    if not options.no_seed:
+        client.refuse_another_network(state, network)
+    console.tell("whoever has the link can listen, and a link cannot be called back")
+    shared = freeze(library, memos, tuple(options.trackers))
+    if options.foreground:
+        _serve_here(command, library, shared, answer, on_state, stop)
+        return
+    if not options.no_seed:
+        state = client.serve(library, shared, network, state, stop=stop, console=console)
+    _answer_all(shared, state, network, answer)
+    if options.wait:
+        client.wait_until_delivered(library, shared, stop=stop)
 
 
-def unshare(library: Library, memos: Sequence[Memo], *, tell: Tell) -> None:
+def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console) -> None:
     """Have memos served no longer; they stay, and so does their link for another time."""
     for memo in memos:
         library.update({memo.id: lambda memo: replace(memo, shared=False)})
-        tell(f"{memo.id} is served no longer; who has it keeps it")
+        console.tell(f"{memo.id} is served no longer; who has it keeps it")
+
+
+def _serve_here(
+    command: Globals,
+    library: Library,
+    shared: Sequence[Memo],
+    answer: Answer,
+    on_state: Callable[[SeederState, int], None],
+    stop: Stop,
+) -> None:
+    from ..seeder.run import run
+
+    answered = False
+
+    def ready(state: SeederState, served: int) -> None:
+        nonlocal answered
+        if state.ready and not answered:
+            answered = True
+            _answer_all(shared, state, command.network, answer)
+        on_state(state, served)
+
+    run(library, command.network, Settings(), stop=stop, console=command.console, on_state=ready)
+
+
+def _answer_all(memos: Sequence[Memo], state: SeederState | None, network: Network, answer: Answer) -> None:
+    for link in filter(None, map(linker(state, network), memos)):
+        answer(link)
+
+
+def _share_links(options: ShareOptions, many: int, answer: Answer) -> Answer:
+    """Give what takes the magnet of each memo and answers it, or share links of one or of all."""
+    base = options.base
+    if base is None:
+        if options.one:
+            raise UsageError("--one needs a page to link to", "--link BASE --one")
+        return answer
+    together = many if options.one else 1
+    magnet.check_base(base)
+    if together > magnet.MOST_SEEDS:
+        raise UsageError(f"one link takes at most {magnet.MOST_SEEDS} memos", "leave --one out, or share fewer")
+    magnets: list[str] = []
+
+    def collect(link: str) -> None:
+        magnets.append(link)
+        if len(magnets) == together:
+            answer(magnet.join(base, magnets))
+            magnets.clear()
+
+    return collect
+
+
+def _with_page(
+    options: ShareOptions,
+    library: Library,
+    memos: Sequence[Memo],
+    network: Network,
+    answer: Answer,
+    console: Console,
+    on_listening: Callable[[float, bytes], None],
+    stop: Stop,
+) -> Answer:
+    """Give what writes the page before it answers; UsageError when no browser could play it, or it may not be."""
+    if options.page == "-":
+        raise UsageError("standard output is for the link", "--page FILE.html")
+    if len(memos) != 1:
+        raise UsageError(f"a page is for one memo, these are {len(memos)}", "run it once for each")
+    if not browser_trackers(trackers_of(tuple(options.trackers) or memos[0].trackers, network)):
+        nobody = "no browser would find the memo: none of its trackers is one"
+        raise UsageError(nobody, f"--tracker {_TRACKER[network]}")
+    path = Path(options.page or "")
+    free_place(path, force=options.force)
+
+    def write(link: str) -> None:
+        try:
+            text = _page(library, library.find(memos[0].id), link, network, on_listening, stop)
+            with written(path, force=options.force, otherwise="another --page") as file:
+                file.write(text.encode())
+            console.tell(f"{path} plays it in a browser, from a disk or a web server, while somebody serves it")
+        finally:
+            answer(link)  # it is shared, with a page or without
+
+    return write
+
+
+def _page(
+    library: Library, memo: Memo, link: str, network: Network, on_listening: Callable[[float, bytes], None], stop: Stop
+) -> str:
+    """Make the page of a memo that was just shared, with what is known of its sound; LibraryError without its file."""
+    target = magnet.parse(link)
+    wave = b""
+    with contextlib.suppress(AudioError):  # what cannot be measured may be heard all the same
+        wave = levels_of(library, memo, on_progress=on_listening, stop=stop).wave
+    with files.as_library_error(f"read {memo.file}"):
+        clusters = clusters_of(library.path(memo))
+    torrent = frozen_torrent(library, memo)
+    data = torrent.data if torrent else b""
+    return page.write(
+        page.Page(
+            id=memo.id,
+            title=memo.title,
+            description=memo.description,
+            tags=memo.tags,
+            recorded=memo.recorded,
+            duration=memo.duration,
+            size=memo.size,
+            name=torrent_name(memo.words, memo.id),
+            infohash=target.infohash,
+            torrent=data if len(data) <= _LARGEST_TORRENT else b"",
+            link=link,
+            trackers=browser_trackers(target.trackers),
+            stun=server_for(network),
+            codec=clusters.codec,
+            heights=heights(wave, page.COLUMNS),
+            clusters=clusters.starts,
+        )
+    )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..audio.loudness import Levels
 from ..errors import AudioError, LibraryError
-from ..library.store import Library
-from ..memo import Memo
-from ..seeder import SwarmState, read_state
+from ..library.measures import levels_of
+from ..library.served import served_as
+from ..seeder import client
+from ..seeder.links import linker
+from ..seeder.state import SwarmState
 from ..stop import Stop
-from .linking import Linker
+from .arguments import Globals
 from .list_ import Row, row_of
-from .measuring import levels_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,24 +28,32 @@ class Shown:
 
 
 def show(
-    library: Library, memo: Memo, link: Linker, *, on_progress: Callable[[float, bytes], None], stop: Stop
+    command: Globals,
+    memo: str,
+    *,
+    stop: Stop,
+    on_listening: Callable[[float, bytes], None] = lambda _fraction, _wave: None,
 ) -> Shown:
-    """Find out everything of a memo; it is listened to where that was not done before."""
-    state = read_state(library.private)
-    served = state and memo.shared and not memo.trashed and memo.infohash
+    """Find out everything of a memo, which may be in the trash; it is listened to where that was not done before."""
+    library = command.open()
+    found = library.find(memo, trashed=None)
+    state = client.current(library)
+    served = served_as(found) if state else None
     swarm = state.swarms.get(served, SwarmState(infohash=served)) if state and served else None
     levels: Levels | None = None
     fault: AudioError | LibraryError | None = None
     try:
-        levels = levels_of(library, memo, on_progress=on_progress, stop=stop)
+        levels = levels_of(library, found, on_progress=on_listening, stop=stop)
     except (AudioError, LibraryError) as error:
         fault = error
-    return Shown(row=row_of(library, memo, link), swarm=swarm, levels=levels, fault=fault)
+    return Shown(row=row_of(library, found, linker(state, command.network)), swarm=swarm, levels=levels, fault=fault)
 
 
-def path_of(library: Library, memo: Memo) -> Path:
+def path_of(command: Globals, memo: str) -> str:
     """Give the path of a memo's file; LibraryError when it is gone."""
-    path = library.path(memo)
+    library = command.open()
+    found = library.find(memo, trashed=None)
+    path = library.path(found)
     if not path.exists():
-        raise LibraryError(f"the file of memo {memo.id} is gone: {path}", "memosync check says what else is wrong")
-    return path
+        raise LibraryError(f"the file of memo {found.id} is gone: {path}", "memosync check says what else is wrong")
+    return str(path)

@@ -1,11 +1,6 @@
-"""One directory of memos and its index: what is where, and the order in which it is written.
+"""One directory of memos and its index: what is where, who is at it, and the entries of the index.
 
-* Data before index: a file is in its place before the index names it, so a crash leaves an orphan that the next
-  command adopts, never a hole. To the trash it goes the other way: the entry says `trashed`, then the file moves.
-* Replace, never edit: the index is replaced whole under `lock`; readers take no lock.
-* Who reads a memo's file, decides and then writes it holds that memo's lock around all three; `lock` is the innermost.
-* Nothing from the network becomes a path: names in here are ids, infohashes, and what `memo.file_name` made.
-* A recording in progress is a `.part` whose memo is locked, from before its first byte until the index names it.
+The order in which things are written is in the docstring of the package.
 """
 
 from __future__ import annotations
@@ -13,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -23,11 +18,9 @@ from ..errors import LibraryError, NotFoundError
 from ..index import Index
 from ..magnet import InfoHash
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
+from .snapshots import Snapshots
 
-SNAPSHOTS, DAYS = 5, 7  # kept: the indexes before the last changes, and one of each of the last days
-BROKEN = "index.broken-"  # and the time when it was replaced
 _PART = ".webm.part"
-_DAY = r"\d{4}-\d\d-\d\d"
 
 
 class Library:
@@ -36,6 +29,9 @@ class Library:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.private = root / ".memosync"
+        self.trash = self.private / "trash"
+        self.torrents = self.private / "torrents"
+        self.snapshots = Snapshots(root, self.private)
         self._cached: tuple[tuple[int, int, int], Index] | None = None
 
     def index(self) -> Index:
@@ -43,12 +39,11 @@ class Library:
         path = self.root / "index.toml"
         with files.as_library_error(f"read {path}"):
             try:
-                status = path.stat()
-                identity = (status.st_ino, status.st_mtime_ns, status.st_size)
+                identity = files.state_of(path)
                 if self._cached is None or self._cached[0] != identity:
                     self._cached = identity, index.loads(path.read_text("utf-8"))
             except FileNotFoundError:
-                if self.snapshots():  # what is lost must not be replaced by what is left
+                if self.snapshots.kept():  # what is lost must not be replaced by what is left
                     raise LibraryError("index.toml is gone", index.REBUILD) from None
                 return Index()
             except UnicodeDecodeError as error:
@@ -64,7 +59,7 @@ class Library:
             except FileNotFoundError:
                 return b""
 
-    def rebuild(self, new: Index, broken: bytes, aside: str) -> None:
+    def rebuild(self, new: Index, broken: bytes, when: datetime) -> None:
         """Put a new index in the place of a lost or `broken` one, which is kept beside it; not when it changed."""
         path = (self.root / "index.toml").resolve()
         with files.as_library_error(f"write {path}"):
@@ -73,14 +68,14 @@ class Library:
                 if self.index_bytes() != broken:
                     raise LibraryError("index.toml was changed meanwhile", "memosync check says how it is now")
                 if path.exists():
-                    files.keep_copy(path, self.root / aside)
+                    self.snapshots.put_aside(path, when)
                 files.write(path, index.dumps(new).encode(), newer_than=self.index_time())
 
     def index_time(self) -> int:
         """Give the index's time stamp in nanoseconds; every change makes it larger. 0 without an index."""
         return files.time_of(self.root / "index.toml")
 
-    def change(self, edit: Callable[[Index], Index]) -> Index:
+    def transaction(self, edit: Callable[[Index], Index]) -> Index:
         """Read the index again under its lock, let `edit` change it, and replace it."""
         path = (self.root / "index.toml").resolve()  # a link to where it is synchronised stays one
         with files.as_library_error(f"change {path}"):
@@ -92,24 +87,23 @@ class Library:
                     known = set(map(id, before.memos))
                     changed = tuple(memo for memo in after.memos if id(memo) not in known)
                     index.loads(index.dumps(Index(changed)))  # nothing we could not read again ever locks a library
-                    self._snapshot(path)
+                    self.snapshots.keep(path)
                     # a clock set back must not make a new index look older than the one before
                     files.write(path, index.dumps(after).encode(), newer_than=self.index_time())
+                    self._cached = files.state_of(path), after
                 return after
 
     def add(self, memo: Memo, staged: Path) -> None:
         """Move a finished file to its place, then name it in the index; the caller holds the memo's lock."""
         with files.as_library_error(f"save {memo.file}"):
             self.prepare()
-            place = self.root
-            if memo.trashed:
-                place = self.private / "trash"
-                place.mkdir(exist_ok=True)
+            place = self.trash if memo.trashed else self.root
+            place.mkdir(exist_ok=True)
             files.move(staged, place / memo.file)
-        self.change(lambda index: index.with_memo(memo))
+        self.transaction(lambda index: index.with_memo(memo))
 
-    def name(self, found: list[Memo]) -> list[Memo]:
-        """Name files in the index that are in their place, and give those that it had not named by then."""
+    def add_entries(self, found: list[Memo]) -> list[Memo]:
+        """Add entries for files that are in their place, and give those that the index did not have by then."""
         new: list[Memo] = []
 
         def edit(index: Index) -> Index:
@@ -118,7 +112,7 @@ class Library:
             return Index((*index.memos, *new), index.head, index.extra)
 
         if found:
-            self.change(edit)
+            self.transaction(edit)
         return new
 
     def update(self, changes: Mapping[MemoId, Callable[[Memo], Memo]]) -> dict[MemoId, Memo]:
@@ -130,7 +124,7 @@ class Library:
             memos = (changes[memo.id](memo) if memo.id in changes else memo for memo in index.memos)
             return Index(tuple(memos), index.head, index.extra)
 
-        return {memo.id: memo for memo in self.change(edit).memos if memo.id in changes}
+        return {memo.id: memo for memo in self.transaction(edit).memos if memo.id in changes}
 
     def find(self, word: str, trashed: bool | None = False) -> Memo:
         """Find a memo by its id, an unambiguous prefix of it, or `last`; NotFoundError names the candidates.
@@ -162,17 +156,17 @@ class Library:
 
     def path(self, memo: Memo) -> Path:
         """Where the memo's file is; a trashed one may not have moved yet."""
-        if memo.trashed and (trash := self.private / "trash" / memo.file).exists():
-            return trash
+        if memo.trashed and (thrown := self.trash / memo.file).exists():
+            return thrown
         return self.root / memo.file
 
-    def is_sound(self, memo: Memo, path: Path) -> bool:
+    def is_intact(self, memo: Memo, path: Path) -> bool:
         """Tell whether a memo's file is there and has the size that the index says, or will have it in a moment."""
         # while we look, its new content may move from the second place to the first, or all of it to the trash or back
         return memo.size in (_size(path), _size(self.rewritten(memo.id)), _size(self.path(memo)))
 
     def torrent(self, infohash: InfoHash) -> Path:
-        return self.private / "torrents" / f"{infohash}.torrent"
+        return self.torrents / f"{infohash}.torrent"
 
     def keep_torrent(self, infohash: InfoHash, data: bytes) -> None:
         """Keep a torrent for as long as there is a library: nothing else makes the same link again."""
@@ -207,7 +201,7 @@ class Library:
         """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it."""
         memo = self.index().get(memo_id)
         with files.as_library_error(f"write {memo.file if memo else path}"):
-            if memo and not memo.infohash and path == self.rewritten(memo_id) and _size(path) == memo.size:
+            if memo and not memo.is_frozen and path == self.rewritten(memo_id) and _size(path) == memo.size:
                 files.move(path, self.path(memo))
             else:
                 path.unlink(missing_ok=True)
@@ -223,6 +217,15 @@ class Library:
             if lock:
                 lock.release()
 
+    def locked(self, memos: Iterable[Memo]) -> Iterator[list[MemoId]]:
+        """Give the ids, a hundred at a time, while the memos are locked: in one order, which everybody keeps."""
+        ids = sorted(memo.id for memo in memos)
+        for batch in (ids[start : start + 100] for start in range(0, len(ids), 100)):
+            with contextlib.ExitStack() as locks:
+                for memo_id in batch:
+                    locks.enter_context(self.lock(memo_id))
+                yield batch
+
     def take_id(self) -> MemoId:
         """Choose an id that is free here."""
         taken = {memo.id for memo in self.index().memos}
@@ -236,24 +239,35 @@ class Library:
             for name in ("recording", "torrents", "locks"):
                 (self.private / name).mkdir(parents=True, exist_ok=True)
 
+    def put_away(self, path: Path) -> Path:
+        """Move a file that is nobody's any more out of people's sight, and give its new place; OSError."""
+        kept = files.free_name(self.private / path.name)
+        files.move(path, kept)
+        return kept
+
+    def closed(self) -> Path | None:
+        """Find what of the library, or of where it would be made, a user cannot write here; None where there is nothing."""
+        places = [self.root, self.private, self.root / "index.toml"] if self.root.exists() else [self.root.parent]
+        return next((place for place in places if place.exists() and not os.access(place, os.W_OK)), None)
+
     def recordings(self) -> list[tuple[MemoId, Path]]:
         """Every recording that is in progress, or was when its process died."""
-        names = self._names(self.private / "recording")
+        names = files.names(self.private / "recording")
         ids = [parse_id(name.removesuffix(_PART)) for name in names if name.endswith(_PART)]
         return [(memo_id, self.part(memo_id)) for memo_id in ids if memo_id]
 
     def leftovers(self) -> list[tuple[MemoId, Path]]:
         """Half-made files of imports and finishing remuxes, with the memo whose lock says whether somebody is at it."""
         found = []
-        for name in self._names(self.private / "recording"):
+        for name in files.names(self.private / "recording"):
             if (memo_id := parse_id(name.partition(".")[0])) and not name.endswith(_PART):
                 found.append((memo_id, self.private / "recording" / name))
         return found
 
     def orphans(self, index: Index | None = None, *, trashed: bool = False) -> list[tuple[MemoId, Path]]:
         """Files with a name of our own pattern that the index does not know."""
-        place = self.private / "trash" if trashed else self.root
-        names = [name for name in self._names(place) if name.endswith(".webm")]
+        place = self.trash if trashed else self.root
+        names = [name for name in files.names(place) if name.endswith(".webm")]
         index = index or self.index()
         known = {memo.file for memo in index.memos}
         unknown = [(id_in_file_name(name), place / name) for name in sorted(names) if name not in known]
@@ -262,7 +276,7 @@ class Library:
 
     def strangers(self) -> list[tuple[Path, Memo | None]]:
         """WebM files here that are no memo's, each with the memo whose id is in its name: a copy, or renamed."""
-        names = {name for name in self._names(self.root) if name.endswith(".webm")}
+        names = {name for name in files.names(self.root) if name.endswith(".webm")}
         names -= {memo.file for memo in self.index().memos}
         ours = {memo.id: memo for memo in self.index().memos} if names else {}
         ids = {name: re.findall(rf"-([{ALPHABET}]{{8}})(?![0-9a-z])", name) for name in sorted(names)}
@@ -276,44 +290,7 @@ class Library:
 
     def downloads(self) -> list[InfoHash]:
         """Downloads that are not finished."""
-        return [InfoHash(name) for name in sorted(self._names(self.private / "incoming"))]
-
-    def snapshots(self) -> list[Path]:
-        """Indexes of before, the newest first."""
-        names = [name for name in self._names(self.private) if re.fullmatch(rf"index\.(\d|{_DAY})\.toml", name)]
-        return sorted((self.private / name for name in sorted(names)), key=files.time_of, reverse=True)
-
-    def index_copies(self) -> list[Path]:
-        """What a file synchroniser left beside the index when it changed in two places."""
-        names = [name for name in self._names(self.root) if re.fullmatch(r"index[-. (].*\.toml", name)]
-        return [self.root / name for name in sorted(names) if not name.startswith(BROKEN)]
-
-    def broken_indexes(self) -> list[Path]:
-        """Indexes that were kept when they were replaced by one made anew."""
-        return [self.root / name for name in sorted(self._names(self.root)) if name.startswith(BROKEN)]
-
-    def _names(self, directory: Path) -> list[str]:
-        try:
-            return os.listdir(directory)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise LibraryError(f"cannot read {directory}: {error.strerror}", "give another --library") from error
-
-    def _snapshot(self, path: Path) -> None:
-        """Keep the index as it is: the last five, and the last of each day (by its own date) for a week."""
-        if not path.exists():
-            return
-        for number in range(SNAPSHOTS - 1, 0, -1):
-            older = self.private / f"index.{number}.toml"
-            if older.exists():
-                files.move(older, self.private / f"index.{number + 1}.toml", sync=False)
-        files.keep_copy(path, self.private / "index.1.toml")
-        day = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d")
-        files.keep_copy(path, self.private / f"index.{day}.toml")
-        days = sorted(name for name in self._names(self.private) if re.fullmatch(rf"index\.{_DAY}\.toml", name))
-        for name in days[:-DAYS]:
-            (self.private / name).unlink()
+        return [InfoHash(name) for name in sorted(files.names(self.private / "incoming"))]
 
 
 def _size(path: Path) -> int | None:

@@ -24,7 +24,7 @@ MONTH, WEEK = 30 * 86_400.0, 7 * 86_400.0  # seconds
 def put(library: Library, ids: Iterable[MemoId], when: datetime) -> dict[MemoId, Memo]:
     """Have memos be gone, and give their entries; those that are in the trash already stay there as they are."""
     memos = library.update({memo_id: lambda memo: replace(memo, trashed=memo.trashed or when) for memo_id in ids})
-    _move(memos.values(), library.root, _place(library))
+    _move(memos.values(), library.root, library.trash)
     return memos
 
 
@@ -39,7 +39,7 @@ def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
             raise LibraryError(f"the file of memo {memo.id} is gone: {library.path(memo)}", "fetch it again")
         if memo.infohash and (twin := here.setdefault(memo.infohash, memo.id)) != memo.id:
             raise UsageError(f"memo {memo.id} is here already, as {twin}", f"memosync rm --purge {memo.id}")
-    _move(memos, _place(library), library.root)
+    _move(memos, library.trash, library.root)
     return library.update({memo_id: lambda memo: replace(memo, trashed=None) for memo_id in ids})
 
 
@@ -53,10 +53,10 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
     with files.as_library_error("empty the trash"):
         for memo in doomed:
             kept = [library.torrent(memo.infohash)] if memo.infohash and memo.infohash not in others else []
-            for path in (_place(library) / memo.file, library.root / memo.file, library.cache(memo.id), *kept):
+            for path in (library.trash / memo.file, library.root / memo.file, library.cache(memo.id), *kept):
                 path.unlink(missing_ok=True)
         files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
-    library.change(lambda index: Index(tuple(m for m in index.memos if m.id not in ids), index.head, index.extra))
+    library.transaction(lambda index: Index(tuple(m for m in index.memos if m.id not in ids), index.head, index.extra))
 
 
 def overdue(library: Library, now: datetime) -> list[Memo]:
@@ -81,10 +81,6 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
         for name, memo in trashed.items()
         if ages.get(name, 0.0) >= MONTH and memo.trashed and seconds - memo.trashed.timestamp() >= MONTH
     ]
-
-
-def _place(library: Library) -> Path:
-    return library.private / "trash"
 
 
 def _move(memos: Iterable[Memo], source: Path, target: Path) -> None:

@@ -14,9 +14,10 @@ from .terminal import is_screen, is_terminal, show, tell, write
 
 if TYPE_CHECKING:
     from ..audio.levels import Meter
-    from ..commands.capture import Key
-    from ..seeder import SeederState
+    from ..commands.record import Key
+    from ..seeder.state import SeederState
     from ..torrent.download import Progress
+    from .player import Player
 
 
 def has_controls() -> bool:
@@ -26,6 +27,20 @@ def has_controls() -> bool:
     with contextlib.suppress(OSError):  # it is not the terminal of our session
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()  # in the background, to touch it is to be stopped
     return True
+
+
+def controls() -> contextlib.AbstractContextManager[Controls | None]:
+    """Give the live line of a recording and its keys, where there is a person to steer it."""
+    return Controls() if has_controls() else contextlib.nullcontext()
+
+
+def player() -> contextlib.AbstractContextManager[Player | None]:
+    """Give the player, where there is a person to steer it."""
+    if not has_controls():
+        return contextlib.nullcontext()
+    from .player import Player  # most commands need not load it
+
+    return Player()
 
 
 class Steered:
@@ -112,23 +127,23 @@ class FetchView:
         if not progress.size:
             show(format_count(progress.peers, "peer"), "  waiting for the torrent's metadata", "")
             return
-        part = progress.done / progress.size
-        numbers = f"{part:4.0%}  {format_size(progress.done)} of {format_size(progress.size)}"
+        fraction = progress.done / progress.size
+        numbers = f"{fraction:4.0%}  {format_size(progress.done)} of {format_size(progress.size)}"
         rate = f"  {format_size(progress.rate)}/s"
         peers = format_count(progress.peers, "peer")
-        show(numbers, f"  {_bar(part)}{rate}  {peers}  {progress.name}", f"{rate}  {peers}", "")
+        show(numbers, f"  {_bar(fraction)}{rate}  {peers}  {progress.name}", f"{rate}  {peers}", "")
 
 
-class PartView:
+class Fraction:
     """How far something long is; gone when it is done."""
 
     def __init__(self) -> None:
         self._drawn = time.monotonic()
 
-    def __call__(self, of: str, part: float) -> None:
-        if is_screen(sys.stderr) and (part == 1 or time.monotonic() - self._drawn > 0.1):
+    def __call__(self, of: str, fraction: float) -> None:
+        if is_screen(sys.stderr) and (fraction == 1 or time.monotonic() - self._drawn > 0.1):
             self._drawn = time.monotonic()
-            show("" if part == 1 else f"{part:4.0%}  {of}")
+            show("" if fraction == 1 else f"{fraction:4.0%}  {of}")
 
 
 def serving(state: SeederState, served: int) -> None:
@@ -143,14 +158,14 @@ def serving(state: SeederState, served: int) -> None:
         )
 
 
-def listening(part: float, _wave: bytes) -> None:
+def listening(fraction: float, _wave: bytes) -> None:
     """Draw a bar while a memo is listened to."""
     if is_screen(sys.stderr):
-        show(f"{part:4.0%}", f"  {_bar(part)}  listening to it", "")
+        show(f"{fraction:4.0%}", f"  {_bar(fraction)}  listening to it", "")
 
 
-def _bar(part: float) -> str:
-    return "█" * int(part * 20) + "░" * (20 - int(part * 20))
+def _bar(fraction: float) -> str:
+    return "█" * int(fraction * 20) + "░" * (20 - int(fraction * 20))
 
 
 def keys(wait: float = 0.0) -> str:

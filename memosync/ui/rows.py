@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from ..console import INVISIBLE, one_line
 from ..index import KEYS
 from ..quantities import format_clock, format_count, format_size
-from .terminal import align, answer, clear, flush, is_terminal, table, tell, width, write
+from .terminal import align, answer, clear, flush, is_terminal, table, tell, warn, width, write
 from .wave import draw
 
 if TYPE_CHECKING:
     from ..audio.microphone import Device
-    from ..commands.examine import Finding
     from ..commands.list_ import Row
+    from ..commands.seed import Status
     from ..commands.show import Shown
-    from ..commands.status import Status
-    from ..seeder import SeederState
+    from ..doctor.finding import Finding
+    from ..seeder.state import SeederState
     from ..torrent.metainfo import Metainfo
 
 
@@ -105,6 +105,14 @@ def info(torrent: Metainfo, title: str, as_json: bool = False) -> None:
         table([(torrent.infohash, str(torrent.size), one_line(torrent.name), one_line(title))], right=(1,))
 
 
+def fetched(row: Row, as_json: bool = False) -> None:
+    """Say what is here now: its id, or a line of JSON."""
+    if as_json:
+        memos([row], as_json)
+    else:
+        answer(row.memo.id)
+
+
 def shown(found: Shown, as_json: bool = False) -> None:
     """Show a memo: with its waveform to a person, else each field as a name, TAB and its value, or all as JSON."""
     memo, swarm, levels = found.row.memo, found.swarm, found.levels
@@ -119,7 +127,7 @@ def shown(found: Shown, as_json: bool = False) -> None:
     }
     write(sys.stderr, clear())
     if found.row.damaged:
-        tell("warning: its file is gone, or not what the index says; memosync check says more")
+        warn("its file is gone, or not what the index says; memosync check says more")
     if as_json:
         answer(_json(fields))
         return

@@ -1,7 +1,6 @@
 """What the program says: the answer on standard output, the conversation on standard error.
 
-The owner of rich and of the streams; one that is closed is not written to. Beside it: `rows`, the answers that are
-lists, and `live`, what is redrawn in place and the keys that steer it.
+The owner of rich and of the streams; one that is closed is not written to.
 """
 
 from __future__ import annotations
@@ -11,14 +10,30 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import IO
 
-from ..console import one_line
+from ..console import Console, one_line
 from ..errors import LibraryError, MemosyncError, UsageError
 from ..stop import Stop
 
 quiet = False  # --quiet: only warnings and errors
+
+
+def console(progress: Callable[[str, float], None]) -> Console:
+    """Give what a command talks with: these streams, and a view of how far it is."""
+    return Console(answer=answer, tell=tell, warn=warn, alarm=alarm, fail=error, progress=progress, ask=ask, log=log)
+
+
+def with_codes(console: Console) -> Console:
+    """Have each line of the answer drawn as a QR code, too."""
+
+    def answer_both(link: str) -> None:
+        answer(link)
+        qr(link)
+
+    return replace(console, answer=answer_both)
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
@@ -69,9 +84,23 @@ class Output:
 
 def tell(text: str) -> None:
     """Say something on the way."""
-    if not quiet or text.startswith(("warning:", "\a")):
-        bell = "\a" if text.startswith("\a") else ""
-        write(sys.stderr, f"{bell}{clear()}memosync: {one_line(text.removeprefix(chr(7)))}\n")
+    if not quiet:
+        _say(text)
+
+
+def warn(text: str) -> None:
+    """Say something on the way that one should know even with --quiet."""
+    _say(f"warning: {text}")
+
+
+def alarm(text: str) -> None:
+    """Say something that one should look up for."""
+    write(sys.stderr, "\a")
+    _say(text)
+
+
+def _say(text: str) -> None:
+    write(sys.stderr, f"{clear()}memosync: {one_line(text)}\n")
 
 
 def error(error: MemosyncError, about: str = "") -> None:
@@ -125,7 +154,7 @@ def qr(link: str) -> None:
     room = width(sys.stderr) if is_terminal(sys.stderr) else 1000
     border = next((border for border in (4, 2) if code.symbol_size(border=border)[0] <= room), None)
     if border is None:
-        tell(f"warning: the QR code is not drawn: it needs {code.symbol_size(border=2)[0]} columns")
+        warn(f"the QR code is not drawn: it needs {code.symbol_size(border=2)[0]} columns")
     elif sys.stderr:
         with contextlib.suppress(OSError):
             code.terminal(out=sys.stderr, border=border, compact=True)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 from pathlib import Path
 
 from .. import files, index
 from ..audio import webm
-from ..errors import LibraryError, TorrentError
+from ..errors import LibraryError
+from ..library.entries import as_file_says
+from ..library.freeze import is_file_of
 from ..library.store import Library
-from ..magnet import InfoHash
 from ..memo import Memo
-from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
-from .entries import from_file
 
 
 def merge(library: Library) -> list[tuple[str, str]]:
@@ -24,7 +21,7 @@ def merge(library: Library) -> list[tuple[str, str]]:
     """
     said: list[tuple[str, str]] = []
     ours = {memo.id: memo for memo in library.index().memos}
-    for path in library.index_copies():
+    for path in library.snapshots.copies():
         try:
             theirs = index.loads(path.read_text("utf-8"))
         except (LibraryError, OSError, UnicodeDecodeError) as error:
@@ -35,28 +32,18 @@ def merge(library: Library) -> list[tuple[str, str]]:
                 said.append((memo.id, f"“{memo.title}” is in {path.name} alone, and its file is not here"))
             elif other := index.differences(ours[memo.id], memo):
                 said.append((memo.id, f"{path.name} has {', '.join(other)}; left as it is"))
-        kept = _free(library.private / path.name)
         with files.as_library_error(f"put {path.name} away"):
-            files.move(path, kept)
+            kept = library.put_away(path)
         said.append(("index", f"{path.name} is merged, and kept as {kept.relative_to(library.root)}"))
     return said
 
 
-def kept_for(library: Library, memo: Memo) -> Metainfo | None:
-    """Read the torrent of a memo's link; None when it is lost or broken."""
-    with contextlib.suppress(OSError, TorrentError):
-        torrent = metainfo.read(library.torrent(memo.infohash or InfoHash("")).read_bytes())
-        return torrent if torrent.infohash == memo.infohash else None
-    return None
-
-
 def find_file(library: Library, memo: Memo) -> Path | None:
     """Find the file of a memo that is not in its place: in the trash, or under another name that has its id."""
-    trashed = library.private / "trash" / memo.file
+    trashed = library.trash / memo.file
     named = [path for path, owner in library.strangers() if owner == memo]
     for path in [trashed, *named] if trashed.exists() else named:
-        torrent = kept_for(library, memo)
-        if metainfo.fits(torrent, path) if torrent else library.is_sound(memo, path):
+        if is_file_of(library, memo, path):
             return path
     return None
 
@@ -71,20 +58,14 @@ def keep_torrent(library: Library, torrent: Metainfo) -> str:
     path = library.torrent(torrent.infohash)
     if path.exists():
         with files.as_library_error("put the broken torrent aside"):
-            files.move(path, _free(path.with_suffix(".broken")))
+            files.move(path, files.free_name(path.with_suffix(".broken")))
     library.keep_torrent(torrent.infohash, torrent.data)
     return "its torrent was made again"
 
 
 def believe_file(library: Library, memo: Memo, info: webm.AudioInfo) -> str:
-    """Have the index say what a sound file is, and its words when it was written after the index."""
+    """Have the index say what an intact file is, and its words when it was written after the index."""
     path = library.path(memo)
-    later = not memo.infohash and files.time_of(path) > library.index_time()
-    library.update({memo.id: lambda memo: from_file(memo, path, info, words=later)})
+    later = not memo.is_frozen and files.time_of(path) > library.index_time()
+    library.update({memo.id: lambda memo: as_file_says(memo, path, info, words=later)})
     return "the index says now what the file is"
-
-
-def _free(path: Path) -> Path:
-    """Find a name that nothing has, by a number before its ending."""
-    others = (path.with_stem(f"{path.stem}.{number}") for number in itertools.count(1))
-    return next(other for other in itertools.chain([path], others) if not other.exists())

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from ..audio import webm
 from ..errors import AudioError
+from ..library.freeze import frozen_torrent, torrent_again
 from ..library.store import Library
 from ..memo import Memo
 from ..torrent import metainfo
 from . import repair
-from .torrents import kept_or_made
+from .finding import Finding
 
 NEAR = 0.1  # seconds: a container's length and its last block's end differ by less
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `check`."""
-
-    severity: Literal["ok", "note", "defect"]
-    subject: str  # a memo's id, or a part of the library or of the machine
-    text: str
-    mend: Callable[[], str] | None = None  # does it, and says what was done
 
 
 def examine(library: Library, memo: Memo) -> Iterator[Finding]:
@@ -50,24 +39,24 @@ def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]
     except (AudioError, OSError) as error:
         yield Finding("defect", memo.id, f"{memo.file} cannot be read: {getattr(error, 'strerror', None) or error}")
         return
-    if memo.infohash:
-        torrent = repair.kept_for(library, memo)
+    if memo.is_frozen:
+        torrent = frozen_torrent(library, memo)
         if torrent and not metainfo.fits(torrent, path):
             yield Finding("defect", memo.id, f"{memo.file} was altered: it is not what its link gives any more")
             return
         if not torrent:
-            torrent = kept_or_made(library, path, info.words, memo.id)
-            if torrent.infohash != memo.infohash:
+            again = torrent_again(library, memo, path, info.words)
+            if not again:
                 yield Finding("defect", memo.id, "the torrent of its link is lost, and its file makes another one")
                 return
-            mend = partial(repair.keep_torrent, library, torrent)
+            mend = partial(repair.keep_torrent, library, again)
             yield Finding("defect", memo.id, "the torrent of its link is lost; its file makes the same", mend)
     elif info.claimed and info.duration < info.claimed - NEAR:
         yield Finding("defect", memo.id, f"{memo.file} ends after {info.duration:.1f} of {info.claimed:.1f} s")
         return
     if size != memo.size or abs(info.duration - memo.duration) > NEAR:
         text = f"{memo.file} has {size} bytes, {info.duration:.1f} s; the index says {memo.size}, {memo.duration:.1f} s"
-        sure = memo.infohash or info.claimed
+        sure = memo.is_frozen or info.claimed
         yield Finding("defect", memo.id, text, partial(repair.believe_file, library, memo, info) if sure else None)
-    elif not memo.infohash and info.words != memo.words:
+    elif not memo.is_frozen and info.words != memo.words:
         yield Finding("note", memo.id, "the words in its file are not those of the index; sharing writes them")

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from datetime import datetime
 
 from .. import index
+from ..console import Console
 from ..errors import MemosyncError
 from ..index import Index
-from ..library.store import BROKEN, Library
+from ..library.adopt import brought_up_to_date, entry_of
+from ..library.entries import Entry
+from ..library.snapshots import entries_in
+from ..library.store import Library
 from ..memo import MemoId, id_in_file_name
 from ..stop import Stop
-from .entries import Entry, entry_of, settle
-from .indexes import elsewhere, entries_in, newest_snapshot
-
-Progress = Callable[[str, float], None]  # of what, and which part is done, 0 to 1
 
 
-def rebuild(library: Library, *, now: datetime, stop: Stop, on_progress: Progress) -> list[Entry]:
+def rebuild(library: Library, *, now: datetime, stop: Stop, console: Console) -> list[Entry]:
     """Make the index anew and say where each entry is from; the broken one is kept beside it.
 
     From what is whole of the broken one, the newest readable snapshot, then the files and the kept torrents.
@@ -27,30 +26,31 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, on_progress: Progres
     broken = library.index_bytes()
     if index.is_newer(broken.decode("utf-8", "replace")):
         library.index()  # says so
-    whole, (old, snapshot) = index.salvage(broken), newest_snapshot(library)
-    known = entries_in(old, snapshot) | entries_in(whole, library.root / "index.toml")
+    whole, (old, snapshot) = index.salvage(broken), library.snapshots.newest()
+    known = entries_in(old, snapshot) if snapshot else {}
+    known |= entries_in(whole, library.root / "index.toml")
     by_file = {entry.memo.file: entry for entry in sorted(known.values(), key=_is_named)}
     known = {memo_id: entry for memo_id, entry in known.items() if by_file[entry.memo.file] is entry}
     named = Index(tuple(entry.memo for entry in known.values()))
     places = [(None, library.orphans(named)), (now, library.orphans(named, trashed=True))]
     orphans = [(memo_id, path, trashed) for trashed, found in places for memo_id, path in found]
-    beside = elsewhere(library, [memo_id for memo_id, *_ in orphans])
+    beside = library.snapshots.entries(memo_id for memo_id, *_ in orphans)
     entries: dict[MemoId, Entry] = {}
     many = len(known) + len(orphans)
     for number, entry in enumerate(known.values()):
         stop.check()
-        on_progress(f"of {many} memos known again", number / many)
-        if settled := settle(library, entry, now):
-            entries[settled.memo.id] = settled
+        console.progress(f"of {many} memos known again", number / many)
+        if found := brought_up_to_date(library, entry, now):
+            entries[found.memo.id] = found
     for number, (memo_id, path, trashed) in enumerate(orphans, len(known)):
         stop.check()
-        on_progress(f"of {many} memos known again", number / many)
+        console.progress(f"of {many} memos known again", number / many)
         with contextlib.suppress(MemosyncError, OSError), library.lock(memo_id, wait=False) as held:
             if held and memo_id not in entries:
                 entries[memo_id] = entry_of(library, memo_id, path, beside, trashed)
     memos = tuple(entry.memo for entry in entries.values())
     new = Index(memos, whole.head or old.head, {**old.extra, **whole.extra})
-    library.rebuild(new, broken, f"{BROKEN}{now:%Y-%m-%d-%H%M%S}.toml")
+    library.rebuild(new, broken, now)
     return list(entries.values())
 
 

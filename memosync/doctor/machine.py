@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from .. import files, seeder
+from .. import files
 from ..audio.microphone import find
 from ..audio.portaudio import patiently
 from ..audio.speaker import output
@@ -14,9 +14,11 @@ from ..errors import AudioError, LibraryError
 from ..library.store import Library
 from ..network import Network
 from ..quantities import format_count, format_size
+from ..seeder import client
+from ..seeder.state import SeederState
 from ..stop import Stop
-from .examine import Finding
-from .reach import port, sources
+from .finding import Finding
+from .network import port, sources
 
 BYTES_AN_HOUR = 32_000 / 8 * 3600  # of a recording as it is made when nothing else is said
 
@@ -26,11 +28,11 @@ def look_over(
 ) -> Iterator[Finding]:
     """Find what the machine can do for a library; nothing of it is a defect. No socket is opened without a network."""
     library = Library(root)
-    yield _hear("microphone", lambda: find(device).name, stop)
-    yield _hear("output", output, stop)
+    yield _device("microphone", lambda: find(device).name, stop)
+    yield _device("output", output, stop)
     yield _disk(root)
     yield _rights(library)
-    state = seeder.read_state(library.private)
+    state = client.current(library)
     yield _seeder(library, state)
     if network:
         if state:
@@ -38,7 +40,7 @@ def look_over(
         yield from sources(library, network, trackers, stop)
 
 
-def _hear(subject: str, name: Callable[[], str], stop: Stop) -> Finding:
+def _device(subject: str, name: Callable[[], str], stop: Stop) -> Finding:
     try:
         return Finding("ok", subject, patiently(name, stop))
     except AudioError as error:
@@ -59,20 +61,22 @@ def _rights(library: Library) -> Finding:
     root = library.root
     if os.path.lexists(root) and not root.is_dir():
         return Finding("note", "rights", f"{root} is no directory; give another --library")
-    for place in [root, library.private, root / "index.toml"] if root.exists() else [root.parent]:
-        if place.exists() and not os.access(place, os.W_OK):
-            return Finding("note", "rights", f"{place} cannot be written; list, show, play and export work")
+    if closed := library.closed():
+        return Finding("note", "rights", f"{closed} cannot be written; list, show, play and export work")
     return Finding("ok", "rights", f"{root} can be written")
 
 
-def _seeder(library: Library, state: seeder.SeederState | None) -> Finding:
+def _seeder(library: Library, state: SeederState | None) -> Finding:
     if state:
         where = f"on port {state.port}, network {state.network.value}"
         return Finding("ok" if state.ready else "note", "seeder", f"process {state.keeper or state.pid} serves {where}")
     try:
-        shared = sum(memo.shared and not memo.trashed for memo in library.index().memos)
+        shared = sum(memo.is_served for memo in library.index().memos)
     except LibraryError:
         shared = 0
+    fault = client.last_fault(library)
+    if shared and fault:
+        return Finding("note", "seeder", f"none runs, {format_count(shared)} shared; the last one said: {fault}")
     if shared:
         return Finding("note", "seeder", f"none runs, {format_count(shared)} shared; memosync seed --detach starts it")
     return Finding("ok", "seeder", "none runs, and nothing is shared")

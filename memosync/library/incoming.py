@@ -1,31 +1,35 @@
-"""Where a download lies until it is a memo: what may come in there, and who is at it."""
+"""What comes in from a swarm: where it lies until it is verified, what may come in, and how it becomes a memo."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from .. import files
+from ..audio.webm import AudioInfo
+from ..console import Console
 from ..errors import LibraryError, TorrentError
-from ..library.store import Library
 from ..magnet import InfoHash
+from ..memo import Memo, clean_title
+from ..network import DEFAULT_TRACKERS, Network, usable_trackers
 from ..quantities import format_size
 from ..stop import Stop
 from ..torrent import metainfo
-from ..torrent.download import FILE
 from ..torrent.metainfo import Metainfo
-from .opening import Tell
+from .entries import new_memo
+from .store import Library
 
 
-class Staging:
+class Incoming:
     """The directory of one download, with its torrent as soon as that is accepted."""
 
     def __init__(self, library: Library, infohash: InfoHash, max_size: int) -> None:
         """Make it or find what arrived before; TorrentError when that has more than `max_size` bytes."""
         self.directory = library.incoming(infohash)
-        self.file = self.directory / FILE
+        self.file = self.directory / "memo.webm"  # whatever the torrent calls it
         self._infohash, self._max_size = infohash, max_size
         self._kept = self.directory / "torrent"
         with files.as_library_error("keep what arrives"):
@@ -54,8 +58,8 @@ class Staging:
 
 
 @contextlib.contextmanager
-def sole(library: Library, infohash: InfoHash, *, stop: Stop, tell: Tell) -> Iterator[None]:
-    """Be the only fetch of this infohash; wait for another one."""
+def only_fetch(library: Library, infohash: InfoHash, *, stop: Stop, console: Console) -> Iterator[None]:
+    """Be the only fetch of this infohash; wait for another one, Interrupted on `stop`."""
     told = False
     while True:
         with library.lock(infohash, wait=False) as held:
@@ -63,10 +67,46 @@ def sole(library: Library, infohash: InfoHash, *, stop: Stop, tell: Tell) -> Ite
                 yield
                 return
         if not told:
-            tell("another fetch of this link is running; waiting for it")
+            console.tell("another fetch of this link is running; waiting for it")
             told = True
         stop.wait(0.1)
         stop.check()
+
+
+def already_here(library: Library, infohash: InfoHash) -> Memo | None:
+    """Give the memo that has this infohash and its file; it may be in the trash."""
+    memo = library.index().with_infohash(infohash)
+    return memo if memo and library.path(memo).exists() else None
+
+
+def title_of(torrent: Metainfo) -> str:
+    """Read a title from the name of a torrent."""
+    return clean_title(re.sub(r"(?i)\.webm$", "", torrent.name))
+
+
+def take_in(library: Library, incoming: Incoming, info: AudioInfo, trackers: Sequence[str]) -> Memo:
+    """Move a file that has all its pieces in byte for byte and index it, with the trackers of its link."""
+    torrent, path = metainfo.read(incoming.torrent), incoming.file
+    library.keep_torrent(torrent.infohash, torrent.data)
+    with contextlib.suppress(OSError):
+        # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
+        path.chmod(library.torrent(torrent.infohash).stat().st_mode)
+    if lost := library.index().with_infohash(torrent.infohash):  # its entry is here, its file was not
+        lost = replace(lost, trashed=None)
+        with library.lock(lost.id):
+            library.add(lost, path)
+        return lost
+    usable = usable_trackers(trackers, Network.PUBLIC)[0]
+    others = tuple(usable) if set(usable) - set(DEFAULT_TRACKERS) else ()
+    memo_id = info.words.id or library.take_id()
+    while True:
+        with library.lock(memo_id):
+            if not library.index().get(memo_id) and not library.part(memo_id).exists():
+                memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=title_of(torrent))
+                memo = replace(memo, infohash=torrent.infohash, fetched=True, trackers=others)
+                library.add(memo, path)
+                return memo
+        memo_id = library.take_id()
 
 
 def _refuse_what_is_no_memo(torrent: Metainfo, max_size: int) -> None:

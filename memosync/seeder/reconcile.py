@@ -1,31 +1,31 @@
-"""What the seeder serves: the session follows the index, and the files themselves."""
+"""From the index to the session: the server has exactly what is to be served, and only files that are the same."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import files
 from ..errors import MemosyncError
+from ..library.served import Served, served
 from ..library.store import Library
 from ..magnet import InfoHash
-from ..memo import Memo
 from ..network import Network
 from ..torrent import metainfo
 from ..torrent.server import Server
-from .linking import trackers_of
 
-Signature = tuple[int, int, int]  # inode, time stamp, size
 _LOOK_EVERY = 2.0  # seconds between looks at the files themselves
+_Signature = tuple[int, int, int]  # see files.state_of
 
 
-class Follower:
-    """Make the session serve what the index says, and only files that are still what they were."""
+class Reconciler:
+    """Match what a server serves to the index, and to the files."""
 
     def __init__(self, library: Library, server: Server, network: Network, log: Callable[[str], None]) -> None:
         self._library, self._server, self._network, self._log = library, server, network, log
-        self._served: dict[InfoHash, tuple[Path, Signature | None, tuple[str, ...]]] = {}
+        self._served: dict[InfoHash, tuple[Served, _Signature | None]] = {}
         self._looked = 0.0
         self.seen = 0  # the time stamp of the index acted on
 
@@ -34,53 +34,46 @@ class Follower:
         seen = self._library.index_time()
         if seen != self.seen or (seen == 0 and self._served):
             try:
-                self._follow([memo for memo in self._library.index().memos if memo.shared and not memo.trashed])
+                self._follow(served(self._library, self._network))
             except MemosyncError as error:
                 self._log(f"going on with what was served before: {error}")
             self.seen = seen
         elif time.monotonic() - self._looked > max(_LOOK_EVERY, len(self._served) / 1000):
-            for infohash, (path, signature, trackers) in list(self._served.items()):
-                if _signature(path) != signature:
-                    self._serve(infohash, path, trackers)
+            for wanted, signature in list(self._served.values()):
+                if _signature(wanted.path) != signature:
+                    self._serve(wanted)
         else:
             return
         self._looked = time.monotonic()
 
-    def _follow(self, memos: list[Memo]) -> None:
-        wanted = {
-            memo.infohash: (self._library.path(memo), trackers_of(memo.trackers, self._network))
-            for memo in memos
-            if memo.infohash
-        }
-        for infohash in set(self._served) - set(wanted):
+    def _follow(self, all_wanted: list[Served]) -> None:
+        for infohash in self._served.keys() - {wanted.infohash for wanted in all_wanted}:
             self._server.drop(infohash)
             del self._served[infohash]
-        for infohash, (path, trackers) in wanted.items():
-            if infohash not in self._served or (path, trackers) != self._served[infohash][::2]:
-                self._serve(infohash, path, trackers)
+        for wanted in all_wanted:
+            if wanted.infohash not in self._served or wanted != self._served[wanted.infohash][0]:
+                self._serve(wanted)
 
-    def _serve(self, infohash: InfoHash, path: Path, trackers: tuple[str, ...]) -> None:
+    def _serve(self, wanted: Served) -> None:
         """Serve a file, looking at every byte of it first when it is younger than its torrent."""
+        infohash, path = wanted.infohash, wanted.path
         self._server.drop(infohash)
         signature = _signature(path)
-        self._served[infohash] = path, signature, trackers
-        kept = self._library.torrent(infohash)
+        self._served[infohash] = wanted, signature
         try:
-            torrent = kept.read_bytes()
-            younger = signature is not None and signature[1] > kept.stat().st_mtime_ns
+            torrent = wanted.torrent.read_bytes()
+            younger = signature is not None and signature[1] > files.time_of(wanted.torrent)
             if signature is None:
                 self._server.call_damaged(infohash, f"{path.name} is gone")
             elif younger and not metainfo.fits(metainfo.read(torrent), path):
                 self._server.call_damaged(infohash, f"{path.name} was altered")
             else:
-                self._server.serve(path, torrent, list(trackers))
+                self._server.serve(path, torrent, list(wanted.trackers))
         except (OSError, MemosyncError, RuntimeError) as error:
             self._server.call_damaged(infohash, f"its torrent cannot be read: {error}")
 
 
-def _signature(path: Path) -> Signature | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+def _signature(path: Path) -> _Signature | None:
+    with contextlib.suppress(OSError):
+        return files.state_of(path)
+    return None

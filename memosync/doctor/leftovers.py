@@ -1,4 +1,4 @@
-"""What `check` finds around the memos: copies, half-made files, the trash, earlier indexes."""
+"""What `check` finds beside the memos: copies, half-made files, the trash, earlier indexes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from ..library.store import Library
 from ..magnet import InfoHash
 from ..memo import MemoId, id_in_file_name
 from ..quantities import format_count, format_size
-from .examine import Finding
-from .indexes import newest_snapshot
+from .finding import Finding
 
 
-def files_around(library: Library) -> Iterator[Finding]:
+def leftovers(library: Library) -> Iterator[Finding]:
     """State what is no memo: none of it is a defect."""
-    for path in library.index_copies():
+    for path in library.snapshots.copies():
         text = f"{path.name} is another copy, perhaps of a file synchroniser; memosync check --repair merges it"
         yield Finding("note", "index", text)
-    for path in library.broken_indexes():
+    for path in library.snapshots.broken():
         yield Finding("note", "index", f"{path.name} was kept when the index was rebuilt; nothing needs it")
     for path, memo in library.strangers():
         memo_id = id_in_file_name(path.name)
@@ -49,11 +48,11 @@ def files_around(library: Library) -> Iterator[Finding]:
 def snapshots(library: Library) -> Iterator[Finding]:
     """Say from what a lost index would be rebuilt."""
     try:
-        found, (index, path) = library.snapshots(), newest_snapshot(library)
+        found, (index, path) = library.snapshots.kept(), library.snapshots.newest()
     except LibraryError as error:
         yield Finding("note", "snapshots", str(error))
         return
-    if path in found:
+    if path:
         when = datetime.fromtimestamp(time_of(path) / 1e9)
         yield Finding("ok", "snapshots", f"{path.name} is of {when:%Y-%m-%d %H:%M}, {format_count(len(index.memos))}")
     elif found:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from ..audio import webm
+from ..console import Console
 from ..errors import AudioError, LibraryError
 from ..files import move
-from ..library.store import Library
 from ..memo import Memo, MemoId
 from .entries import new_memo
+from .store import Library
 
 
 def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None = None) -> Memo | None:
@@ -40,7 +40,7 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
     return memo
 
 
-def recover(library: Library, memo_id: MemoId, part: Path, tell: Callable[[str], None]) -> None:
+def recover(library: Library, memo_id: MemoId, part: Path, console: Console) -> None:
     """Finish a recording whose process died, with its memo locked; what cannot be read is kept in the trash."""
     memo = library.index().get(memo_id)
     if memo and library.path(memo).exists():  # it died between the index and this
@@ -48,9 +48,9 @@ def recover(library: Library, memo_id: MemoId, part: Path, tell: Callable[[str],
         return
     try:
         if memo := finish_recording(library, memo_id):
-            tell(f"recovered the interrupted recording {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+            console.tell(f"recovered the interrupted recording {memo.id} “{memo.title}”, {memo.duration:.1f} s")
     except AudioError:  # a power cut's work: no reason to try again every time, and none to throw it away
-        kept = library.private / "trash" / part.name
+        kept = library.trash / part.name
         kept.parent.mkdir(exist_ok=True)
         move(part, kept)
-        tell(f"warning: an interrupted recording cannot be read; it is kept as {kept}")
+        console.warn(f"an interrupted recording cannot be read; it is kept as {kept}")

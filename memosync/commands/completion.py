@@ -1,4 +1,4 @@
-"""What a TAB offers: words that begin like what was typed, and nothing when they cannot be found out.
+"""Completion: what a TAB offers: words that begin like what was typed, and nothing when they cannot be found out.
 
 A shell may run what stands in an answer or beside it, so of a stranger's words only harmless characters are shown.
 """

@@ -10,9 +10,9 @@ from .. import files
 from ..audio import loudness
 from ..audio.loudness import STEPS, Gauge, Levels
 from ..errors import AudioError, MemosyncError
-from ..library.store import Library
 from ..memo import Memo
 from ..stop import Stop
+from .store import Library
 
 
 def levels_of(

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from ..library.store import Library
 from ..network import DEFAULT_TRACKERS, Network, parse_address, usable_trackers
-from ..seeder import SeederState
+from ..seeder.state import SeederState
 from ..stop import Stop
 from ..torrent.download import ask, has_answered
 from ..torrent.session import is_reachable
-from .examine import Finding
+from .finding import Finding
 
 PATIENCE = 15  # seconds that a tracker has for its answer
 

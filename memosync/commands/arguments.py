@@ -1,0 +1,89 @@
+"""What verbs are given: the options of every command, several arguments at once, and files that people name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from .. import files
+from ..console import Console, one_line
+from ..errors import Interrupted, MemosyncError, Several, UsageError
+from ..library.adopt import open_library
+from ..library.store import Library
+from ..magnet import shorten
+from ..memo import Memo
+from ..network import Network
+from ..stop import Stop
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Globals:
+    """What holds for every command."""
+
+    root: Path  # of the library
+    network: Network
+    console: Console
+
+    def open(self) -> Library:
+        """Open the library and bring home what a crash left in it; LibraryError when its index cannot be trusted."""
+        return open_library(self.root, self.console)
+
+
+def each(
+    items: Iterable[Item], do: Callable[[Item], None], *, name: Callable[[Item], str], stop: Stop, console: Console
+) -> None:
+    """Do it for every item; Several with the highest exit code when some failed, Interrupted at once."""
+    errors: list[MemosyncError] = []
+    for item in items:
+        try:
+            stop.check()
+            do(item)
+        except (Interrupted, Several) as error:
+            if isinstance(error, Interrupted):
+                raise
+            errors.append(error)
+        except MemosyncError as error:
+            console.fail(error, shorten(name(item)))
+            errors.append(error)
+    if errors:
+        raise Several(errors)
+
+
+def choose(
+    library: Library, words: Sequence[str], trashed: bool | None = False, *, everything: bool = False
+) -> list[Memo]:
+    """Find every memo that is meant, each once, before anything is done to one of them; NotFoundError."""
+    memos = [memo for memo in library.index().memos if not memo.trashed] if everything else []
+    memos += [library.find(word, trashed) for word in words]
+    return list({memo.id: memo for memo in memos}.values())
+
+
+def titles(memos: Sequence[Memo]) -> str:
+    """Name memos to a person."""
+    named = ", ".join(f"“{one_line(memo.title)[:60]}”" for memo in memos[:3])
+    return f"{named} and {len(memos) - 3} more" if len(memos) > 3 else named
+
+
+def free_place(path: Path, *, force: bool) -> None:
+    """Insist that a file may be written there; UsageError when there is one, unless with `force`, or no directory."""
+    if path.exists() and not (force and path.is_file()):
+        raise UsageError(f"{path} exists", "--force replaces a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no directory {path.parent}", "make it, or name another")
+
+
+@contextmanager
+def written(path: Path, *, force: bool, otherwise: str) -> Iterator[IO[bytes]]:
+    """Give a file that appears at its place whole or not at all; UsageError when another was faster."""
+    with files.as_library_error(f"write {path}", otherwise):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with files.made_whole(path, replace=force) as file:
+                yield file
+        except FileExistsError as error:
+            raise UsageError(f"{error.filename2 or error.filename} exists", "--force replaces a file") from error

@@ -1,0 +1,110 @@
+"""Adopting: entries of the index for what is on the disk, when a library is opened or its index is made anew."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from .. import files
+from ..audio import webm
+from ..console import Console
+from ..errors import AudioError, MemosyncError
+from ..memo import MemoId
+from .entries import Entry, as_file_says, new_memo
+from .freeze import kept_or_made, kept_torrent
+from .recover import recover
+from .store import Library
+
+
+def open_library(root: Path, console: Console) -> Library:
+    """Open a library; finish every recording whose process died and adopt every file the index does not know.
+
+    LibraryError when the index cannot be trusted; what cannot be mended is a warning, and the verb goes on.
+    """
+    library = Library(root)
+    library.index()
+    for memo_id, part in library.recordings():
+        _mend(library, memo_id, part, console, lambda memo_id, part: recover(library, memo_id, part, console))
+    for memo_id, path in library.leftovers():
+        _mend(library, memo_id, path, console, library.settle)
+    adopt(library, library.orphans(), console)
+    return library
+
+
+def adopt(
+    library: Library, orphans: list[tuple[MemoId, Path]], console: Console, trashed: datetime | None = None
+) -> None:
+    """Name in the index what it does not know, a hundred at a time, and nothing that somebody is about to name."""
+    known = library.snapshots.entries(memo_id for memo_id, _ in orphans) if orphans else {}
+    for start in range(0, len(orphans), 100):
+        with contextlib.ExitStack() as locks:
+            found: list[Entry] = []
+            for memo_id, path in orphans[start : start + 100]:
+                with _left_alone(path, console):
+                    if locks.enter_context(library.lock(memo_id, wait=False)) and path.exists():
+                        found.append(entry_of(library, memo_id, path, known, trashed))
+            new = library.add_entries([entry.memo for entry in found])
+            for entry in found:
+                if entry.memo in new:
+                    console.tell(f"adopted {entry.memo.file}, which the index did not name, by {entry.source}")
+
+
+def entry_of(
+    library: Library, memo_id: MemoId, path: Path, known: Mapping[MemoId, Entry], trashed: datetime | None = None
+) -> Entry:
+    """Make the entry of a file that the index does not name, in the trash when it is `trashed`.
+
+    What another index says of it counts more than its own tags; with these alone it is frozen, for it may have been
+    shared. AudioError when it is no memo.
+    """
+    if entry := known.get(memo_id):
+        entry = replace(entry, memo=replace(entry.memo, file=path.name))
+        if found := brought_up_to_date(library, entry, trashed):
+            return found
+    info = webm.probe(path)
+    torrent = kept_or_made(library, path, info.words, memo_id)
+    memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
+    library.keep_torrent(torrent.infohash, torrent.data)
+    return Entry(replace(memo, file=path.name, infohash=torrent.infohash, trashed=trashed))
+
+
+def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None) -> Entry | None:
+    """Bring an earlier entry up to what was done since, as far as files and torrents tell.
+
+    Where the file is says whether it is in the trash; a file that was rewritten later has the later words; a kept
+    torrent that fits says that it was shared, and is frozen. None for what was purged since.
+    """
+    memo = entry.memo
+    home, thrown = library.root / memo.file, library.trash / memo.file
+    memo = replace(memo, trashed=None if home.exists() else memo.trashed or (trashed if thrown.exists() else None))
+    path = library.path(memo)
+    if not path.exists():
+        return None if memo.trashed else entry
+    if not memo.is_frozen:
+        if path.stat().st_size != memo.size or files.time_of(path) > entry.since:
+            with contextlib.suppress(AudioError, OSError):
+                memo = as_file_says(memo, path, webm.probe(path), words=True)
+        torrent = kept_torrent(library, path)
+        memo = replace(memo, infohash=torrent.infohash if torrent else None)
+    return replace(entry, memo=memo)
+
+
+def _mend(
+    library: Library, memo_id: MemoId, path: Path, console: Console, mend: Callable[[MemoId, Path], None]
+) -> None:
+    """Do it only while nobody else is at it."""
+    with _left_alone(path, console), library.lock(memo_id, wait=False) as held:
+        if held and path.exists():
+            mend(memo_id, path)
+
+
+@contextlib.contextmanager
+def _left_alone(path: Path, console: Console) -> Iterator[None]:
+    """Warn of what cannot be mended, and never let it stop the verb."""
+    try:
+        yield
+    except (MemosyncError, OSError) as error:
+        console.warn(f"{path.name} is left as it is: {error}")

@@ -1,0 +1,48 @@
+"""Entries of the index, as a memo's file or another index gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..memo import Memo, MemoId, clean_title, file_name
+
+if TYPE_CHECKING:
+    from ..audio.webm import AudioInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a memo, and from where."""
+
+    memo: Memo
+    source: str = "its file"
+    since: int = 0  # nanoseconds: when the source was written
+
+
+def new_memo(memo_id: MemoId, info: AudioInfo, path: Path, when: float, title: str = "") -> Memo:
+    """Make the entry for a file from what it says of itself; `when` (Unix seconds) and `title` stand in."""
+    words = info.words
+    recorded = words.recorded or datetime.fromtimestamp(int(when)).astimezone()
+    title = words.title or clean_title(title) or f"{recorded:%Y-%m-%d %H:%M}"
+    return Memo(
+        id=memo_id,
+        file=file_name(title, recorded, memo_id),
+        title=title,
+        description=words.description,
+        tags=words.tags,
+        recorded=recorded,
+        duration=round(info.duration, 3),
+        size=path.stat().st_size,
+    )
+
+
+def as_file_says(memo: Memo, path: Path, info: AudioInfo, *, words: bool) -> Memo:
+    """Correct an entry by what its file is, and with `words` by what that says of itself."""
+    memo = replace(memo, duration=round(info.duration, 3), size=path.stat().st_size)
+    if not words:
+        return memo
+    title, recorded = info.words.title or memo.title, info.words.recorded or memo.recorded
+    return replace(memo, title=title, description=info.words.description, tags=info.words.tags, recorded=recorded)

@@ -1,0 +1,99 @@
+"""Freezing: what the first link to a memo's bytes does to it, and the torrents by which frozen bytes are known.
+
+Its words are in its file, its torrent is kept, and neither ever changes again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..audio import webm
+from ..errors import LibraryError, NotFoundError, TorrentError
+from ..memo import Memo, MemoId, Words, torrent_name
+from ..torrent import metainfo
+from ..torrent.metainfo import Metainfo
+from .reword import reword
+from .store import Library
+
+
+def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...]) -> list[Memo]:
+    """Freeze memos and mark them as shared, many at a time; with `trackers` instead of those they had, if any."""
+    marked: dict[MemoId, Memo] = {}
+    for batch in library.locked(memos):
+        marked |= library.update({memo_id: _freeze(library, memo_id, trackers) for memo_id in batch})
+    return [marked[memo.id] for memo in memos]
+
+
+def frozen_torrent(library: Library, memo: Memo) -> Metainfo | None:
+    """Read the torrent that a frozen memo's own file is known by; None when it is lost or broken, or not frozen."""
+    if memo.infohash:
+        with contextlib.suppress(OSError, TorrentError):
+            torrent = metainfo.read(library.torrent(memo.infohash).read_bytes())
+            return torrent if torrent.infohash == memo.infohash else None
+    return None
+
+
+def is_file_of(library: Library, memo: Memo, path: Path) -> bool:
+    """Tell whether a file is what the memo's torrent, or where there is none its entry, describes."""
+    torrent = frozen_torrent(library, memo)
+    return metainfo.fits(torrent, path) if torrent else library.is_intact(memo, path)
+
+
+def torrent_again(library: Library, memo: Memo, path: Path, words: Words) -> Metainfo | None:
+    """Make a frozen memo's lost torrent again from its file, which says these words; None when it makes another one."""
+    torrent = kept_or_made(library, path, words, memo.id)
+    return torrent if torrent.infohash == memo.infohash else None
+
+
+def kept_or_made(library: Library, path: Path, words: Words, memo_id: MemoId) -> Metainfo:
+    """Give the torrent of a file that never changes again: the one kept for it, else the one of our own making."""
+    return kept_torrent(library, path) or metainfo.make(path, torrent_name(words, memo_id))
+
+
+def kept_torrent(library: Library, path: Path) -> Metainfo | None:
+    """Find the kept torrent that describes a file byte for byte."""
+    with contextlib.suppress(OSError):
+        alike = _kept_torrents(library.torrents).get(path.stat().st_size, [])
+        return metainfo.fitting(alike, path)
+    return None
+
+
+@functools.cache
+def _kept_torrents(directory: Path) -> dict[int, list[Metainfo]]:
+    torrents: dict[int, list[Metainfo]] = {}
+    for path in directory.glob("*.torrent"):
+        with contextlib.suppress(TorrentError, OSError):
+            torrent = metainfo.read(path.read_bytes())
+            torrents.setdefault(torrent.size, []).append(torrent)
+    return torrents
+
+
+def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Callable[[Memo], Memo]:
+    """See that a locked memo's words are in its file and its torrent is kept; give the change to its entry."""
+    memo = library.index().get(memo_id)
+    if memo is None or memo.trashed:
+        raise NotFoundError(f"memo {memo_id} was removed meanwhile")
+    path = library.path(memo)
+    if not path.exists():
+        raise LibraryError(f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one")
+    infohash, size = memo.infohash, memo.size
+    if not memo.is_frozen:
+        if webm.probe(path).words != memo.words:
+            reword(library, memo)
+        torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
+        infohash, size = torrent.infohash, torrent.size
+        library.keep_torrent(infohash, torrent.data)
+    elif infohash and not library.torrent(infohash).exists():
+        again = torrent_again(library, memo, path, webm.probe(path).words)
+        if not again:
+            raise LibraryError(f"the torrent of memo {memo_id} is lost", "fetch it again from somebody who has it")
+        library.keep_torrent(infohash, again.data)
+
+    def mark(memo: Memo) -> Memo:
+        return replace(memo, infohash=infohash, size=size, shared=True, trackers=trackers or memo.trackers)
+
+    return mark

@@ -1,0 +1,38 @@
+"""Rewording: other words in a memo's file, while nobody was given a link to its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .. import files, index
+from ..audio import webm
+from ..errors import AudioError
+from ..memo import Memo
+from .store import Library
+
+
+def reword(library: Library, memo: Memo) -> Memo:
+    """Have a locked memo and its file say these words: the index first, then the file, by `Library.settle`.
+
+    Its new content is complete on the disk before that, so that whatever dies in between, the next command goes on
+    from there. AudioError, and nothing changed, when the file is damaged.
+    """
+    library.prepare()
+    path, new = library.path(memo), library.rewritten(memo.id)
+    half = new.with_suffix(".half")
+    try:
+        if not path.exists():
+            raise AudioError(f"{path.name} is gone")
+        # what cannot be read may be mended some day
+        if webm.finish(path, half, memo.words).duration < max(webm.probe(path).duration, memo.duration) - 0.1:
+            raise AudioError(f"{path.name} is damaged, and stays as it is")
+        with files.as_library_error(f"write {new}"):
+            files.move(half, new)
+            size = new.stat().st_size
+    finally:
+        half.unlink(missing_ok=True)
+    words = {name: getattr(memo, name) for name in index.EDITABLE}
+    try:
+        return library.update({memo.id: lambda memo: replace(memo, size=size, **words)})[memo.id]
+    finally:
+        library.settle(memo.id, new)

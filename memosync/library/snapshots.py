@@ -1,0 +1,96 @@
+"""Other indexes than the index: earlier ones of ours, copies that a file synchroniser left, and broken ones kept aside.
+
+The last five are kept, and the last of each day (by its own date) for a week, each a hard link made before the index is
+replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from .. import files, index
+from ..errors import LibraryError
+from ..index import Index
+from ..memo import MemoId
+from .entries import Entry
+
+SNAPSHOTS, DAYS = 5, 7  # kept: the indexes before the last changes, and one of each of the last days
+_BROKEN = "index.broken-"  # and the time when it was replaced
+_DAY = r"\d{4}-\d\d-\d\d"
+
+
+class Snapshots:
+    """The other indexes of one library; none of them is ever written to."""
+
+    def __init__(self, root: Path, private: Path) -> None:
+        self._root, self._private = root, private
+
+    def kept(self) -> list[Path]:
+        """List the indexes of before, the newest first."""
+        names = [name for name in files.names(self._private) if re.fullmatch(rf"index\.(\d|{_DAY})\.toml", name)]
+        return sorted((self._private / name for name in sorted(names)), key=files.time_of, reverse=True)
+
+    def keep(self, path: Path) -> None:
+        """Keep the index in `path` as it is, and let go of those that are too old."""
+        if not path.exists():
+            return
+        for number in range(SNAPSHOTS - 1, 0, -1):
+            older = self._private / f"index.{number}.toml"
+            if older.exists():
+                files.move(older, self._private / f"index.{number + 1}.toml", sync=False)
+        files.keep_copy(path, self._private / "index.1.toml")
+        day = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d")
+        files.keep_copy(path, self._private / f"index.{day}.toml")
+        days = sorted(name for name in files.names(self._private) if re.fullmatch(rf"index\.{_DAY}\.toml", name))
+        for name in days[:-DAYS]:
+            (self._private / name).unlink()
+
+    def newest(self) -> tuple[Index, Path | None]:
+        """Read the newest that can be read; an empty index without one. LibraryError when it is newer than us."""
+        for path in self.kept():
+            try:
+                text = path.read_text("utf-8")
+                return index.loads(text), path
+            except (OSError, UnicodeDecodeError):
+                pass
+            except LibraryError:
+                if index.is_newer(text):
+                    raise
+        return Index(), None
+
+    def copies(self) -> list[Path]:
+        """List what a file synchroniser left beside the index when it changed in two places."""
+        names = [name for name in files.names(self._root) if re.fullmatch(r"index[-. (].*\.toml", name)]
+        return [self._root / name for name in sorted(names) if not name.startswith(_BROKEN)]
+
+    def broken(self) -> list[Path]:
+        """List the indexes that were put aside when they were replaced by one made anew."""
+        return [self._root / name for name in sorted(files.names(self._root)) if name.startswith(_BROKEN)]
+
+    def put_aside(self, path: Path, when: datetime) -> None:
+        """Keep a broken index, which is about to be replaced, beside it."""
+        files.keep_copy(path, self._root / f"{_BROKEN}{when:%Y-%m-%d-%H%M%S}.toml")
+
+    def entries(self, ids: Iterable[MemoId]) -> dict[MemoId, Entry]:
+        """Find what they say of these memos: the copies of a file synchroniser first, then the newest of ours."""
+        wanted = set(ids)
+        known: dict[MemoId, Entry] = {}
+        places: dict[tuple[int, int], Path] = {}
+        for path in reversed([*self.copies(), *self.kept()]):
+            with contextlib.suppress(FileNotFoundError):  # it was given its next number meanwhile
+                places[files.identity(path)] = path
+        for path in reversed(places.values()):
+            if wanted - known.keys():
+                with contextlib.suppress(LibraryError, OSError, ValueError):
+                    known = entries_in(index.loads(path.read_text("utf-8")), path) | known
+        return known
+
+
+def entries_in(found: Index, path: Path) -> dict[MemoId, Entry]:
+    """Take the entries of an index that stands in `path`."""
+    since = files.time_of(path)
+    return {memo.id: Entry(memo, path.name, since) for memo in found.memos}

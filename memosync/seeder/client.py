@@ -1,0 +1,173 @@
+"""What others do with the seeder: start it, have it serve, wait for what it says, and end it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+from .. import __version__, process
+from ..console import Console
+from ..errors import LibraryError, SeederError
+from ..library.served import served_as
+from ..library.store import Library
+from ..memo import Memo
+from ..network import Network
+from ..stop import Stop
+from . import report
+from .state import SeederState, Settings, changed, is_running, log_of, read_fault, read_state, second
+
+_FROM_TERMINAL = (-signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)  # how a process ends that did not expect them
+_LOOK_EVERY = 0.01  # seconds
+
+
+def current(library: Library) -> SeederState | None:
+    """Read what the running seeder says of itself; None when none runs, or it has not said anything yet."""
+    return read_state(library.private)
+
+
+def last_fault(library: Library) -> str:
+    """Give why the last seeder here did not start or was given up; empty when it ended well."""
+    return read_fault(library.private)
+
+
+def refuse_another_network(state: SeederState | None, network: Network) -> None:
+    """SeederError when the running seeder reaches further, or less far, than is asked for."""
+    if state and state.network is not network:
+        restart = f"memosync seed --stop && memosync --network {network} seed --detach"
+        raise SeederError(f"the running seeder serves with --network {state.network}", restart)
+
+
+def start(
+    library: Library, network: Network, settings: Settings, *, stop: Stop, console: Console, timeout: float = 30
+) -> SeederState:
+    """Start the seeder in the background, in place of one of another version; return when it serves.
+
+    SeederError with the reason when it does not; Interrupted on `stop`, and then nothing is left running.
+    """
+    library.prepare()
+    state = current(library)
+    refuse_another_network(state, network)
+    if renewed := _renew(library, state, stop, console):
+        return renewed
+    chosen = [("--port", settings.port), ("--up", settings.up), ("--down", settings.down)]
+    options = [text for name, value in chosen if value for text in (name, str(value))]
+    root = str(library.root.absolute())
+    return _start(library, ["--library", root, "--network", network.value, "seed", *options], stop, timeout)
+
+
+def end(library: Library, timeout: float = 10) -> None:
+    """End the seeder and wait until it is gone; SeederError when none runs."""
+    private = library.private
+    deadline = time.monotonic() + timeout
+    state = None
+    while is_running(private):
+        state = state or read_state(private)
+        if state:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.process, signal.SIGTERM)
+        if time.monotonic() > deadline:
+            raise SeederError(f"the seeder does not end{f' (process {state.pid})' if state else ''}")
+        time.sleep(2 * _LOOK_EVERY)
+    if not state:
+        raise SeederError("no seeder is running", "memosync seed --detach starts one")
+
+
+def serve(
+    library: Library,
+    memos: Sequence[Memo],
+    network: Network,
+    state: SeederState | None,
+    *,
+    stop: Stop,
+    console: Console,
+    timeout: float = 60,
+) -> SeederState:
+    """Have the seeder, of which `state` is known, serve these memos; start it where none runs.
+
+    Returns what it says once they can be fetched. SeederError when it cannot, LibraryError when one of them is damaged.
+    """
+    seen = library.index_time()
+    deadline = time.monotonic() + timeout
+    said = changed(library.private)
+    with contextlib.suppress(SeederError):  # somebody else has just done it, or is at it
+        state = _renew(library, state, stop, console) or state
+    while time.monotonic() < deadline:
+        stop.check()
+        if not is_running(library.private):
+            try:
+                state = start(library, network, Settings(), stop=stop, console=console)
+            except SeederError:
+                if not is_running(library.private):  # else somebody else's has just begun
+                    raise
+        if state and state.ready and state.seen >= seen:
+            for memo in memos:
+                infohash = served_as(memo)
+                swarm = state.swarms.get(infohash) if infohash else None
+                if swarm and swarm.state == "damaged":
+                    raise LibraryError(f"memo {memo.id} is not served: its file was altered", "bring the file back")
+            return state
+        stop.wait(_LOOK_EVERY)
+        if (new := changed(library.private)) != said or state is None:
+            state, said = current(library), new
+    raise SeederError("the seeder does not answer", "memosync seed --stop, then share again")
+
+
+def wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop) -> None:
+    """Wait until somebody has all of each memo; SeederError when the seeder ends before, Interrupted on `stop`."""
+    wanted = set(filter(None, map(served_as, memos)))
+    while wanted:
+        stop.check()
+        state = current(library)
+        if state is None and not is_running(library.private):
+            raise SeederError("the seeder ended before somebody had it", "memosync seed --detach starts it again")
+        wanted -= {infohash for infohash, swarm in state.swarms.items() if swarm.delivered} if state else set()
+        stop.wait(0.1)
+
+
+def _renew(library: Library, state: SeederState | None, stop: Stop, console: Console) -> SeederState | None:
+    """Restart a seeder that another version of this program runs: on its port, with its options, and saying so."""
+    if not state or state.version == __version__:
+        return None
+    console.tell(f"a seeder of version {state.version} is running; this is version {__version__}: restarting it")
+    arguments = process.arguments(state.keeper)
+    if "--library" not in arguments:
+        console.warn(f"process {state.pid} runs in the foreground: end it, and start it anew")
+        return None
+    with contextlib.suppress(SeederError):  # it has ended by itself
+        end(library)
+    return _start(library, arguments[arguments.index("--library") :], stop)
+
+
+def _start(library: Library, arguments: list[str], stop: Stop, timeout: float = 30) -> SeederState:
+    """Start a keeper in a session of its own; return when its seeder serves."""
+    private = library.private
+    deadline = time.monotonic() + timeout
+    while is_running(private) and time.monotonic() < deadline:
+        if read_state(private):
+            raise second(private)
+        stop.check()
+        stop.wait(_LOOK_EVERY)  # it begins, or ends
+    while True:
+        ours, theirs = os.pipe()
+        keeper = process.start(
+            "memosync.seeder.keeper", str(private), str(theirs), *arguments, pass_fds=[theirs], start_new_session=True
+        )
+        os.close(theirs)
+        try:
+            said = report.heard(ours, deadline, stop)
+        finally:
+            os.close(ours)
+        if stop.is_set():
+            keeper.terminate()
+            keeper.wait()
+            stop.check()
+        if said is None and time.monotonic() < deadline and keeper.wait() in _FROM_TERMINAL:
+            continue  # a signal for who started it met it before it was in a session of its own
+        break
+    if said == {} and (state := read_state(private)):
+        return state
+    fault = said.get("fault") if said else None
+    raise SeederError(f"the seeder did not start: {fault or 'it said nothing'}", f"all of it is in {log_of(private)}")

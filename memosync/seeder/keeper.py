@@ -1,0 +1,88 @@
+"""The keeper: the detached process, a few lines without libtorrent that keep the seeder alive.
+
+It holds `seeder.lock`, runs the ordinary `seed` as its child, whose standard input is a pipe from it, writes what the
+child says into the log, and starts it again when it died of anything but its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from .. import files, process
+from ..errors import SeederError
+from ..stop import Stop
+from . import report, state
+
+LOG_LIMIT = 400_000  # bytes; the log before this one is kept beside it
+PATIENCE = 5  # deaths in a row before it served anything
+_SAID_WHY = range(2, 9)  # exit codes of an end that would come again
+
+
+def main() -> None:
+    """Be the keeper of `python -m memosync.seeder.keeper PRIVATE REPORT ARGUMENTS...`."""
+    private, pipe, arguments = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    stop = Stop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    with contextlib.suppress(SeederError), state.sole(private) as lock:  # another one was quicker: it will do
+        sys.exit(keep(private, arguments, lock, pipe, stop))
+
+
+def keep(private: Path, arguments: list[str], lock: int, pipe: int, stop: Stop) -> int:
+    """Run the seeder as a child and again whenever it dies, on the same port; give the exit code of its end."""
+    failures = restarts = 0
+    while True:
+        kept = ["--kept", f"{lock}:{restarts}", "--report", str(pipe)]
+        child = process.start(
+            "memosync", *arguments, *kept, stdin=process.PIPE, stderr=process.PIPE, pass_fds=[lock, pipe]
+        )
+        threading.Thread(target=_pass_on, args=[child, stop], daemon=True).start()
+        assert child.stderr
+        last = b""
+        for line in child.stderr:
+            _log(private, line)
+            last = line
+        code = child.wait()
+        if stop.is_set() or code == 0:
+            return 0
+        if code in _SAID_WHY:
+            report.say(pipe, _text(last).removeprefix("memosync: error: ") or "it said nothing")
+            return code
+        failures = 0 if state.has_served(private, child.pid) else failures + 1
+        restarts += 1
+        if failures >= PATIENCE:
+            fault = f"giving up, it died {failures} times before it served ({code})"
+            fault += f": {_text(last)}" if last.strip() else ""
+            _log(private, fault.encode() + b"\n")
+            state.write_fault(private, fault)
+            report.say(pipe, fault)
+            return 1
+        _log(private, f"the seeder died ({code}); start {restarts + 1}\n".encode())
+        stop.wait(0.05 * 2**failures)
+
+
+def _pass_on(child: process.Child, stop: Stop) -> None:
+    stop.wait()
+    process.end(child)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").strip()
+
+
+def _log(private: Path, line: bytes) -> None:
+    path = state.log_of(private)
+    with contextlib.suppress(OSError):
+        if path.exists() and path.stat().st_size > LOG_LIMIT:
+            files.move(path, path.with_suffix(".log.1"), sync=False)
+        with open(path, "ab") as log:
+            log.write(time.strftime("%Y-%m-%d %H:%M:%S ").encode() + line[:2000])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The way back to whoever starts a seeder in the background: a pipe, on which is said that it is ready, or why not.
+
+What is said is one line of JSON: an empty object, or one with `fault`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import time
+
+from ..stop import Stop
+
+
+def say(pipe: int | None, fault: str | None = None) -> None:
+    """Say that the seeder is ready, or what is wrong; nobody may be listening any more."""
+    if pipe is not None:
+        with contextlib.suppress(OSError):
+            os.write(pipe, json.dumps({"fault": fault} if fault else {}).encode() + b"\n")
+
+
+def heard(pipe: int, deadline: float, stop: Stop) -> dict[str, str] | None:
+    """Wait for what is said; None when nobody will say anything more, on `stop`, and at `deadline` (monotonic)."""
+    said = b""
+    while time.monotonic() < deadline and not stop.is_set():
+        if select.select([pipe], [], [], 0.05)[0]:
+            if not (more := os.read(pipe, 65_536)):
+                break
+            said += more
+            if said.endswith(b"\n"):
+                answer: dict[str, str] = json.loads(said.splitlines()[0])
+                return answer
+    return None

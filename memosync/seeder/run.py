@@ -1,0 +1,141 @@
+"""The seeder itself: it serves what the index says until it is told to end, and says how it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ..console import Console
+from ..errors import MemosyncError
+from ..library.store import Library
+from ..magnet import InfoHash
+from ..network import Network
+from ..stop import Stop
+from ..torrent.server import MOST_PEERS, Server
+from . import report
+from .reconcile import Reconciler
+from .state import Kept, SeederState, Settings, SwarmState, last_port, sole, write_fault, write_state
+
+MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
+
+
+def run(
+    library: Library,
+    network: Network,
+    settings: Settings,
+    *,
+    kept: Kept | None = None,
+    stop: Stop,
+    console: Console,
+    on_state: Callable[[SeederState, int], None] = lambda _state, _served: None,
+) -> None:
+    """Serve until `stop`; SeederError when another seeder serves this library, or there is nothing to listen on."""
+    private = library.private
+    library.prepare()
+    with sole(private, kept.lock if kept else None):
+        port = last_port(private)
+        me = SeederState(network=network, port=port, pid=os.getpid())
+        if kept:
+            me = replace(me, keeper=os.getppid(), restarts=kept.restarts)
+        descriptors = _raise_limits()
+        write_state(private, me)
+        server = Server(
+            network,
+            port=settings.port or port,
+            insist=bool(settings.port),
+            up=settings.up,
+            down=settings.down,
+            descriptors=descriptors,
+            dht=library.session_state(),
+            log=console.log,
+        )
+        reconciler = Reconciler(library, server, network, console.log)
+        console.log(f"serving on port {server.port}")
+        said: SeederState | None = None
+        said_at = 0.0
+        try:
+            while not stop.is_set():
+                reconciler.look()
+                server.poll(0.1)
+                urgent = said is None or not said.ready or said.seen != reconciler.seen
+                if not urgent and time.monotonic() - said_at < 1:  # looking at ten thousand swarms takes a while
+                    continue
+                state = _state_of(server, me, said, reconciler.seen)
+                said_at = time.monotonic()
+                if state != said:
+                    write_state(private, state)
+                    if kept and state.ready and not (said and said.ready):
+                        report.say(kept.report)
+                    said = state
+                    on_state(state, server.number)
+        finally:
+            if known := server.close():
+                library.session_state(known)
+
+
+@contextlib.contextmanager
+def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
+    """Live as a keeper's child: set `stop` when standard input, a pipe from it, ends; die before the memory is full.
+
+    What goes wrong inside is said to whoever started the seeder, too.
+    """
+    # peers that ask and never read make libtorrent 2.1.1 grow for as long as they go on
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY if hard < 0 else min(MOST_MEMORY, hard), hard))
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1):
+                pass
+        stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    except MemosyncError as error:
+        write_fault(library.private, str(error))
+        report.say(kept.report, str(error))
+        raise
+
+
+def _raise_limits() -> int:
+    """Allow as many open files, peers among them, as the machine does, and give their number."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard >= 0 else 2**20
+
+
+def _state_of(server: Server, me: SeederState, before: SeederState | None, seen: int) -> SeederState:
+    """Say how the server is that has acted on the index of `seen`; once ready it stays so while something is added."""
+    ready = not server.checking
+    return replace(
+        me,
+        port=server.port,
+        addresses=tuple(server.link_addresses(me.network)),
+        ready=ready or bool(before and before.ready),
+        seen=seen if ready else before.seen if before else 0,
+        crowded=server.announced is not None,
+        announced=server.announced or (),
+        swarms=_swarms(server),
+    )
+
+
+def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
+    """Only those with something to say: ten thousand idle ones need not be written every second."""
+    return {
+        infohash: SwarmState(
+            infohash=infohash,
+            state=swarm.state,
+            peers=swarm.peers,
+            given=swarm.given,
+            delivered=swarm.delivered,
+            addresses=tuple(sorted(swarm.addresses)[:MOST_PEERS]),
+        )
+        for infohash, swarm in server.swarms()
+        if swarm.peers or swarm.given or swarm.delivered or swarm.state != "seeding"
+    }

@@ -1,0 +1,174 @@
+"""What the seeder says of itself, in `seeder.toml`, and the lock that says whether there is one.
+
+`private` is a library's `.memosync`, which is all that the keeper knows of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, files, index, process
+from ..errors import SeederError
+from ..magnet import InfoHash
+from ..network import Network
+
+_FIRST_VERSION = "0.1.0"  # which did not say so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwarmState:
+    """One served torrent with something to say."""
+
+    infohash: InfoHash
+    state: str = "seeding"  # or checking, damaged
+    peers: int = 0
+    given: int = 0  # bytes since the seeder began
+    delivered: int = 0  # how often somebody was seen to have all of it
+    addresses: tuple[str, ...] = ()  # of some of the peers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeederState:
+    """What the running seeder says of itself."""
+
+    version: str = __version__
+    network: Network
+    port: int = 0
+    addresses: tuple[str, ...] = ()  # as they stand in links
+    ready: bool = False
+    pid: int = 0
+    keeper: int = 0  # its parent, when it is detached
+    restarts: int = 0
+    seen: int = 0  # the time stamp of the index it last acted on
+    crowded: bool = False  # more torrents have WebSocket trackers than can be announced there
+    announced: tuple[InfoHash, ...] = ()  # those that are, when it is crowded
+    swarms: Mapping[InfoHash, SwarmState] = field(default_factory=dict)
+
+    @property
+    def process(self) -> int:
+        """The process to signal: the keeper where there is one."""
+        return self.keeper or self.pid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to serve."""
+
+    port: int | None = None  # the one of the last time, or any
+    up: int = 0  # bytes a second, 0 for no limit
+    down: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a keeper hands to its child."""
+
+    lock: int  # the descriptor of the seeder's lock
+    restarts: int
+    report: int | None = None  # the descriptor of the pipe to whoever started it
+
+
+def is_running(private: Path) -> bool:
+    return files.is_locked(private / "seeder.lock")
+
+
+def log_of(private: Path) -> Path:
+    return private / "seeder.log"
+
+
+def changed(private: Path) -> tuple[int, int, int] | None:
+    """Give what changes whenever the seeder says something new; None while it has never said anything."""
+    with contextlib.suppress(OSError):
+        return files.state_of(private / "seeder.toml")
+    return None
+
+
+def read_state(private: Path) -> SeederState | None:
+    """Read what the seeder says of itself; None when none runs, or it has not said anything yet.
+
+    Keys that this version does not know are passed over.
+    """
+    if not is_running(private):
+        return None
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        table = _read(private)
+        ending = table["keeper"] and not process.birth(table["keeper"])  # its keeper was killed, and it goes too
+        if table["born"] == process.birth(table["pid"]) and not ending:
+            swarms = [SwarmState(**_known(SwarmState, swarm)) for swarm in table.pop("swarm", [])]
+            table = {"version": _FIRST_VERSION, **table, "network": Network(table["network"])}
+            table |= {name: tuple(table[name]) for name in ("addresses", "announced")}
+            return SeederState(**_known(SeederState, table), swarms={swarm.infohash: swarm for swarm in swarms})
+    return None
+
+
+def write_state(private: Path, state: SeederState) -> None:
+    """Say how we are; the caller is the seeder. OSError when the disk refuses."""
+    table = {name: getattr(state, name) for name in SeederState.__slots__ if name != "swarms"}
+    table |= {"network": state.network.value, "born": process.birth(state.pid)}
+    table["swarm"] = [dataclasses.asdict(swarm) for swarm in state.swarms.values()]
+    _write(private, table)
+
+
+def write_fault(private: Path, fault: str) -> None:
+    """Say why there is no seeder, where that can be written; the caller holds the lock."""
+    with contextlib.suppress(OSError):
+        _write(private, _read(private) | {"fault": fault, "ready": False})
+
+
+def last_port(private: Path) -> int:
+    """Give the port of the last seeder here, so that links already given stay good; 0 for none."""
+    port = _read(private).get("port", 0)
+    return port if isinstance(port, int) and 1024 <= port <= 65535 else 0
+
+
+def read_fault(private: Path) -> str:
+    """Give why the last seeder here did not start or was given up; empty when it ended well."""
+    return str(_read(private).get("fault", ""))
+
+
+def has_served(private: Path, pid: int) -> bool:
+    """Tell whether this process has been ready."""
+    table = _read(private)
+    return table.get("pid") == pid and table.get("ready") is True
+
+
+@contextlib.contextmanager
+def sole(private: Path, inherited: int | None = None) -> Iterator[int]:
+    """Be the one seeder of this library, and give the descriptor of its lock; SeederError names the one that is."""
+    if inherited is not None:  # opening the lock anew would refuse ourselves
+        yield inherited
+        return
+    lock = files.acquire(private / "seeder.lock", wait=False)
+    if not lock:
+        raise second(private)
+    try:
+        yield lock.descriptor
+    finally:
+        lock.release(remove=False)
+
+
+def second(private: Path) -> SeederError:
+    """Give the error of whoever would be the second seeder."""
+    state = read_state(private)
+    who = f" (process {state.process})" if state else ""
+    return SeederError(f"a seeder of this library is running already{who}", "memosync seed --stop ends it")
+
+
+def _read(private: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        return index.parse_toml((private / "seeder.toml").read_text("utf-8"))
+    return {}
+
+
+def _write(private: Path, table: Mapping[str, Any]) -> None:
+    files.write(private / "seeder.toml", index.format_toml(table).encode(), sync=False)
+
+
+def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Take what fits the fields of a dataclass."""
+    return {field.name: table[field.name] for field in dataclasses.fields(kind) if field.name in table}
