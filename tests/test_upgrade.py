@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,10 @@ def is_gone(process: int) -> bool:
 
 def fields(row: str) -> list[str]:
     return row.split("\t")
+
+
+def version(program: Program) -> str:
+    return program("--version").out.removeprefix("memosync ").strip()
 
 
 def contents(program: Program) -> dict[str, tuple[int, str]]:
@@ -309,6 +314,15 @@ def test_an_old_keeper_keeps_a_new_seeder_on_the_same_port(
     assert is_gone(state(library)["pid"])
 
 
+def test_a_new_seeder_under_an_old_keeper_tells_its_version(
+    library: Program, old_keeper: subprocess.Popen[bytes]
+) -> None:
+    kill_its_child(library)
+
+    assert state(library).get("version") == version(library)
+    assert state(library)["keeper"] == old_keeper.pid
+
+
 def test_an_old_keeper_ends_with_its_new_seeder(library: Program, old_keeper: subprocess.Popen[bytes]) -> None:
     kill_its_child(library)
 
@@ -331,3 +345,73 @@ def test_who_only_looks_reads_the_state_of_an_old_seeder_and_leaves_it(
     assert link.endswith(f"&x.pe=127.0.0.1:{port}")
     assert (shown["state"], shown["link"]) == ("seeding", link)
     assert (state(library)["keeper"], state(library)["pid"]) == (old_seeder["keeper"], old_seeder["pid"])
+
+
+def test_share_restarts_a_seeder_of_another_version_on_its_port_and_says_so_once(
+    library: Program, old_seeder: dict[str, Any], port: int
+) -> None:
+    first = library("share", ID["Default trackers"])
+    after = state(library)
+    second = library("share", ID["Default trackers"])
+
+    assert len([line for line in first.err.splitlines() if "version" in line]) == 1, first.err
+    assert "version" not in second.err
+    assert first.out == second.out
+    assert first.out.endswith(f"&x.pe=127.0.0.1:{port}\n")
+    assert_goes_over(library, old_seeder, after, port)
+
+
+def test_detach_restarts_a_seeder_of_another_version_on_its_port_and_says_so_once(
+    library: Program, old_seeder: dict[str, Any], port: int
+) -> None:
+    first = library("seed", "--detach")
+    after = state(library)
+    second = library("seed", "--detach", code=SeederError.exit_code)
+
+    assert len([line for line in first.err.splitlines() if "version" in line]) == 1, first.err
+    assert f"process {after['keeper']} serves on port {port}" in first.err
+    assert "running already" in second.err
+    assert_goes_over(library, old_seeder, after, port)
+
+
+def assert_goes_over(library: Program, before: dict[str, Any], after: dict[str, Any], port: int) -> None:
+    """See that one seeder ended and the other has its place, and has not been disturbed since."""
+    assert after["version"] == version(library)
+    assert (after["port"], after["network"]) == (port, "loopback")
+    wait_until(lambda: is_gone(before["keeper"]) and is_gone(before["pid"]), 20, "the old ones to be gone")
+    assert (state(library)["keeper"], state(library)["pid"]) == (after["keeper"], after["pid"])
+    assert is_served(library)
+    assert {said for _, said, *_ in map(fields, library("seed", "--status").lines)} == {"seeding"}
+
+
+@pytest.fixture
+def later_seeder(library: Program) -> Iterator[dict[str, Any]]:
+    """A seeder that says what this program does not know; what is known of what it says."""
+    library("seed", "--detach")
+    path, found = library.library / ".memosync" / "seeder.toml", state(library)
+    before = path.read_text()
+    swarm = {"infohash": next(iter(SHARED.values())), "state": "seeding", "peers": 3, "given": 77, "delivered": 0}
+    rows = "".join(f"{name} = {json.dumps(value)}\n" for name, value in swarm.items())
+    text = re.sub(r"(?m)^swarm = \[\]\n", 'mood = "calm"\n', before)
+    replace(path, f"{text}[[swarm]]\n{rows}addresses = []\nweather = {{ sun = true }}\n")
+    assert state(library)["mood"] == "calm"
+    assert state(library)["swarm"][0]["weather"] == {"sun": True}
+    yield found
+    replace(path, before)  # so that it is stopped, whatever was found
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file as the seeder does: whoever reads it sees all of it."""
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").replace(path)
+
+
+def test_the_state_of_a_later_seeder_is_read_though_it_says_more(
+    library: Program, later_seeder: dict[str, Any], port: int
+) -> None:
+    rows = {memo: (peers, given) for memo, _, peers, given, *_ in map(fields, library("seed", "--status").lines)}
+
+    assert rows == dict.fromkeys(SHARED, ("0", "0")) | {next(iter(SHARED)): ("3", "77")}
+    assert link_of(library, "Default trackers").endswith(f"&x.pe=127.0.0.1:{port}")
+    library("share", ID["Default trackers"])
+    assert state(library)["keeper"] == later_seeder["keeper"]
