@@ -19,7 +19,7 @@ from startup import short_memo
 from memosync.seeder import read_state
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from tracker import Tracker
+from support.tracker import Tracker
 
 PEERS = Path(__file__).parent / "peers"
 SO_RCVBUFFORCE = 33  # Linux, socket(7)

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-from conftest import PROGRAM, Program
-from netns import wait_until
-from terminal import Terminal
-from test_fetch import LOOKS_LONG
-from test_library import POWERLESS, make_memo
-from test_library import state as whole_state
-from tracker import Tracker
-from vmic import plugged_in
+from support import sound
+from support.disk import POWERLESS
+from support.faults import LOOKS_LONG
+from support.library import make_memo
+from support.library import state as whole_state
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
+from support.tracker import Tracker
+from support.vmic import plugged_in
+from support.waiting import wait_until
 
 from memosync import index
 from memosync.audio import webm
@@ -754,7 +755,7 @@ def test_an_interrupt_ends_it_with_130_and_no_half_answer(memosync: Program, lib
     sign = tmp_path / "looks"
     memosync.meddle(LOOKS_LONG.format(sign=str(sign)))
     process = memosync.start("check")
-    wait_until(sign.exists, 60, "it to look into the first memo")
+    wait_until(sign.exists, "it to look into the first memo")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
 

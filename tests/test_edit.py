@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-from conftest import PROGRAM, Program
-from faults import at_every
-from netns import wait_until
-from terminal import Terminal
+from support import sound
+from support.faults import at_every
+from support.library import only
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
+from support.waiting import wait_until
 
 from memosync.audio import webm
 from memosync.commands.edit import reword, typed
@@ -59,12 +59,6 @@ def library(memosync: Program) -> Library:
 def file_of(memosync: Program) -> Path:
     (path,) = memosync.library.glob("*.webm")
     return path
-
-
-def only(memosync: Program) -> dict[str, Any]:
-    """Give what `list` says of the only memo."""
-    (line,) = memosync("list", "--json").lines
-    return dict(json.loads(line))
 
 
 def words(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -203,7 +197,7 @@ def test_an_edit_that_waited_for_a_share_leaves_the_file_alone(memosync: Program
     content, memo = one.read_bytes(), library.index().memos[0]
     with library.lock(memo.id):
         edit = memosync.start("edit", memo.id, "-t", "Other")
-        wait_until(lambda: waits_for_a_lock(edit), 60, "the edit to meet the lock")
+        wait_until(lambda: waits_for_a_lock(edit), "the edit to meet the lock")
         library.update({memo.id: lambda memo: replace(memo, infohash=INFOHASH, shared=True)})  # as `share` does
 
     out, err = edit.communicate(timeout=60)
@@ -218,7 +212,7 @@ def test_an_edit_that_waited_for_its_memo_s_end_is_exit_3(memosync: Program, lib
     memo = library.index().memos[0]
     with library.lock(memo.id):
         edit = memosync.start("edit", memo.id, "-t", "Other")
-        wait_until(lambda: waits_for_a_lock(edit), 60, "the edit to meet the lock")
+        wait_until(lambda: waits_for_a_lock(edit), "the edit to meet the lock")
         library.update({memo.id: lambda memo: replace(memo, trashed=memo.recorded)})
 
     assert edit.wait(60) == NotFoundError.exit_code

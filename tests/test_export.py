@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sound
-from conftest import PROGRAM, Program
-from disk import SmallDisk
-from terminal import Terminal
-from vmic import wait_until
+from support import sound
+from support.disk import SmallDisk
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
+from support.waiting import wait_until
 
 from memosync import index
 from memosync.errors import Interrupted, LibraryError, NotFoundError, UsageError

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Program
-from hostile import payloads, peers, torrents
-from hostile.peers import LIARS, Peer, handshake, message
-from hostile.target import MEMORY, SECONDS, Target
+from support.hostile import payloads, peers, torrents
+from support.hostile.peers import LIARS, Peer, handshake, message
+from support.hostile.target import MEMORY, SECONDS, Target
+from support.program import Program
 
 from memosync import magnet
 from memosync.errors import SwarmError, TorrentError

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import tomli_w
-from conftest import PROGRAM, Program
-from terminal import Terminal
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
 
 from memosync.errors import UsageError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sound import convert, probe, tone, wav
+from support.sound import convert, probe, tone, wav
 
 from memosync.audio.loudness import Levels, loads, measure
 from memosync.errors import AudioError, Interrupted

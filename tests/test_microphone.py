@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import vmic
-from conftest import Program, memos
-from disk import SmallDisk
-from vmic import Microphone, wait_until
+from support import vmic
+from support.disk import SmallDisk
+from support.library import memos
+from support.program import Program
+from support.vmic import Microphone
+from support.waiting import wait_until
 
 from memosync.audio import loudness
 from memosync.errors import AudioError, LibraryError

@@ -16,10 +16,10 @@ from typing import Any
 
 import libtorrent as lt
 import pytest
-from conftest import Program
 from hypothesis import example, given
 from hypothesis import strategies as st
-from netns import noise
+from support.program import Program
+from support.sound import noise
 
 from memosync.audio import clusters
 from memosync.errors import UsageError

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-import vmic
-from conftest import PROGRAM, Program
-from disk import read_only
-from terminal import Screen, Terminal
-from vmic import RATE, Microphone, wait_until
+from support import sound, vmic
+from support.disk import read_only
+from support.program import PROGRAM, Program, errors
+from support.terminal import Screen, Terminal
+from support.vmic import RATE, Microphone
+from support.waiting import wait_until
 
 from memosync.errors import AudioError, Interrupted, LibraryError, NotFoundError, UsageError
 
@@ -115,10 +115,6 @@ def clock(screen: Screen) -> int:
 def is_drawn(screen: Screen) -> bool:
     """Tell whether the cursor is back at the first row of the waveform, and nothing half-drawn."""
     return next((row for row, line in enumerate(screen.lines) if "│" in line), -1) == screen.row
-
-
-def errors(text: str) -> list[str]:
-    return re.findall("^memosync: error: .*", text, re.MULTILINE)
 
 
 # -- what is heard

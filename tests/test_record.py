@@ -16,10 +16,11 @@ from typing import Any
 
 import av
 import pytest
-import sound
-from conftest import PROGRAM, Program, memos
-from disk import SmallDisk
-from vmic import wait_until
+from support import sound
+from support.disk import SmallDisk
+from support.library import memos, only
+from support.program import PROGRAM, Program
+from support.waiting import wait_until
 
 from memosync.errors import AudioError, LibraryError, UsageError
 
@@ -76,12 +77,6 @@ def plain(tmp_path: Path) -> Path:
     path = tmp_path / "My talk – day 2.wav"
     path.write_bytes(sound.wav(sound.tone(1)))
     return age(path)
-
-
-def only(memosync: Program) -> dict[str, Any]:
-    """Give the only memo."""
-    (memo,) = memos(memosync)
-    return memo
 
 
 def leftovers(memosync: Program) -> list[str]:

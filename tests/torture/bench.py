@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-from conftest import Program
+from support import sound
+from support.program import Program
 
 from memosync import files, index
 from memosync.audio import webm

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sound
-import vmic
-from conftest import Program
-from vmic import wait_until
+from support import sound, vmic
+from support.program import Program
+from support.waiting import wait_until
 
 AT_ONCE = 5
 WORDS = ["-t", "Interview", "-d", "with the mayor", "--tag", "work", "--tag", "town hall"]

@@ -1,6 +1,6 @@
 """A WebSocket tracker for tests, as browsers use it to meet over WebRTC: what `bittorrent-tracker` from npm does.
 
-    python tests/wstracker.py [--host ADDRESS] [--port N] [--mode MODE] [--interval SECONDS] [--delay SECONDS]
+    python tests/support/wstracker.py [--host ADDRESS] [--port N] [--mode MODE] [--interval SECONDS] [--delay SECONDS]
 
 prints its address, then a line of JSON for each thing it hears, and ends with its standard input. Modes:
 

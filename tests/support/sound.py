@@ -34,6 +34,14 @@ def wav(
     return b"RIFF" + struct.pack("<I", whole) + b"WAVE" + form + b"data" + struct.pack("<I", claimed) + data + after
 
 
+def noise(path: Path, seconds: float = 5, *options: str) -> Path:
+    """Make something to record."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = f"anoisesrc=duration={seconds}:sample_rate=48000"
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *options, str(path)], check=True)
+    return path
+
+
 def chunk(name: bytes, data: bytes) -> bytes:
     """Make one chunk of a RIFF file."""
     return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)

@@ -8,7 +8,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import PROGRAM, Program
+from support.program import PROGRAM, Program
+
+LOOKS_LONG = """
+import time
+from memosync.audio import webm
+def probe(path, probe=webm.probe):
+    open({sign!r}, "w").close()
+    time.sleep(1)
+    return probe(path)
+webm.probe = probe
+"""
 
 
 def at_every(call: str, fault: str, memosync: Program, template: Path, *arguments: object) -> Iterator[Program]:

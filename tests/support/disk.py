@@ -7,6 +7,9 @@ import subprocess
 from pathlib import Path
 
 ROOT = os.geteuid() == 0
+POWERLESS = (
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"] if ROOT else []
+)  # root reads everything
 NAMESPACE = ["unshare", "--mount"] if ROOT else ["unshare", "--user", "--map-root-user", "--mount"]
 
 
