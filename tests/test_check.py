@@ -58,15 +58,14 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["-d", "two\nlines", "--tag", "work", "--tag", "ÄÖ"]
     ids = memosync("record", *words, *(home / f"{title}.wav" for title in titles[:-1])).lines
     plain, reworded, thrown, shared, theirs = map(library.find, ids)
-    quietly: Any = {"tell": str, "answer": str}
-    share(library, [plain], Network.LOOPBACK, how="no seeder", stop=Stop(), **quietly)
-    edit(library, plain.id, change("Edited after it was shared", None, ["late"]), tell=str)
-    edit(library, reworded.id, change("Edited before", None, ["-work"]), tell=str)
-    rm(library, [thrown], purge=False, now=now(), **quietly)
+    share(library, [plain], Network.LOOPBACK, how="no seeder", stop=Stop(), tell=say_nothing, answer=say_nothing)
+    edit(library, plain.id, change("Edited after it was shared", None, ["late"]), tell=say_nothing)
+    edit(library, reworded.id, change("Edited before", None, ["-work"]), tell=say_nothing)
+    rm(library, [thrown], purge=False, now=now(), tell=say_nothing, answer=say_nothing)
     torrent = metainfo.make(library.path(theirs), "Their own name.webm")
     library.keep_torrent(torrent.infohash, torrent.data)
     library.update({theirs.id: lambda memo: replace(memo, infohash=torrent.infohash, fetched=True)})
-    share(library, [shared], Network.LOOPBACK, how="no seeder", stop=Stop(), **quietly)
+    share(library, [shared], Network.LOOPBACK, how="no seeder", stop=Stop(), tell=say_nothing, answer=say_nothing)
     memosync("record", home / "Last.wav")
     return library.root
 
@@ -91,9 +90,13 @@ def nothing(_of: str, _part: float) -> None:
     pass
 
 
+def say_nothing(_line: str) -> None:
+    pass
+
+
 def look(library: Library, repair: bool = False) -> list[Finding]:
     """Check it from within."""
-    return list(check(library.root, repair=repair, now=now(), stop=Stop(), tell=str, on_progress=nothing))
+    return list(check(library.root, repair=repair, now=now(), stop=Stop(), tell=say_nothing, on_progress=nothing))
 
 
 def defects(found: list[Finding]) -> list[tuple[str, str]]:
@@ -107,6 +110,11 @@ def entries(library: Library) -> dict[MemoId, dict[str, Any]]:
 
 def titled(library: Library, title: str) -> Memo:
     return next(memo for memo in Library(library.root).index().memos if memo.title == title)
+
+
+def torrent_of(library: Library, memo: Memo) -> Path:
+    assert memo.infohash
+    return library.torrent(memo.infohash)
 
 
 def files_of(library: Library) -> set[bytes]:
@@ -387,12 +395,12 @@ def test_what_needs_no_guess_is_mended(library: Library, breakage: str, title: s
 @pytest.mark.parametrize("what", ["lost", "broken", "another one"])
 def test_a_torrent_of_our_making_is_made_again(library: Library, what: str) -> None:
     memo = titled(library, "Shared in the end")
-    path = library.torrent(memo.infohash)
+    path = torrent_of(library, memo)
     before = path.read_bytes()
     if what == "lost":
         path.unlink()
     else:
-        theirs = library.torrent(titled(library, "From somebody else").infohash)
+        theirs = torrent_of(library, titled(library, "From somebody else"))
         path.write_bytes(theirs.read_bytes() if what == "another one" else before[:50])
 
     assert memo.id in dict(defects(look(library)))
@@ -409,7 +417,7 @@ def test_what_cannot_be_mended_is_said_and_left(library: Library) -> None:
     )
     damage(library, shared)
     library.path(plain).write_bytes(b"not a memo at all")
-    library.torrent(theirs.infohash).unlink()
+    torrent_of(library, theirs).unlink()
     library.path(gone).unlink()
     os.truncate(library.path(cut), cut.size // 2)
     library.update({cut.id: lambda memo: replace(memo, size=cut.size // 2, duration=0.5)})  # whatever the index says
@@ -772,7 +780,7 @@ def test_an_interrupt_is_heard_after_each_memo(library: Library) -> None:
         stop.set()
 
     with pytest.raises(Interrupted):
-        list(check(library.root, now=now(), stop=stop, tell=str, on_progress=interrupt))
+        list(check(library.root, now=now(), stop=stop, tell=say_nothing, on_progress=interrupt))
 
     assert looked == [0]
 

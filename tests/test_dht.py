@@ -104,7 +104,8 @@ def internet(tmp_path: Path) -> Iterator[Internet]:
 
 
 def infohash(link: str) -> str:
-    return re.findall("btih:([0-9a-f]{40})", link)[0]
+    (found,) = re.findall("btih:([0-9a-f]{40})", link)
+    return str(found)
 
 
 def bare(link: str) -> str:

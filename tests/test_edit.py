@@ -267,7 +267,7 @@ def test_a_fault_at_any_step_damages_nothing_and_the_next_command_goes_on(
 
 
 def test_who_lists_meanwhile_sees_nothing_damaged(library: Library, memosync: Program, one: Path) -> None:
-    memo, stop, seen = library.index().memos[0], threading.Event(), []
+    memo, stop, seen = library.index().memos[0], threading.Event(), list[tuple[str, str]]()
 
     def look() -> None:
         while not stop.is_set():

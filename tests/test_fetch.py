@@ -29,7 +29,7 @@ from support.waiting import wait_until
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
 
 PIECE = 32768
-ISOLATED: Any = {
+ISOLATED: lt.settings_pack = {
     "listen_interfaces": "127.0.0.1:0",
     "outgoing_interfaces": "127.0.0.1",
     "enable_dht": False,

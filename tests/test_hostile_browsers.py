@@ -143,7 +143,8 @@ def test_hostile_browsers_keep_nobody_from_a_seeder(ground: Ground) -> None:
     for name in ATTACKS:
         ground.attack(enemy, name, infohash)
         made = functools.partial(enemy.run, "name => enemy.over(name)", name)
-        wait_until(made, lambda name=name: f"{name}: {enemy.run('() => [enemy.made, enemy.left]')}", DEADLINE)
+        told = functools.partial(lambda name: f"{name}: {enemy.run('() => [enemy.made, enemy.left]')}", name)
+        wait_until(made, told, DEADLINE)
         enemy.run("() => enemy.leave()")
         ground.unharmed(before)
 

@@ -275,7 +275,7 @@ def test_systemd_takes_the_unit_in_the_manual(tmp_path: Path) -> None:
     program.symlink_to(Path(sys.executable).with_name("memosync"))
     (tmp_path / "memosync.service").write_text(unit)
     here = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)}
-    verify = ["systemd-analyze", "--user", "verify", "--man=no", tmp_path / "memosync.service"]
+    verify = ["systemd-analyze", "--user", "verify", "--man=no", str(tmp_path / "memosync.service")]
 
     done = subprocess.run(verify, env=here, capture_output=True, text=True, timeout=120)
 

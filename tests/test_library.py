@@ -74,7 +74,7 @@ def test_a_kill_at_any_step_of_saving_loses_nothing_and_doubles_nothing(
         here = memosync.on(tmp_path / str(step) / "Memos")
         shutil.copytree(recorded, here.library)
         trace, kill = here.library.with_name("trace"), f"inject={changes}:signal=KILL:when={step}"
-        strace = ["strace", "-f", "-qq", "-o", trace, "-e", f"trace={changes}", "-e", kill]
+        strace = ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={changes}", "-e", kill]
         record = [*strace, *PROGRAM, "record", "-", "-t", "Two"]
         subprocess.run(record, input=SECOND, env=here.environment, capture_output=True, timeout=120)
         killed = "killed by SIGKILL" in trace.read_text()
@@ -97,7 +97,7 @@ def test_a_kill_at_any_step_of_saving_loses_nothing_and_doubles_nothing(
 def test_a_file_is_in_place_before_the_index_names_it(library: Library, tmp_path: Path) -> None:
     staged = tmp_path / "staged"
     staged.write_bytes(b"x")
-    new, seen = make_memo(1), []
+    new, seen = make_memo(1), list[bool]()
 
     def spy(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "os.rename" and str(arguments[1]) == str(library.root / "index.toml") and not seen:
@@ -367,9 +367,9 @@ def test_many_changes_at_once_lose_nothing_of_each_other(library: Library, ended
         "from support.library import add\n"
         "for number in range(*map(int, sys.argv[2:])): Library(Path(sys.argv[1])).change(add(number))"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ranges = [(begin, begin + 25) for begin in (0, 25, 50)]
-    commands = [[sys.executable, "-c", script, library.root, *map(str, numbers)] for numbers in ranges]
+    commands = [[sys.executable, "-c", script, str(library.root), *map(str, numbers)] for numbers in ranges]
     processes = [ended(subprocess.Popen(command, env=environment)) for command in commands]
 
     assert [process.wait(60) for process in processes] == [0, 0, 0]
@@ -437,7 +437,7 @@ def test_a_recording_that_cannot_be_read_is_kept_and_told_once(memosync: Program
     first, second = memosync("list"), memosync("list")
 
     (line,) = first.err.splitlines()
-    kept = Path(re.search(r"/\S*abcdefgh\S*", line)[0])
+    (kept,) = map(Path, re.findall(r"/\S*abcdefgh\S*", line))
     assert kept.read_bytes()[:4] == b"\x1a\x45\xdf\xa3"
     assert second.err == ""
 
@@ -558,7 +558,7 @@ def test_a_read_only_library_is_told_and_read(memosync: Program, library: Librar
 def test_a_library_on_a_read_only_disk_is_told_and_read(memosync: Program, library: Library, one: Path) -> None:
     shutil.copy(one, library.part(MemoId("abcdefgh")))
     mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
-    command = [*NAMESPACE, "sh", "-ec", mount, "sh", library.root, *PROGRAM, "list"]
+    command = [*NAMESPACE, "sh", "-ec", mount, "sh", str(library.root), *PROGRAM, "list"]
 
     listed = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
 

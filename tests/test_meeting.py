@@ -28,7 +28,7 @@ from support.sound import noise
 from support.stunserver import StunServer
 from support.tracker import Tracker
 from support.waiting import wait_until
-from support.wstracker import Remote, WebSocketTracker
+from support.wstracker import Heard, Remote, WebSocketTracker
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -75,7 +75,7 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def has_all(tracker: WebSocketTracker, infohashes: list[str], since: float = 0) -> Callable[[], bool]:
+def has_all(tracker: Heard, infohashes: list[str], since: float = 0) -> Callable[[], bool]:
     return lambda: {event.infohash for event in tracker.announces() if event.at > since} >= set(infohashes)
 
 
@@ -145,7 +145,7 @@ def test_a_tracker_that_was_away_and_one_that_restarts_is_used_again(library: Pr
     away.close()  # until here nobody else was given its port
 
 
-def lose(network: Network, tracker: WebSocketTracker) -> None:
+def lose(network: Network, tracker: Heard) -> None:
     """Have the way back of every connection to a tracker vanish without a word, as in a router that begins anew."""
     home, away = network.hosts
 
@@ -183,9 +183,12 @@ def test_a_tracker_is_used_again_after_a_connection_to_it_was_lost(
 def test_bad_trackers_delay_neither_kind_of_good_one(library: Program, ended: Any) -> None:
     slow = [sys.executable, wstracker.__file__, "--mode=slow", "--delay=60"]
     process = ended(subprocess.Popen(slow, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-    bad = [Remote(process), *(WebSocketTracker(mode=mode) for mode in ("refused", "silent", "garbage", "closes"))]
+    bad: list[Heard] = [
+        Remote(process),
+        *(WebSocketTracker(mode=mode) for mode in ("refused", "silent", "garbage", "closes")),
+    ]
     with WebSocketTracker() as tracker, Tracker() as other, Tracker(mode="silent") as silent:
-        urls = [tracker.url for tracker in bad]
+        urls = [enemy.url for enemy in bad]
         began = time.monotonic()
         infohashes = share(library, *urls, silent.udp_url, silent.http_url, tracker.url, other.udp_url)
 
@@ -195,8 +198,8 @@ def test_bad_trackers_delay_neither_kind_of_good_one(library: Program, ended: An
         )
 
         assert time.monotonic() - began < AT_ONCE
-    for tracker in bad:
-        tracker.close()
+    for enemy in bad:
+        enemy.close()
 
 
 @pytest.mark.parametrize("mode", ["giant", "offers", "sdp", "infohashes", "closes", "garbage"])
@@ -305,7 +308,7 @@ def stun_server(host: Host, mode: str) -> tuple[str, list[str]]:
     process = host.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address, asked = process.stdout.readline().strip(), list[str]()
-    threading.Thread(target=lambda: asked.extend(process.stdout), daemon=True).start()
+    threading.Thread(target=asked.extend, args=[process.stdout], daemon=True).start()
     return address, asked
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import libtorrent as lt
 import pytest
-from support.netns import Capture, Host, Network, Packet
+from support.netns import Capture, Host, Network
+from support.packets import Packet
 from support.program import PROGRAM, Program
 from support.sound import noise
 from support.vmic import plugged_in

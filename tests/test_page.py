@@ -297,7 +297,7 @@ def test_share_writes_a_page_and_prints_the_link_alone(memosync: Program, sound:
     assert parsed.texts("h1") == [EVIL]
     assert f"memosync share {memo}" in parsed.texts("code")
     assert parsed.attribute("a", "href", id="magnet") == link
-    torrent = lt.torrent_info(lt.bdecode(base64.b64decode(parsed.data["torrent"])))
+    torrent = lt.torrent_info(base64.b64decode(parsed.data["torrent"]))
     assert (str(torrent.info_hash()), torrent.name()) == (parsed.data["infohash"], parsed.data["name"])
     assert (parsed.data["infohash"], parsed.data["trackers"], parsed.data["stun"]) == (link[20:60], [TRACKER], "")
     assert parsed.data["size"] == next(memosync.library.glob("*.webm")).stat().st_size

@@ -106,9 +106,9 @@ class Visitor:
         begun = f"audio.currentTime > {seconds + 0.3} && audio.currentTime < {seconds + 9} && !audio.seeking"
         self.wait_until(begun, f"to play from {seconds} s")
 
-    def wait_until(self, condition: str, timeout: float, what: str) -> None:
+    def wait_until(self, condition: str, what: str, seconds: float = 60) -> None:
         """Wait for a JavaScript expression."""
-        wait_until(lambda: self.tab.run(f"() => Boolean({condition})"), lambda: f"{what}: {self.says()}", timeout)
+        wait_until(lambda: self.tab.run(f"() => Boolean({condition})"), lambda: f"{what}: {self.says()}", seconds)
 
     def wait_for_words(self, words: str, timeout: float) -> None:
         wait_until(lambda: words in self.says(), lambda: f"{words!r} instead of {self.says()!r}", timeout)
@@ -138,7 +138,7 @@ def as_soon_as_it_is_there(script: str) -> str:
 
 
 def samples_of(path: Path, begin: float, seconds: float) -> array.array[float]:
-    command = ["ffmpeg", "-v", "error", "-ss", str(begin), "-i", path, "-t", str(seconds)]
+    command = ["ffmpeg", "-v", "error", "-ss", str(begin), "-i", str(path), "-t", str(seconds)]
     command += ["-f", "f32le", "-ac", "1", "-ar", str(RATE), "-"]
     return array.array("f", subprocess.run(command, check=True, capture_output=True).stdout)
 

@@ -190,7 +190,7 @@ def test_a_link_to_what_is_in_the_trash_brings_it_back(memosync: Program, three:
     link = memosync("share", three[0], "--no-seed").out.strip()
     memosync("rm", three[0])
     trace = tmp_path / "trace"
-    command = ["strace", "-f", "-qq", "-e", "trace=socket", "-o", trace, *PROGRAM, "fetch", link]
+    command = ["strace", "-f", "-qq", "-e", "trace=socket", "-o", str(trace), *PROGRAM, "fetch", link]
 
     done = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=30)
 
@@ -272,7 +272,7 @@ def test_a_purge_that_is_killed_can_be_ended(memosync: Program, template: Path) 
 
 def test_who_lists_meanwhile_sees_each_memo_whole(library: Library) -> None:
     ids = [memo.id for memo in library.index().memos]
-    stop, seen = threading.Event(), set()
+    stop, seen = threading.Event(), set[tuple[bool, str]]()
 
     def look() -> None:
         while not stop.is_set():

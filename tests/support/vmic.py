@@ -251,8 +251,8 @@ class Microphone:
             last.kill()
             last.wait()
         command = ["parec", "-d", "vmic", "--raw"]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, env={**os.environ, **self.environment}, **quiet) if again else None
+        environment, no = {**os.environ, **self.environment}, subprocess.DEVNULL
+        return subprocess.Popen(command, env=environment, stdin=no, stdout=no, stderr=no) if again else None
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def test_no_instant_of_kill_9_costs_a_second(
             processes = [ended(program.start("record", *WORDS)) for program in programs]
             for program in programs:
                 parts = program.library / ".memosync/recording"
-                wait_until(lambda parts=parts: list(parts.glob("*.part")), "it records")
+                wait_until(lambda: list(parts.glob("*.part")), "it records")  # noqa: B023
             began, begin = time.monotonic(), device.position
             ends = []
             for process, instant in zip(processes, instants, strict=True):
