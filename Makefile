@@ -9,6 +9,8 @@ NOBODY := unshare --user --map-user=65534 --map-group=65534
 NESTED := unshare --user --map-root-user --net --mount
 ORDINARY = $(shell [ "$$(id -u)" = 0 ] && $(NOBODY) $(NESTED) $(BIN)/python -c '' 2>/dev/null && echo $(NOBODY))
 ROOTS := tests/test_library.py tests/test_lan.py
+# The page's scripts share one scope; they stand in it in this order.
+SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEFORE, *AFTER)')
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test torture check bench completions packages clean
@@ -27,12 +29,16 @@ test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k roun
 torture: .venv/ready packages  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
 
-check: .venv/ready  ## check formatting, types and duplicates
+check: .venv/ready  ## check formatting, types, duplicates, and the scripts of the page
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pylint --recursive=y --ignore=node_modules --disable=all --enable=duplicate-code --min-similarity-lines=8 --score=no \
 		memosync tests demo benchmarks
+	$(BIN)/oxlint
+	@mkdir -p build
+	cat $(or $(SCRIPTS:%=memosync/page/%),none) >build/page.js
+	$(BIN)/oxlint --no-ignore build/page.js
 
 bench: .venv/ready packages  ## measure the speed beside aria2c, ffmpeg, curl and others
 	@command -v npm >/dev/null || { echo "One of the others, webtorrent-cli, needs npm: apt install npm" >&2; exit 1; }

@@ -21,9 +21,9 @@ from material import FFMPEG, PROGRAM, environment, memosync, repeat, speech
 from measure import US, Bar, Contestants, Measures, Row, cpu, run, wait_until
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from terminal import Terminal
-from vmic import Ear, plugged_in
-from vmic import signal as chord
+from support.terminal import Terminal
+from support.vmic import Ear, plugged_in
+from support.vmic import signal as chord
 
 QUIET = 1500  # of 32768
 MPV = ("mpv", "--no-config", "--no-video", "--really-quiet", "--ao=pulse")

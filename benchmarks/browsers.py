@@ -20,13 +20,13 @@ from measure import US, Bar, Contestants, Measures, Prepare, Row, cpu, memory, r
 from playwright.sync_api import Error, sync_playwright
 from startup import short_memo
 
-from memosync.seeder import read_state
+from memosync.seeder.state import read_state
 from memosync.torrent.webrtc.browsers import MOST_ANNOUNCED
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from browser import Chromium, Tab, browsers
-from netns import Host, Network
-from wstracker import Remote, WebSocketTracker
+from support.browser import Chromium, Tab, browsers
+from support.netns import Host, Network
+from support.wstracker import Remote, WebSocketTracker
 
 TABS, SWARM = "tab from tab", "s in the swarm"
 NAME = "Memo.webm"

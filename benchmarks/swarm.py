@@ -16,10 +16,10 @@ from material import ask, environment, many, memo_of, memosync
 from measure import US, Bar, Contestants, Measures, Prepare, Row, cpu, memory, run, wait_until
 from startup import short_memo
 
-from memosync.seeder import read_state
+from memosync.seeder.state import read_state
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from tracker import Tracker
+from support.tracker import Tracker
 
 PEERS = Path(__file__).parent / "peers"
 SO_RCVBUFFORCE = 33  # Linux, socket(7)

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-import vmic
-from disk import SmallDisk
+from support import vmic
+from support.disk import SmallDisk
+from support.program import Program
 
 if TYPE_CHECKING:
-    from browser import Chromium
     from playwright.sync_api import Playwright
+    from support.browser import Chromium
 
 hypothesis.settings.register_profile("busy", deadline=None)  # how long an example takes says more of the machine
 hypothesis.settings.load_profile("busy")
 for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):  # as a shell has its jobs in the background do
     if signal.getsignal(ignored) is signal.SIG_IGN:  # so would what is tested
         signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
-PROGRAM = [sys.executable, "-m", "memosync"]
 _SEED = 20260825
 
 
@@ -61,79 +58,6 @@ def seed(long: bool, record_property: Callable[[str, object], None]) -> int:
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Have a line of figures printed at the end of a long run."""
     return lambda line: record_property("figure", line)
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a finished run left: everything a script could see of it."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-
-class Program:
-    """Run memosync in a child process on one library, on loopback only."""
-
-    def __init__(self, library: Path, environment: Mapping[str, str]) -> None:
-        self.library = library
-        self.under: list[str] = []  # another command that runs it
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("MEMOSYNC_")},
-            "MEMOSYNC_LIBRARY": str(library),
-            "MEMOSYNC_NETWORK": "loopback",
-            "XDG_RUNTIME_DIR": str(library.parent),  # else whoever asks for a microphone leaves a directory in /tmp
-            **environment,
-        }
-
-    def on(self, library: Path) -> Program:
-        """Give the same program on another library."""
-        return Program(library, {"HOME": self.environment["HOME"]})
-
-    def meddle(self, code: str) -> None:
-        """Run this first in every interpreter of the program: a fault that cannot be had otherwise."""
-        place = self.library.with_name("meddled")
-        place.mkdir()
-        (place / "sitecustomize.py").write_text(code)
-        before = self.environment.get("PYTHONPATH")
-        self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(place), before]))
-
-    def start(self, *arguments: object, **options: Any) -> subprocess.Popen[Any]:
-        """Start it and return at once; standard streams are pipes unless told otherwise."""
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        environment = {**self.environment, **options.pop("env", {})}
-        return subprocess.Popen([*self.under, *PROGRAM, *map(str, arguments)], env=environment, **options)
-
-    def __call__(
-        self,
-        *arguments: object,
-        code: int = 0,
-        stdin: str | bytes = b"",
-        timeout: float = 60,
-        env: Mapping[str, str] = {},
-    ) -> Result:
-        """Run it to its end and insist on its exit code."""
-        process = self.start(*arguments, stdin=subprocess.PIPE, env=env)
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        try:
-            out, err = process.communicate(data, timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            pytest.fail(f"{arguments} did not end in {timeout} s: {out!r} {err!r}")
-        result = Result(process.returncode, out.decode(), err.decode())
-
-        assert code == result.code, f"{arguments}: {result.out}{result.err}"
-        return result
-
-
-def memos(memosync: Program) -> list[dict[str, Any]]:
-    """Give what `list` lists."""
-    return [json.loads(line) for line in memosync("list", "--json").lines]
 
 
 @pytest.fixture
@@ -195,7 +119,7 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture
 def chromium(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[..., Chromium]]:
     """Start a browser on a host of the test's network, as often as it is called."""
-    from browser import browsers
+    from support.browser import browsers
 
     with browsers(playwright, tmp_path) as start:
         yield start

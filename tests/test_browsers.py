@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser import Chromium
-from conftest import Program, memos
-from netns import Network, noise, wait_until
+from support.browser import Chromium
+from support.library import memos
+from support.netns import Network
+from support.program import Program
+from support.sound import noise
+from support.waiting import wait_until
 
 OPUS = [
     "-ac",
@@ -104,7 +107,7 @@ def test_tabs_that_wait_already_are_served_when_memosync_comes(meeting: Meeting)
 
     tabs = [browser.open(magnet=link) for _ in range(3)]
     wait_until(
-        lambda: len({event.peer for event in meeting.tracker.announces()}) == 3, DEADLINE, "the tabs to be in the swarm"
+        lambda: len({event.peer for event in meeting.tracker.announces()}) == 3, "the tabs to be in the swarm", DEADLINE
     )
     home("seed", "--detach")
 
@@ -188,7 +191,7 @@ class Aria:
         """Wait until it has a file of this digest."""
         file = self.downloads / name
         wait_until(
-            lambda: file.is_file() and digest == sha256(file), DEADLINE, lambda: self.log.read_text("utf-8", "replace")
+            lambda: file.is_file() and digest == sha256(file), lambda: self.log.read_text("utf-8", "replace"), DEADLINE
         )
 
 

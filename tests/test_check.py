@@ -16,23 +16,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-from conftest import PROGRAM, Program
-from memosync.commands.examine import Finding, examine
-from netns import wait_until
-from terminal import Terminal
-from test_fetch import LOOKS_LONG
-from test_library import POWERLESS, make_memo
-from test_library import state as whole_state
-from tracker import Tracker
-from vmic import plugged_in
+from support import sound
+from support.disk import POWERLESS
+from support.faults import LOOKS_LONG
+from support.library import make_memo
+from support.library import state as whole_state
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
+from support.tracker import Tracker
+from support.vmic import plugged_in
+from support.waiting import wait_until
 
 from memosync import index
 from memosync.audio import webm
-from memosync.commands.check import check
-from memosync.commands.edit import change, edit
+from memosync.commands.arguments import Globals
+from memosync.commands.check import check_library
+from memosync.commands.edit import EditOptions, edit
 from memosync.commands.rm import rm
-from memosync.commands.share import share
+from memosync.commands.share import ShareOptions, share
+from memosync.console import SILENT, Console
+from memosync.doctor.finding import Finding
+from memosync.doctor.memos import examine
 from memosync.errors import Interrupted, LibraryError
 from memosync.index import Index
 from memosync.library.store import Library
@@ -57,15 +61,15 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["-d", "two\nlines", "--tag", "work", "--tag", "ÄÖ"]
     ids = memosync("record", *words, *(home / f"{title}.wav" for title in titles[:-1])).lines
     plain, reworded, thrown, shared, theirs = map(library.find, ids)
-    quietly: Any = {"tell": str, "answer": str}
-    share(library, [plain], Network.LOOPBACK, how="no seeder", stop=Stop(), **quietly)
-    edit(library, plain.id, change("Edited after it was shared", None, ["late"]), tell=str)
-    edit(library, reworded.id, change("Edited before", None, ["-work"]), tell=str)
-    rm(library, [thrown], purge=False, now=now(), **quietly)
+    command = Globals(library.root, Network.LOOPBACK, SILENT)
+    share(command, ShareOptions(memos=[plain.id], no_seed=True), stop=Stop())
+    edit(command, plain.id, EditOptions(title="Edited after it was shared", tags=["late"]), editor=None)
+    edit(command, reworded.id, EditOptions(title="Edited before", tags=["-work"]), editor=None)
+    rm(command, [thrown.id], purge=False, force=False, now=now())
     torrent = metainfo.make(library.path(theirs), "Their own name.webm")
     library.keep_torrent(torrent.infohash, torrent.data)
     library.update({theirs.id: lambda memo: replace(memo, infohash=torrent.infohash, fetched=True)})
-    share(library, [shared], Network.LOOPBACK, how="no seeder", stop=Stop(), **quietly)
+    share(command, ShareOptions(memos=[shared.id], no_seed=True), stop=Stop())
     memosync("record", home / "Last.wav")
     return library.root
 
@@ -86,13 +90,9 @@ def state(root: Path) -> dict[str, bytes]:
     return {name: data for name, data in whole_state(root).items() if not name.endswith("trash.toml")}
 
 
-def nothing(_of: str, _part: float) -> None:
-    pass
-
-
 def look(library: Library, repair: bool = False) -> list[Finding]:
     """Check it from within."""
-    return list(check(library.root, repair=repair, now=now(), stop=Stop(), tell=str, on_progress=nothing))
+    return list(check_library(Globals(library.root, Network.LOOPBACK, SILENT), repair=repair, now=now(), stop=Stop()))
 
 
 def defects(found: list[Finding]) -> list[tuple[str, str]]:
@@ -106,6 +106,11 @@ def entries(library: Library) -> dict[MemoId, dict[str, Any]]:
 
 def titled(library: Library, title: str) -> Memo:
     return next(memo for memo in Library(library.root).index().memos if memo.title == title)
+
+
+def torrent_of(library: Library, memo: Memo) -> Path:
+    assert memo.infohash
+    return library.torrent(memo.infohash)
 
 
 def files_of(library: Library) -> set[bytes]:
@@ -223,7 +228,7 @@ def test_what_came_from_where_is_said(library: Library) -> None:
 
 def test_the_newest_snapshot_that_can_be_read_is_taken(library: Library) -> None:
     before = entries(library)
-    for path in (library.root / "index.toml", *library.snapshots()[:2]):
+    for path in (library.root / "index.toml", *library.snapshots.kept()[:2]):
         path.write_bytes(path.read_bytes()[:100])
 
     found = look(library, repair=True)
@@ -235,7 +240,7 @@ def test_the_newest_snapshot_that_can_be_read_is_taken(library: Library) -> None
 
 def test_without_any_snapshot_the_files_and_their_torrents_say_it(library: Library) -> None:
     before = entries(library)
-    for path in (library.root / "index.toml", *library.snapshots()):
+    for path in (library.root / "index.toml", *library.snapshots.kept()):
         path.write_bytes(b"?")
 
     found = look(library, repair=True)
@@ -297,7 +302,7 @@ def test_an_index_of_a_newer_version_is_refused(memosync: Program, library: Libr
 
 def test_a_snapshot_of_a_newer_version_is_not_passed_over(library: Library) -> None:
     (library.root / "index.toml").unlink()
-    path = library.snapshots()[0]
+    path = library.snapshots.kept()[0]
     path.write_text("version = 2\n")
     before = state(library.root)
 
@@ -386,12 +391,12 @@ def test_what_needs_no_guess_is_mended(library: Library, breakage: str, title: s
 @pytest.mark.parametrize("what", ["lost", "broken", "another one"])
 def test_a_torrent_of_our_making_is_made_again(library: Library, what: str) -> None:
     memo = titled(library, "Shared in the end")
-    path = library.torrent(memo.infohash)
+    path = torrent_of(library, memo)
     before = path.read_bytes()
     if what == "lost":
         path.unlink()
     else:
-        theirs = library.torrent(titled(library, "From somebody else").infohash)
+        theirs = torrent_of(library, titled(library, "From somebody else"))
         path.write_bytes(theirs.read_bytes() if what == "another one" else before[:50])
 
     assert memo.id in dict(defects(look(library)))
@@ -408,7 +413,7 @@ def test_what_cannot_be_mended_is_said_and_left(library: Library) -> None:
     )
     damage(library, shared)
     library.path(plain).write_bytes(b"not a memo at all")
-    library.torrent(theirs.infohash).unlink()
+    torrent_of(library, theirs).unlink()
     library.path(gone).unlink()
     os.truncate(library.path(cut), cut.size // 2)
     library.update({cut.id: lambda memo: replace(memo, size=cut.size // 2, duration=0.5)})  # whatever the index says
@@ -479,9 +484,10 @@ def test_the_trash_is_counted_and_emptied_after_a_month(library: Library) -> Non
     assert [finding.text[:6] for finding in look(library) if finding.subject == "trash"] == ["1 memo"]
 
     told: list[str] = []
+    command = Globals(library.root, Network.LOOPBACK, Console(tell=told.append))
     for weeks in range(1, 7):
         then = now() + timedelta(weeks=weeks)
-        list(check(library.root, now=then, stop=Stop(), tell=told.append, on_progress=nothing))
+        list(check_library(command, now=then, stop=Stop()))
 
     assert library.index().get(thrown.id) is None
     assert [text for text in told if thrown.id in text or thrown.title in text]
@@ -505,7 +511,7 @@ def test_copies_of_the_index_are_named_and_merged(library: Library, name: str) -
     named = (replace(plain, title="Their title"), replace(last, tags=("theirs",)), make_memo(5, title="Not here"))
     copy = library.root / name
     copy.write_text(index.dumps(Index(named)))
-    library.change(lambda index: Index(tuple(memo for memo in index.memos if memo.id != last.id)))
+    library.transaction(lambda index: Index(tuple(memo for memo in index.memos if memo.id != last.id)))
 
     seen = [finding.text for finding in look(library) if finding.subject == "index"]  # it adopts what they know of it
 
@@ -519,7 +525,7 @@ def test_copies_of_the_index_are_named_and_merged(library: Library, name: str) -
     assert before == entries(library)
     assert not copy.exists()
     assert data == (library.private / name).read_bytes()
-    assert library.index_copies() == []
+    assert library.snapshots.copies() == []
 
 
 def test_a_merged_copy_never_takes_the_place_of_another(library: Library) -> None:
@@ -533,7 +539,7 @@ def test_a_merged_copy_never_takes_the_place_of_another(library: Library) -> Non
 def test_a_copy_stands_in_for_an_index_that_is_lost(library: Library) -> None:
     before = entries(library)
     (library.root / "index.toml").rename(library.root / COPIES[0])
-    for path in library.snapshots():
+    for path in library.snapshots.kept():
         path.unlink()
 
     assert defects(look(library, repair=True)) == []
@@ -754,7 +760,7 @@ def test_an_interrupt_ends_it_with_130_and_no_half_answer(memosync: Program, lib
     sign = tmp_path / "looks"
     memosync.meddle(LOOKS_LONG.format(sign=str(sign)))
     process = memosync.start("check")
-    wait_until(sign.exists, 60, "it to look into the first memo")
+    wait_until(sign.exists, "it to look into the first memo")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
 
@@ -766,12 +772,13 @@ def test_an_interrupt_is_heard_after_each_memo(library: Library) -> None:
     stop = Stop()
     looked: list[float] = []
 
-    def interrupt(_of: str, part: float) -> None:
-        looked.append(part)
+    def interrupt(_of: str, fraction: float) -> None:
+        looked.append(fraction)
         stop.set()
 
     with pytest.raises(Interrupted):
-        list(check(library.root, now=now(), stop=stop, tell=str, on_progress=interrupt))
+        command = Globals(library.root, Network.LOOPBACK, Console(progress=interrupt))
+        list(check_library(command, now=now(), stop=stop))
 
     assert looked == [0]
 
@@ -804,8 +811,6 @@ def test_a_file_that_is_purged_while_it_is_looked_at_is_gone(
     def purged(*_arguments: object) -> None:
         library.path(memo).unlink()
 
-    monkeypatch.setattr(
-        "memosync.commands.repair.kept_for", purged
-    )  # its torrent is gone, and the file goes in this moment
+    monkeypatch.setattr("memosync.doctor.memos.frozen_torrent", purged)  # it is gone, and the file goes in this moment
 
     assert [f"{memo.file} is gone"] == [finding.text for finding in examine(library, memo)]

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Program
+from support.program import INSTALLED, Program, answer
 
 ROOT = Path(__file__).parent.parent
 COMPLETIONS = ROOT / "completions"
 SPEAKER = ROOT / "demo/speech.py"
-PROGRAM = Path(sys.executable).with_name("memosync")
 
 SHELLS = {"bash": "bash --norc --noprofile", "zsh": "zsh -f", "fish": "fish --no-config"}
 SETUP = {  # what a distribution's own start files do
@@ -39,7 +38,7 @@ class Shell:
         place = home / "completions" / PLACES[name]
         place.parent.mkdir(parents=True)
         shutil.copy(COMPLETIONS / ("_memosync" if name == "zsh" else f"memosync.{name}"), place)
-        path = f"{PROGRAM.parent}:{os.environ['PATH']}"
+        path = f"{INSTALLED.parent}:{os.environ['PATH']}"
         self.environment = {
             **program.environment,
             "PATH": path,
@@ -150,15 +149,6 @@ def test_no_title_is_run_or_refused_at_a_tab(shell: Shell, memosync: Program, sp
     shell.shows(*memos)
 
     assert list(tmp_path.rglob("RUN")) == []
-
-
-def answer(memosync: Program, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the program as bash does at a TAB after the words, and list what it imports on stderr."""
-    question = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1), "_MEMOSYNC_COMPLETE": "complete_bash"}
-    command = [sys.executable, "-X", "importtime", str(PROGRAM)]
-    return subprocess.run(
-        command, env={**memosync.environment, **question}, capture_output=True, text=True, check=True, timeout=60
-    )
 
 
 def snapshot(directory: Path) -> dict[str, int]:

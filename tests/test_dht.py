@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import Program
-from netns import Host, Network, noise, wait_until
+from support.netns import Host, Network
+from support.program import Program
+from support.sound import noise
+from support.waiting import wait_until
 
 BOOTSTRAP = "dht.libtorrent.org"  # the one name that libtorrent knows of the DHT
 NODE = """
@@ -71,7 +73,7 @@ class Internet:
             with self.heard_at(host).open("w") as heard:
                 host.start(sys.executable, "-c", NODE, host.address, *known, stdout=heard)
         logs = [self.heard_at(host) for host in self.others]
-        wait_until(lambda: all("joined" in log.read_text() for log in logs), 60, "every node to know the others")
+        wait_until(lambda: all("joined" in log.read_text() for log in logs), "every node to know the others")
 
     def heard_at(self, host: Host) -> Path:
         return self.home / f"{host.address}.log"
@@ -102,7 +104,8 @@ def internet(tmp_path: Path) -> Iterator[Internet]:
 
 
 def infohash(link: str) -> str:
-    return re.findall("btih:([0-9a-f]{40})", link)[0]
+    (found,) = re.findall("btih:([0-9a-f]{40})", link)
+    return str(found)
 
 
 def bare(link: str) -> str:
@@ -124,11 +127,11 @@ def test_a_link_with_neither_tracker_nor_address_finds_the_memo_and_the_next_one
     ours, theirs = internet.program(internet.here), internet.program(internet.there)
     first, second = (share(ours, title) for title in ("First", "Second"))
     for link in (first, second):
-        wait_until(partial(internet.was_announced, internet.here, link), 60, "it to be announced")
+        wait_until(partial(internet.was_announced, internet.here, link), "it to be announced")
 
     theirs("fetch", bare(first), "--seed", "--timeout", "50s")
 
-    wait_until(lambda: internet.was_announced(internet.there, first), 60, "whoever fetched it to be announced")
+    wait_until(lambda: internet.was_announced(internet.there, first), "whoever fetched it to be announced")
     theirs("seed", "--stop")  # which keeps the nodes it knows
     internet.names.write_text("")
     theirs("fetch", bare(second), "--timeout", "50s")
@@ -166,5 +169,5 @@ def test_a_seeder_that_began_without_a_network_is_found_when_there_is_one(intern
 
     internet.name_the_first_node()
 
-    wait_until(lambda: internet.was_announced(internet.here, link), 120, "it to be announced")
+    wait_until(lambda: internet.was_announced(internet.here, link), "it to be announced", 120)
     theirs("fetch", bare(link), "--timeout", "50s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -14,17 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-from conftest import PROGRAM, Program
-from faults import at_every
-from memosync.commands.opening import open_library
-from netns import wait_until
-from terminal import Terminal
+from support import sound
+from support.faults import at_every
+from support.library import only
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
+from support.waiting import wait_until
 
 from memosync.audio import webm
-from memosync.commands.edit import reword, typed
-from memosync.commands.list_ import list_memos
+from memosync.commands.edit import typed
+from memosync.commands.list_ import ListOptions, find_rows
+from memosync.console import Console
 from memosync.errors import NotFoundError, UsageError
+from memosync.library.adopt import open_library
+from memosync.library.reword import reword
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.torrent import metainfo
@@ -59,12 +61,6 @@ def library(memosync: Program) -> Library:
 def file_of(memosync: Program) -> Path:
     (path,) = memosync.library.glob("*.webm")
     return path
-
-
-def only(memosync: Program) -> dict[str, Any]:
-    """Give what `list` says of the only memo."""
-    (line,) = memosync("list", "--json").lines
-    return dict(json.loads(line))
 
 
 def words(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -203,7 +199,7 @@ def test_an_edit_that_waited_for_a_share_leaves_the_file_alone(memosync: Program
     content, memo = one.read_bytes(), library.index().memos[0]
     with library.lock(memo.id):
         edit = memosync.start("edit", memo.id, "-t", "Other")
-        wait_until(lambda: waits_for_a_lock(edit), 60, "the edit to meet the lock")
+        wait_until(lambda: waits_for_a_lock(edit), "the edit to meet the lock")
         library.update({memo.id: lambda memo: replace(memo, infohash=INFOHASH, shared=True)})  # as `share` does
 
     out, err = edit.communicate(timeout=60)
@@ -218,7 +214,7 @@ def test_an_edit_that_waited_for_its_memo_s_end_is_exit_3(memosync: Program, lib
     memo = library.index().memos[0]
     with library.lock(memo.id):
         edit = memosync.start("edit", memo.id, "-t", "Other")
-        wait_until(lambda: waits_for_a_lock(edit), 60, "the edit to meet the lock")
+        wait_until(lambda: waits_for_a_lock(edit), "the edit to meet the lock")
         library.update({memo.id: lambda memo: replace(memo, trashed=memo.recorded)})
 
     assert edit.wait(60) == NotFoundError.exit_code
@@ -246,10 +242,10 @@ def assert_whole(memosync: Program, *titles: str) -> None:
     """Insist that nothing is damaged before the next command and after it, and that nothing half-made is left."""
     library, (path,) = Library(memosync.library), memosync.library.glob("*.webm")
     (memo,) = library.index().memos
-    assert library.is_sound(memo, path)
+    assert library.is_intact(memo, path)
     assert memo.title in titles
 
-    open_library(memosync.library, pytest.fail)  # as every command does first
+    open_library(memosync.library, Console(tell=pytest.fail, warn=pytest.fail))  # as every command does first
 
     assert (memo,) == library.index().memos
     assert (memo.size, memo.title) == (path.stat().st_size, webm.probe(path).words.title)
@@ -273,11 +269,12 @@ def test_a_fault_at_any_step_damages_nothing_and_the_next_command_goes_on(
 
 
 def test_who_lists_meanwhile_sees_nothing_damaged(library: Library, memosync: Program, one: Path) -> None:
-    memo, stop, seen = library.index().memos[0], threading.Event(), []
+    memo, stop, seen = library.index().memos[0], threading.Event(), list[tuple[str, str]]()
 
     def look() -> None:
         while not stop.is_set():
-            seen.extend((row.memo.title, row.flags) for row in list_memos(Library(library.root), link=lambda _: None))
+            rows = find_rows(Library(library.root), ListOptions(), lambda _: None)
+            seen.extend((row.memo.title, row.flags) for row in rows)
 
     reader = threading.Thread(target=look)
     reader.start()

@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sound
-from conftest import PROGRAM, Program
-from disk import SmallDisk
-from terminal import Terminal
-from vmic import wait_until
+from support import sound
+from support.disk import SmallDisk
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
+from support.waiting import wait_until
 
 from memosync import index
 from memosync.errors import Interrupted, LibraryError, NotFoundError, UsageError
@@ -62,7 +62,7 @@ def long_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     minute = folder / "minute.wav"
     minute.write_bytes(sound.wav(sound.tone(10)))
     packets = sound.convert(minute, folder / "minute.webm", "-c:a", "libopus")
-    command = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", packets, "-t", "600", "-c", "copy"]
+    command = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", str(packets), "-t", "600", "-c", "copy"]
     subprocess.run([*command, folder / "long.webm"], check=True)
     program = Program(folder / "Memos", {"HOME": str(folder)})
     program("record", folder / "long.webm")
@@ -110,7 +110,8 @@ def test_every_format_has_all_of_the_sound_and_the_words(full: Program, tmp_path
 
     assert answer.lines == [str(target)]
     assert answer.err == ""
-    assert (length, pitch) == (2.5, pytest.approx(440, abs=1))  # to the sample: nothing more at an end
+    assert length == 2.5  # to the sample: nothing more at an end
+    assert pitch == pytest.approx(440, abs=1)
     assert float(sound.probe(target)["duration"]) == pytest.approx(2.5, abs=0.06)
     assert tags["title"] == TITLE
     assert (tags.get("comment") or tags["description"]) == DESCRIPTION
@@ -282,8 +283,8 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(full: Program, tmp_path: 
 
 
 def test_a_disk_without_hard_links_gets_files_too(full: Program, tmp_path: Path) -> None:
-    fault = ["strace", "-f", "-qq", "-o", tmp_path / "trace", "-e", "trace=link,linkat"]
-    command = [*fault, "-e", "inject=link,linkat:error=EPERM", *PROGRAM, "export", "last", "-o", tmp_path / "x.wav"]
+    fault = ["strace", "-f", "-qq", "-o", str(tmp_path / "trace"), "-e", "trace=link,linkat"]
+    command = [*fault, "-e", "inject=link,linkat:error=EPERM", *PROGRAM, "export", "last", "-o", f"{tmp_path}/x.wav"]
     done = subprocess.run(command, env=full.environment, capture_output=True, text=True, timeout=120)
 
     assert "INJECTED" in (tmp_path / "trace").read_text()
@@ -423,7 +424,7 @@ def small(tmp_path: Path) -> Iterator[SmallDisk]:
 @pytest.mark.parametrize("form", ["wav", "webm", "flac"])
 def test_a_full_disk_gets_no_part_of_a_file(full: Program, small: SmallDisk, tmp_path: Path, form: str) -> None:
     small.fill(room=8_000)
-    command = [*small.under, *PROGRAM, "export", "last", "-o", tmp_path / "small" / f"out.{form}"]
+    command = [*small.under, *PROGRAM, "export", "last", "-o", f"{tmp_path}/small/out.{form}"]
     done = subprocess.run(command, env=full.environment, capture_output=True, text=True, timeout=120)
 
     assert (done.returncode, done.stdout) == (LibraryError.exit_code, "")

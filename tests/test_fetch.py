@@ -17,15 +17,19 @@ from urllib.parse import quote
 
 import libtorrent as lt
 import pytest
-from conftest import PROGRAM, Program
-from netns import Network, noise, wait_until
-from terminal import Terminal
-from tracker import Tracker
+from support.faults import LOOKS_LONG
+from support.library import memos, only
+from support.netns import Network
+from support.program import PROGRAM, Program, errors
+from support.sound import noise
+from support.terminal import Terminal
+from support.tracker import Tracker
+from support.waiting import wait_until
 
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
 
 PIECE = 32768
-ISOLATED: Any = {
+ISOLATED: lt.settings_pack = {
     "listen_interfaces": "127.0.0.1:0",
     "outgoing_interfaces": "127.0.0.1",
     "enable_dht": False,
@@ -52,7 +56,7 @@ class Peer:
             params.renamed_files = {0: file.name}
             params.flags |= lt.torrent_flags.seed_mode
         self.handle = self.session.add_torrent(params)
-        wait_until(lambda: self.session.is_listening() and self.session.listen_port(), 60, "a peer to listen")
+        wait_until(lambda: self.session.is_listening() and self.session.listen_port(), "a peer to listen")
         self.link = f"magnet:?xt=urn:btih:{self.handle.info_hashes().v1}&x.pe=127.0.0.1:{self.session.listen_port()}"
 
     @property
@@ -69,7 +73,7 @@ class Peer:
 
     def is_alone(self) -> None:
         """Return when it has seen that the other is gone: what it sends to the dead is given, too."""
-        wait_until(lambda: not self.handle.status().num_peers, 60, "a peer to be let go")
+        wait_until(lambda: not self.handle.status().num_peers, "a peer to be let go")
 
     def fall_silent(self) -> None:
         """Give nothing any more, without leaving; return when nothing is under way."""
@@ -82,7 +86,7 @@ class Peer:
                 changed, given = time.monotonic(), self.given
             return time.monotonic() - changed > 0.3
 
-        wait_until(quiet, 60, "it to be silent")
+        wait_until(quiet, "it to be silent")
 
 
 @pytest.fixture(scope="session")
@@ -132,26 +136,13 @@ def theirs(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sh
     program("record", short, "-t", 'Über "alles": 1/2 & more', *words)
     program("record", short, "-t", "Second")
     links = program("share", "--all").lines
-    yield Shared(program, entries(program)[::-1], links)
+    yield Shared(program, memos(program)[::-1], links)
     program("seed", "--stop")
-
-
-def entries(memosync: Program) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in memosync("list", "--json").lines]
-
-
-def only_memo(memosync: Program) -> dict[str, Any]:
-    (memo,) = entries(memosync)
-    return memo
 
 
 def bytes_of(memosync: Program) -> bytes:
     """Give the bytes of a library's only memo."""
-    return Path(only_memo(memosync)["path"]).read_bytes()
-
-
-def errors(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith("memosync: error:")]
+    return Path(only(memosync)["path"]).read_bytes()
 
 
 def staged(memosync: Program) -> list[Path]:
@@ -167,7 +158,7 @@ def test_a_magnet_brings_the_memo_byte_for_byte(memosync: Program, theirs: Share
     result = memosync("fetch", theirs.links[0])
 
     assert bytes_of(memosync) == Path(theirs.memos[0]["path"]).read_bytes()
-    assert result.out == f"{only_memo(memosync)['id']}\n"
+    assert result.out == f"{only(memosync)['id']}\n"
     assert staged(memosync) == []
 
 
@@ -176,7 +167,7 @@ def test_title_description_tags_date_and_id_come_out_of_the_file(memosync: Progr
 
     memosync("fetch", forged)
 
-    memo = only_memo(memosync)
+    memo = only(memosync)
     keys = ("id", "title", "description", "tags", "recorded", "duration", "size", "infohash", "file")
     assert {key: theirs.memos[0][key] for key in keys} == {key: memo[key] for key in keys}
     assert (memo["title"], memo["description"]) == ('Über "alles": 1/2 & more', "one\ntwo")
@@ -190,7 +181,7 @@ def test_the_title_comes_out_of_the_torrents_name_when_the_file_has_none(
 
     memosync("fetch", peer.link)
 
-    memo = only_memo(memosync)
+    memo = only(memosync)
     assert memo["title"] == "Gespräch im Café"
     assert memo["duration"] == pytest.approx(10, abs=0.1)
     assert bytes_of(memosync) == sound.read_bytes()
@@ -204,7 +195,7 @@ def test_an_id_that_is_taken_here_is_replaced(memosync: Program, theirs: Shared,
     fetched = memosync("fetch", theirs.links[0]).out.strip()
 
     assert fetched != taken
-    assert {memo["id"] for memo in entries(memosync)} == {fetched, taken}
+    assert {memo["id"] for memo in memos(memosync)} == {fetched, taken}
 
 
 def test_a_magnet_may_write_the_infohash_otherwise(memosync: Program, seeder: Peer) -> None:
@@ -219,8 +210,8 @@ def test_a_magnet_may_write_the_infohash_otherwise(memosync: Program, seeder: Pe
 
     result = memosync("fetch", *(re.sub(r"xt=[^&]*", way, seeder.link) for way in ways))
 
-    assert only_memo(memosync)["infohash"] == infohash
-    assert result.lines == [only_memo(memosync)["id"]] * 4
+    assert only(memosync)["infohash"] == infohash
+    assert result.lines == [only(memosync)["id"]] * 4
 
 
 def test_a_bare_infohash_is_a_link(short: Path, tmp_path: Path) -> None:
@@ -228,12 +219,12 @@ def test_a_bare_infohash_is_a_link(short: Path, tmp_path: Path) -> None:
         here, there = (host.program(tmp_path / str(number) / "Memos") for number, host in enumerate(network.hosts))
         here("record", short)
         here("share", "last")
-        first = only_memo(here)["infohash"]
+        first = only(here)["infohash"]
 
         there("fetch", first.upper())
         there("fetch", base64.b32encode(bytes.fromhex(first)).decode())
 
-        assert only_memo(there)["infohash"] == first
+        assert only(there)["infohash"] == first
 
 
 def test_a_torrent_file_brings_it_by_its_trackers(memosync: Program, sound: Path, tmp_path: Path) -> None:
@@ -241,7 +232,7 @@ def test_a_torrent_file_brings_it_by_its_trackers(memosync: Program, sound: Path
         torrent = tmp_path / "a torrent.torrent"
         torrent.write_bytes(torrent_of(sound, announce=tracker.udp_url.encode()))
         peer = Peer(torrent.read_bytes(), tmp_path, sound)
-        wait_until(lambda: tracker.announces, 60, "the seeder to announce itself")
+        wait_until(lambda: tracker.announces, "the seeder to announce itself")
 
         memosync("fetch", torrent)
 
@@ -254,7 +245,7 @@ def test_a_magnet_brings_it_by_its_tracker(memosync: Program, short: Path, tmp_p
     with Tracker() as tracker:
         sharer("record", short)
         link = sharer("share", "last", "--tracker", tracker.http_url).out.strip()
-        wait_until(lambda: tracker.announces, 60, "the seeder to announce itself")
+        wait_until(lambda: tracker.announces, "the seeder to announce itself")
 
         memosync("fetch", re.sub(r"&x\.pe=[^&]*", "", link))
 
@@ -268,7 +259,7 @@ def test_who_comes_to_a_tracker_after_us_is_found_by_asking_again(
     host, _, port = address.rpartition(":")
     with Tracker() as tracker:
         fetching = ended(memosync.start("fetch", f"{without_peers(theirs.links[0])}&tr={tracker.udp_url}"))
-        wait_until(lambda: tracker.announces, 60, "the tracker to be asked")
+        wait_until(lambda: tracker.announces, "the tracker to be asked")
 
         tracker.strangers.append((host, int(port)))
 
@@ -290,7 +281,7 @@ def share_link(*links: str) -> str:
 def test_a_share_link_of_the_browser_app_brings_all_its_seeds(memosync: Program, theirs: Shared) -> None:
     result = memosync("fetch", share_link(*theirs.links))
 
-    assert {memo["id"]: memo["infohash"] for memo in entries(memosync)} == {
+    assert {memo["id"]: memo["infohash"] for memo in memos(memosync)} == {
         memo["id"]: memo["infohash"] for memo in theirs.memos
     }
     assert result.lines == [memo["id"] for memo in theirs.memos]
@@ -333,7 +324,7 @@ def test_what_is_here_already_is_named_and_no_socket_is_opened(memosync: Program
 
     assert (again.returncode, again.stdout) == (0, first)
     assert "socket(" not in trace.read_text()
-    assert len(entries(memosync)) == 1
+    assert len(memos(memosync)) == 1
 
 
 def test_what_was_shared_from_here_is_here_already(theirs: Shared) -> None:
@@ -353,9 +344,9 @@ def begin(memosync: Program, ended: Callable[..., Any], peer: Peer, *options: st
     given, lost = peer.given, peer.given - kept(memosync, peer)
     peer.limit(50_000)
     process = ended(memosync.start("fetch", peer.link, *options, text=True))
-    wait_until(lambda: peer.given - given > PIECE, 60, "bytes to go over")
+    wait_until(lambda: peer.given - given > PIECE, "bytes to go over")
     peer.fall_silent()
-    wait_until(lambda: peer.given - kept(memosync, peer) - lost <= PIECE, 60, "all but a piece to be on the disk")
+    wait_until(lambda: peer.given - kept(memosync, peer) - lost <= PIECE, "all but a piece to be on the disk")
     return process
 
 
@@ -369,12 +360,12 @@ def assert_resumes(memosync: Program, peer: Peer, sound: Path, interruptions: in
     peer.limit(0)
     started = time.monotonic()
     again = memosync.start("fetch", peer.link, text=True)
-    wait_until(lambda: peer.given > before, 60, "the first new byte")
+    wait_until(lambda: peer.given > before, "the first new byte")
     waited = time.monotonic() - started
     out, err = again.communicate(timeout=60)
 
     assert again.returncode == 0, err
-    assert out == f"{only_memo(memosync)['id']}\n"
+    assert out == f"{only(memosync)['id']}\n"
     assert bytes_of(memosync) == sound.read_bytes()
     assert waited < 20
     assert peer.given - sound.stat().st_size <= PIECE * interruptions
@@ -417,17 +408,6 @@ def test_a_signal_ends_it_and_the_same_command_resumes(
     assert_resumes(memosync, seeder, sound, interruptions=3)
 
 
-LOOKS_LONG = """
-import time
-from memosync.audio import webm
-def probe(path, probe=webm.probe):
-    open({sign!r}, "w").close()
-    time.sleep(1)
-    return probe(path)
-webm.probe = probe
-"""
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_to_all_of_it_while_the_memo_is_looked_into_throws_nothing_away(
     memosync: Program, seeder: Peer, tmp_path: Path, ended: Any, number: signal.Signals
@@ -435,18 +415,18 @@ def test_a_signal_to_all_of_it_while_the_memo_is_looked_into_throws_nothing_away
     sign = tmp_path / "looks"
     memosync.meddle(LOOKS_LONG.format(sign=str(sign)))
     process = ended(memosync.start("fetch", seeder.link, text=True, start_new_session=True))
-    wait_until(sign.exists, 60, "the memo to be looked into")
+    wait_until(sign.exists, "the memo to be looked into")
 
     os.killpg(process.pid, number)  # as the terminal does, or who ends a service
     out, err = process.communicate(timeout=60)
 
-    assert (process.returncode, out) == (0, f"{only_memo(memosync)['id']}\n"), err
+    assert (process.returncode, out) == (0, f"{only(memosync)['id']}\n"), err
 
 
 def test_an_interrupt_wins_over_other_failures(memosync: Program, seeder: Peer, ended: Any) -> None:
     seeder.limit(20_000)
     process = ended(memosync.start("fetch", "magnet:?dn=nothing", seeder.link, text=True))
-    wait_until(lambda: seeder.given > 0, 60, "bytes to go over")
+    wait_until(lambda: seeder.given > 0, "bytes to go over")
 
     process.send_signal(signal.SIGINT)
 
@@ -458,7 +438,7 @@ def test_the_timeout_begins_again_with_every_new_byte(memosync: Program, seeder:
 
     memosync("fetch", seeder.link, "--timeout", "4s")
 
-    assert only_memo(memosync)
+    assert only(memosync)
 
 
 @pytest.mark.parametrize("what", ["nobody", "a port where nobody listens", "a tracker that is silent"])
@@ -515,7 +495,7 @@ def test_info_names_it_and_downloads_nothing(memosync: Program, seeder: Peer, so
         "title": "What they call it",
     }
     assert seeder.given == 0
-    assert not memosync.library.exists() or (entries(memosync), staged(memosync)) == ([], [])
+    assert not memosync.library.exists() or (memos(memosync), staged(memosync)) == ([], [])
 
 
 def test_info_of_a_torrent_file_needs_nobody(memosync: Program, sound: Path, tmp_path: Path) -> None:
@@ -533,7 +513,7 @@ def test_more_than_max_size_is_refused_and_nothing_of_it_stays(memosync: Program
 
     assert len(errors(result.err)) == 1
     assert "200 kB" in result.err
-    assert (staged(memosync), entries(memosync)) == ([], [])
+    assert (staged(memosync), memos(memosync)) == ([], [])
     assert memosync("fetch", seeder.link, "--max-size", "400k").lines
 
 
@@ -574,7 +554,7 @@ def test_two_fetches_of_one_link_at_once_make_one_memo(
     outs = [process.communicate(timeout=60)[0] for process in (first, second)]
 
     assert [process.returncode for process in (first, second)] == [0, 0]
-    assert outs[0] == outs[1] == f"{only_memo(memosync)['id']}\n"
+    assert outs[0] == outs[1] == f"{only(memosync)['id']}\n"
     assert "another fetch" in waits
     assert seeder.given == sound.stat().st_size
 
@@ -584,11 +564,11 @@ def test_while_it_fetches_it_gives_to_others(memosync: Program, sound: Path, tmp
     half = Peer(torrent_of(sound), tmp_path)
     with Tracker() as tracker:
         ended(memosync.start("fetch", f"{half.link}&tr={tracker.udp_url}"))
-        wait_until(lambda: half.given == 4 * PIECE and tracker.announces, 60, "half of it, and an announce")
+        wait_until(lambda: half.given == 4 * PIECE and tracker.announces, "half of it, and an announce")
         leecher = Peer(torrent_of(sound), tmp_path / "leecher")
         leecher.handle.connect_peer(("127.0.0.1", tracker.announces[0].port))
 
-        wait_until(lambda: leecher.taken > PIECE, 60, "something from one who has not all of it")
+        wait_until(lambda: leecher.taken > PIECE, "something from one who has not all of it")
 
 
 def fetch_on_small_disk(memosync: Program, tmp_path: Path, link: str, before: str, meanwhile: str) -> tuple[str, str]:
@@ -665,7 +645,7 @@ def test_a_bar_is_drawn_on_a_terminal(memosync: Program, seeder: Peer) -> None:
         terminal.close()
 
     assert terminal.screen.scrolled == 0
-    assert terminal.screen.lines[-1] == only_memo(memosync)["id"]
+    assert terminal.screen.lines[-1] == only(memosync)["id"]
 
 
 def test_ctrl_c_on_a_terminal_is_130(memosync: Program, seeder: Peer) -> None:

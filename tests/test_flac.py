@@ -7,9 +7,9 @@ import random
 from pathlib import Path
 
 import pytest
-import sound
 from hypothesis import given
 from hypothesis import strategies as st
+from support import sound
 
 from memosync.audio import flac
 

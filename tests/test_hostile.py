@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROGRAM
-from hostile import payloads, torrents
-from hostile.swarm import Swarm, Victim
-from hostile.target import Target, steering, tree
-from terminal import Terminal
-from tracker import Tracker
+from support import hostile
+from support.hostile import payloads, torrents
+from support.hostile.swarm import Swarm, Victim
+from support.hostile.target import Target, steering, tree
+from support.program import PROGRAM
+from support.terminal import Terminal
+from support.tracker import Tracker
 
 from memosync import index, magnet
 from memosync.audio import webm
@@ -29,7 +30,7 @@ from memosync.library.store import Library
 from memosync.memo import Memo
 from memosync.torrent import metainfo
 
-HERE = Path(__file__).parent / "hostile"
+HERE = Path(hostile.__file__).parent
 HASH = "a0a384eaa0a384eaa0a384eaa0a384eaa0a384ea"
 MEMO_NAME = re.compile(r"\d{4}-\d\d-\d\d-(?:[\w-]+-)?[0-9a-z]{8}\.webm")
 OURS = re.compile(

@@ -9,18 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import wstracker
-from browser import Chromium, Tab
-from conftest import Program, memos
-from hostile.target import steering
-from netns import Host, Network, noise, wait_until
+from support import hostile, wstracker
+from support.browser import Chromium, Tab
+from support.hostile.target import steering
+from support.library import memos
+from support.netns import Host, Network
+from support.program import Program
+from support.sound import noise
+from support.waiting import wait_until
 
 from memosync.errors import SwarmError
-from memosync.seeder import SeederState, read_state
+from memosync.seeder.state import SeederState, read_state
 
 TRACKERS = [mode for mode in wstracker.MODES if mode != "answer"]
 DEAF = ("silent", "refused")  # who of them hear nothing
-ENEMY = Path(__file__).with_name("hostile") / "enemy.js"
+ENEMY = Path(hostile.__file__).with_name("enemy.js")
 ATTACKS = (  # what the enemy knows
     *("garbage", "text", "empty", "large", "silence", "another swarm", "a message of 4 GB", "nested extensions"),
     *("a size of metadata", "requests", "what nobody asked for", "hanging up"),
@@ -107,7 +110,7 @@ def test_hostile_trackers_keep_nobody_from_a_seeder(ground: Ground) -> None:
     infohash, before = ground.share([*hostile, ground.tracker])
 
     asked = [tracker for tracker, mode in zip(hostile, TRACKERS, strict=True) if mode not in DEAF]
-    wait_until(lambda: all(tracker.announces() for tracker in asked), DEADLINE, "the hostile trackers to be asked")
+    wait_until(lambda: all(tracker.announces() for tracker in asked), "the hostile trackers to be asked", DEADLINE)
 
     ground.is_served(infohash)
     ground.unharmed(before)
@@ -140,7 +143,8 @@ def test_hostile_browsers_keep_nobody_from_a_seeder(ground: Ground) -> None:
     for name in ATTACKS:
         ground.attack(enemy, name, infohash)
         made = functools.partial(enemy.run, "name => enemy.over(name)", name)
-        wait_until(made, DEADLINE, lambda name=name: f"{name}: {enemy.run('() => [enemy.made, enemy.left]')}")
+        told = functools.partial(lambda name: f"{name}: {enemy.run('() => [enemy.made, enemy.left]')}", name)
+        wait_until(made, told, DEADLINE)
         enemy.run("() => enemy.leave()")
         ground.unharmed(before)
 
@@ -154,9 +158,9 @@ def test_hostile_browsers_keep_no_fetch_from_an_honest_one(ground: Ground) -> No
     for name in ATTACKS:
         ground.attack(enemy, name, seeded.infohash)
     wait_until(
-        lambda: len(ground.tracker.announces(seeded.infohash)) > len(ATTACKS), DEADLINE, "the enemies in the swarm"
+        lambda: len(ground.tracker.announces(seeded.infohash)) > len(ATTACKS), "the enemies in the swarm", DEADLINE
     )
-    wait_until(lambda: enemy.run("() => Object.keys(enemy.made).length"), DEADLINE, "one of them to attack")
+    wait_until(lambda: enemy.run("() => Object.keys(enemy.made).length"), "one of them to attack", DEADLINE)
 
     ground.home("fetch", seeded.magnet, timeout=DEADLINE)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROGRAM, Program
-from terminal import Terminal
+from support.program import PROGRAM, Program, commands
+from support.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
@@ -160,6 +160,17 @@ def test_every_dependency_is_declared_and_owned() -> None:
     assert top - sys.stdlib_module_names <= set(OWNERS)
 
 
+def test_no_test_imports_another() -> None:
+    wrong = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(), path)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            wrong += [f"{path.name} -> {name}" for name in names if re.search(r"(^|\.)(test_\w+|conftest)$", name)]
+
+    assert wrong == []
+
+
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
     code = "import sys, memosync.cli; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
@@ -182,16 +193,6 @@ def section(title: str) -> str:
 def options_in_manual(title: str) -> set[str]:
     items = re.findall(r"^\.It (Fl .*)$", section(title), re.MULTILINE)
     return {f"-{option}" for item in items for option in re.findall(r"Fl (\S+)", item)}
-
-
-def commands() -> dict[str, Any]:
-    """Give the program's commands as Typer made them; the empty name is the program itself."""
-    import typer.main
-
-    from memosync import cli
-
-    group: Any = typer.main.get_command(cli.app)
-    return {"": group, **group.commands}
 
 
 def options_of(command: Any) -> set[str]:
@@ -274,7 +275,7 @@ def test_systemd_takes_the_unit_in_the_manual(tmp_path: Path) -> None:
     program.symlink_to(Path(sys.executable).with_name("memosync"))
     (tmp_path / "memosync.service").write_text(unit)
     here = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)}
-    verify = ["systemd-analyze", "--user", "verify", "--man=no", tmp_path / "memosync.service"]
+    verify = ["systemd-analyze", "--user", "verify", "--man=no", str(tmp_path / "memosync.service")]
 
     done = subprocess.run(verify, env=here, capture_output=True, text=True, timeout=120)
 

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Program
-from netns import Network, noise, takes_less
+from support.netns import Network
+from support.program import Program
+from support.sound import noise
+from support.waiting import takes_less
 
 from memosync.errors import SwarmError
 

@@ -11,14 +11,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Program
-from hostile import payloads, peers, torrents
-from hostile.peers import LIARS, Peer, handshake, message
-from hostile.target import MEMORY, SECONDS, Target
+from support.hostile import payloads, peers, torrents
+from support.hostile.peers import LIARS, Peer, handshake, message
+from support.hostile.target import MEMORY, SECONDS, Target
+from support.program import Program
 
 from memosync import magnet
 from memosync.errors import SwarmError, TorrentError
@@ -88,16 +88,16 @@ def seeder(memosync: Program, tmp_path: Path, good: bytes) -> tuple[str, int]:
     return link, int(re.findall(r"^pid = (\d+)", state, re.MULTILINE)[0])
 
 
-Attack = Callable[[int, bytes], Iterator[None]]  # port, infohash; a round at a time
+Attack = Callable[[int, bytes], Generator[None]]  # port, infohash; a round at a time
 
 
-def _garbage(port: int, infohash: bytes) -> Iterator[None]:
+def _garbage(port: int, infohash: bytes) -> Generator[None]:
     with socket.create_connection(("127.0.0.1", port), 1) as connection:
         connection.sendall(bytes(range(256)) * 100)
     yield
 
 
-def _half_handshakes(port: int, infohash: bytes) -> Iterator[None]:
+def _half_handshakes(port: int, infohash: bytes) -> Generator[None]:
     with contextlib.ExitStack() as stack:
         waiting = [stack.enter_context(socket.socket()) for _ in range(400)]
         for connection in waiting:
@@ -111,7 +111,7 @@ def _half_handshakes(port: int, infohash: bytes) -> Iterator[None]:
             yield
 
 
-def _datagrams(port: int, infohash: bytes) -> Iterator[None]:
+def _datagrams(port: int, infohash: bytes) -> Generator[None]:
     with socket.socket(type=socket.SOCK_DGRAM) as connection:
         connection.connect(("127.0.0.1", port))
         while True:
@@ -120,7 +120,7 @@ def _datagrams(port: int, infohash: bytes) -> Iterator[None]:
             yield
 
 
-def _utp_connects(port: int, infohash: bytes) -> Iterator[None]:
+def _utp_connects(port: int, infohash: bytes) -> Generator[None]:
     with socket.socket(type=socket.SOCK_DGRAM) as connection:  # BEP 29; a thousand a second
         connection.connect(("127.0.0.1", port))
         for number in itertools.count():
@@ -130,7 +130,7 @@ def _utp_connects(port: int, infohash: bytes) -> Iterator[None]:
                 yield
 
 
-def _messages(port: int, infohash: bytes) -> Iterator[None]:
+def _messages(port: int, infohash: bytes) -> Generator[None]:
     """Send what has to be answered, and never read an answer."""
     request = struct.pack(">III", 0, 0, 16384)
     several = [message(peers.INTERESTED), message(3), message(peers.REQUEST, request), bytes(4)]
@@ -142,7 +142,7 @@ def _messages(port: int, infohash: bytes) -> Iterator[None]:
             yield
 
 
-def _poison(port: int, infohash: bytes) -> Iterator[None]:
+def _poison(port: int, infohash: bytes) -> Generator[None]:
     """Offer to a seeder what it has, but wrong, and metadata of another torrent."""
     with socket.create_connection(("127.0.0.1", port), 1) as connection:
         connection.sendall(handshake(infohash) + message(peers.BITFIELD, b"\xff") + message(peers.UNCHOKE))

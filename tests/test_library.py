@@ -13,30 +13,26 @@ import tomllib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-from conftest import PROGRAM, Program
-from netns import wait_until
+from support import sound
+from support.disk import NAMESPACE, POWERLESS
+from support.library import WHEN, add, make_memo, memos, state
+from support.program import PROGRAM, Program
+from support.waiting import wait_until
 
-from memosync import files, index, memo
+from memosync import files, index
 from memosync.errors import LibraryError, NotFoundError
 from memosync.index import Index
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
-from memosync.memo import Memo, MemoId
+from memosync.memo import MemoId
 
 SECOND = sound.wav(sound.tone(1))
-WHEN = datetime(2026, 8, 25, 10, 11, 12, tzinfo=UTC)
 INFOHASH = InfoHash("c12fe1c06bba254a9dc9f519b335aa7c1367a88a")
-ROOT = os.geteuid() == 0
-POWERLESS = (
-    ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"] if ROOT else []
-)  # root reads everything
-NAMESPACE = ["unshare", "--mount"] if ROOT else ["unshare", "--user", "--map-root-user", "--mount"]
 
 
 @pytest.fixture
@@ -62,33 +58,9 @@ def one(memosync: Program, recorded: Path) -> Path:
     return path
 
 
-def entries(memosync: Program) -> list[dict[str, Any]]:
-    """Give what `list` lists, after it saw to what it found."""
-    return [json.loads(line) for line in memosync("list", "--json").lines]
-
-
-def make_memo(number: int, **changes: Any) -> Memo:
-    """Make an entry; its file is none of our concern."""
-    memo_id = memo.new_id(number.to_bytes(5, "big"))
-    title = f"Memo {number}"
-    name = memo.file_name(title, WHEN, memo_id)
-    return replace(Memo(id=memo_id, file=name, title=title, recorded=WHEN, duration=1.0, size=1), **changes)
-
-
-def add(number: int) -> Callable[[Index], Index]:
-    """Name one memo more."""
-    return lambda index: index.with_memo(make_memo(number))
-
-
 def read(path: Path) -> list[str]:
     """Give the titles that stand in an index."""
     return [entry["title"] for entry in tomllib.loads(path.read_text())["memo"]]
-
-
-def state(root: Path) -> dict[str, bytes]:
-    """Give every file of a library with what is in it, but for empty lock files."""
-    found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    return {name: data for name, data in found.items() if data}
 
 
 # -- data before index
@@ -102,12 +74,12 @@ def test_a_kill_at_any_step_of_saving_loses_nothing_and_doubles_nothing(
         here = memosync.on(tmp_path / str(step) / "Memos")
         shutil.copytree(recorded, here.library)
         trace, kill = here.library.with_name("trace"), f"inject={changes}:signal=KILL:when={step}"
-        strace = ["strace", "-f", "-qq", "-o", trace, "-e", f"trace={changes}", "-e", kill]
+        strace = ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={changes}", "-e", kill]
         record = [*strace, *PROGRAM, "record", "-", "-t", "Two"]
         subprocess.run(record, input=SECOND, env=here.environment, capture_output=True, timeout=120)
         killed = "killed by SIGKILL" in trace.read_text()
 
-        listed = entries(here)
+        listed = memos(here)
 
         assert sorted(entry["title"] for entry in listed) == ["One", "Two"]
         for entry in listed:
@@ -125,7 +97,7 @@ def test_a_kill_at_any_step_of_saving_loses_nothing_and_doubles_nothing(
 def test_a_file_is_in_place_before_the_index_names_it(library: Library, tmp_path: Path) -> None:
     staged = tmp_path / "staged"
     staged.write_bytes(b"x")
-    new, seen = make_memo(1), []
+    new, seen = make_memo(1), list[bool]()
 
     def spy(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "os.rename" and str(arguments[1]) == str(library.root / "index.toml") and not seen:
@@ -139,7 +111,7 @@ def test_a_file_is_in_place_before_the_index_names_it(library: Library, tmp_path
 
 def test_an_orphan_is_adopted_with_its_words_and_not_touched(memosync: Program, one: Path) -> None:
     before = one.read_bytes()
-    (entry,) = entries(memosync)
+    (entry,) = memos(memosync)
     (memosync.library / "index.toml").unlink()
 
     first, second = memosync("list", "--json"), memosync("list")
@@ -166,7 +138,7 @@ def test_only_names_of_our_pattern_are_adopted(memosync: Program, one: Path) -> 
         shutil.copy(one, memosync.library / name)
     before = state(memosync.library)
 
-    assert len(entries(memosync)) == 1
+    assert len(memos(memosync)) == 1
     assert before == state(memosync.library)
 
 
@@ -212,7 +184,7 @@ def test_nothing_is_adopted_finished_or_written_while_the_index_cannot_be_truste
 
 def test_a_trashed_memo_may_have_its_file_in_either_place(memosync: Program, library: Library, one: Path) -> None:
     (entry,) = library.index().memos
-    library.change(lambda index: index.with_memo(replace(entry, trashed=WHEN)))
+    library.transaction(lambda index: index.with_memo(replace(entry, trashed=WHEN)))
     (trashed,) = library.index().memos
 
     assert library.path(trashed) == one
@@ -227,11 +199,11 @@ def test_a_trashed_memo_may_have_its_file_in_either_place(memosync: Program, lib
 
 
 def test_the_index_is_replaced_and_who_reads_the_old_one_reads_all_of_it(library: Library) -> None:
-    library.change(add(1))
+    library.transaction(add(1))
     path = library.root / "index.toml"
     before = path.read_bytes()
     with path.open("rb") as reader:
-        library.change(add(2))
+        library.transaction(add(2))
 
         assert before == reader.read()
     assert before != path.read_bytes()
@@ -239,7 +211,7 @@ def test_the_index_is_replaced_and_who_reads_the_old_one_reads_all_of_it(library
 
 
 def test_a_reader_always_sees_a_whole_index(library: Library) -> None:
-    library.change(add(0))
+    library.transaction(add(0))
     stop, sizes = threading.Event(), []
 
     def look() -> None:
@@ -249,10 +221,10 @@ def test_a_reader_always_sees_a_whole_index(library: Library) -> None:
     with ThreadPoolExecutor() as pool:
         reader = pool.submit(look)
         try:
-            wait_until(lambda: sizes or reader.done(), 60, "it to be read")
+            wait_until(lambda: sizes or reader.done(), "it to be read")
             for number in range(1, 40):
-                library.change(add(number))
-            wait_until(lambda: sizes[-1] == 40 or reader.done(), 60, "the last one to be read")
+                library.transaction(add(number))
+            wait_until(lambda: sizes[-1] == 40 or reader.done(), "the last one to be read")
         finally:
             stop.set()
         reader.result()
@@ -262,25 +234,25 @@ def test_a_reader_always_sees_a_whole_index(library: Library) -> None:
 
 
 def test_a_change_that_fails_leaves_the_index_and_no_rest(library: Library) -> None:
-    library.change(add(1))
+    library.transaction(add(1))
     before = state(library.root)
 
     def fail(index: Index) -> Index:
         raise NotFoundError("gone")
 
     with pytest.raises(NotFoundError):
-        library.change(fail)
+        library.transaction(fail)
 
     assert before == state(library.root)
 
 
 def test_an_index_is_always_newer_than_the_one_before_whatever_the_clock_says(library: Library) -> None:
-    library.change(add(1))
+    library.transaction(add(1))
     tomorrow = (datetime.now() + timedelta(days=1)).timestamp()
     os.utime(library.root / "index.toml", (tomorrow, tomorrow))
     before = library.index_time()
 
-    library.change(add(2))
+    library.transaction(add(2))
 
     assert library.index_time() > before
 
@@ -290,7 +262,7 @@ def test_an_index_is_always_newer_than_the_one_before_whatever_the_clock_says(li
 
 def test_the_last_five_indexes_are_kept(library: Library) -> None:
     for number in range(8):
-        library.change(add(number))
+        library.transaction(add(number))
 
     kept = [len(read(library.private / f"index.{number}.toml")) for number in range(1, 6)]
 
@@ -300,11 +272,11 @@ def test_the_last_five_indexes_are_kept(library: Library) -> None:
 
 def test_a_change_that_changes_nothing_takes_no_snapshot(library: Library) -> None:
     for number in range(3):
-        library.change(add(number))
+        library.transaction(add(number))
     before = state(library.root)
 
     for _ in range(9):
-        library.change(add(1))
+        library.transaction(add(1))
 
     assert before == state(library.root)
 
@@ -313,10 +285,10 @@ def test_the_last_index_of_each_day_is_kept_for_a_week(library: Library) -> None
     now = datetime.now()
     for day in range(10):
         for hour in (10, 20):
-            library.change(add(2 * day + hour // 20))
+            library.transaction(add(2 * day + hour // 20))
             then = (now.replace(hour=hour) - timedelta(days=20 - day)).timestamp()
             os.utime(library.root / "index.toml", (then, then))
-    library.change(add(99))
+    library.transaction(add(99))
 
     kept = {path.name[6:16]: len(read(path)) for path in library.private.glob("index.????-??-??.toml")}
 
@@ -338,14 +310,14 @@ def test_unknown_keys_and_the_comments_at_the_top_survive_every_verb(memosync: P
     table = tomllib.loads(path.read_text())
     assert table["colours"] == {"a": [1]}
     assert (table["memo"][0]["mood"], table["memo"][0]["stars"]) == ("good", {"n": 5})
-    assert entries(memosync)[0]["mood"] == "good"
+    assert memos(memosync)[0]["mood"] == "good"
 
 
 def test_who_edits_the_index_by_hand_is_believed(memosync: Program, one: Path) -> None:
     path = memosync.library / "index.toml"
     path.write_text(path.read_text().replace('"One"', '"Another"'))
 
-    assert [entry["title"] for entry in entries(memosync)] == ["Another"]
+    assert [entry["title"] for entry in memos(memosync)] == ["Another"]
 
 
 # -- locks
@@ -391,12 +363,13 @@ def test_who_asks_whether_a_lock_is_held_keeps_nobody_from_it(tmp_path: Path, en
 
 def test_many_changes_at_once_lose_nothing_of_each_other(library: Library, ended: Callable[..., Any]) -> None:
     script = (
-        "import sys; from pathlib import Path; from memosync.library.store import Library; from test_library import add\n"
-        "for number in range(*map(int, sys.argv[2:])): Library(Path(sys.argv[1])).change(add(number))"
+        "import sys; from pathlib import Path; from memosync.library.store import Library\n"
+        "from support.library import add\n"
+        "for number in range(*map(int, sys.argv[2:])): Library(Path(sys.argv[1])).transaction(add(number))"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ranges = [(begin, begin + 25) for begin in (0, 25, 50)]
-    commands = [[sys.executable, "-c", script, library.root, *map(str, numbers)] for numbers in ranges]
+    commands = [[sys.executable, "-c", script, str(library.root), *map(str, numbers)] for numbers in ranges]
     processes = [ended(subprocess.Popen(command, env=environment)) for command in commands]
 
     assert [process.wait(60) for process in processes] == [0, 0, 0]
@@ -409,7 +382,7 @@ def test_two_recordings_at_once_are_both_saved(memosync: Program) -> None:
         listed = pool.submit(memosync, "list").result()
         ids = {run.result().out.strip() for run in runs}
 
-    assert ids == {entry["id"] for entry in entries(memosync)}
+    assert ids == {entry["id"] for entry in memos(memosync)}
     assert not re.search("warning|error|adopted|recovered", listed.err)
 
 
@@ -431,7 +404,7 @@ def test_a_recording_that_somebody_makes_is_left_alone_and_finished_after_his_de
     assert memo_id in result.out
     assert f"recovered the interrupted recording {memo_id}" in result.err
     assert not part.exists()
-    recovered = next(entry for entry in entries(memosync) if entry["id"] == memo_id)
+    recovered = next(entry for entry in memos(memosync) if entry["id"] == memo_id)
     assert (recovered["title"], recovered["tags"], recovered["description"]) == ("One", ["work"], "two\nlines")
     assert sound.probe(Path(recovered["path"]))["tags"]["title"] == "One"
 
@@ -444,16 +417,16 @@ def test_two_verbs_that_find_one_recording_finish_it_once(memosync: Program, lib
 
     assert sum("recovered" in result.err for result in results) == 1
     assert not any("warning" in result.err for result in results)
-    assert len(entries(memosync)) == 2
+    assert len(memos(memosync)) == 2
 
 
 def test_adding_the_same_id_twice_is_adding_it_once(memosync: Program, library: Library, one: Path) -> None:
     (entry,) = library.index().memos
-    library.change(lambda index: index.with_memo(replace(entry, title="Edited", shared=True, infohash=INFOHASH)))
+    library.transaction(lambda index: index.with_memo(replace(entry, title="Edited", shared=True, infohash=INFOHASH)))
     shutil.copy(one, library.part(entry.id))  # its process died when the index was written, the `.part` not yet gone
     before = (library.root / "index.toml").read_bytes(), one.read_bytes()
 
-    assert len(entries(memosync)) == 1
+    assert len(memos(memosync)) == 1
     assert before == ((library.root / "index.toml").read_bytes(), one.read_bytes())
     assert not library.part(entry.id).exists()
 
@@ -464,7 +437,7 @@ def test_a_recording_that_cannot_be_read_is_kept_and_told_once(memosync: Program
     first, second = memosync("list"), memosync("list")
 
     (line,) = first.err.splitlines()
-    kept = Path(re.search(r"/\S*abcdefgh\S*", line)[0])
+    (kept,) = map(Path, re.findall(r"/\S*abcdefgh\S*", line))
     assert kept.read_bytes()[:4] == b"\x1a\x45\xdf\xa3"
     assert second.err == ""
 
@@ -477,7 +450,7 @@ def test_half_made_files_of_the_dead_are_cleared_and_those_of_the_living_are_not
         shutil.copy(one, folder / name)
 
     with library.lock(MemoId("abcdefgk")):
-        assert len(entries(memosync)) == 1
+        assert len(memos(memosync)) == 1
 
     assert [path.name for path in folder.iterdir()] == ["abcdefgk.webm.import"]
 
@@ -487,7 +460,7 @@ def test_an_empty_recording_leaves_no_memo(memosync: Program, library: Library, 
 
     memosync("list")
 
-    assert len(entries(memosync)) == 1
+    assert len(memos(memosync)) == 1
     assert memosync("list").err == ""
 
 
@@ -509,7 +482,7 @@ def test_a_library_may_have_any_name(memosync: Program, tmp_path: Path, name: st
 
     memo_id = here("record", "-", stdin=SECOND).out.strip()
 
-    (entry,) = entries(here)
+    (entry,) = memos(here)
     assert (entry["id"], Path(entry["path"]).parent) == (memo_id, here.library)
     assert not Path("x").exists()
 
@@ -523,7 +496,7 @@ def test_a_library_may_be_a_symbolic_link(memosync: Program, tmp_path: Path) -> 
 
     assert (tmp_path / "link").is_symlink()
     assert len(list((tmp_path / "elsewhere").glob("*.webm"))) == 1
-    assert len(entries(here)) == len(entries(memosync.on(tmp_path / "elsewhere"))) == 1
+    assert len(memos(here)) == len(memos(memosync.on(tmp_path / "elsewhere"))) == 1
 
 
 def test_an_index_that_is_a_symbolic_link_stays_one(memosync: Program, one: Path, tmp_path: Path) -> None:
@@ -579,13 +552,13 @@ def test_a_read_only_library_is_told_and_read(memosync: Program, library: Librar
     assert b"memosync: error: " in record.stderr
     assert b"Traceback" not in record.stderr
     assert before == state(library.root)
-    assert len(entries(memosync)) == 3  # once it may, it does
+    assert len(memos(memosync)) == 3  # once it may, it does
 
 
 def test_a_library_on_a_read_only_disk_is_told_and_read(memosync: Program, library: Library, one: Path) -> None:
     shutil.copy(one, library.part(MemoId("abcdefgh")))
     mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
-    command = [*NAMESPACE, "sh", "-ec", mount, "sh", library.root, *PROGRAM, "list"]
+    command = [*NAMESPACE, "sh", "-ec", mount, "sh", str(library.root), *PROGRAM, "list"]
 
     listed = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
 
@@ -611,7 +584,7 @@ def test_a_memo_is_an_id_a_beginning_of_one_or_the_last_added(library: Library) 
     first, second, gone = (
         replace(make_memo(number), id=MemoId(name)) for number, name in enumerate(["abcdefgh", "abzzzzzz", "xyz00000"])
     )
-    library.change(lambda _: Index((first, second, replace(gone, trashed=WHEN))))
+    library.transaction(lambda _: Index((first, second, replace(gone, trashed=WHEN))))
 
     assert library.find("abcdefgh") == library.find("abc") == library.find(" ABC ") == first
     assert library.find("last") == library.find("abz") == second

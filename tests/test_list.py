@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import tomli_w
-from conftest import PROGRAM, Program
-from terminal import Terminal
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
 
 from memosync.errors import UsageError
 
@@ -103,7 +103,7 @@ def test_json_has_every_key_and_null_or_nothing_where_there_is_none(memosync: Pr
 
 def test_json_is_one_line_a_memo_whatever_is_in_it(memosync: Program, fill: Fill) -> None:
     title, description = "a\tb\u2028c\x1b[2J", "first\nsecond\x85third"
-    own = {
+    own: dict[str, Any] = {
         "stars": {"when": NOW, "n": [1, {"a": NOW.date()}]},
         "dates": [NOW],
         "some": [1.5, "x", True],

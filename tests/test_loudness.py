@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sound import convert, probe, tone, wav
+from support.sound import convert, probe, tone, wav
 
 from memosync.audio.loudness import Levels, loads, measure
 from memosync.errors import AudioError, Interrupted
@@ -43,7 +43,7 @@ def speech(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def filtered(path: Path, chain: str) -> str:
     """Give what FFmpeg says while a file runs through its filters."""
-    command = ["ffmpeg", "-nostdin", "-i", path, "-af", chain, "-f", "null", "-"]
+    command = ["ffmpeg", "-nostdin", "-i", str(path), "-af", chain, "-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
 
@@ -61,7 +61,7 @@ def test_the_peak_of_speech_is_that_of_astats(speech: Path) -> None:
 
 
 def test_the_wave_of_speech_is_the_peak_of_each_tenth_of_a_second(speech: Path) -> None:
-    command = ["ffmpeg", "-v", "error", "-i", speech, "-f", "s16le", "-ar", "48000", "-"]
+    command = ["ffmpeg", "-v", "error", "-i", str(speech), "-f", "s16le", "-ar", "48000", "-"]
     samples = array.array("h", subprocess.run(command, check=True, capture_output=True).stdout)
     size = 4_800 * probe(speech)["stream"]["channels"]
     blocks = [samples[at : at + size] for at in range(0, len(samples), size)]

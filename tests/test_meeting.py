@@ -12,22 +12,25 @@ import subprocess
 import sys
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-import wstracker
-from conftest import Program, memos
-from handshake import offers
-from netns import Host, Network, noise, wait_until
-from stunserver import StunServer
-from tracker import Tracker
+from support import stunserver, wstracker
+from support.handshake import offers
+from support.library import memos
+from support.netns import Host, Network
+from support.program import Program
+from support.seeder import log, state
+from support.sound import noise
+from support.stunserver import StunServer
+from support.tracker import Tracker
+from support.waiting import wait_until
+from support.wstracker import Heard, Remote, WebSocketTracker
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-from wstracker import Remote, WebSocketTracker
 
 from memosync.torrent.webrtc import stun
 
@@ -62,16 +65,6 @@ def share(program: Program, *trackers: str) -> list[str]:
     return [memo["infohash"] for memo in memos(program)]
 
 
-def state(program: Program) -> dict[str, Any]:
-    return tomllib.loads((program.library / ".memosync" / "seeder.toml").read_text())
-
-
-def log(program: Program) -> str:
-    with contextlib.suppress(FileNotFoundError):  # nothing is in it yet, or it was moved just now
-        return (program.library / ".memosync" / "seeder.log").read_text()
-    return ""
-
-
 def memory(pid: int) -> float:
     """Give the most that a process ever had resident, in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -82,7 +75,7 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def has_all(tracker: WebSocketTracker, infohashes: list[str], since: float = 0) -> Callable[[], bool]:
+def has_all(tracker: Heard, infohashes: list[str], since: float = 0) -> Callable[[], bool]:
     return lambda: {event.infohash for event in tracker.announces() if event.at > since} >= set(infohashes)
 
 
@@ -90,9 +83,9 @@ def test_everything_is_announced_to_both_kinds_and_over_one_websocket(library: P
     with WebSocketTracker() as tracker, Tracker() as other:
         infohashes = share(library, tracker.url, other.udp_url)
 
-        wait_until(has_all(tracker, infohashes), AT_ONCE, "all to be announced to browsers")
+        wait_until(has_all(tracker, infohashes), "all to be announced to browsers", AT_ONCE)
         wait_until(
-            lambda: {heard.infohash.hex() for heard in other.announces} >= set(infohashes), 20, "and to programs"
+            lambda: {heard.infohash.hex() for heard in other.announces} >= set(infohashes), "and to programs", 20
         )
 
         assert 1 == tracker.open
@@ -108,14 +101,14 @@ def test_a_tracker_is_asked_over_tls_when_its_certificate_is_good(library: Progr
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     with WebSocketTracker(tls=tls) as tracker:
         share(library, tracker.url)
-        wait_until(lambda: tracker.url in log(library), 20, "the stranger's certificate to be refused")
+        wait_until(lambda: tracker.url in log(library), "the stranger's certificate to be refused", 20)
         library("seed", "--stop")
         assert not tracker.announces()
 
         library.environment["SSL_CERT_FILE"] = str(known)
         infohashes = share(library, tracker.url)
 
-        wait_until(has_all(tracker, infohashes), AT_ONCE, "all to be announced")
+        wait_until(has_all(tracker, infohashes), "all to be announced", AT_ONCE)
 
 
 def test_without_a_websocket_tracker_there_is_one_session(library: Program) -> None:
@@ -124,7 +117,7 @@ def test_without_a_websocket_tracker_there_is_one_session(library: Program) -> N
         threads = len(os.listdir(f"/proc/{state(library)['pid']}/task"))
         with WebSocketTracker() as for_browsers:
             infohashes = share(library, for_browsers.url)
-            wait_until(has_all(for_browsers, infohashes), AT_ONCE, "them to be announced")
+            wait_until(has_all(for_browsers, infohashes), "them to be announced", AT_ONCE)
 
             assert threads < len(os.listdir(f"/proc/{state(library)['pid']}/task"))
 
@@ -136,7 +129,7 @@ def test_a_memo_shared_later_is_announced_at_once_over_the_same_websocket(librar
 
         library("share", second, "--tracker", tracker.url)
 
-        wait_until(has_all(tracker, [memos(library)[1]["infohash"]]), AT_ONCE, "it to be announced")
+        wait_until(has_all(tracker, [memos(library)[1]["infohash"]]), "it to be announced", AT_ONCE)
         assert 1 == tracker.open
 
 
@@ -144,15 +137,15 @@ def test_a_tracker_that_was_away_and_one_that_restarts_is_used_again(library: Pr
     away = WebSocketTracker(mode="refused")
     port = away.port
     infohashes = share(library, away.url)
-    wait_until(lambda: f"{away.url}: no connection" in log(library), 20, "it to be missed")
+    wait_until(lambda: f"{away.url}: no connection" in log(library), "it to be missed", 20)
 
     for when in ("it is there", "it has restarted"):
         with WebSocketTracker(port=port) as tracker:
-            wait_until(has_all(tracker, infohashes), RETURN, f"all to be announced when {when}")
+            wait_until(has_all(tracker, infohashes), f"all to be announced when {when}", RETURN)
     away.close()  # until here nobody else was given its port
 
 
-def lose(network: Network, tracker: WebSocketTracker) -> None:
+def lose(network: Network, tracker: Heard) -> None:
     """Have the way back of every connection to a tracker vanish without a word, as in a router that begins anew."""
     home, away = network.hosts
 
@@ -160,7 +153,7 @@ def lose(network: Network, tracker: WebSocketTracker) -> None:
         lines = home.run("ss", "-Htan", "state", "syn-sent", "state", "established", "dport", tracker.port).splitlines()
         return [re.findall(r":(\d+) ", line)[0] for line in lines]
 
-    wait_until(ports, 5, "a connection to be there or on its way")
+    wait_until(ports, "a connection to be there or on its way", 5)
     away.ip("\n".join(f"rule add ipproto tcp sport {tracker.port} dport {port} blackhole" for port in ports()))
 
 
@@ -177,45 +170,48 @@ def test_a_tracker_is_used_again_after_a_connection_to_it_was_lost(
         away.ip(f"rule add pref 1 ipproto tcp sport {tracker.port} blackhole")
     infohashes = share(library, tracker.url)
     if not before:
-        wait_until(has_all(tracker, infohashes), 5, "all to be announced")
+        wait_until(has_all(tracker, infohashes), "all to be announced", 5)
 
     lose(network, tracker)
     lost = time.monotonic()
     if before:
         away.ip("rule del pref 1")
 
-    wait_until(has_all(tracker, infohashes, since=lost), MISSED + RETURN, "all to be announced anew")
+    wait_until(has_all(tracker, infohashes, since=lost), "all to be announced anew", MISSED + RETURN)
 
 
 def test_bad_trackers_delay_neither_kind_of_good_one(library: Program, ended: Any) -> None:
     slow = [sys.executable, wstracker.__file__, "--mode=slow", "--delay=60"]
     process = ended(subprocess.Popen(slow, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-    bad = [Remote(process), *(WebSocketTracker(mode=mode) for mode in ("refused", "silent", "garbage", "closes"))]
+    bad: list[Heard] = [
+        Remote(process),
+        *(WebSocketTracker(mode=mode) for mode in ("refused", "silent", "garbage", "closes")),
+    ]
     with WebSocketTracker() as tracker, Tracker() as other, Tracker(mode="silent") as silent:
-        urls = [tracker.url for tracker in bad]
+        urls = [enemy.url for enemy in bad]
         began = time.monotonic()
         infohashes = share(library, *urls, silent.udp_url, silent.http_url, tracker.url, other.udp_url)
 
-        wait_until(has_all(tracker, infohashes), AT_ONCE, "all to be announced to browsers")
+        wait_until(has_all(tracker, infohashes), "all to be announced to browsers", AT_ONCE)
         wait_until(
-            lambda: {heard.infohash.hex() for heard in other.announces} >= set(infohashes), AT_ONCE, "and to programs"
+            lambda: {heard.infohash.hex() for heard in other.announces} >= set(infohashes), "and to programs", AT_ONCE
         )
 
         assert time.monotonic() - began < AT_ONCE
-    for tracker in bad:
-        tracker.close()
+    for enemy in bad:
+        enemy.close()
 
 
 @pytest.mark.parametrize("mode", ["giant", "offers", "sdp", "infohashes", "closes", "garbage"])
 def test_a_hostile_tracker_gets_nothing_but_lines_in_the_log(library: Program, other: Program, mode: str) -> None:
     with WebSocketTracker(mode=mode) as enemy, WebSocketTracker() as tracker:
         infohashes = share(library, enemy.url, tracker.url)
-        wait_until(has_all(tracker, infohashes), 20, "all to be announced at the good one")
+        wait_until(has_all(tracker, infohashes), "all to be announced at the good one", 20)
         seeder = state(library)
         before = descriptors(seeder["pid"])
         until = time.monotonic() + 2
 
-        wait_until(lambda: time.monotonic() > until, 5, "it to do its worst")
+        wait_until(lambda: time.monotonic() > until, "it to do its worst", 5)
 
         assert memory(seeder["pid"]) < MEMORY
         assert descriptors(seeder["pid"]) < before + 100
@@ -246,15 +242,15 @@ def test_of_two_offers_of_tabs_one_is_taken_and_the_other_gets_ours(library: Pro
         threading.Thread(target=hear).start()
         announce("the first")
         library("share", "last", "--tracker", tracker.url)
-        wait_until(lambda: offer, 10, "an offer of the seeder's")
+        wait_until(lambda: offer, "an offer of the seeder's", 10)
         heard.clear()
 
         announce("the first", offer)
         announce("the other", offer, offer)  # one of them may go to the first
 
-        wait_until(lambda: {"answer", "offer"} <= set(heard), 10, "an answer and an offer")
+        wait_until(lambda: {"answer", "offer"} <= set(heard), "an answer and an offer", 10)
         until = time.monotonic() + 1
-        wait_until(lambda: time.monotonic() > until, 5, "everything else")
+        wait_until(lambda: time.monotonic() > until, "everything else", 5)
         assert 1 == heard.count("answer")
 
 
@@ -273,7 +269,7 @@ def test_of_those_that_do_not_fit_it_is_said_that_browsers_cannot_find_them(libr
     def found() -> dict[str, str]:
         return {row.split("\t")[0]: row.split("\t")[5] for row in library("seed", "--status").lines}
 
-    wait_until(lambda: "no" in found().values(), 20, "it to be told")
+    wait_until(lambda: "no" in found().values(), "it to be told", 20)
     assert {oldest: "no", **dict.fromkeys(ids, "yes")} == found(), "the newest are announced"
     assert "cannot find 1 of these memos" in library("seed", "--status").err
     told = [json.loads(line) for line in library("seed", "--status", "--json").lines]
@@ -282,8 +278,8 @@ def test_of_those_that_do_not_fit_it_is_said_that_browsers_cannot_find_them(libr
     assert all(hidden not in tracker.infohashes() for tracker in trackers)
 
     library("share", "--stop", ids[0])
-    wait_until(lambda: hidden in trackers[0].infohashes(), 20, "there to be room")
-    wait_until(lambda: {oldest: "yes", ids[1]: "yes"} == found(), 20, "it to be told")
+    wait_until(lambda: hidden in trackers[0].infohashes(), "there to be room", 20)
+    wait_until(lambda: {oldest: "yes", ids[1]: "yes"} == found(), "it to be told", 20)
     for tracker in trackers:
         tracker.close()
 
@@ -308,12 +304,11 @@ def network() -> Iterator[Network]:
 
 def stun_server(host: Host, mode: str) -> tuple[str, list[str]]:
     """Start a STUN server on a machine; give its address, and who asks it."""
-    script = Path(__file__).with_name("stunserver.py")
-    command = [sys.executable, script, "--host", host.address, "--mode", mode]
+    command = [sys.executable, stunserver.__file__, "--host", host.address, "--mode", mode]
     process = host.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address, asked = process.stdout.readline().strip(), list[str]()
-    threading.Thread(target=lambda: asked.extend(process.stdout), daemon=True).start()
+    threading.Thread(target=asked.extend, args=[process.stdout], daemon=True).start()
     return address, asked
 
 
@@ -332,8 +327,8 @@ def test_a_stun_server_is_used_with_public_alone_and_delays_nothing(
 
     infohashes = share(library, tracker.url, other)
 
-    wait_until(lambda: tracker.infohashes() >= set(infohashes), AT_ONCE, "all to be announced to browsers")
-    wait_until(lambda: len(asked) >= least, 20, "it to be asked")
+    wait_until(lambda: tracker.infohashes() >= set(infohashes), "all to be announced to browsers", AT_ONCE)
+    wait_until(lambda: len(asked) >= least, "it to be asked", 20)
     library("seed", "--stop")
     assert (reach == "public") == bool(asked)
 
@@ -351,4 +346,4 @@ def test_a_stun_server_does_not_hold_a_fetch_up(network: Network, template: Path
 
     other("fetch", link, timeout=20)  # from the addresses in it
 
-    wait_until(lambda: asked, 20, "it to be asked")
+    wait_until(lambda: asked, "it to be asked", 20)

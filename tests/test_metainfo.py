@@ -11,9 +11,9 @@ from typing import Any
 import libtorrent as lt
 import pytest
 import torf
-from conftest import Program
 from hypothesis import given
 from hypothesis import strategies as st
+from support.program import Program
 
 from memosync.memo import MemoId, Words, torrent_name
 from memosync.torrent import metainfo

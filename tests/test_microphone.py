@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import vmic
-from conftest import Program, memos
-from disk import SmallDisk
-from vmic import Microphone, wait_until
+from support import vmic
+from support.disk import SmallDisk
+from support.library import memos
+from support.program import Program
+from support.vmic import Microphone
+from support.waiting import wait_until
 
 from memosync.audio import loudness
 from memosync.errors import AudioError, LibraryError
@@ -104,7 +106,7 @@ def missing(path: Path, position: float) -> float:
 def probe(path: Path) -> dict[str, Any]:
     """Read a file's format with FFmpeg's own tool."""
     command = ["ffprobe", "-v", "error", "-show_format", "-of", "json", str(path)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["format"]
+    return dict(json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["format"])
 
 
 # -- a recording that goes well
@@ -182,6 +184,8 @@ def test_more_signals_while_it_is_saved_change_nothing(memosync: Program, microp
 
 def test_a_reader_that_has_gone_costs_nothing(memosync: Program, microphone: Microphone) -> None:
     process = memosync.start("record", "--max", "1")
+    assert process.stdout
+    assert process.stderr
     process.stdout.close()
 
     assert process.wait(60) == 0

@@ -14,9 +14,12 @@ from typing import Any
 
 import libtorrent as lt
 import pytest
-from conftest import PROGRAM, Program
-from netns import Capture, Host, Network, Packet, noise, wait_until
-from vmic import plugged_in
+from support.netns import Capture, Host, Network
+from support.packets import Packet
+from support.program import PROGRAM, Program
+from support.sound import noise
+from support.vmic import plugged_in
+from support.waiting import wait_until
 
 from memosync.errors import SwarmError
 
@@ -90,7 +93,7 @@ def assert_sees_names(capture: Capture) -> None:
     """Look a name up: had the program done so, it would have been seen."""
     before = len(capture.so_far())
     capture.host.start("getent", "ahosts", "control.example.org")
-    wait_until(lambda: any(packet.port == 53 for packet in capture.packets[before:]), 10, "a look-up to be seen")
+    wait_until(lambda: any(packet.port == 53 for packet in capture.packets[before:]), "a look-up to be seen", 10)
 
 
 def test_under_loopback_no_packet_leaves_the_machine_and_no_name_is_looked_up(host: Host, tmp_path: Path) -> None:
@@ -201,6 +204,6 @@ def test_a_seeder_ends_soon_while_names_are_looked_up_and_keeps_what_it_knew_of_
 
     os.kill(seeder["pid"], signal.SIGTERM)
 
-    wait_until(lambda: not Path(f"/proc/{seeder['pid']}").exists(), 15, "it to end")
+    wait_until(lambda: not Path(f"/proc/{seeder['pid']}").exists(), "it to end", 15)
     assert "SIGKILL" not in (program.library / ".memosync/seeder.log").read_text()
     assert b"what an earlier one knew" == known.read_bytes(), "it met no node that would be worth more"

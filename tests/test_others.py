@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Program
-from netns import Host, Network, noise, wait_until
+from support.netns import Host, Network
+from support.program import Program
+from support.sound import noise
+from support.waiting import wait_until
 
 PROGRAMS = ["aria2c", "rtorrent", "transmission-daemon"]
 NAME = "One megabyte.webm"
@@ -70,7 +72,7 @@ class Swarm:
             host.start(*commands[program], env=environment, stdout=output, stderr=output)
         if program == "transmission-daemon":
             add = [*host.command, "transmission-remote", "--add", source]
-            wait_until(lambda: not subprocess.run(add, capture_output=True).returncode, 60, "Transmission to listen")
+            wait_until(lambda: not subprocess.run(add, capture_output=True).returncode, "Transmission to listen")
         return lambda: log.read_text(errors="replace")[-2000:]
 
 
@@ -96,7 +98,7 @@ def test_what_memosync_shares_another_program_fetches_in_time(swarm: Swarm, prog
 
     said = swarm.start(program, swarm.hosts[0], downloads, link)
 
-    wait_until(lambda: same(swarm.file, downloads / NAME), DEADLINE, said)
+    wait_until(lambda: same(swarm.file, downloads / NAME), said, DEADLINE)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -153,7 +155,7 @@ def test_all_of_them_fetch_in_one_swarm(swarm: Swarm) -> None:
     def missing() -> list[str]:
         return [program for program, downloads in folders.items() if not same(swarm.file, downloads / NAME)]
 
-    wait_until(lambda: not missing(), began + DEADLINE - time.monotonic(), lambda: f"{missing()}")
+    wait_until(lambda: not missing(), lambda: f"{missing()}", began + DEADLINE - time.monotonic())
     assert same(swarm.file, fetched(fetching))
 
 
@@ -167,7 +169,7 @@ def test_three_fetches_of_one_link_get_parts_from_each_other(swarm: Swarm) -> No
     os.kill(seeder, signal.SIGSTOP)  # until all of them are there: who comes late finds nobody else
     fetches = [program.start("fetch", link) for program in programs]
     connected = functools.partial(swarm.home.run, "ss", "-Htn", "state", "established")
-    wait_until(lambda: all(f"{host.address}:" in connected() for host in hosts), 30, connected)
+    wait_until(lambda: all(f"{host.address}:" in connected() for host in hosts), connected, 30)
     os.kill(seeder, signal.SIGCONT)
     codes = [fetch.wait(DEADLINE) for fetch in fetches]
 

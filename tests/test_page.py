@@ -16,10 +16,10 @@ from typing import Any
 
 import libtorrent as lt
 import pytest
-from conftest import Program
 from hypothesis import example, given
 from hypothesis import strategies as st
-from netns import noise
+from support.program import Program
+from support.sound import noise
 
 from memosync.audio import clusters
 from memosync.errors import UsageError
@@ -297,7 +297,7 @@ def test_share_writes_a_page_and_prints_the_link_alone(memosync: Program, sound:
     assert parsed.texts("h1") == [EVIL]
     assert f"memosync share {memo}" in parsed.texts("code")
     assert parsed.attribute("a", "href", id="magnet") == link
-    torrent = lt.torrent_info(lt.bdecode(base64.b64decode(parsed.data["torrent"])))
+    torrent = lt.torrent_info(base64.b64decode(parsed.data["torrent"]))
     assert (str(torrent.info_hash()), torrent.name()) == (parsed.data["infohash"], parsed.data["name"])
     assert (parsed.data["infohash"], parsed.data["trackers"], parsed.data["stun"]) == (link[20:60], [TRACKER], "")
     assert parsed.data["size"] == next(memosync.library.glob("*.webm")).stat().st_size

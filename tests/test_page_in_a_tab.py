@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser import Chromium, Tab
-from conftest import Program
-from netns import Capture, Host, Network, noise, wait_until
+from support.browser import Chromium, Tab
+from support.netns import Capture, Host, Network
+from support.program import Program
+from support.sound import noise
+from support.waiting import wait_until
 
 PICTURES = Path(__file__).parent / "artefacts"
 EVIL = "</script><script>window.evil = 1</script>"
@@ -102,14 +104,14 @@ class Visitor:
         """Go there with the slider, and wait until it plays."""
         self.tab.run("to => { position.value = to; position.dispatchEvent(new Event('input')) }", seconds)
         begun = f"audio.currentTime > {seconds + 0.3} && audio.currentTime < {seconds + 9} && !audio.seeking"
-        self.wait_until(begun, 60, f"to play from {seconds} s")
+        self.wait_until(begun, f"to play from {seconds} s")
 
-    def wait_until(self, condition: str, timeout: float, what: str) -> None:
+    def wait_until(self, condition: str, what: str, seconds: float = 60) -> None:
         """Wait for a JavaScript expression."""
-        wait_until(lambda: self.tab.run(f"() => Boolean({condition})"), timeout, lambda: f"{what}: {self.says()}")
+        wait_until(lambda: self.tab.run(f"() => Boolean({condition})"), lambda: f"{what}: {self.says()}", seconds)
 
     def wait_for_words(self, words: str, timeout: float) -> None:
-        wait_until(lambda: words in self.says(), timeout, lambda: f"{words!r} instead of {self.says()!r}")
+        wait_until(lambda: words in self.says(), lambda: f"{words!r} instead of {self.says()!r}", timeout)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def as_soon_as_it_is_there(script: str) -> str:
 
 
 def samples_of(path: Path, begin: float, seconds: float) -> array.array[float]:
-    command = ["ffmpeg", "-v", "error", "-ss", str(begin), "-i", path, "-t", str(seconds)]
+    command = ["ffmpeg", "-v", "error", "-ss", str(begin), "-i", str(path), "-t", str(seconds)]
     command += ["-f", "f32le", "-ac", "1", "-ar", str(RATE), "-"]
     return array.array("f", subprocess.run(command, check=True, capture_output=True).stdout)
 
@@ -180,7 +182,7 @@ def test_a_page_plays_while_it_loads(
     author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
     visitor = visit(f"file://{tmp_path}/page.html", as_soon_as_it_is_there(f"({LISTEN})(); play.click()"))
-    visitor.wait_until("heard.first", 60, "sound")
+    visitor.wait_until("heard.first", "sound")
     first, part = visitor.tab.run("() => [heard.first, loaded.value]")
     figure(f"a page of 20 MB at 1 MB/s: first sound after {first:.2f} s")
     begun, alike = visitor.position(), hear(visitor, long_sound)
@@ -233,7 +235,7 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
     author("share", memo)
     for one in (visitor, other):
         one.wait_for_words("All of it is here", 60)
-    visitor.wait_until("audio.currentTime > 0.2", 60, "to play as was wished before")
+    visitor.wait_until("audio.currentTime > 0.2", "to play as was wished before")
     with page.expect_download() as download:
         page.click("#save")
     assert download.value.path().read_bytes() == next(author.library.glob("*.webm")).read_bytes()
@@ -271,20 +273,20 @@ def test_a_page_from_a_web_server_without_https_is_steered_by_keys_and_read_out(
     page.keyboard.press("Tab")
     assert button.evaluate("element => element === document.activeElement")
     page.keyboard.press("Enter")
-    visitor.wait_until("audio.currentTime > 0.1", 60, "to play")
+    visitor.wait_until("audio.currentTime > 0.1", "to play")
     page.keyboard.press("Space")
-    visitor.wait_until("audio.paused", 60, "to pause")
+    visitor.wait_until("audio.paused", "to pause")
     page.keyboard.press("Tab")
     assert slider.evaluate("element => element === document.activeElement")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("PageUp")
     page.keyboard.press("ArrowLeft")
-    visitor.wait_until("Math.abs(audio.currentTime - 25) < 0.1", 60, "to be where the keys led")
+    visitor.wait_until("Math.abs(audio.currentTime - 25) < 0.1", "to be where the keys led")
     assert slider.get_attribute("aria-valuetext") == "0:25 of 0:30"
     assert page.get_by_role("status").inner_text() == visitor.says()
     slider.click()
-    visitor.wait_until("Math.abs(audio.currentTime - 15) < 0.5", 60, "to be where the waveform was clicked")
+    visitor.wait_until("Math.abs(audio.currentTime - 15) < 0.5", "to be where the waveform was clicked")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -325,7 +327,7 @@ def test_a_page_fits_a_telephone_and_the_night(
     visitor = visit(f"file://{tmp_path}/page.html")
     visitor.wait_for_words("All of it is here", 60)
     visitor.tab.page.click("#play")
-    visitor.wait_until("audio.currentTime > 1", 60, "to play")
+    visitor.wait_until("audio.currentTime > 1", "to play")
     light = visitor.tab.run("() => getComputedStyle(document.body).backgroundColor")
     visitor.tab.look(width=320, height=1200)
     visitor.tab.screenshot(PICTURES / "narrow.png")
@@ -363,7 +365,7 @@ def test_where_nothing_plays_while_it_loads_it_plays_when_all_is_here(
     visitor = visit(f"file://{tmp_path}/page.html", before)
     visitor.tab.run(LISTEN)
     visitor.tab.page.click("#play")
-    visitor.wait_until("heard.first", 60, "sound")
+    visitor.wait_until("heard.first", "sound")
 
     visitor.wait_for_words("All of it is here", 60)
     assert hear(visitor, sound) > 0.95
@@ -383,7 +385,7 @@ def test_a_recording_of_a_browser_plays_too(
 
     visitor = visit(f"file://{tmp_path}/page.html")
     visitor.tab.page.click("#play")
-    visitor.wait_until("audio.currentTime > 1", 60, "to play")
+    visitor.wait_until("audio.currentTime > 1", "to play")
 
     assert visitor.tab.page.inner_text("h1") == "From a tab"
     length = json.loads(author("show", memo, "--json").out)["duration"]
@@ -422,7 +424,7 @@ def test_the_stun_server_is_asked_in_public_alone(
         capture = Capture(network.hosts[1])
         before = {event.peer for event in tracker.announces()}
         visit(f"file://{page}")
-        wait_until(lambda: {event.peer for event in tracker.announces()} - before, 60, "the tab at the tracker")  # noqa: B023
+        wait_until(lambda: {event.peer for event in tracker.announces()} - before, "the tab at the tracker")  # noqa: B023
         asked[name] = {packet.destination for packet in capture.so_far() if packet.port == 3478}
 
     assert asked == {"lan": set(), "public": {here}}

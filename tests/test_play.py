@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-import vmic
-from conftest import PROGRAM, Program
-from disk import read_only
-from terminal import Screen, Terminal
-from vmic import RATE, Microphone, wait_until
+from support import sound, vmic
+from support.disk import read_only
+from support.program import PROGRAM, Program, errors
+from support.terminal import Screen, Terminal
+from support.vmic import RATE, Microphone
+from support.waiting import wait_until
 
-from memosync.errors import AudioError, Interrupted, LibraryError, NotFoundError, UsageError
+from memosync.errors import AudioError, Interrupted, LibraryError, MemosyncError, NotFoundError, UsageError
 
 LENGTH = 120  # seconds of the long memo
 CLOCK = re.compile(r"(\d\d):(\d\d) / 02:00")
@@ -85,7 +85,7 @@ def path_of(memosync: Program) -> Path:
 
 def decoded(path: Path, begin: float = 0.0) -> array[int]:
     """Have FFmpeg decode all that is behind a position."""
-    command = ["ffmpeg", "-v", "error", "-i", path, "-f", "s16le", "-ac", "1", "-"]
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "s16le", "-ac", "1", "-"]
     samples = array("h", subprocess.run(command, check=True, capture_output=True).stdout)
     return samples[round(begin * RATE) :]
 
@@ -115,10 +115,6 @@ def clock(screen: Screen) -> int:
 def is_drawn(screen: Screen) -> bool:
     """Tell whether the cursor is back at the first row of the waveform, and nothing half-drawn."""
     return next((row for row, line in enumerate(screen.lines) if "│" in line), -1) == screen.row
-
-
-def errors(text: str) -> list[str]:
-    return re.findall("^memosync: error: .*", text, re.MULTILINE)
 
 
 # -- what is heard
@@ -179,7 +175,9 @@ def test_both_channels_are_heard_each_on_its_side(player: Program, speaker: Micr
         (["last", "--speed", "nan"], UsageError),
     ],
 )
-def test_what_cannot_be_played_is_one_line(long_memo: Program, arguments: list[str], error: type) -> None:
+def test_what_cannot_be_played_is_one_line(
+    long_memo: Program, arguments: list[str], error: type[MemosyncError]
+) -> None:
     result = long_memo("play", *arguments, code=error.exit_code)
 
     assert result.out == ""
@@ -450,7 +448,7 @@ def test_the_waveform_is_drawn_as_it_is_computed_and_disturbs_nothing(
     play: Callable[..., Terminal], long_memo: Program, speaker: Microphone, tmp_path: Path
 ) -> None:
     path = path_of(long_memo)
-    longer = ["-stream_loop", "9", "-i", path, "-c", "copy", tmp_path / "longer.webm"]
+    longer = ["-stream_loop", "9", "-i", str(path), "-c", "copy", str(tmp_path / "longer.webm")]
     subprocess.run(["ffmpeg", "-v", "error", *longer], check=True)
     long_memo("record", tmp_path / "longer.webm")
 

@@ -15,8 +15,8 @@ from queue import Queue
 from typing import Any
 
 import pytest
-from conftest import Program
-from netns import noise
+from support.program import Program
+from support.sound import noise
 
 PAGE = """<!doctype html><audio id=a preload=auto src=memo.webm></audio><script>
 const a = document.getElementById('a'), seen = {}

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-from conftest import PROGRAM, Program, memos
-from terminal import Terminal
+from support import sound
+from support.library import memos
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
 
 from memosync.errors import NotFoundError, UsageError
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import av
 import pytest
-import sound
-from conftest import PROGRAM, Program, memos
-from disk import SmallDisk
-from vmic import wait_until
+from support import sound
+from support.disk import SmallDisk
+from support.library import memos, only
+from support.program import PROGRAM, Program
+from support.waiting import wait_until
 
 from memosync.errors import AudioError, LibraryError, UsageError
 
@@ -76,12 +77,6 @@ def plain(tmp_path: Path) -> Path:
     path = tmp_path / "My talk – day 2.wav"
     path.write_bytes(sound.wav(sound.tone(1)))
     return age(path)
-
-
-def only(memosync: Program) -> dict[str, Any]:
-    """Give the only memo."""
-    (memo,) = memos(memosync)
-    return memo
 
 
 def leftovers(memosync: Program) -> list[str]:
@@ -226,7 +221,7 @@ def test_several_sources_are_answered_in_their_order_and_one_that_fails_stops_no
     (tmp_path / "zeros.flac").write_bytes(bytes(50_000))
     bad = [tmp_path / name for name in ("noise.mp3", "text.wav", "empty.ogg", "header.wav", "list.m4a", "zeros.flac")]
     video = tmp_path / "silent.mp4"
-    film = ["-f", "lavfi", "-i", "testsrc=d=0.2:s=32x32", video]
+    film = ["-f", "lavfi", "-i", "testsrc=d=0.2:s=32x32", str(video)]
     subprocess.run(["ffmpeg", "-v", "error", *film], check=True)
 
     names = [path.name for path in (*bad, video)]
@@ -297,7 +292,7 @@ def test_the_memo_is_a_webm_with_duration_and_cues_in_front(memosync: Program) -
         if name == 0x4489
     ]
     assert struct.unpack(">d", *durations)[0] == pytest.approx(20_000, abs=50)
-    command = ["mpv", "--no-config", "--no-video", "--ao=pcm", "--start=15.5", f"--ao-pcm-file={path}.wav", path]
+    command = ["mpv", "--no-config", "--no-video", "--ao=pcm", "--start=15.5", f"--ao-pcm-file={path}.wav", str(path)]
     subprocess.run(command, check=True, capture_output=True, timeout=30)
     assert sound.hear(Path(f"{path}.wav")) == pytest.approx((4.5, 440), abs=3)
     assert sound.hear(Path(f"{path}.wav"))[0] == pytest.approx(4.5, abs=0.1)
@@ -320,13 +315,17 @@ def test_stereo_and_bitrate_are_kept(memosync: Program, tmp_path: Path) -> None:
 # -- standard input
 
 SECOND = sound.wav(sound.tone(1))
-CD = {"rate": 44_100, "channels": 2}
 LIES = [0, 0x80000000, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFF0024]  # arecord, FFmpeg, sox and others, into a pipe
+
+
+def cd(seconds: float, length: int) -> bytes:
+    """Make a WAV as it comes from a CD, whose header says that it has so many bytes."""
+    return sound.wav(sound.tone(seconds, 44_100, 2), 44_100, 2, length=length)
 
 
 @pytest.mark.parametrize("length", LIES[:3], ids=hex)
 def test_a_wav_from_a_pipe_whose_header_lies_about_its_length_is_recorded_whole(memosync: Program, length: int) -> None:
-    memosync("record", "-", stdin=sound.wav(sound.tone(1.5, **CD), **CD, length=length))
+    memosync("record", "-", stdin=cd(1.5, length))
 
     assert only(memosync)["duration"] == pytest.approx(1.5, abs=0.03)
 
@@ -336,7 +335,7 @@ def test_a_wav_in_a_file_whose_header_lies_about_its_length_is_recorded_whole(
 ) -> None:
     files = [tmp_path / f"{length:x}.wav" for length in LIES]
     for file, length in zip(files, LIES, strict=True):
-        file.write_bytes(sound.wav(sound.tone(1.5, **CD), **CD, length=length))
+        file.write_bytes(cd(1.5, length))
 
     memosync("record", *files)
 
@@ -465,7 +464,8 @@ class Pipe:
         try:
             (part,) = self._folder.glob("*.part")
             with av.open(part) as file:
-                ends = [(packet.pts + packet.duration) * packet.time_base for packet in file.demux() if packet.size]
+                packets = [packet for packet in file.demux() if packet.size]
+            ends = [((one.pts or 0) + (one.duration or 0)) * one.time_base for one in packets]
             return float(max(ends, default=0))
         except (ValueError, av.FFmpegError):  # not there yet, or nothing in it
             return 0.0
@@ -483,7 +483,7 @@ def record(memosync: Program, ended: Callable[..., Any]) -> Callable[..., Pipe]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_ends_a_pipe_and_saves_what_it_gave(memosync: Program, record: Any, number: signal.Signals) -> None:
-    pipe = record(sound.wav(sound.tone(2, **CD), **CD, length=0xFFFFFFFF), "-t", "Talk")
+    pipe = record(cd(2, 0xFFFFFFFF), "-t", "Talk")
     pipe.wait_for(1.2)
 
     pipe.process.send_signal(number)
@@ -503,7 +503,7 @@ def test_what_a_pipe_gave_survives_kill_9(memosync: Program, record: Any, tmp_pa
         low = sound.tone(fed, 8000)[1::2]
         data = sound.wav(bytes(byte ^ 128 for byte in low), 8000, bits=8, length=0x80000000)
     else:
-        data = sound.wav(sound.tone(fed, **CD), **CD, length=0xFFFFFFFF)
+        data = cd(fed, 0xFFFFFFFF)
     if "." in kind or kind in ("mp3", "flac"):
         plain = tmp_path / "plain.wav"
         plain.write_bytes(sound.wav(sound.tone(fed)))
@@ -544,7 +544,7 @@ def test_max_holds_for_each_source(memosync: Program, plain: Path, sources: dict
 
 
 def test_a_closed_standard_output_costs_nothing(memosync: Program, plain: Path) -> None:
-    command = ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, "record", plain, plain]
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, "record", str(plain), str(plain)]
     process = subprocess.run(command, env=memosync.environment, capture_output=True)
 
     assert process.returncode == 0, process.stderr

@@ -13,13 +13,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from netns import Capture, Host, Network, noise, wait_until
+from support.netns import Capture, Host, Network
+from support.sound import noise
+from support.waiting import wait_until
+from support.wstracker import Remote
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Data
-from wstracker import Remote
 
 from memosync import network as reach
 from memosync.magnet import InfoHash
@@ -63,7 +65,7 @@ def test_a_seeder_calls_nobody_outside_whom_a_tracker_names(network: Network, tm
 
     program("share", "last", "--tracker", hostile.url)
 
-    wait_until(hostile.announces, 20, "the tracker to be asked, which answers at once")
+    wait_until(hostile.announces, "the tracker to be asked, which answers at once", 20)
     time.sleep(ENOUGH)
     assert set() == outside(capture, name)
 
@@ -77,7 +79,7 @@ def test_a_fetch_calls_nobody_outside_whom_a_tracker_names(network: Network, tmp
 
     fetching = program.start("fetch", link)
 
-    wait_until(lambda: "answer" in [event.kind for event in hostile.events], 20, "the tracker's offer to be taken up")
+    wait_until(lambda: "answer" in [event.kind for event in hostile.events], "the tracker's offer to be taken up", 20)
     time.sleep(ENOUGH)
     assert set() == outside(capture, name)
     assert fetching.poll() is None
@@ -227,6 +229,6 @@ def test_whoever_ends_it_the_other_one_is_left(conversation: Callable[..., Conve
             program.recv(20)
     with connect(talk.way) as program:
         program.send("[]")
-        wait_until(lambda: talk.server.all_connections, 20, "the tracker to be called")
+        wait_until(lambda: talk.server.all_connections, "the tracker to be called", 20)
 
-    wait_until(lambda: not talk.server.all_connections, 20, "the tracker to be left")
+    wait_until(lambda: not talk.server.all_connections, "the tracker to be left", 20)

@@ -13,17 +13,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import PROGRAM, Program
-from faults import at_every
-from netns import noise, takes_less, until
-from terminal import Terminal
-from test_completion import answer
-from test_seed import offers, state
+from support.faults import at_every
+from support.handshake import offers
+from support.library import entries
+from support.program import PROGRAM, Program, answer
+from support.seeder import state
+from support.sound import noise
+from support.terminal import Terminal
+from support.waiting import takes_less, until
 
-from memosync.commands.list_ import list_memos
+from memosync.commands.list_ import ListOptions, find_rows
 from memosync.errors import LibraryError, NotFoundError, UsageError
 from memosync.library import trash
 from memosync.library.store import Library
@@ -50,17 +51,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def three(memosync: Program, template: Path) -> list[str]:
     """Copy it into ours and give the ids."""
     shutil.copytree(template, memosync.library)
-    return [entry["id"] for entry in index(memosync)]
+    return [entry["id"] for entry in entries(memosync)]
 
 
 @pytest.fixture
 def library(memosync: Program, three: list[str]) -> Library:
     """The library the program works on, from within."""
     return Library(memosync.library)
-
-
-def index(memosync: Program) -> list[dict[str, Any]]:
-    return list(tomllib.loads((memosync.library / "index.toml").read_text()).get("memo", []))
 
 
 def listed(memosync: Program, *options: str) -> list[str]:
@@ -82,7 +79,7 @@ def contents(memosync: Program) -> list[bytes]:
 
 def test_rm_hides_a_memo_and_list_trash_shows_it(memosync: Program, three: list[str]) -> None:
     first, second, third = three
-    file = index(memosync)[2]["file"]
+    file = entries(memosync)[2]["file"]
 
     result = memosync("rm", third[:6])
 
@@ -97,13 +94,13 @@ def test_rm_hides_a_memo_and_list_trash_shows_it(memosync: Program, three: list[
 
 
 def test_restore_brings_everything_back_as_it_was(memosync: Program, three: list[str]) -> None:
-    before, files = index(memosync), contents(memosync)
+    before, files = entries(memosync), contents(memosync)
     memosync("rm", three[0], three[1])
 
     result = memosync("restore", three[0], three[1][:7])
 
     assert result.lines == three[:2]
-    assert before == index(memosync)
+    assert before == entries(memosync)
     assert files == contents(memosync)
     assert names(memosync.library) == sorted(entry["file"] for entry in before)
     assert memosync("list", "--trash").err == "memosync: nothing is in the trash\n"
@@ -127,7 +124,7 @@ def test_dash_reads_ids_and_rows(memosync: Program, three: list[str]) -> None:
 
     memosync("rm", "--purge", "--force", "-", stdin=memosync("list", "--trash").out)
 
-    assert [entry["id"] for entry in index(memosync)] == [three[1]]
+    assert [entry["id"] for entry in entries(memosync)] == [three[1]]
     assert memosync("rm", "--purge", "-", stdin="").out == ""
 
 
@@ -141,17 +138,17 @@ def test_what_is_in_the_trash_is_gone_for_other_verbs(memosync: Program, three: 
 
 
 def test_nothing_is_done_when_one_of_several_is_unknown(memosync: Program, three: list[str]) -> None:
-    before = index(memosync)
+    before = entries(memosync)
     for arguments in (["rm", three[0], "zzzz"], ["rm", "--purge", "--force", three[0], "zzzz"], ["restore", three[0]]):
         result = memosync(*arguments, code=NotFoundError.exit_code)
         assert result.out == ""
 
-    assert before == index(memosync)
+    assert before == entries(memosync)
     assert len(contents(memosync)) == 3
 
 
 def test_a_memo_without_its_file_can_be_thrown_away_but_not_taken_back(memosync: Program, three: list[str]) -> None:
-    (memosync.library / index(memosync)[1]["file"]).unlink()
+    (memosync.library / entries(memosync)[1]["file"]).unlink()
     memosync("rm", three[0], three[1])
     assert listed(memosync, "--trash")[0] in (f"{three[1]} td", f"{three[0]} t")
 
@@ -172,7 +169,7 @@ def test_completion_offers_what_is_in_the_trash_to_restore_alone(memosync: Progr
 
 
 def test_the_seeder_drops_it_within_a_second_and_serves_it_again(memosync: Program, three: list[str]) -> None:
-    infohash = index(memosync)[0]["infohash"]
+    infohash = entries(memosync)[0]["infohash"]
     memosync("seed", "--detach")
     port = state(memosync)["port"]
     assert offers(port, infohash)
@@ -189,18 +186,18 @@ def test_the_seeder_drops_it_within_a_second_and_serves_it_again(memosync: Progr
 
 
 def test_a_link_to_what_is_in_the_trash_brings_it_back(memosync: Program, three: list[str], tmp_path: Path) -> None:
-    before = index(memosync)
+    before = entries(memosync)
     link = memosync("share", three[0], "--no-seed").out.strip()
     memosync("rm", three[0])
     trace = tmp_path / "trace"
-    command = ["strace", "-f", "-qq", "-e", "trace=socket", "-o", trace, *PROGRAM, "fetch", link]
+    command = ["strace", "-f", "-qq", "-e", "trace=socket", "-o", str(trace), *PROGRAM, "fetch", link]
 
     done = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=30)
 
     assert (done.returncode, done.stdout) == (0, three[0] + "\n")
     assert "back from the trash" in done.stderr
     assert "AF_INET" not in trace.read_text()
-    assert before == index(memosync)
+    assert before == entries(memosync)
 
 
 def test_a_fetched_memo_whose_file_is_lost_in_the_trash_is_fetched_into_its_entry(
@@ -215,7 +212,7 @@ def test_a_fetched_memo_whose_file_is_lost_in_the_trash_is_fetched_into_its_entr
 
     assert other("fetch", link).out == memo + "\n"
 
-    (entry,) = index(other)
+    (entry,) = entries(other)
     assert (entry["title"], entry.get("trashed")) == ("Mine", None)
     assert listed(other) == [f"{memo} f"]
 
@@ -266,21 +263,21 @@ def test_a_purge_that_is_killed_can_be_ended(memosync: Program, template: Path) 
     first = tomllib.loads((template / "index.toml").read_text())["memo"][0]
     for here in at_every("unlink", "signal=KILL", memosync, template, *purge, first["id"]):
         assert len([row for row in listed(here) if row.endswith("d")]) == 0
-        if len(index(here)) == 3:
+        if len(entries(here)) == 3:
             here(*purge, first["id"])
-        assert len(index(here)) == 2
+        assert len(entries(here)) == 2
         assert len(names(here.library)) == 2
         assert not list((here.library / ".memosync/torrents").iterdir())
 
 
 def test_who_lists_meanwhile_sees_each_memo_whole(library: Library) -> None:
     ids = [memo.id for memo in library.index().memos]
-    stop, seen = threading.Event(), set()
+    stop, seen = threading.Event(), set[tuple[bool, str]]()
 
     def look() -> None:
         while not stop.is_set():
             for trashed in (False, True):
-                found = list_memos(Library(library.root), trashed=trashed, link=lambda _: None)
+                found = find_rows(Library(library.root), ListOptions(trashed=trashed), lambda _: None)
                 seen.update((trashed, row.flags) for row in found)
 
     reader = threading.Thread(target=look)
@@ -302,7 +299,7 @@ def test_who_lists_meanwhile_sees_each_memo_whole(library: Library) -> None:
 
 
 def test_nothing_that_lies_in_the_way_is_replaced(memosync: Program, three: list[str]) -> None:
-    file = memosync.library / index(memosync)[2]["file"]
+    file = memosync.library / entries(memosync)[2]["file"]
     memosync("rm", "last")
     file.write_bytes(b"somebody else's")
 
@@ -326,18 +323,18 @@ def test_purge_leaves_nothing_of_a_memo(memosync: Program, three: list[str]) -> 
     result = memosync("rm", "--purge", "--force", first, second)
 
     assert result.lines == [first, second]
-    assert [entry["id"] for entry in index(memosync)] == [third]
+    assert [entry["id"] for entry in entries(memosync)] == [third]
     left = [path.name for path in memosync.library.rglob("*") if first in path.name or second in path.name]
     assert left == []
     assert not list((memosync.library / ".memosync/torrents").iterdir())
 
 
 def test_purge_in_a_pipe_is_refused_without_force(memosync: Program, three: list[str]) -> None:
-    before = index(memosync)
+    before = entries(memosync)
 
     result = memosync("rm", "--purge", three[0], code=UsageError.exit_code)
 
-    assert (result.out, before) == ("", index(memosync))
+    assert (result.out, before) == ("", entries(memosync))
     assert "hint: --force" in result.err
     assert len(contents(memosync)) == 3
 
@@ -350,12 +347,12 @@ def test_purge_asks_once_for_all_of_them(memosync: Program, three: list[str], ty
     try:
         question = "destroy “First”, “Third” for ever? [y/N]"
         terminal.wait_for(lambda screen: question in screen.text, "the question")
-        assert len(index(memosync)) == 3
+        assert len(entries(memosync)) == 3
 
         terminal.type(typed)
 
         assert terminal.end(code).count("[y/N]") == 1
-        assert len(index(memosync)) == (3 if code else 1)
+        assert len(entries(memosync)) == (3 if code else 1)
     finally:
         terminal.close()
 

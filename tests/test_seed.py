@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -11,19 +10,21 @@ import signal
 import socket
 import subprocess
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROGRAM, Program
-from handshake import offers
-from netns import noise, takes_less, until, wait_until
-from terminal import Terminal
-from tracker import Tracker
+from support.handshake import offers
+from support.library import entries
+from support.program import PROGRAM, Program, errors
+from support.seeder import is_alive, log, port_of_our_own, state
+from support.sound import noise
+from support.terminal import Terminal
+from support.tracker import Tracker
+from support.waiting import takes_less, until, wait_until
 
-from memosync import seeder
+from memosync import process
 from memosync.errors import Interrupted, SeederError
 
 NOT_RUNNING = SeederError.exit_code
@@ -63,22 +64,6 @@ def taken_port(request: pytest.FixtureRequest) -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-def memos(program: Program) -> list[dict[str, Any]]:
-    """Give the entries of the index."""
-    return list(tomllib.loads((program.library / "index.toml").read_text())["memo"])
-
-
-def state(program: Program) -> dict[str, Any]:
-    """Read what the seeder says of itself."""
-    return tomllib.loads((program.library / ".memosync" / "seeder.toml").read_text())
-
-
-def log(program: Program) -> str:
-    with contextlib.suppress(FileNotFoundError):  # nothing is in it yet, or it was moved just now
-        return (program.library / ".memosync" / "seeder.log").read_text()
-    return ""
-
-
 def status(program: Program) -> dict[str, str]:
     """Give each memo's state."""
     rows = [row.split("\t") for row in program("seed", "--status").lines]
@@ -88,30 +73,14 @@ def status(program: Program) -> dict[str, str]:
 def serves(program: Program, *numbers: int) -> bool:
     """Tell whether exactly these memos are served."""
     port = state(program)["port"]
-    return [number for number, memo in enumerate(memos(program)) if offers(port, memo["infohash"])] == list(numbers)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def port_of_our_own() -> int:
-    """Give a port below those that the kernel gives away by itself, so that it is free a second time."""
-    return 20000 + os.getpid() % 10000
-
-
-def errors(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith("memosync: error:")]
+    return [number for number, memo in enumerate(entries(program)) if offers(port, memo["infohash"])] == list(numbers)
 
 
 def test_in_the_foreground_a_status_line_tells_what_it_does(library: Program, other: Program) -> None:
     terminal = Terminal([*PROGRAM, "seed"], library.environment)
     try:
         terminal.wait_for(lambda screen: re.search(r"serving 2 memos on port \d+", screen.text), "the status line")
-        link = library("share", memos(library)[0]["id"], "--no-seed").out.strip()
+        link = library("share", entries(library)[0]["id"], "--no-seed").out.strip()
 
         other("fetch", link)
 
@@ -127,7 +96,7 @@ def test_in_the_foreground_a_status_line_tells_what_it_does(library: Program, ot
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_well(library: Program, ended: Any, number: int) -> None:
     process = ended(library.start("seed", text=True))
-    wait_until(lambda: library.start("seed", "--status").wait(60) == 0 and serves(library, 0, 1), 60, "it to serve")
+    wait_until(lambda: library.start("seed", "--status").wait(60) == 0 and serves(library, 0, 1), "it to serve")
 
     process.send_signal(number)
 
@@ -153,14 +122,14 @@ def test_an_empty_library_can_be_served(memosync: Program) -> None:
 
 def test_status_tells_id_state_peers_bytes_given_and_title(library: Program, other: Program) -> None:
     library("seed", "--detach")
-    first, second, _ = memos(library)
+    first, second, _ = entries(library)
     other("fetch", library("share", first["id"]).out.strip())
 
     def rows() -> list[list[str]]:
         return [row.split("\t") for row in library("seed", "--status").lines]
 
     told = [first["id"], "seeding", "0", str(first["size"]), "First", "-"]
-    wait_until(lambda: rows()[0] == told, 20, lambda: f"what was given to be told: {rows()[0]}")
+    wait_until(lambda: rows()[0] == told, lambda: f"what was given to be told: {rows()[0]}", 20)
     assert rows()[1] == [second["id"], "seeding", "0", "0", "Second", "-"]
     objects = [json.loads(line) for line in library("seed", "--status", "--json").lines]
     idle = {"id": second["id"], "state": "seeding", "peers": 0, "given": 0, "title": "Second", "browsers": None}
@@ -177,7 +146,7 @@ def test_on_a_terminal_status_is_aligned_and_as_wide_as_it(library: Program) -> 
     terminal.close()
 
     first, second = [line for line in terminal.screen.lines if " seeding " in line]
-    assert [first.split()[0], second.split()[0]] == [memo["id"] for memo in memos(library)][:2]
+    assert [first.split()[0], second.split()[0]] == [memo["id"] for memo in entries(library)][:2]
     assert first.index("日本語") == second.index("Second")
     assert first.endswith("…")
     assert terminal.screen.wrapped <= 1  # what is said on the way
@@ -197,7 +166,7 @@ def test_stop_ends_both_processes(library: Program) -> None:
 
     library("seed", "--stop")
 
-    wait_until(lambda: not any(map(is_alive, processes)), 20, "both to be gone")
+    wait_until(lambda: not any(map(is_alive, processes)), "both to be gone", 20)
     assert not serves(library, 0, 1)
     library("seed", "--status", code=NOT_RUNNING)
 
@@ -240,7 +209,7 @@ def test_a_port_of_last_time_that_is_taken_now_hinders_nothing(library: Program,
 def test_up_limits_what_is_given(library: Program, other: Program, how: str) -> None:
     environment = {"MEMOSYNC_UP": "40k"} if how == "variable" else {}
     library("seed", "--detach", *(["--up", "40k"] if how == "option" else []), env=environment)
-    link = library("share", memos(library)[0]["id"]).out.strip()
+    link = library("share", entries(library)[0]["id"]).out.strip()
 
     started = time.monotonic()
     other("fetch", link)
@@ -250,7 +219,7 @@ def test_up_limits_what_is_given(library: Program, other: Program, how: str) -> 
 
 def test_down_limits_what_is_taken(library: Program, other: Program) -> None:
     library("seed", "--detach", "--down", "150", env={"MEMOSYNC_DOWN": "1M"})
-    link = library("share", memos(library)[0]["id"]).out.strip()
+    link = library("share", entries(library)[0]["id"]).out.strip()
 
     started = time.monotonic()
     other("fetch", link)
@@ -335,7 +304,7 @@ def test_a_killed_server_is_back_in_three_seconds_on_the_same_port(library: Prog
 
     assert state(library)["port"] == before["port"]
     assert state(library)["keeper"] == before["keeper"]
-    wait_until(lambda: state(library)["ready"], 20, "it to say so")
+    wait_until(lambda: state(library)["ready"], "it to say so", 20)
     assert f"started again {state(library)['restarts']} times" in library("seed", "--status").err
 
 
@@ -370,7 +339,7 @@ def test_with_a_killed_keeper_the_server_ends_too(library: Program) -> None:
 
     os.kill(before["keeper"], signal.SIGKILL)
 
-    wait_until(lambda: not is_alive(before["pid"]), 20, "the server to end")
+    wait_until(lambda: not is_alive(before["pid"]), "the server to end", 20)
     library("seed", "--status", code=NOT_RUNNING)
 
 
@@ -380,7 +349,7 @@ def test_after_a_killed_keeper_the_next_start_works_at_once(library: Program, co
     before = state(library)
 
     os.kill(before["keeper"], signal.SIGKILL)
-    wait_until(lambda: not is_alive(before["keeper"]), 20, "it to die")
+    wait_until(lambda: not is_alive(before["keeper"]), "it to die", 20)
     result = library(*command, timeout=20)
 
     assert state(library)["keeper"] != before["keeper"]
@@ -404,7 +373,7 @@ def test_term_ends_it_in_two_seconds_though_no_tracker_answers(library: Program)
 
 def damage(library: Program, number: int, how: str) -> Path:
     """Alter a memo's file, or take it away, and give its name."""
-    file: Path = library.library / memos(library)[number]["file"]
+    file: Path = library.library / entries(library)[number]["file"]
     if how == "gone":
         file.rename(file.with_suffix(".away"))
         return file
@@ -415,27 +384,27 @@ def damage(library: Program, number: int, how: str) -> Path:
 
 
 def test_damaged_memos_are_called_so_and_the_others_are_served(library: Program, other: Program) -> None:
-    first, second, third = (memo["id"] for memo in memos(library))
+    first, second, third = (memo["id"] for memo in entries(library))
     link = library("share", third).out.strip()
 
     files = [damage(library, 0, "altered"), damage(library, 1, "gone")]
 
     wanted = {first: "damaged", second: "damaged", third: "seeding"}
-    wait_until(lambda: status(library) == wanted, 20, "them to be called damaged")
-    wait_until(lambda: all(file.name in log(library) for file in files), 20, "the log to name them")
-    assert offers(state(library)["port"], memos(library)[2]["infohash"])
+    wait_until(lambda: status(library) == wanted, "them to be called damaged", 20)
+    wait_until(lambda: all(file.name in log(library) for file in files), "the log to name them", 20)
+    assert offers(state(library)["port"], entries(library)[2]["infohash"])
     other("fetch", link)
 
 
 @pytest.mark.parametrize("how", ["altered", "cut", "gone"])
 def test_what_was_damaged_before_it_started_is_called_so_too(library: Program, how: str) -> None:
-    first, second, _ = (memo["id"] for memo in memos(library))
+    first, second, _ = (memo["id"] for memo in entries(library))
 
     file = damage(library, 0, how)
     library("seed", "--detach")
 
     assert status(library) == {first: "damaged", second: "seeding"}
-    wait_until(lambda: file.name in log(library), 20, "the log to name it")
+    wait_until(lambda: file.name in log(library), "the log to name it", 20)
     assert serves(library, 1)
 
 
@@ -446,21 +415,21 @@ def test_a_file_that_came_back_is_served_again(library: Program) -> None:
 
     file.with_suffix(".away").rename(file)
 
-    wait_until(lambda: serves(library, 0, 1), 20, "it to be served again")
-    wait_until(lambda: set(status(library).values()) == {"seeding"}, 20, "it to be told")
+    wait_until(lambda: serves(library, 0, 1), "it to be served again", 20)
+    wait_until(lambda: set(status(library).values()) == {"seeding"}, "it to be told", 20)
 
 
 def test_bytes_that_rotted_behind_a_right_time_stamp_are_never_given(library: Program, other: Program) -> None:
-    file = library.library / memos(library)[0]["file"]
+    file = library.library / entries(library)[0]["file"]
     stamp = file.stat().st_mtime_ns
     damage(library, 0, "altered")
     os.utime(file, ns=(stamp, stamp))
     library("seed", "--detach")
-    link = library("share", memos(library)[0]["id"], "--no-seed").out.strip()
+    link = library("share", entries(library)[0]["id"], "--no-seed").out.strip()
 
     fetching = other.start("fetch", link)
 
-    wait_until(lambda: "damaged" in status(library).values(), 20, "it to be called damaged")
+    wait_until(lambda: "damaged" in status(library).values(), "it to be called damaged", 20)
     assert serves(library, 1)
     fetching.terminate()
     assert fetching.wait(20) == Interrupted(signal.SIGTERM).exit_code
@@ -473,7 +442,7 @@ def test_a_broken_index_hinders_nothing_that_is_served(library: Program) -> None
     good = index.read_text()
 
     index.write_text("version = 1\n[[memo]\n")
-    wait_until(lambda: "index.toml is broken" in log(library), 20, "the log to say so")
+    wait_until(lambda: "index.toml is broken" in log(library), "the log to say so", 20)
     index.write_text(good)
 
     assert serves(library, 0, 1)
@@ -489,16 +458,16 @@ def test_the_log_stays_under_a_megabyte(library: Program) -> None:
         for number in range(1500)
     ]
     index.write_text(index.read_text() + "\n" + "\n".join(lost))
-    private, infohash = library.library / ".memosync", memos(library)[0]["infohash"]
+    private, infohash = library.library / ".memosync", entries(library)[0]["infohash"]
     (private / "seeder.log").write_text("2026-01-01 00:00:00 it has served for a while\n" * 8500)  # 390 kB
 
     library("seed", "--detach")
     for _ in range(3):  # 200 kB are written each time
         killed = state(library)["pid"]
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: state(library)["pid"] != killed and state(library)["ready"], 60, "it to be back")  # noqa: B023
+        wait_until(lambda: state(library)["pid"] != killed and state(library)["ready"], "it to be back")  # noqa: B023
 
-    wait_until(lambda: offers(state(library)["port"], infohash), 60, "it to be served")
+    wait_until(lambda: offers(state(library)["port"], infohash), "it to be served")
     library("seed", "--stop")  # until when the log is written
     assert (private / "seeder.log.1").exists()
     assert 400_000 < sum(path.stat().st_size for path in private.glob("seeder.log*")) < 1_000_000
@@ -516,10 +485,10 @@ def test_nothing_of_it_listens_but_on_the_loopback_interface(library: Program) -
 def test_a_zombie_is_no_living_process() -> None:
     child = subprocess.Popen(["true"])
     wait_until(
-        lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", 5, "its end"
+        lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", "its end", 5
     )  # nobody waits for it
 
-    assert seeder._born(child.pid) == ""
-    assert seeder._born(os.getpid()) != ""
+    assert process.birth(child.pid) == ""
+    assert process.birth(os.getpid()) != ""
 
     child.wait()

@@ -8,7 +8,6 @@ shares and fetches a hundred times instead of ten.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 import shutil
@@ -21,14 +20,16 @@ from typing import Any
 
 import libtorrent as lt
 import pytest
-from conftest import PROGRAM, Program
-from handshake import offers, visiting
-from netns import noise, wait_until
-from terminal import Terminal
-from test_seed import is_alive, port_of_our_own
+from support.handshake import offers, visiting
+from support.library import entries, only
+from support.program import PROGRAM, Program
+from support.seeder import is_alive, port_of_our_own
+from support.sound import noise
+from support.terminal import Terminal
+from support.waiting import wait_until
 
-from memosync import seeder
 from memosync.errors import LibraryError, NotFoundError, SeederError, SwarmError, UsageError
+from memosync.seeder.state import is_running
 
 SHARES = int(os.environ.get("SHARES", "10"))
 SENTENCE = "memosync: whoever has the link can listen, and a link cannot be called back"
@@ -60,7 +61,7 @@ def template(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def three(memosync: Program, template: Path) -> list[str]:
     """Copy it into ours and give the ids."""
     shutil.copytree(template, memosync.library)
-    return [memo["id"] for memo in tomllib.loads((memosync.library / "index.toml").read_text())["memo"]]
+    return [memo["id"] for memo in entries(memosync)]
 
 
 def record(memosync: Program, sound: Path, title: str) -> str:
@@ -70,9 +71,8 @@ def record(memosync: Program, sound: Path, title: str) -> str:
 
 def entry(memosync: Program, memo: str) -> dict[str, Any]:
     """Read a memo's entry as it stands in the index."""
-    entries = tomllib.loads((memosync.library / "index.toml").read_text())["memo"]
-    (found,) = [entry for entry in entries if entry["id"] == memo]
-    return dict(found)
+    (found,) = [entry for entry in entries(memosync) if entry["id"] == memo]
+    return found
 
 
 def infohash(link: str) -> str:
@@ -82,11 +82,6 @@ def infohash(link: str) -> str:
 
 def infohashes(memosync: Program, *memos: str) -> list[str]:
     return [entry(memosync, memo)["infohash"] for memo in memos]
-
-
-def only_memo(memosync: Program) -> dict[str, Any]:
-    (line,) = memosync("list", "--json").lines
-    return dict(json.loads(line))
 
 
 def change_by_hand(memosync: Program, old: str, new: str) -> None:
@@ -257,7 +252,7 @@ def test_wait_returns_when_somebody_has_all_of_it(
 
     other("fetch", links[0])
     with visiting(int(links[1].rpartition(":")[2]), infohash(links[1])):
-        wait_until(lambda: peers()[1] == "1", 20, "somebody to come and have nothing of the second")
+        wait_until(lambda: peers()[1] == "1", "somebody to come and have nothing of the second", 20)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
     other("fetch", links[1])
@@ -291,13 +286,13 @@ def test_an_interrupt_while_the_seeder_starts_ends_both(
     before = dict(memosync.environment)
     memosync.meddle(SLOW)
     process = ended(memosync.start(*arguments, text=True))
-    wait_until(lambda: seeder.is_running(memosync.library / ".memosync"), 20, "the keeper to hold its lock")
+    wait_until(lambda: is_running(memosync.library / ".memosync"), "the keeper to hold its lock", 20)
 
     process.send_signal(signal.SIGINT)
 
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", SENTENCE + "\n" if "share" in arguments else "")
-    assert not seeder.is_running(memosync.library / ".memosync")
+    assert not is_running(memosync.library / ".memosync")
     memosync.environment = before
     other("fetch", memosync("share", "last").out.strip(), "--timeout", "5s")
 
@@ -311,9 +306,9 @@ def met(memosync: Program, ended: Any) -> Callable[..., Any]:
         memosync.under = [*MEETS, str(trace)]
         process = ended(memosync.start(*arguments, text=True, start_new_session=True))
         memosync.under = []
-        wait_until(lambda: trace.exists() and "setsid(" in trace.read_text(), 20, "the keeper to begin")
+        wait_until(lambda: trace.exists() and "setsid(" in trace.read_text(), "the keeper to begin", 20)
         os.killpg(process.pid, signal.SIGINT)
-        wait_until(lambda: "killed by SIGINT" in trace.read_text(), 20, "the keeper to die of it")
+        wait_until(lambda: "killed by SIGINT" in trace.read_text(), "the keeper to die of it", 20)
         return process
 
     return start
@@ -326,7 +321,7 @@ def test_an_interrupt_that_the_young_keeper_dies_of_is_no_failure(
 
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", SENTENCE + "\n")
-    assert not seeder.is_running(memosync.library / ".memosync")
+    assert not is_running(memosync.library / ".memosync")
     other("fetch", memosync("share", "last").out.strip(), "--timeout", "5s")
 
 
@@ -350,7 +345,7 @@ def test_stop_drops_it_and_the_memo_stays(memosync: Program, other: Program, thr
     assert result.out == ""
     rows = {line.split("\t")[0]: line.split("\t")[4] for line in memosync("list").lines}
     assert rows == {first: "-", second: "s", third: "-"}
-    wait_until(lambda: len(memosync("seed", "--status").lines) == 1, 20, "the seeder to drop it")
+    wait_until(lambda: len(memosync("seed", "--status").lines) == 1, "the seeder to drop it", 20)
     other("fetch", links[0], "--timeout", "1s", code=SwarmError.exit_code)
     other("fetch", links[1])
 
@@ -378,7 +373,7 @@ def test_a_title_changed_before_the_first_share_travels_in_the_file(
     change_by_hand(memosync, 'title = "First"', 'title = "Conversation"')
     other("fetch", memosync("share", memo).out.strip())
 
-    assert only_memo(other)["title"] == "Conversation"
+    assert only(other)["title"] == "Conversation"
     assert entry(memosync, memo)["size"] == (memosync.library / entry(memosync, memo)["file"]).stat().st_size
 
 
@@ -465,7 +460,7 @@ def test_the_link_survives_being_fetched_and_shared_on(memosync: Program, other:
     third = memosync.on(memosync.library.with_name("Third"))
     third("fetch", onward)
 
-    assert infohash(link) == infohash(onward) == only_memo(third)["infohash"]
+    assert infohash(link) == infohash(onward) == only(third)["infohash"]
 
 
 def test_what_a_link_means_is_said_once_on_standard_error(memosync: Program, three: list[str]) -> None:
@@ -568,7 +563,7 @@ def test_a_seeder_that_was_killed_is_started_again(memosync: Program, other: Pro
     os.kill(state["keeper"], signal.SIGSTOP)  # else the server ends with it, or comes back
     for process in (state["pid"], state["keeper"]):
         os.kill(process, signal.SIGKILL)
-    wait_until(lambda: not is_alive(state["pid"]) and not is_alive(state["keeper"]), 20, "both to die")
+    wait_until(lambda: not is_alive(state["pid"]) and not is_alive(state["keeper"]), "both to die", 20)
 
     new = memosync("share", second).out.strip()
 

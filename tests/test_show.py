@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROGRAM, Program
-from netns import noise, wait_until
-from sound import convert, tone, wav
-from terminal import Terminal
+from support.program import PROGRAM, Program
+from support.sound import convert, noise, tone, wav
+from support.terminal import Terminal
+from support.waiting import wait_until
 
 from memosync.audio.loudness import loads, measure
 from memosync.errors import AudioError, LibraryError, NotFoundError
@@ -200,12 +200,12 @@ def test_show_says_to_whom_a_memo_is_served(memosync: Program, tmp_path: Path) -
         found.update(shown(memosync, "last"))
         return bool(found["addresses"] and found["peers"])
 
-    wait_until(is_named, 20, "the peer to be named and counted")
+    wait_until(is_named, "the peer to be named and counted", 20)
     fetching.wait(60)
 
     assert ["seeding", 1, link] == [found["state"], found["peers"], found["link"]]
     assert re.fullmatch(r"127\.0\.0\.1:\d+", found["addresses"][0])
-    wait_until(lambda: not shown(memosync, "last")["addresses"], 20, "the peer that left to be named no more")
+    wait_until(lambda: not shown(memosync, "last")["addresses"], "the peer that left to be named no more", 20)
     memosync("share", "--stop", "last")
     assert [None, None, None, []] == [
         shown(memosync, "last")[name] for name in ("state", "peers", "given", "addresses")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from netns import takes_less, wait_until
-from tabs import ALONE, Crowd, make_crowd  # noqa: F401
+from support.tabs import ALONE, Crowd, make_crowd  # noqa: F401
+from support.waiting import takes_less, wait_until
 
 WITHIN = 5  # seconds
 GARBAGE = """() => {
@@ -54,12 +54,12 @@ def test_a_tab_that_was_killed_and_opened_again_is_served_within_five_seconds(cr
     link = crowd.share(20_000_000)
     first, second = crowd.tabs(2)
     first.add(link)
-    wait_until(lambda: first.status()[0]["progress"] > 0.1, 60, "it to have something")
+    wait_until(lambda: first.status()[0]["progress"] > 0.1, "it to have something")
 
     first.crash()
     killed = time.monotonic()
     second.add(link)
-    wait_until(lambda: second.status()[0]["progress"] > 0, WITHIN, "the other to be served")
+    wait_until(lambda: second.status()[0]["progress"] > 0, "the other to be served", WITHIN)
 
     assert time.monotonic() - killed < WITHIN
     assert 0 == crowd.state()["restarts"]
@@ -73,7 +73,7 @@ def test_tabs_that_come_and_go_do_not_crash_the_seeder(crowd: Crowd) -> None:
         tabs = crowd.tabs(4)
         for tab in tabs:
             tab.add(link)
-        wait_until(lambda: any(tab.status()[0]["progress"] for tab in tabs), 60, "one to be served")  # noqa: B023
+        wait_until(lambda: any(tab.status()[0]["progress"] for tab in tabs), "one to be served")  # noqa: B023
         for number, tab in enumerate(tabs):
             tab.crash() if number % 2 else tab.close(goodbye=number == 0)
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import vmic
-from conftest import PROGRAM, Program, memos
-from disk import SmallDisk
-from terminal import Screen, Terminal
-from vmic import Microphone
+from support import vmic
+from support.disk import SmallDisk
+from support.library import memos
+from support.program import PROGRAM, Program
+from support.terminal import Screen, Terminal
+from support.vmic import Microphone
 
 from memosync.errors import AudioError
 

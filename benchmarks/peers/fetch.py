@@ -7,9 +7,18 @@ import sys
 
 import libtorrent as lt
 
-settings = {name: False for name in ("enable_dht", "enable_lsd", "enable_upnp", "enable_natpmp")}
-settings |= {"enable_outgoing_utp": False, "smooth_connects": False, "connection_speed": 200}
-session = lt.session({**settings, "listen_interfaces": "127.0.0.1:0", "alert_mask": int(lt.alert_category.status)})
+settings: lt.settings_pack = {
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "enable_outgoing_utp": False,
+    "smooth_connects": False,
+    "connection_speed": 200,
+    "listen_interfaces": "127.0.0.1:0",
+    "alert_mask": int(lt.alert_category.status),
+}
+session = lt.session(settings)
 params = lt.parse_magnet_uri(sys.argv[1])
 params.save_path = sys.argv[2]
 params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import http.server
 import os
 import sys
+from typing import Any
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def copyfile(self, source, outputfile):
+    def copyfile(self, source: Any, outputfile: Any) -> None:
         outputfile.flush()
         while os.sendfile(outputfile.fileno(), source.fileno(), None, 2**24):
             pass
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 

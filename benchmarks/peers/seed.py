@@ -11,9 +11,18 @@ from pathlib import Path
 
 import libtorrent as lt
 
-off = {name: False for name in ("enable_dht", "enable_lsd", "enable_upnp", "enable_natpmp")}
-unlimited = {f"active_{what}": -1 for what in ("seeds", "limit", "tracker_limit")}
-session = lt.session({**off, **unlimited, "listen_interfaces": "127.0.0.1:0", "alert_mask": 0})
+settings: lt.settings_pack = {
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "active_seeds": -1,
+    "active_limit": -1,
+    "active_tracker_limit": -1,
+    "listen_interfaces": "127.0.0.1:0",
+    "alert_mask": 0,
+}
+session = lt.session(settings)
 wanted = [line.split() for line in sys.stdin]
 for infohash, file in wanted:
     params = lt.load_torrent_file(f"{sys.argv[1]}/.memosync/torrents/{infohash}.torrent")

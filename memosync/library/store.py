@@ -246,7 +246,7 @@ class Library:
         return kept
 
     def closed(self) -> Path | None:
-        """Find what of the library, or of where it would be made, a user cannot write here; None where there is nothing."""
+        """Find what of the library, or of its place, cannot be written by this user; None where there is nothing."""
         places = [self.root, self.private, self.root / "index.toml"] if self.root.exists() else [self.root.parent]
         return next((place for place in places if place.exists() and not os.access(place, os.W_OK)), None)
 

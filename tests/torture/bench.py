@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sound
-from conftest import Program
+from support import sound
+from support.program import Program
 
 from memosync import files, index
 from memosync.audio import webm
@@ -217,16 +217,16 @@ class Bench:
             assert fits, f"{story}\n{memo} was {was} or should be {becomes}"
         assert self.before.keys() & self._after.keys() <= found.keys(), f"{story}\nonly {found.keys()} are left"
         memos = self.library.index().memos
-        assert len({memo.id for memo in memos}) == len({memo.file for memo in memos}) == len(memos)
-        for memo in memos:
-            if not whole or (self._purges and memo.trashed):
+        assert len({entry.id for entry in memos}) == len({entry.file for entry in memos}) == len(memos)
+        for entry in memos:
+            if not whole or (self._purges and entry.trashed):
                 continue  # a purged one's file goes before its entry
-            path = self.library.path(memo)
-            assert self.library.is_sound(memo, path), f"{story}\n{memo}"
-            assert webm.probe(path).duration == pytest.approx(memo.duration, abs=0.001), f"{story}\n{memo}"
-            if memo.infohash:
-                torrent = metainfo.read(self.library.torrent(memo.infohash).read_bytes())
-                assert metainfo.fits(torrent, path), f"{story}\n{memo}"
+            path = self.library.path(entry)
+            assert self.library.is_intact(entry, path), f"{story}\n{entry}"
+            assert webm.probe(path).duration == pytest.approx(entry.duration, abs=0.001), f"{story}\n{entry}"
+            if entry.infohash:
+                torrent = metainfo.read(self.library.torrent(entry.infohash).read_bytes())
+                assert metainfo.fits(torrent, path), f"{story}\n{entry}"
         for answer in out.splitlines():
             link = re.match("magnet:.*btih:([0-9a-f]{40})", answer)
             key = answer.split("\t")[0]

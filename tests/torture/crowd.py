@@ -37,9 +37,8 @@ class Person:
         """Choose what to give to a verb."""
         self.count += 1
         memos = self.memos().memos
-        some = [memo.id for memo in self.chance.sample(memos, min(len(memos), self.chance.choice([1, 1, 2])))] or [
-            "none"
-        ]
+        chosen = self.chance.sample(memos, min(len(memos), self.chance.choice([1, 1, 2])))
+        some = [str(memo.id) for memo in chosen] or ["none"]
         title = f"{self.name} {self.count}"
         arguments: dict[str, Callable[[], list[str]]] = {
             "record": lambda: [str(self.source), "-t", title, "--tag", title],

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hostile import payloads, torrents
+from support.hostile import payloads, torrents
 
 from memosync import index, magnet
 from memosync.audio import webm

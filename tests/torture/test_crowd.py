@@ -13,10 +13,10 @@ from pathlib import Path
 
 import crowd
 import pytest
-import sound
 from bench import CASES
-from conftest import Program
-from vmic import wait_until
+from support import sound
+from support.program import Program
+from support.waiting import wait_until
 
 from memosync import files, index
 from memosync.audio import webm
@@ -42,7 +42,7 @@ def test_a_crowd_in_one_library_loses_nothing(
         [*map(str, command)], env=environment, stdin=subprocess.DEVNULL, stdout=(tmp_path / "out").open("wb")
     )
     path = library.root / "index.toml"
-    wait_until(path.exists, "the first memo", 60)
+    wait_until(path.exists, "the first memo")
     began = time.monotonic()
     for number in range(reads):  # spread over the time
         time.sleep(max(0.0, began + number / reads * seconds - time.monotonic()))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from bench import CASES, Bench, Origin, make_origin  # noqa: F401
-from conftest import Program
-from disk import SmallDisk
+from support.disk import SmallDisk
+from support.program import Program
 
 from memosync.errors import LibraryError
 

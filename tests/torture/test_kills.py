@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sound
-import vmic
-from conftest import Program
-from vmic import wait_until
+from support import sound, vmic
+from support.program import Program
+from support.waiting import wait_until
 
 AT_ONCE = 5
 WORDS = ["-t", "Interview", "-d", "with the mayor", "--tag", "work", "--tag", "town hall"]
@@ -36,7 +35,7 @@ def test_no_instant_of_kill_9_costs_a_second(
             processes = [ended(program.start("record", *WORDS)) for program in programs]
             for program in programs:
                 parts = program.library / ".memosync/recording"
-                wait_until(lambda parts=parts: list(parts.glob("*.part")), "it records")
+                wait_until(lambda: list(parts.glob("*.part")), "it records")  # noqa: B023
             began, begin = time.monotonic(), device.position
             ends = []
             for process, instant in zip(processes, instants, strict=True):

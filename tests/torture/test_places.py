@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import sound
-from conftest import PROGRAM, Program
+from support import sound
+from support.program import PROGRAM, Program
 
 SOUND = sound.wav(sound.tone(0.3))
 YEAR = timedelta(days=400)

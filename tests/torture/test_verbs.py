@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sound
-from conftest import PROGRAM, Program
-from disk import read_only
-from terminal import Terminal
-from test_house import commands
+from support import sound
+from support.disk import read_only
+from support.program import PROGRAM, Program, commands
+from support.terminal import Terminal
 
 from memosync.errors import MemosyncError
 

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 from bench import CASES, LOOKING, Bench, Case, Origin, make_origin  # noqa: F401
-from conftest import Program
-from test_house import commands
+from support.program import Program, commands
 
 CALLS = (
     "?openat,?creat,?write,?pwrite64,?writev,?pwritev,?pwritev2,?fsync,?fdatasync,?rename,?renameat,?renameat2,"

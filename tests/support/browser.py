@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from netns import Host
 from playwright.sync_api import CDPSession, ConsoleMessage, Error, Page, Playwright, Route
+
+from support.netns import Host
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -47,7 +48,8 @@ WITHOUT = [
 ]
 MDNS = "WebRtcHideLocalIpsWithMdns"
 HERE = Path(__file__).parent
-SCRIPTS = {"tab.js": HERE / "tab.js", "webtorrent.min.js": HERE.parent / "memosync/page/webtorrent/webtorrent.min.js"}
+WEBTORRENT = HERE.parent.parent / "memosync/page/webtorrent/webtorrent.min.js"
+SCRIPTS = {"tab.js": HERE / "tab.js", WEBTORRENT.name: WEBTORRENT}
 ORIGIN = "http://tab.localhost/"  # nobody serves it: Playwright answers; a secure context, as https would be
 PAGE = (
     '<!doctype html><meta charset="utf-8"><title>peer</title><link rel="icon" href="data:,">'

@@ -14,10 +14,13 @@ import libtorrent as lt
 
 from .torrents import bencode, info, infohash, torrent
 
-_ISOLATED: Any = {
+_ISOLATED: lt.settings_pack = {
     "listen_interfaces": "127.0.0.1:0",
     "alert_mask": 0,
-    **dict.fromkeys(("enable_dht", "enable_lsd", "enable_upnp", "enable_natpmp"), False),
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
     "allow_multiple_connections_per_ip": True,
     "unchoke_slots_limit": -1,
     "choking_algorithm": 0,

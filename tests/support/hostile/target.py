@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conftest import Program, Result
+from support.program import Program, Result
 
 SECONDS = 120  # that any attack may take, with other tests beside it
 MEMORY = 250_000  # kilobytes resident: an ordinary fetch has 60,000

@@ -7,6 +7,9 @@ import subprocess
 from pathlib import Path
 
 ROOT = os.geteuid() == 0
+POWERLESS = (
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"] if ROOT else []
+)  # root reads everything
 NAMESPACE = ["unshare", "--mount"] if ROOT else ["unshare", "--user", "--map-root-user", "--mount"]
 
 
@@ -22,8 +25,9 @@ class SmallDisk:
     def __init__(self, place: Path, size: int) -> None:
         place.mkdir()
         mount = f"mount -t tmpfs -o size={size} none {place} && echo mounted && exec cat"
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}  # it ends with us
-        self.holder = subprocess.Popen([*NAMESPACE, "sh", "-c", mount], **pipes)
+        command = [*NAMESPACE, "sh", "-c", mount]
+        pipe = subprocess.PIPE  # it ends with us
+        self.holder = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         assert self.holder.stdout
         assert self.holder.stdout.readline() == "mounted\n"
         self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside

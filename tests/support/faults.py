@@ -8,7 +8,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import PROGRAM, Program
+from support.program import PROGRAM, Program
+
+LOOKS_LONG = """
+import time
+from memosync.audio import webm
+def probe(path, probe=webm.probe):
+    open({sign!r}, "w").close()
+    time.sleep(1)
+    return probe(path)
+webm.probe = probe
+"""
 
 
 def at_every(call: str, fault: str, memosync: Program, template: Path, *arguments: object) -> Iterator[Program]:
@@ -22,7 +32,7 @@ def at_every(call: str, fault: str, memosync: Program, template: Path, *argument
         trace = here.library.with_name("trace")
         # strace counts each system call by itself: of two given at once many would be passed over
         inject = ["-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={step}"]
-        command = ["strace", "-f", "-qq", "-o", trace, *inject, *PROGRAM, *map(str, arguments)]
+        command = ["strace", "-f", "-qq", "-o", str(trace), *inject, *PROGRAM, *map(str, arguments)]
         subprocess.run(command, env=here.environment, capture_output=True, timeout=120)
         yield here
         if "killed by" not in trace.read_text() and "INJECTED" not in trace.read_text():

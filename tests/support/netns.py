@@ -1,67 +1,29 @@
 """Network namespaces for tests: hosts on a switch of their own, cut off from this machine's network.
 
 Works as root and, where user namespaces are allowed, as an ordinary user. Nothing is left behind: a namespace lives as
-long as its holder process and what was started in it, and both end with the `Network`. Run as a script, it writes down
-what goes over all interfaces of the namespace it is in.
+long as its holder process and what was started in it, and both end with the `Network`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import json
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pytest
-import wstracker
-from conftest import Program
+from support import packets, tracker, wstracker
+from support.packets import Packet
+from support.program import Program
+from support.waiting import wait_until
 
 HOLD = ["sh", "-c", "echo ready; exec cat"]
-ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6  # not among Python's names
 GATEWAY = 254  # the last part of the switch's own address, where default routes lead (and end)
-
-
-def wait_until(condition: Callable[[], object], timeout: float, what: str | Callable[[], str]) -> None:
-    """Return as soon as the condition holds; fail after `timeout` seconds and say `what` was waited for."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not in {timeout:.1f} s: {what if isinstance(what, str) else what()}")
-        time.sleep(0.02)
-
-
-def until(condition: Callable[[], object], what: str) -> float:
-    """Wait for it, and give the seconds that it took."""
-    began = time.monotonic()
-    wait_until(condition, 60, what)
-    return time.monotonic() - began
-
-
-def takes_less(than: float, attempt: Callable[[], float]) -> None:
-    """Insist on so many seconds in one attempt of three: a machine that is busy is late now and then."""
-    times: list[float] = []
-    while len(times) < 3 and min(times, default=than) >= than:
-        times.append(attempt())
-
-    assert min(times) < than, times
-
-
-def noise(path: Path, seconds: float = 5, *options: str) -> Path:
-    """Make something to record."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    source = f"anoisesrc=duration={seconds}:sample_rate=48000"
-    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *options, str(path)], check=True)
-    return path
 
 
 class Namespace:
@@ -122,7 +84,7 @@ class Namespace:
         for process in self.started:  # one may still be on its way in
             process.kill()
             process.wait()
-        wait_until(empty, 60, "the namespace to be empty")
+        wait_until(empty, "the namespace to be empty")
         self.holder.communicate()
 
 
@@ -141,8 +103,8 @@ class Host(Namespace):
 
         It names these peers to everybody.
         """
-        script = Path(__file__).with_name("tracker.py")
-        command = [sys.executable, script, "--host", address or self.address, *(f"--peer={peer}" for peer in peers)]
+        options = [f"--host={address or self.address}", *(f"--peer={peer}" for peer in peers)]
+        command = [sys.executable, tracker.__file__, *options]
         process = self.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         return process.stdout.readline().strip(), process.stdout.readline().strip()
@@ -156,29 +118,16 @@ class Host(Namespace):
         return wstracker.Remote(self.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
 
-@dataclasses.dataclass(frozen=True)
-class Packet:
-    """What was seen of one packet on one interface."""
-
-    interface: str
-    kind: str  # ip, ipv6, arp, or a number
-    protocol: int
-    source: str
-    destination: str
-    port: int  # the destination's, 0 where there is none
-    kernels: bool  # the kernel's own upkeep of IPv6, which no program asked for
-
-
 class Capture:
     """See every packet on every interface of a host, loopback too."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.process = host.start(sys.executable, __file__, stdin=None, stdout=subprocess.PIPE, text=True)
+        self.process = host.start(sys.executable, packets.__file__, stdin=None, stdout=subprocess.PIPE, text=True)
         self.packets: list[Packet] = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        wait_until(lambda: self.packets, 60, "the capture to begin")
+        wait_until(lambda: self.packets, "the capture to begin")
         self.packets.clear()
 
     def _read(self) -> None:
@@ -195,7 +144,7 @@ class Capture:
             ports[:] = [packet.port for packet in list(self.packets)]
             return 10 in ports
 
-        wait_until(seen, 60, "the capture to come up")
+        wait_until(seen, "the capture to come up")
         return self.packets[: ports.index(10)]
 
 
@@ -277,44 +226,3 @@ class Network:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def main() -> None:
-    """Write each packet as a line of JSON, beginning with one of our own."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as packets:
-        packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
-            first.sendto(b"", ("127.0.0.1", 9))
-        while True:
-            data, (interface, protocol, *_) = packets.recvfrom(65536)
-            dropped = struct.unpack("II", packets.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
-            if dropped:
-                sys.exit(f"{dropped} packets went unseen")
-            print(json.dumps(dataclasses.asdict(_packet(interface, protocol, data))), flush=True)
-
-
-def _packet(interface: str, kind: int, data: bytes) -> Packet:
-    kernels = False
-    if kind == 0x0800:
-        rest = data[(data[0] & 15) * 4 :]
-        name, protocol, source, destination = "ip", data[9], data[12:16], data[16:20]
-    elif kind == 0x86DD:
-        rest, protocol = data[40:], data[6]
-        if protocol == 0:  # hop-by-hop options stand before listener reports
-            rest, protocol = rest[(rest[1] + 1) * 8 :], rest[0]
-        name, source, destination = "ipv6", data[8:24], data[24:40]
-        # Router solicitations, and listener reports for groups that no router forwards.
-        groups = [rest[start : start + 16] for start in range(12, len(rest), 20)]
-        listens = rest[0] == 143 and all(group.startswith(b"\xff\x02") for group in groups)
-        kernels = protocol == 58 and (rest[0] == 133 or listens)
-    elif kind == 0x0806:
-        name, protocol, source, destination, rest = "arp", 0, data[14:18], data[24:28], b""
-    else:
-        return Packet(interface, hex(kind), 0, "", "", 0, False)
-    port = int.from_bytes(rest[2:4], "big") if protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP) else 0
-    from_, to = (str(ipaddress.ip_address(address)) for address in (source, destination))
-    return Packet(interface, name, protocol, from_, to, port, kernels)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """A STUN server for tests (RFC 8489, binding requests): tells who asks what address that has, or says nothing.
 
-    python tests/stunserver.py [--host ADDRESS] [--mode answer|silent|garbage]
+    python tests/support/stunserver.py [--host ADDRESS] [--mode answer|silent|garbage]
 
 prints its address, HOST:PORT, then a line for each request, and ends with its standard input.
 """

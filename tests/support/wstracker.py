@@ -1,6 +1,6 @@
 """A WebSocket tracker for tests, as browsers use it to meet over WebRTC: what `bittorrent-tracker` from npm does.
 
-    python tests/wstracker.py [--host ADDRESS] [--port N] [--mode MODE] [--interval SECONDS] [--delay SECONDS]
+    python tests/support/wstracker.py [--host ADDRESS] [--port N] [--mode MODE] [--interval SECONDS] [--delay SECONDS]
 
 prints its address, then a line of JSON for each thing it hears, and ends with its standard input. Modes:
 
@@ -81,6 +81,9 @@ class Event:
 class Heard:
     """All that a tracker heard so far, and what can be said of it."""
 
+    url: str
+    port: int
+
     def __init__(self) -> None:
         self.events: list[Event] = []
 
@@ -98,6 +101,10 @@ class Heard:
     def infohashes(self) -> set[str]:
         """Give whatever was announced."""
         return {event.infohash for event in self.announces()}
+
+    def close(self) -> None:
+        """Be gone."""
+        raise NotImplementedError
 
 
 class WebSocketTracker(Heard):
@@ -125,7 +132,7 @@ class WebSocketTracker(Heard):
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((host, port))
-        self.port: int = self.socket.getsockname()[1]
+        self.port = self.socket.getsockname()[1]
         self.url = f"ws{'s' if tls else ''}://{host}:{self.port}"
         self.server: Server | None = None
         if mode == "refused":

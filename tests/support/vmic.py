@@ -20,12 +20,14 @@ import termios
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import pytest
-from disk import NAMESPACE
+
+from support.disk import NAMESPACE
+from support.waiting import wait_until
 
 RATE = 48000
 TICK = RATE // 50  # samples the microphone hears at a time
@@ -49,15 +51,6 @@ NO_PORTAUDIO = [*NAMESPACE, "sh", "-c", _HIDE, "sh"]
 SPEAKER = "module-null-sink sink_name=vspk norewinds=1 rate=48000 channels=2"
 EMPTY = "module-null-source source_name=vempty rate=48000 channels=1"
 WAITING = 1 << 20  # bytes, ten seconds, that wait for a PulseAudio that a busy machine holds up
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Return as soon as the condition holds, and fail when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not in {seconds} s: {what}")
-        time.sleep(0.01)
 
 
 def has_socket(process: int) -> bool:
@@ -258,8 +251,8 @@ class Microphone:
             last.kill()
             last.wait()
         command = ["parec", "-d", "vmic", "--raw"]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, env={**os.environ, **self.environment}, **quiet) if again else None
+        environment, no = {**os.environ, **self.environment}, subprocess.DEVNULL
+        return subprocess.Popen(command, env=environment, stdin=no, stdout=no, stderr=no) if again else None
 
 
 @contextlib.contextmanager

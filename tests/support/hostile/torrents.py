@@ -71,7 +71,7 @@ REFUSED: dict[str, bytes] = {
     "a symlink": _files(_file("a.webm", attr="l", length=0, symlink_path=_PASSWD)),
     "a symlink with a length": _files(_file("a.webm", attr="l", length=100, symlink_path=_PASSWD)),
     "a symlink beside": _files(_file("b.webm", length=100), _file("a.webm", attr="l", length=0, symlink_path=_PASSWD)),
-    "a single file that is a symlink": torrent(info(attr="l", **{"symlink path": _PASSWD})),
+    "a single file that is a symlink": torrent(info(attr="l", symlink_path=_PASSWD)),
     "three thousand directories": _files(_file(*["d"] * 3000, "a.webm", length=100)),
     "a path without a name": _files(_file(length=100)),
     "a path of numbers": _files(_file(1, 2, length=100)),

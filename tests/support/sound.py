@@ -34,6 +34,14 @@ def wav(
     return b"RIFF" + struct.pack("<I", whole) + b"WAVE" + form + b"data" + struct.pack("<I", claimed) + data + after
 
 
+def noise(path: Path, seconds: float = 5, *options: str) -> Path:
+    """Make something to record."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = f"anoisesrc=duration={seconds}:sample_rate=48000"
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *options, str(path)], check=True)
+    return path
+
+
 def chunk(name: bytes, data: bytes) -> bytes:
     """Make one chunk of a RIFF file."""
     return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
@@ -47,7 +55,7 @@ def convert(source: Path, target: Path, *options: str) -> Path:
 
 def probe(path: Path) -> dict[str, Any]:
     """Give the format, its tags in lower case, and the only stream."""
-    command = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", path]
+    command = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", str(path)]
     found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     (stream,) = found["streams"]
     tags = {name.lower(): value for name, value in found["format"].get("tags", {}).items()}
@@ -56,7 +64,7 @@ def probe(path: Path) -> dict[str, Any]:
 
 def hear(path: Path, begin: float = 0.0, seconds: float = 3600.0) -> tuple[float, float]:
     """Decode and give the length in seconds and the frequency of the tone in it."""
-    command = ["ffmpeg", "-v", "error", "-i", path, "-ss", str(begin), "-t", str(seconds)]
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-ss", str(begin), "-t", str(seconds)]
     command += ["-f", "s16le", "-ac", "1", "-ar", "48000", "-"]
     samples = array.array("h", subprocess.run(command, check=True, capture_output=True).stdout)
     high = [sample > 0 for sample in samples[2400:-2400]]  # without the ends, where codecs ring

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Chromium, Tab
-from netns import Network, noise, wait_until
+
+from support.browser import Chromium, Tab
+from support.netns import Network
+from support.sound import noise
+from support.waiting import wait_until
 
 ALONE = """() => {
     const watch = peer.watch
@@ -39,7 +42,7 @@ class Crowd:
         options = ["-ac", "2", "-c:a", "libopus", "-b:a", rate, "-vbr", "off", "-compression_level", "0"]
         self.library("record", noise(self.directory / "noise.webm", seconds, *options))
         link: str = self.library("share", "last", "--tracker", self.tracker.url).out.strip()
-        wait_until(self.tracker.announces, 60, "it to be announced")
+        wait_until(self.tracker.announces, "it to be announced")
         return link
 
     def tabs(self, number: int) -> list[Tab]:

@@ -1,0 +1,66 @@
+"""Every packet on all interfaces of a network namespace: a script that writes them down, and what it writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import socket
+import struct
+import sys
+
+ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6  # not among Python's names
+
+
+@dataclasses.dataclass(frozen=True)
+class Packet:
+    """What was seen of one packet on one interface."""
+
+    interface: str
+    kind: str  # ip, ipv6, arp, or a number
+    protocol: int
+    source: str
+    destination: str
+    port: int  # the destination's, 0 where there is none
+    kernels: bool  # the kernel's own upkeep of IPv6, which no program asked for
+
+
+def main() -> None:
+    """Write each packet as a line of JSON, beginning with one of our own."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as packets:
+        packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.sendto(b"", ("127.0.0.1", 9))
+        while True:
+            data, (interface, protocol, *_) = packets.recvfrom(65536)
+            dropped = struct.unpack("II", packets.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
+            if dropped:
+                sys.exit(f"{dropped} packets went unseen")
+            print(json.dumps(dataclasses.asdict(_packet(interface, protocol, data))), flush=True)
+
+
+def _packet(interface: str, kind: int, data: bytes) -> Packet:
+    kernels = False
+    if kind == 0x0800:
+        rest = data[(data[0] & 15) * 4 :]
+        name, protocol, source, destination = "ip", data[9], data[12:16], data[16:20]
+    elif kind == 0x86DD:
+        rest, protocol = data[40:], data[6]
+        if protocol == 0:  # hop-by-hop options stand before listener reports
+            rest, protocol = rest[(rest[1] + 1) * 8 :], rest[0]
+        name, source, destination = "ipv6", data[8:24], data[24:40]
+        # Router solicitations, and listener reports for groups that no router forwards.
+        groups = [rest[start : start + 16] for start in range(12, len(rest), 20)]
+        listens = rest[0] == 143 and all(group.startswith(b"\xff\x02") for group in groups)
+        kernels = protocol == 58 and (rest[0] == 133 or listens)
+    elif kind == 0x0806:
+        name, protocol, source, destination, rest = "arp", 0, data[14:18], data[24:28], b""
+    else:
+        return Packet(interface, hex(kind), 0, "", "", 0, False)
+    port = int.from_bytes(rest[2:4], "big") if protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP) else 0
+    from_, to = (str(ipaddress.ip_address(address)) for address in (source, destination))
+    return Packet(interface, name, protocol, from_, to, port, kernels)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What a seeder says of itself, and whether it lives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from support.program import Program
+
+
+def state(program: Program) -> dict[str, Any]:
+    """Read what the seeder says of itself."""
+    return tomllib.loads((program.library / ".memosync" / "seeder.toml").read_text())
+
+
+def log(program: Program) -> str:
+    with contextlib.suppress(FileNotFoundError):  # nothing is in it yet, or it was moved just now
+        return (program.library / ".memosync" / "seeder.log").read_text()
+    return ""
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def port_of_our_own() -> int:
+    """Give a port below those that the kernel gives away by itself, so that it is free a second time."""
+    return 20000 + os.getpid() % 10000
