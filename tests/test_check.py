@@ -212,7 +212,7 @@ def test_an_index_that_was_changed_meanwhile_is_not_replaced(library: Library) -
     before = state(library.root)
 
     with pytest.raises(LibraryError, match="changed meanwhile"):
-        library.rebuild(Index(), b"as it was", "index.broken-now.toml")
+        library.rebuild(Index(), b"as it was", now())
 
     assert before == state(library.root)
 
@@ -776,8 +776,9 @@ def test_an_interrupt_is_heard_after_each_memo(library: Library) -> None:
         looked.append(fraction)
         stop.set()
 
+    command = Globals(library.root, Network.LOOPBACK, Console(progress=interrupt))
+
     with pytest.raises(Interrupted):
-        command = Globals(library.root, Network.LOOPBACK, Console(progress=interrupt))
         list(check_library(command, now=now(), stop=stop))
 
     assert looked == [0]

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Program, memos
-from handshake import offers
-from netns import wait_until
+from support.handshake import offers
+from support.library import memos
+from support.program import Program
+from support.waiting import wait_until
 
 from memosync.errors import SeederError
 
@@ -250,7 +251,7 @@ def test_a_half_fetched_memo_goes_on_where_it_stopped(library: Program, tmp_path
 
     assert next(Path(memo["path"]) for memo in memos(library) if memo["id"] == fetched).read_bytes() == whole
     assert list(library.library.glob(".memosync/incoming/*")) == []
-    wait_until(lambda: given() >= needed, 20, lambda: f"all of {needed} bytes to be told: {given()}")
+    wait_until(lambda: given() >= needed, lambda: f"all of {needed} bytes to be told: {given()}", 20)
     assert given() == needed
 
 
@@ -280,7 +281,7 @@ def old_keeper(library: Program, port: int, tmp_path: Path, ended: Any) -> subpr
             env={**library.environment, "PYTHONPATH": str(place)},
         )
     )
-    wait_until(lambda: state(library)["keeper"] == keeper.pid and state(library)["ready"], 60, "it to serve")
+    wait_until(lambda: state(library)["keeper"] == keeper.pid and state(library)["ready"], "it to serve", 60)
     assert state(library)["port"] == port
     assert "version" not in state(library)
     (place / "memosync").rename(place / "memosync-0.1.0")
@@ -295,7 +296,7 @@ def kill_its_child(library: Program) -> None:
     """End the seeder as a crash does, and return when the next one serves."""
     before = state(library)
     os.kill(before["pid"], signal.SIGKILL)
-    wait_until(lambda: state(library)["pid"] != before["pid"] and state(library)["ready"], 60, "the next to serve")
+    wait_until(lambda: state(library)["pid"] != before["pid"] and state(library)["ready"], "the next to serve", 60)
 
 
 def test_an_old_keeper_keeps_a_new_seeder_on_the_same_port(
@@ -329,7 +330,7 @@ def test_an_old_keeper_ends_with_its_new_seeder(library: Program, old_keeper: su
     old_keeper.kill()
     old_keeper.wait()
 
-    wait_until(lambda: is_gone(state(library)["pid"]), 20, "the seeder to end")
+    wait_until(lambda: is_gone(state(library)["pid"]), "the seeder to end", 20)
     library("seed", "--status", code=SeederError.exit_code)
 
 
@@ -378,7 +379,7 @@ def assert_goes_over(library: Program, before: dict[str, Any], after: dict[str, 
     """See that one seeder ended and the other has its place, and has not been disturbed since."""
     assert after["version"] == version(library)
     assert (after["port"], after["network"]) == (port, "loopback")
-    wait_until(lambda: is_gone(before["keeper"]) and is_gone(before["pid"]), 20, "the old ones to be gone")
+    wait_until(lambda: is_gone(before["keeper"]) and is_gone(before["pid"]), "the old ones to be gone", 20)
     assert (state(library)["keeper"], state(library)["pid"]) == (after["keeper"], after["pid"])
     assert is_served(library)
     assert {said for _, said, *_ in map(fields, library("seed", "--status").lines)} == {"seeding"}

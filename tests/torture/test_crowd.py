@@ -66,7 +66,7 @@ def test_a_crowd_in_one_library_loses_nothing(
 
     for memo in memos:
         path = library.path(memo)
-        assert library.is_sound(memo, path), memo
+        assert library.is_intact(memo, path), memo
         assert webm.probe(path).duration == pytest.approx(memo.duration, abs=0.001), memo
         if memo.infohash:
             assert metainfo.fits(metainfo.read(library.torrent(memo.infohash).read_bytes()), path), memo
