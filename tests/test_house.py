@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import importlib
 import json
 import os
 import re
@@ -24,34 +26,29 @@ README = (ROOT / "README.md").read_text()
 VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore", "check"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
-FLOORS = [  # from the ground up
-    ("words", {"", "errors", "memo", "index", "magnet", "network", "quantities", "levels", "flac"}),
-    ("ground", {"files"}),
-    ("rooms", {"library", "microphone", "webm", "metainfo", "session", "seeder", "page"}),
-    ("verbs", {"commands"}),
-    ("front", {"ui", "cli", "__main__"}),
-]
-FLOOR = {module: number for number, (_, modules) in enumerate(FLOORS) for module in modules}
-SAME_ROOM = {
-    "trash": "library",
-    "writer": "webm",
-    "source": "webm",
-    "clusters": "webm",
-    "loudness": "webm",
-    "convert": "webm",
-    "playback": "webm",
-    "speaker": "microphone",
-    "portaudio": "microphone",
+WORDS = {"", "console", "errors", "index", "magnet", "memo", "network", "quantities", "stop"}
+GROUND = {"files", "process"}
+BELOW = WORDS | GROUND
+MAY = {  # which rooms, or modules of one, a room may use besides itself
+    **dict.fromkeys(WORDS, WORDS),
+    **dict.fromkeys(GROUND, WORDS),
+    **dict.fromkeys(("audio", "torrent", "page"), BELOW),
+    "library": {"audio", "torrent.metainfo", *BELOW},
+    "seeder": {"library", "audio", "torrent", "page", *BELOW},
+    "doctor": {"library", "audio", "torrent", "page", "seeder.client", "seeder.state", *BELOW},
+    "commands": {"doctor", "seeder", "library", "audio", "torrent", "page", *BELOW},
+    "ui": {"commands", "doctor", "seeder", "library", "audio", "torrent", "page", *BELOW},
+    "cli": {"ui", "commands", "doctor", "seeder", "library", "audio", "torrent", "page", *BELOW},
+    "__main__": {"cli", "ui", *BELOW},
 }
-NEIGHBOURS = {"words", "front"}  # where one may import another of the same floor, but never in a circle
 OWNERS = {
     "typer": {"cli"},
     "rich": {"ui"},
     "segno": {"ui"},
-    "av": {"webm"},
-    "sounddevice": {"microphone"},
-    "libtorrent": {"session", "metainfo"},
-    "websockets": {"session"},
+    "av": {"audio"},
+    "sounddevice": {"audio"},
+    "libtorrent": {"torrent"},
+    "websockets": {"torrent"},
     "tomli": {"index"},
     "tomli_w": {"index"},
     "fcntl": {"files"},
@@ -59,8 +56,15 @@ OWNERS = {
     "os.rename": {"files"},
     "os.fsync": {"files"},
     "os.fdatasync": {"files"},
-    "subprocess": {"seeder"},
+    "subprocess": {"process"},
     "os.system": {"ui"},
+    "os.fork": set(),
+}
+FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front loads its verbs so
+    "commands.completion": {"audio.microphone"},
+    "commands.seed": {"seeder.run"},
+    "commands.share": {"seeder.run"},
+    "ui.live": {"ui.player"},
 }
 HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice", "websockets"}
 
@@ -92,10 +96,8 @@ def imports(name: str, tree: ast.Module) -> Iterator[str]:
             yield f"{node.value.id}.{node.attr}"
 
 
-def place(name: str) -> str:
-    """Name the place of a module among the floors: a room that was split is still one, and so are all the verbs."""
-    top = name.split(".")[0]
-    return SAME_ROOM.get(top, top)
+def room(name: str) -> str:
+    return name.split(".")[0]
 
 
 MODULES = modules()
@@ -103,33 +105,70 @@ IMPORTS = {name: set(imports(name, tree)) for name, tree in MODULES.items()}
 OURS = {name: {other[1:] for other in found if other.startswith(".")} for name, found in IMPORTS.items()}
 
 
-def test_every_module_has_a_floor() -> None:
-    assert set(FLOOR) == {place(name) for name in MODULES}
+def test_every_room_has_a_floor() -> None:
+    assert set(MAY) == set(map(room, MODULES))
 
 
 def test_imports_point_down() -> None:
-    wrong = []
-    for name, others in OURS.items():
-        for here, there in {(place(name), place(other)) for other in others - {""}}:
-            sideways = FLOOR[here] == FLOOR[there] and here != there and FLOORS[FLOOR[here]][0] not in NEIGHBOURS
-            if FLOOR[here] < FLOOR[there] or sideways:
-                wrong.append(f"{name} -> {there}")
+    wrong = [
+        f"{name} -> {other}"
+        for name, others in OURS.items()
+        for other in others
+        if room(other) != room(name) and not {room(other), other} & MAY[room(name)]
+    ]
 
     assert wrong == []
 
 
-def test_a_verb_is_a_file_of_under_100_lines() -> None:
-    lines = {path.stem: len(path.read_text().splitlines()) for path in (PACKAGE / "commands").glob("*.py")}
+def test_what_is_imported_inside_a_function_is_so_for_its_weight() -> None:
+    wrong = []
+    for name, tree in MODULES.items():
+        top = set(imports(name, ast.Module([node for node in tree.body if not is_definition(node)], [])))
+        late = {other[1:] for other in IMPORTS[name] - top if other.startswith(".")}
+        if name not in ("cli", "__main__") and (found := late - FOR_WEIGHT.get(name, set())):
+            wrong.append(f"{name} -> {found}")
 
-    assert {name: count for name, count in lines.items() if count >= 100} == {}
+    assert wrong == []
 
 
-def test_the_table_of_floors_names_every_module() -> None:
-    table = (ROOT / "CONTRIBUTING.md").read_text().partition("| floor |")[2].partition("\n\n")[0]
-    places = "".join(row.split("|")[2] for row in table.splitlines()[2:])
-    named = set(re.findall(r"`(?:commands/)?(\w+)`", places))
+def is_definition(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 
-    assert {name.split(".")[-1] for name in MODULES if not name.startswith("ui.")} - {"", "commands"} == named
+
+def test_the_tree_shows_the_subjects() -> None:
+    top = [path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]
+
+    assert len(top) <= 15
+    assert len(list((PACKAGE / "commands").glob("*.py"))) <= 16
+
+
+def test_a_package_is_a_name_and_no_code() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        docstring, *rest = ast.parse(path.read_text()).body
+        code = [ast.unparse(node) for node in rest]
+
+        assert isinstance(docstring, ast.Expr)
+        assert code[0] == "from __future__ import annotations"
+        assert all(line.startswith("__version__ = ") for line in code[1:]), path
+
+
+def test_nobody_but_the_library_and_the_seeder_knows_where_things_are_kept() -> None:
+    knows = {
+        room(name)
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr == "private")
+        or (isinstance(node, ast.Constant) and node.value == ".memosync")
+    }
+
+    assert knows == {"library", "seeder"}
+
+
+def test_the_list_of_floors_names_every_module() -> None:
+    floors = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## The floors\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(?:\w+/)*(\w+)`", floors))
+
+    assert {name.split(".")[-1] for name in MODULES} - {""} <= named
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
@@ -141,7 +180,7 @@ def test_each_outside_thing_has_one_owner() -> None:
     for name, found in IMPORTS.items():
         for thing in OWNERS:
             if any(other == thing or other.startswith(thing + ".") for other in found):
-                used[thing].add(place(name))
+                used[thing].add(room(name))
 
     assert {thing: used[thing] - owners for thing, owners in OWNERS.items() if used[thing] - owners} == {}
 
@@ -202,6 +241,34 @@ def options_of(command: Any) -> set[str]:
         if parameter.param_type_name == "option" and not parameter.hidden
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
+
+
+def options_classes() -> Iterator[tuple[str, Any]]:
+    """Give each command that fills a dataclass of options, and that."""
+    source = ast.parse((PACKAGE / "cli.py").read_text())
+    for function in ast.walk(source):
+        if isinstance(function, ast.FunctionDef):
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == "_filled":
+                    verb = next(
+                        node
+                        for node in ast.walk(function)
+                        if isinstance(node, ast.ImportFrom) and node.module == "commands"
+                    )
+                    module = importlib.import_module(f"memosync.commands.{verb.names[0].name}")
+                    yield function.name.strip("_"), getattr(module, ast.unparse(call.args[0]).partition(".")[2])
+
+
+def test_every_option_of_a_verb_is_filled_from_the_command_line() -> None:
+    filled = dict(options_classes())
+
+    assert filled.keys() >= {"record", "list", "share", "fetch", "seed", "play", "edit", "export", "check"}
+    for name, kind in filled.items():
+        fields = {field.name for field in dataclasses.fields(kind)}
+        given = {parameter.name for parameter in commands()[name].params}
+        given |= {"device", "trackers"} if name == "check" else set()  # from the environment alone
+
+        assert fields <= given, name
 
 
 def test_the_program_has_the_verbs_of_the_manual() -> None:

@@ -1,16 +1,16 @@
-"""What is redrawn in place while something goes on, and the keys that steer it."""
+"""What is redrawn in place while something goes on."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ..quantities import format_clock, format_count, format_size
-from .terminal import is_screen, is_terminal, show, tell, write
+from .keyboard import Steered, has_controls, keys
+from .terminal import is_screen, show, tell
 
 if TYPE_CHECKING:
     from ..audio.levels import Meter
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
     from ..seeder.state import SeederState
     from ..torrent.download import Progress
     from .player import Player
-
-
-def has_controls() -> bool:
-    """Tell whether there is a person to talk with: keys on standard input, a screen on standard error."""
-    if not (is_terminal(sys.stdin) and is_screen(sys.stderr)):
-        return False
-    with contextlib.suppress(OSError):  # it is not the terminal of our session
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()  # in the background, to touch it is to be stopped
-    return True
 
 
 def controls() -> contextlib.AbstractContextManager[Controls | None]:
@@ -41,25 +32,6 @@ def player() -> contextlib.AbstractContextManager[Player | None]:
     from .player import Player  # most commands need not load it
 
     return Player()
-
-
-class Steered:
-    """A terminal that gives each key as it is pressed; a context manager that gives it back as it was."""
-
-    def __enter__(self) -> Self:
-        import termios
-        import tty
-
-        self._before = termios.tcgetattr(sys.stdin)
-        tty.setcbreak(sys.stdin, termios.TCSANOW)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        import termios
-
-        with contextlib.suppress(termios.error, OSError):
-            termios.tcsetattr(sys.stdin, termios.TCSANOW, self._before)
-        write(sys.stderr, "\r\x1b[J")
 
 
 class Controls(Steered):
@@ -166,16 +138,3 @@ def listening(fraction: float, _wave: bytes) -> None:
 
 def _bar(fraction: float) -> str:
     return "█" * int(fraction * 20) + "░" * (20 - int(fraction * 20))
-
-
-def keys(wait: float = 0.0) -> str:
-    """Give what was typed, after at most `wait` seconds."""
-    import select
-
-    with contextlib.suppress(OSError, ValueError):
-        if not select.select([sys.stdin], [], [], wait)[0]:
-            return ""
-        if typed := os.read(sys.stdin.fileno(), 64):
-            return typed.decode(errors="ignore")
-    time.sleep(wait)  # nobody is there any more
-    return ""

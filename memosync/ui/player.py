@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..audio.loudness import STEPS
 from ..audio.playback import FASTEST, SLOWEST
 from ..quantities import format_clock
-from .live import Steered, keys
+from .keyboard import Steered, keys
 from .terminal import fit, size, write
 from .wave import draw
 
