@@ -7,29 +7,36 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-PIPE = subprocess.PIPE
-Child = subprocess.Popen[bytes]
+if TYPE_CHECKING:
+    import subprocess
+
+    Child = subprocess.Popen[bytes]
 
 
-def start(module: str, *arguments: str, **options: Any) -> Child:
+def start(module: str, *arguments: str, pipes: Collection[str] = (), **options: Any) -> Child:
     """Start `python -m module` in a fresh interpreter that finds this same program.
 
-    Its standard streams lead nowhere unless `options`, those of Popen, say otherwise.
+    Those of its standard streams that are named in `pipes` are pipes, the others lead nowhere; `options` are Popen's.
     """
+    import subprocess  # which most commands need not load
+
     home = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-P", "-m", module, *arguments]
-    options = {**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL), **options}
+    for stream in ("stdin", "stdout", "stderr"):
+        options.setdefault(stream, subprocess.PIPE if stream in pipes else subprocess.DEVNULL)
     return subprocess.Popen(command, cwd="/", env={**os.environ, "PYTHONPATH": path}, **options)
 
 
 def end(child: Child, patience: float = 5) -> None:
     """End a child: TERM first, KILL when it has not ended after `patience` seconds."""
+    import subprocess
+
     child.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(patience)

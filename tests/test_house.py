@@ -63,7 +63,7 @@ OWNERS = {
 FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front loads its verbs so
     "commands.completion": {"audio.microphone"},
     "commands.seed": {"seeder.run"},
-    "commands.share": {"seeder.run"},
+    "commands.share": {"page.page", "seeder.run"},
     "ui.live": {"ui.player"},
 }
 HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice", "websockets"}

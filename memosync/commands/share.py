@@ -17,7 +17,6 @@ from ..library.measures import levels_of
 from ..library.store import Library
 from ..memo import Memo, torrent_name
 from ..network import Network, browser_trackers, parse_tracker, trackers_of
-from ..page import page
 from ..seeder import client
 from ..seeder.links import linker
 from ..seeder.state import SeederState, Settings
@@ -110,7 +109,7 @@ def _serve_here(
     on_state: Callable[[SeederState, int], None],
     stop: Stop,
 ) -> None:
-    from ..seeder.run import run
+    from ..seeder.run import run  # which loads what serves
 
     answered = False
 
@@ -188,6 +187,8 @@ def _page(
     library: Library, memo: Memo, link: str, network: Network, on_listening: Callable[[float, bytes], None], stop: Stop
 ) -> str:
     """Make the page of a memo that was just shared, with what is known of its sound; LibraryError without its file."""
+    from ..page import page  # which most links are given without
+
     target = magnet.parse(link)
     wave = b""
     with contextlib.suppress(AudioError):  # what cannot be measured may be heard all the same

@@ -12,11 +12,15 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import files, process
 from ..errors import SeederError
 from ..stop import Stop
 from . import report, state
+
+if TYPE_CHECKING:
+    from ..process import Child
 
 LOG_LIMIT = 400_000  # bytes; the log before this one is kept beside it
 PATIENCE = 5  # deaths in a row before it served anything
@@ -38,9 +42,7 @@ def keep(private: Path, arguments: list[str], lock: int, pipe: int, stop: Stop) 
     failures = restarts = 0
     while True:
         kept = ["--kept", f"{lock}:{restarts}", "--report", str(pipe)]
-        child = process.start(
-            "memosync", *arguments, *kept, stdin=process.PIPE, stderr=process.PIPE, pass_fds=[lock, pipe]
-        )
+        child = process.start("memosync", *arguments, *kept, pipes=["stdin", "stderr"], pass_fds=[lock, pipe])
         threading.Thread(target=_pass_on, args=[child, stop], daemon=True).start()
         assert child.stderr
         last = b""
@@ -66,7 +68,7 @@ def keep(private: Path, arguments: list[str], lock: int, pipe: int, stop: Stop) 
         stop.wait(0.05 * 2**failures)
 
 
-def _pass_on(child: process.Child, stop: Stop) -> None:
+def _pass_on(child: Child, stop: Stop) -> None:
     stop.wait()
     process.end(child)
 
