@@ -12,8 +12,10 @@ ROOTS := tests/test_library.py tests/test_lan.py
 # The page's scripts share one scope; they stand in it in this order.
 SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEFORE, *AFTER)')
 
+export COVERAGE_FILE := $(CURDIR)/build/coverage/data
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture check bench completions packages clean
+.PHONY: help demo test torture coverage where check bench completions packages clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -28,6 +30,16 @@ test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k roun
 
 torture: .venv/ready packages  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
+
+coverage: .venv/ready  ## print which lines and branches the tests run, all or TESTS=..., child processes included
+	rm -rf $(dir $(COVERAGE_FILE))
+	mkdir -p $(dir $(COVERAGE_FILE))
+	-COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(MAKE) --no-print-directory test
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+where: .venv/ready  ## name the tests that run LINE=memosync/library/store.py:57, as of the last `make coverage`
+	@$(BIN)/python tests/where.py $(LINE)
 
 check: .venv/ready  ## check formatting, types, duplicates, and the scripts of the page
 	$(BIN)/ruff format --check .

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, line in report.user_properties:
             if report.failed or (name == "figure" and terminalreporter.config.getoption("--long")):
                 terminalreporter.write_line(f"{report.duration:6.0f} s  {line}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Where lines are counted, name the test for which they run, here and in the program: see `make coverage`."""
+    if "COVERAGE_PROCESS_START" in os.environ:
+        import coverage
+
+        os.environ["COVERAGE_CONTEXT"] = item.nodeid
+        measured = coverage.Coverage.current()
+        assert measured
+        measured.switch_context(item.nodeid)
+    return (yield)
 
 
 @pytest.fixture(scope="session")
