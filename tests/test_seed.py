@@ -196,6 +196,19 @@ def test_a_port_that_is_taken_is_the_reason_given(library: Program, taken_port: 
     library("seed", "--status", code=NOT_RUNNING)
 
 
+def test_the_reason_is_heard_where_no_log_can_be_written_and_remembered(library: Program, taken_port: int) -> None:
+    (library.library / ".memosync" / "seeder.log").mkdir()
+
+    (error,) = errors(library("seed", "--detach", "--port", taken_port, code=SeederError.exit_code).err)
+
+    assert error == f"memosync: error: the seeder did not start: port {taken_port} is taken"
+    assert state(library)["fault"] == f"port {taken_port} is taken"
+    assert f"port {taken_port} is taken" in library("check").out
+    library("seed", "--detach")
+    assert "fault" not in state(library)
+    assert " is taken" not in library("check").out
+
+
 def test_a_port_of_last_time_that_is_taken_now_hinders_nothing(library: Program, taken_port: int) -> None:
     (library.library / ".memosync" / "seeder.toml").write_text(f"port = {taken_port}\n")
 

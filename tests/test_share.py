@@ -297,6 +297,22 @@ def test_an_interrupt_while_the_seeder_starts_ends_both(
     other("fetch", memosync("share", "last").out.strip(), "--timeout", "5s")
 
 
+@pytest.mark.parametrize("running", [False, True], ids=["cold", "warm"])
+def test_it_waits_for_what_the_seeder_says_instead_of_asking_again_and_again(
+    memosync: Program, three: list[str], running: bool
+) -> None:
+    if running:
+        memosync("seed", "--detach")
+    trace = memosync.library.with_name("trace")
+    memosync.under = ["strace", "--trace=openat", "--string-limit=300", f"--output={trace}"]  # the process itself alone
+
+    memosync("share", three[0], "--tracker", "udp://127.0.0.1:9")
+
+    memosync.under = []
+    assert trace.read_text().count('/seeder.toml", O_RDONLY') <= 4
+    assert trace.read_text().count('/index.toml", O_RDONLY') <= 2
+
+
 @pytest.fixture
 def met(memosync: Program, ended: Any) -> Callable[..., Any]:
     """Start it, and type Ctrl-C while the keeper is still in the process group of who started it, and dies of it."""
