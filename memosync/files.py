@@ -83,14 +83,15 @@ def is_locked(path: Path) -> bool:
 def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0) -> None:
     """Replace a file whole: temporary file beside it, fsync, rename, fsync of the directory.
 
-    One writer at a time. Readers see all of it or none; without `sync` a power cut may take it. Its time stamp is
-    after `newer_than` (nanoseconds), whatever the clock says.
+    One writer at a time. Readers see all of it or none; without `sync` a power cut may take it. It keeps the mode of the
+    file before; its time stamp is after `newer_than` (nanoseconds), whatever the clock says.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
+            _keep_mode(path, temporary)
             if sync:
                 os.fsync(file.fileno())
             if os.fstat(file.fileno()).st_mtime_ns <= newer_than:
@@ -127,7 +128,8 @@ def made_whole(path: Path, replace: bool) -> Iterator[IO[bytes]]:
 
 
 def move(source: Path, target: Path, sync: bool = True) -> None:
-    """Rename a finished file to its place, its content on the disk before its name."""
+    """Rename a finished file to its place, its content on the disk before its name; a file there gives it its mode."""
+    _keep_mode(target, source)
     if sync:
         sync_file(source)
     os.replace(source, target)
@@ -135,6 +137,11 @@ def move(source: Path, target: Path, sync: bool = True) -> None:
         sync_directory(target.parent)
         if source.parent != target.parent:
             sync_directory(source.parent)
+
+
+def _keep_mode(path: Path, successor: Path) -> None:
+    with contextlib.suppress(OSError):  # there is none, or a file system without modes
+        successor.chmod(path.stat().st_mode)
 
 
 def free_name(path: Path) -> Path:
@@ -186,7 +193,7 @@ def time_of(path: Path) -> int:
 
 
 def state_of(path: Path) -> tuple[int, int, int]:
-    """Give what a file's content cannot change without: its inode, its time stamp (nanoseconds), its size (bytes).
+    """Identify the content of a file: by its inode, time stamp (nanoseconds) and size (bytes).
 
     OSError when it is not there.
     """

@@ -292,6 +292,17 @@ def test_who_lists_meanwhile_sees_nothing_damaged(library: Library, memosync: Pr
     assert {flag for _, flag in seen} == {"-"}
 
 
+def test_what_is_rewritten_keeps_its_mode(memosync: Program, one: Path) -> None:
+    index = memosync.library / "index.toml"
+    one.chmod(0o640)
+    index.chmod(0o600)
+
+    memosync("edit", "last", "-t", "Other")
+
+    assert webm.probe(one).words.title == "Other"
+    assert (one.stat().st_mode & 0o777, index.stat().st_mode & 0o777) == (0o640, 0o600)
+
+
 @pytest.mark.parametrize("how", ["cut", "gone", "garbage"])
 def test_a_damaged_file_stays_as_it_is_and_is_still_called_so(memosync: Program, one: Path, how: str) -> None:
     content = {"cut": one.read_bytes()[:-2000], "gone": b"", "garbage": b"x" * 5000}[how]

@@ -14,7 +14,7 @@ from .arguments import Globals, choose, titles
 
 
 def rm(command: Globals, words: Sequence[str], *, purge: bool, force: bool, now: datetime) -> None:
-    """Have memos be gone, with `purge` for ever, and answer their ids; they are served no longer.
+    """Throw memos away, with `purge` for ever, and answer their ids; they are served no longer.
 
     To purge is asked for, unless with `force`: UsageError without a yes, or without anybody to ask.
     """

@@ -22,14 +22,14 @@ MONTH, WEEK = 30 * 86_400.0, 7 * 86_400.0  # seconds
 
 
 def put(library: Library, ids: Iterable[MemoId], when: datetime) -> dict[MemoId, Memo]:
-    """Have memos be gone, and give their entries; those that are in the trash already stay there as they are."""
+    """Throw memos away, and give their entries; those that are in the trash already stay there as they are."""
     memos = library.update({memo_id: lambda memo: replace(memo, trashed=memo.trashed or when) for memo_id in ids})
     _move(memos.values(), library.root, library.trash)
     return memos
 
 
 def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
-    """Have memos be as they were; LibraryError or UsageError, and nothing changed, when one of them cannot be."""
+    """Bring memos back as they were; LibraryError or UsageError, and nothing changed, when one of them cannot be."""
     index = library.index()
     here = {memo.infohash: memo.id for memo in index.memos if memo.infohash and not memo.trashed}
     ids = set(ids)

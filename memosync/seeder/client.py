@@ -17,7 +17,7 @@ from ..memo import Memo
 from ..network import Network
 from ..stop import Stop
 from . import report
-from .state import SeederState, Settings, changed, is_running, log_of, read_fault, read_state, second
+from .state import SeederState, Settings, is_running, log_of, read_fault, read_state, second, stamp
 
 _FROM_TERMINAL = (-signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)  # how a process ends that did not expect them
 _LOOK_EVERY = 0.01  # seconds
@@ -91,7 +91,7 @@ def serve(
     """
     seen = library.index_time()
     deadline = time.monotonic() + timeout
-    said = changed(library.private)
+    said = stamp(library.private)
     with contextlib.suppress(SeederError):  # somebody else has just done it, or is at it
         state = _renew(library, state, stop, console) or state
     while time.monotonic() < deadline:
@@ -110,7 +110,7 @@ def serve(
                     raise LibraryError(f"memo {memo.id} is not served: its file was altered", "bring the file back")
             return state
         stop.wait(_LOOK_EVERY)
-        if (new := changed(library.private)) != said or state is None:
+        if (new := stamp(library.private)) != said or state is None:
             state, said = current(library), new
     raise SeederError("the seeder does not answer", "memosync seed --stop, then share again")
 
@@ -157,7 +157,7 @@ def _start(library: Library, arguments: list[str], stop: Stop, timeout: float = 
         )
         os.close(theirs)
         try:
-            said = report.heard(ours, deadline, stop)
+            said = report.wait_for(ours, deadline, stop)
         finally:
             os.close(ours)
         if stop.is_set():

@@ -21,7 +21,7 @@ def say(pipe: int | None, fault: str | None = None) -> None:
             os.write(pipe, json.dumps({"fault": fault} if fault else {}).encode() + b"\n")
 
 
-def heard(pipe: int, deadline: float, stop: Stop) -> dict[str, str] | None:
+def wait_for(pipe: int, deadline: float, stop: Stop) -> dict[str, str] | None:
     """Wait for what is said; None when nobody will say anything more, on `stop`, and at `deadline` (monotonic)."""
     said = b""
     while time.monotonic() < deadline and not stop.is_set():

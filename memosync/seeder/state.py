@@ -81,8 +81,8 @@ def log_of(private: Path) -> Path:
     return private / "seeder.log"
 
 
-def changed(private: Path) -> tuple[int, int, int] | None:
-    """Give what changes whenever the seeder says something new; None while it has never said anything."""
+def stamp(private: Path) -> tuple[int, int, int] | None:
+    """Identify what the seeder said last: another stamp, other news. None while it has never said anything."""
     with contextlib.suppress(OSError):
         return files.state_of(private / "seeder.toml")
     return None
