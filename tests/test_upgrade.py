@@ -375,6 +375,26 @@ def test_detach_restarts_a_seeder_of_another_version_on_its_port_and_says_so_onc
     assert_goes_over(library, old_seeder, after, port)
 
 
+def test_its_limits_go_over(library: Program) -> None:
+    old = {**library.environment, "PYTHONPATH": str(OLD)}
+    library("seed", "--detach", "--up", "50k", "--down", "60k", env=old)
+
+    library("share", ID["Default trackers"])
+
+    words = Path(f"/proc/{state(library)['keeper']}/cmdline").read_text().split("\0")
+    assert (words[words.index("--up") + 1], words[words.index("--down") + 1]) == ("50000", "60000")
+
+
+def test_one_in_the_foreground_is_left_with_a_warning(library: Program, ended: Any) -> None:
+    process = ended(library.start("seed", env={"PYTHONPATH": str(OLD)}))
+    wait_until(lambda: state(library)["pid"] == process.pid and state(library)["ready"], "it to serve")
+
+    result = library("share", ID["Default trackers"])
+
+    assert f"warning: process {process.pid} runs in the foreground" in result.err
+    assert state(library)["pid"] == process.pid
+
+
 def assert_goes_over(library: Program, before: dict[str, Any], after: dict[str, Any], port: int) -> None:
     """See that one seeder ended and the other has its place, and has not been disturbed since."""
     assert after["version"] == version(library)
