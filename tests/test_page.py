@@ -9,7 +9,8 @@ import itertools
 import json
 import re
 import tomllib
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.program import Program
 from support.sound import noise
+from support.wide import widened
 
 from memosync.audio import clusters
 from memosync.errors import UsageError
@@ -31,6 +33,13 @@ from memosync.torrent.webrtc import stun
 EVIL = "</script><script>alert(1)</script>"
 TRACKER = "ws://127.0.0.1:4000/announce"
 ours = files("memosync.page")
+NO_WORDS = {  # what has letters and a blank in the scripts, and is no sentence
+    "button, a, summary",
+    "(prefers-color-scheme: dark)",
+    "(forced-colors: active)",
+    "this piece is not here",  # for WebTorrent
+}
+READ = {"aria-description", "aria-label", "aria-roledescription", "aria-valuetext", "alt", "lang", "title"}
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     "</script>!-[]&#;'\"\\`$ ", max_size=60
@@ -70,6 +79,12 @@ class Parsed(html.parser.HTMLParser):
             if other == tag and having.items() <= attributes.items()
         ]
         return str(found)
+
+    @property
+    def words(self) -> list[str]:
+        """Everything that is read or read out, but for commands."""
+        found = ["".join(data) for tag, _, data in self.elements if tag not in ("style", "script", "code")]
+        return found + [value or "" for _, named, _ in self.elements for name, value in named.items() if name in READ]
 
     @property
     def policy(self) -> dict[str, list[str]]:
@@ -128,6 +143,79 @@ def test_a_page_says_what_the_memo_is() -> None:
     assert "Two\nlines" in parsed.texts("p")
     assert parsed.attribute("a", "href", id="magnet") == a_page().link
     assert "12 minutes 34 seconds" in parsed.texts("span")
+
+
+def scripts() -> str:
+    """Give the page's own scripts without their comments."""
+    return re.sub(r"(?m)(^|\s)//.*$", "", "".join((ours / name).read_text() for name in (*page.BEFORE, *page.AFTER)))
+
+
+def places(words: Any) -> set[str]:
+    """Find the names in braces in a text or in a list of forms."""
+    return set(re.findall(r"\{(\w+)\}", words if isinstance(words, str) else " ".join(words)))
+
+
+def numbered(words: Any, count: Iterator[int]) -> Any:
+    """Put something at the end of every text that tells it from all others, and that HTML has to escape."""
+    if isinstance(words, dict):
+        return {key: numbered(value, count) for key, value in words.items()}
+    return f'{words} "&<!--{next(count)}.' if isinstance(words, str) else [numbered(value, count) for value in words]
+
+
+def test_every_word_of_a_page_is_translated_where_the_words_are_and_none_is_unused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = itertools.count()
+    words = widened({name: numbered(table, count) for name, table in page.words().items() if name != "live"})
+    words["live"] = widened(page.words()["live"])
+    monkeypatch.setattr(page, "words", lambda: words)
+    nameless = {"id": "1", "title": "2", "tags": ("3",), "link": "#4"}
+    dates = [datetime(2026, 1, 5, tzinfo=UTC) + timedelta(days=31 * month) for month in range(12)]  # each weekday, too
+    pages = [a_page(**nameless, recorded=date) for date in dates]
+    pages += [a_page(**nameless, duration=seconds) for seconds in (0, 3661, 7322)]
+
+    said = [text for each in pages for text in Parsed(page.write(each)).words]
+
+    assert [text for text in said if re.search("[A-Za-z{}]", text)] == []
+    assert {int(number) for number in re.findall(r"\"&<!--(\d+)\.", "".join(said))} == set(range(next(count)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (60, "1 minute"),
+        (3_602, "1 hour 2 seconds"),
+        (7_321, "2 hours 2 minutes 1 second"),
+    ],
+)
+def test_a_duration_is_read_out_in_words(seconds: float, words: str) -> None:
+    parsed = Parsed(page.write(a_page(duration=seconds)))
+
+    assert words in parsed.texts("span")
+
+
+def test_there_are_no_words_in_the_scripts() -> None:
+    quoted = re.findall(r"'((?:[^'\\\n]|\\.)*)'|`([^`]*)`", scripts())
+    fixed = {re.sub(r"\$\{.*?\}", "", text) for texts in quoted for text in texts}
+
+    assert {text for text in fixed if re.search(r"[A-Za-z].*\s|\s.*[A-Za-z]|^[A-Z][a-z]*$", text)} == NO_WORDS
+
+
+def test_the_scripts_ask_for_every_word_that_they_are_given_and_for_no_other() -> None:
+    asked = set(re.findall(r"\bwords\.(\w+)", scripts()))
+
+    assert asked == set(Parsed(page.write(a_page())).data["words"])
+
+
+def test_the_scripts_put_something_into_every_place_in_a_sentence() -> None:
+    live = page.words()["live"]
+    filled = re.findall(r"fill\(words\.(\w+)(?:\[\w+\])?, \{ (.*?) \}\)", scripts())
+    given = {name: set(re.findall(r"(?:^|, )(\w+)(?=: |, |$)", values)) for name, values in filled}
+    given |= {name: {"count"} for name in re.findall(r"count\(words\.(\w+)", scripts())}
+
+    assert given == {name: places(words) for name, words in live.items() if places(words)}
 
 
 @given(texts, texts, st.lists(texts, max_size=3), texts)

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import operator
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from support.netns import Capture, Host, Network
 from support.program import Program
 from support.sound import noise
 from support.waiting import wait_until
+from support.wide import widened
 
 PICTURES = Path(__file__).parent / "artefacts"
 EVIL = "</script><script>window.evil = 1</script>"
@@ -50,6 +52,16 @@ async count => {
   for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192))
   return [heard.at, btoa(text)]
 }
+"""
+
+KEEP_WHAT_IT_SAYS = """
+window.said = []
+const attributes = ['aria-description', 'aria-label', 'aria-roledescription', 'aria-valuetext', 'alt', 'title']
+new MutationObserver(changes => {
+  for (const { type, target, attributeName } of changes) {
+    said.push(type === 'attributes' ? target.getAttribute(attributeName) : target.textContent)
+  }
+}).observe(document.body, { subtree: true, childList: true, characterData: true, attributeFilter: attributes })
 """
 
 
@@ -407,6 +419,38 @@ def test_a_tracker_that_is_away_is_named_and_used_when_it_is_back(
     network.hosts[0].websocket_tracker(port=port)
     author("share", "last")
     visitor.wait_for_words("All of it is here", 60)
+
+
+def test_whatever_a_page_says_later_is_translated_where_the_words_are(
+    network: Network, author: Program, visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    place = tmp_path / "page.html"
+    author("record", noise(tmp_path / "noise.webm", 1, "-c:a", "libopus", "-b:a", "32k"))
+    author("share", "last", "--no-seed", "--tracker", tracker.url, "--page", place)
+    begin, data, end = re.split('(?<=id="memo">)(.*)(?=</script>\n<script)', place.read_text())
+    memo = json.loads(data)
+    words = memo["words"] = widened(memo["words"] | {"decimal": ","})
+    place.write_text(begin + json.dumps(memo) + end)
+
+    visitor = visit(f"file://{place}", as_soon_as_it_is_there(KEEP_WHAT_IT_SAYS))
+    visitor.wait_for_words(words["alone"], 60)
+    other = visit(f"file://{place}")
+    for one in (visitor, other):
+        one.wait_for_words(words["idle"], 60)
+    author("share", "last")
+    visitor.wait_for_words(words["done"], 60)
+    for button in ("#play", "#copy"):
+        visitor.tab.page.click(button)
+    visitor.wait_until("audio.currentTime > 0.1", "to play")
+    said = visitor.tab.run("() => said")
+
+    parts = {part for text in said for part in text.split(" · ")}
+    assert parts >= {words[name] for name in ("alone", "idle", "done", "pause", "copied", "nobody")}
+    assert words["peers"][0] in parts
+    assert any(re.fullmatch(r"0 % ｏｆ \d,\d ｋＢ", part) for part in parts)
+    assert [text for text in said if re.search("[A-Za-z{}]", text)] == []
+    assert visitor.tab.errors == []
 
 
 def test_the_stun_server_is_asked_in_public_alone(

@@ -2,7 +2,7 @@
 // The page: a swarm, a player, and what they do to what is seen.
 
 const RETRY = 10 // seconds without any tracker; WebTorrent itself may wait for minutes
-const memo = JSON.parse(document.getElementById('memo').textContent)
+const { words, ...memo } = JSON.parse(document.getElementById('memo').textContent)
 const element = Object.fromEntries([...document.querySelectorAll('[id]')].map(found => [found.id, found]))
 const { audio, play, position } = element
 const wave = new Wave(element.wave, memo.heights)
@@ -43,15 +43,15 @@ function iceServers () {
 
 function meet () {
   if (!globalThis.RTCPeerConnection) {
-    broken = 'This browser cannot meet others: WebRTC is missing or switched off. Another browser can, or the link below in another program.'
+    broken = words.powerless
     return
   }
   if (!trackers.length) {
-    broken = `This page came by https, and then the browser refuses its tracker (${hostsOf(memo.trackers)}). Open it as a file, or from http.`
+    broken = fill(words.refused, { hosts: hostsOf(memo.trackers) })
     return
   }
   const client = new WebTorrent({ tracker: { rtcConfig: { iceServers: iceServers() } }, dht: false, lsd: false, webSeeds: false })
-  client.on('error', error => { broken = `It cannot be fetched: ${error.message}.` })
+  client.on('error', error => { broken = fill(words.failed, { error: error.message }) })
   join(client)
   setInterval(() => {
     const missing = !torrent.done && !torrent.numPeers && !isConnected()
@@ -94,7 +94,7 @@ function playWhole () {
   audio.src = URL.createObjectURL(whole())
   audio.currentTime = at
   audio.addEventListener('error', () => {
-    broken = 'This browser cannot play it. Download it: other players can.'
+    broken = words.unplayable
   }, { once: true })
   if (wanted) start()
 }
@@ -130,9 +130,9 @@ function show () {
   const isWaiting = wanted && !audio.ended && audio.readyState < 3
   play.classList.toggle('playing', wanted)
   play.classList.toggle('waiting', isWaiting)
-  play.setAttribute('aria-label', wanted ? 'Pause' : 'Play')
+  play.setAttribute('aria-label', wanted ? words.pause : words.play)
   play.setAttribute('aria-busy', isWaiting)
-  const said = `${clock(now)} of ${clock(memo.duration)}`
+  const said = fill(words.at, { now: clock(now), all: clock(memo.duration) })
   if (position.getAttribute('aria-valuetext') !== said) position.setAttribute('aria-valuetext', said)
   position.value = now
   element.now.textContent = clock(now)
@@ -146,7 +146,7 @@ function tell () {
   if (peers) aloneFrom = seconds()
   const rate = torrent?.downloadSpeed ?? 0
   const done = torrent?.done ?? false
-  const [words, help] = describe({
+  const [sentence, help] = describe({
     broken,
     done,
     streams: Boolean(stream),
@@ -158,13 +158,13 @@ function tell () {
     connected: torrent ? isConnected() : false,
     hosts: hostsOf(trackers)
   })
-  if (element.state.textContent !== words) element.state.textContent = words
+  if (element.state.textContent !== sentence) element.state.textContent = sentence
   element.help.hidden = !help
   const part = done ? 1 : downloaded / memo.size
   element.loaded.value = part
-  const numbers = [`${Math.floor(part * 100)} % of ${sizeInWords(memo.size)}`]
-  if (rate && !done) numbers.push(`${sizeInWords(rate)}/s`)
-  numbers.push(`${peers || 'no'} ${peers === 1 ? 'peer' : 'peers'}`)
+  const numbers = [fill(words.progress, { percent: Math.floor(part * 100), size: sizeInWords(memo.size) })]
+  if (rate && !done) numbers.push(fill(words.rate, { size: sizeInWords(rate) }))
+  numbers.push(peers ? count(words.peers, peers) : words.nobody)
   element.numbers.textContent = numbers.join(' · ')
   show()
 }
@@ -195,8 +195,8 @@ element.copy.addEventListener('click', async () => {
     getSelection().selectAllChildren(element.magnet)
     document.execCommand('copy')
   }
-  element.copy.textContent = 'Copied'
-  setTimeout(() => { element.copy.textContent = 'Copy the link' }, 2000)
+  element.copy.textContent = words.copied
+  setTimeout(() => { element.copy.textContent = words.copy }, 2000)
 })
 
 for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {

@@ -1,8 +1,8 @@
 """A page for somebody who has only a browser: one file that finds its peers, and plays while it loads.
 
 Text in, text out. What stands beside it is put into the page whole: `page.html` with `page.css` and the scripts, and
-WebTorrent's own build, untouched. The page holds no sound; its policy lets it call the trackers that it names and no
-other host.
+WebTorrent's own build, untouched. Its words are all in `words.toml`. The page holds no sound; its policy lets it call
+the trackers that it names and no other host.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, reduce
 from importlib.resources import files
 from string import Template
+from typing import Any
 from urllib.parse import urlsplit
 
-from ..quantities import format_count
+from ..index import parse_toml
 
-BEFORE, AFTER = ("alone.js", "sha1.js"), ("store.js", "wave.js", "stream.js", "words.js", "page.js")  # WebTorrent
+BEFORE, AFTER = ("alone.js", "sha1.js"), ("store.js", "wave.js", "stream.js", "state.js", "page.js")  # WebTorrent
 COLUMNS = 480  # of the waveform, at most
+_FETCH = "<code>memosync fetch</code>"
 _EXPORT = "export{i as default};"  # how WebTorrent's build ends, but for a comment that names its source map
 
 
@@ -48,27 +50,43 @@ class Page:
     clusters: Sequence[tuple[float, int]] = ()  # seconds, and where in the file
 
 
+class _Template(Template):
+    idpattern = r"[a-z]+(?:\.[a-z]+)?"  # $clock, and of the words $text.help
+
+
 def write(page: Page) -> str:
     """Write the page."""
-    style, script = _source("page.css"), _script()
-    clock = _clock(page.duration)
-    return Template(_source("page.html")).substitute(
+    style, script, clock = _source("page.css"), _script(), _clock(page.duration)
+    text, live = words()["text"], words()["live"]
+    return _Template(_source("page.html")).substitute(
+        {f"text.{name}": html.escape(word) for name, word in text.items()},
         policy=html.escape(_policy(page, style, script)),
         title=html.escape(page.title),
-        date=f"{page.recorded:%A}, {page.recorded.day} {page.recorded:%B} {page.recorded.year}, {page.recorded:%H:%M}",
+        date=html.escape(_date(page.recorded)),
         iso=page.recorded.isoformat(),
         clock=clock,
-        spoken=_spoken(page.duration),
+        spoken=html.escape(_spoken(page.duration)),
+        at=html.escape(live["at"].format(now=_clock(0), all=clock)),
+        play=html.escape(live["play"]),
+        looking=html.escape(live["looking"]),
+        copy=html.escape(live["copy"]),
         period=f"PT{page.duration:.3f}S",
         duration=f"{page.duration:.3f}",
         description=_paragraph(page.description),
         tags=_tags(page.tags),
+        programs=html.escape(text["programs"]).format(command=_FETCH),
         id=html.escape(page.id),
         link=html.escape(page.link),
         data=_data(page),
         style=style,
         script=script,
     )
+
+
+@cache
+def words() -> dict[str, Any]:
+    """Give all words of a page, as they stand in `words.toml`."""
+    return parse_toml(_source("words.toml"))
 
 
 def _policy(page: Page, style: str, script: str) -> str:
@@ -107,6 +125,7 @@ def _data(page: Page) -> str:
         "type": f'audio/webm; codecs="{page.codec}"',
         "heights": [round(100 * height) for height in page.heights],
         "clusters": [[seconds, offset] for seconds, offset in page.clusters],
+        "words": words()["live"],
     }
     text = json.dumps(data, separators=(",", ":"))  # all that is not ASCII is escaped
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
@@ -134,7 +153,20 @@ def _paragraph(text: str) -> str:
 
 def _tags(tags: Sequence[str]) -> str:
     items = "".join(f'<li dir="auto">{html.escape(tag)}</li>' for tag in tags)
-    return f'<ul class="tags" aria-label="Tags">{items}</ul>' if items else ""
+    return f'<ul class="tags" aria-label="{html.escape(words()["text"]["tags"])}">{items}</ul>' if items else ""
+
+
+def _date(when: datetime) -> str:
+    names = words()["date"]
+    pattern: str = names["pattern"]
+    return pattern.format(
+        weekday=names["weekdays"][when.weekday()],
+        day=when.day,
+        month=names["months"][when.month - 1],
+        year=when.year,
+        hour=f"{when:%H}",
+        minute=f"{when:%M}",
+    )
 
 
 def _clock(seconds: float) -> str:
@@ -145,8 +177,14 @@ def _clock(seconds: float) -> str:
 
 def _spoken(seconds: float) -> str:
     """Say a duration as it is read out."""
+    forms = words()["duration"]
+    pair: str = forms["pair"]
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
-    parts = [(hours, "hour"), (minute, "minute"), (second, "second")]
-    said = [format_count(number, unit) for number, unit in parts if number]
-    return " ".join(said) or "0 seconds"
+    parts = [(hours, forms["hours"]), (minute, forms["minutes"]), (second, forms["seconds"])]
+    said = [_count(of_these, number) for number, of_these in parts if number] or [forms["nothing"]]
+    return reduce(lambda longer, shorter: pair.format(longer=longer, shorter=shorter), said)
+
+
+def _count(forms: Sequence[str], number: int) -> str:
+    return forms[min(number, len(forms)) - 1].format(count=number)
