@@ -375,9 +375,8 @@ def test_detach_restarts_a_seeder_of_another_version_on_its_port_and_says_so_onc
     assert_goes_over(library, old_seeder, after, port)
 
 
-def test_its_limits_go_over(library: Program) -> None:
-    old = {**library.environment, "PYTHONPATH": str(OLD)}
-    library("seed", "--detach", "--up", "50k", "--down", "60k", env=old)
+def test_its_limits_go_over(library: Program, old: Program) -> None:
+    old("seed", "--detach", "--up", "50k", "--down", "60k")
 
     library("share", ID["Default trackers"])
 
@@ -385,8 +384,8 @@ def test_its_limits_go_over(library: Program) -> None:
     assert (words[words.index("--up") + 1], words[words.index("--down") + 1]) == ("50000", "60000")
 
 
-def test_one_in_the_foreground_is_left_with_a_warning(library: Program, ended: Any) -> None:
-    process = ended(library.start("seed", env={"PYTHONPATH": str(OLD)}))
+def test_one_in_the_foreground_is_left_with_a_warning(library: Program, old: Program, ended: Any) -> None:
+    process = ended(old.start("seed"))
     wait_until(lambda: state(library)["pid"] == process.pid and state(library)["ready"], "it to serve")
 
     result = library("share", ID["Default trackers"])
