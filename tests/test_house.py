@@ -166,7 +166,7 @@ def test_nobody_but_the_library_and_the_seeder_knows_where_things_are_kept() -> 
 
 def test_the_list_of_floors_names_every_module() -> None:
     floors = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## The floors\n")[2].partition("\n## ")[0]
-    named = set(re.findall(r"`(?:\w+/)*(\w+)`", floors))
+    named = set(re.findall(r"`(?:\w+/)*(\w+)/?`", floors))
 
     assert {name.split(".")[-1] for name in MODULES} - {""} <= named
 

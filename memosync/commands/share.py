@@ -78,7 +78,7 @@ def share(
     network, console = command.network, command.console
     answer = _share_links(options, len(memos), console.answer)
     if options.page is not None:
-        answer = _with_page(options, library, memos, network, answer, console, on_listening, stop)
+        answer = _with_page(command, options, library, memos, answer, on_listening, stop)
     state = client.current(library)
     if not options.no_seed:
         client.refuse_another_network(state, network)
@@ -151,16 +151,16 @@ def _share_links(options: ShareOptions, many: int, answer: Answer) -> Answer:
 
 
 def _with_page(
+    command: Globals,
     options: ShareOptions,
     library: Library,
     memos: Sequence[Memo],
-    network: Network,
     answer: Answer,
-    console: Console,
     on_listening: Callable[[float, bytes], None],
     stop: Stop,
 ) -> Answer:
     """Give what writes the page before it answers; UsageError when no browser could play it, or it may not be."""
+    network = command.network
     if options.page == "-":
         raise UsageError("standard output is for the link", "--page FILE.html")
     if len(memos) != 1:
@@ -176,7 +176,7 @@ def _with_page(
             text = _page(library, library.find(memos[0].id), link, network, on_listening, stop)
             with written(path, force=options.force, otherwise="another --page") as file:
                 file.write(text.encode())
-            console.tell(f"{path} plays it in a browser, from a disk or a web server, while somebody serves it")
+            command.console.tell(f"{path} plays it in a browser, from a disk or a web server, while somebody serves it")
         finally:
             answer(link)  # it is shared, with a page or without
 
