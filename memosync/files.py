@@ -83,8 +83,8 @@ def is_locked(path: Path) -> bool:
 def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0) -> None:
     """Replace a file whole: temporary file beside it, fsync, rename, fsync of the directory.
 
-    One writer at a time. Readers see all of it or none; without `sync` a power cut may take it. It keeps the mode of the
-    file before; its time stamp is after `newer_than` (nanoseconds), whatever the clock says.
+    One writer at a time. Readers see all of it or none; without `sync` a power cut may take it. It has the mode of the
+    one before; its time stamp is after `newer_than` (nanoseconds), whatever the clock says.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:

@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 from support import vmic
 from support.disk import SmallDisk
-from support.program import Program
+from support.program import Ended, Program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Playwright
@@ -85,7 +85,7 @@ def memosync(tmp_path: Path) -> Iterator[Program]:
 
 
 @pytest.fixture
-def ended() -> Iterator[Callable[[subprocess.Popen[Any]], subprocess.Popen[Any]]]:
+def ended() -> Iterator[Ended]:
     """Register a process that must not outlive the test."""
     processes: list[subprocess.Popen[Any]] = []
 

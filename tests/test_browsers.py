@@ -82,7 +82,7 @@ def only(program: Program) -> Path:
     return Path(memo["path"])
 
 
-def packets(file: Path) -> list[float]:
+def packets(file: str) -> list[float]:
     """Have ffprobe find where each packet begins, in seconds."""
     ask = ["ffprobe", "-v", "error", "-show_entries", "packet=pts_time", "-of", "csv=print_section=0", str(file)]
     return [float(line.strip(",")) for line in subprocess.check_output(ask, text=True).split()]

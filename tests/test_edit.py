@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support import sound
 from support.faults import at_every
-from support.library import only
+from support.library import Listed, only
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
 from support.waiting import wait_until
@@ -63,8 +63,8 @@ def file_of(memosync: Program) -> Path:
     return path
 
 
-def words(entry: dict[str, Any]) -> tuple[Any, ...]:
-    return entry["title"], entry["description"], entry["tags"]
+def words(memo: Listed) -> tuple[str, str, list[str]]:
+    return memo["title"], memo["description"], memo["tags"]
 
 
 def state(root: Path) -> dict[str, tuple[int, bytes]]:
@@ -90,7 +90,7 @@ def test_index_and_file_say_the_new_words_and_the_sound_is_the_same(memosync: Pr
     assert (tags["title"], tags["description"], tags["keywords"]) == ("Größe", "what\nwas said", "work,home,new")
     assert packets == sound.packets(one)
     same = ("id", "file", "recorded", "duration", "infohash", "path")
-    assert [before[name] for name in same] == [after[name] for name in same]
+    assert [dict(before)[name] for name in same] == [dict(after)[name] for name in same]
     assert one.stat().st_size == after["size"] != before["size"]
     assert flags(memosync) == ["-"]
 
@@ -319,8 +319,11 @@ def test_a_damaged_file_stays_as_it_is_and_is_still_called_so(memosync: Program,
 # -- in an editor
 
 
+Edit = Callable[..., Terminal]
+
+
 @pytest.fixture
-def edit(memosync: Program, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+def edit(memosync: Program, tmp_path: Path) -> Iterator[Edit]:
     """Run `edit last` in a terminal, with a shell script as the editor of the file "$1"."""
     terminals: list[Terminal] = []
 
@@ -342,7 +345,7 @@ def kept(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("variable", ["EDITOR", "VISUAL"])
-def test_the_editor_changes_every_word(memosync: Program, one: Path, tmp_path: Path, edit: Any, variable: str) -> None:
+def test_the_editor_changes_every_word(memosync: Program, one: Path, tmp_path: Path, edit: Edit, variable: str) -> None:
     text = "title = 'Other'\\ndescription = '''a\\nb'''\\ntags = ['x']\\nrecorded = 2026-01-02T03:04:05+06:00\\n"
 
     terminal = edit(f'stat -c "mode %a" "$1"; cat "$1"; printf "{text}" >"$1"', variable)
@@ -357,7 +360,9 @@ def test_the_editor_changes_every_word(memosync: Program, one: Path, tmp_path: P
     assert kept(tmp_path) == []
 
 
-def test_a_text_that_is_left_as_it_was_changes_nothing(memosync: Program, one: Path, tmp_path: Path, edit: Any) -> None:
+def test_a_text_that_is_left_as_it_was_changes_nothing(
+    memosync: Program, one: Path, tmp_path: Path, edit: Edit
+) -> None:
     before = state(memosync.library)
 
     assert "nothing is changed" in edit(":").end()
@@ -365,12 +370,13 @@ def test_a_text_that_is_left_as_it_was_changes_nothing(memosync: Program, one: P
     assert kept(tmp_path) == []
 
 
-def test_standard_output_is_for_the_id_alone(memosync: Program, one: Path, edit: Any) -> None:
+def test_standard_output_is_for_the_id_alone(memosync: Program, one: Path, edit: Edit) -> None:
     memo = only(memosync)["id"]
 
     terminal = edit('echo from the editor; sed -i s/One/Other/ "$1"', stdout=subprocess.PIPE)
 
     terminal.wait_for(lambda screen: "changed in the index" in screen.text, "what was changed")
+    assert terminal.process.stdout
     assert terminal.process.stdout.read() == f"{memo}\n".encode()
     assert "from the editor" in terminal.screen.text
 
@@ -391,7 +397,7 @@ def test_what_a_memo_cannot_be_called_is_refused(library: Library, one: Path, wr
 
 @pytest.mark.parametrize("wrong", ["title = ", "title = ''"])
 def test_what_cannot_be_read_is_offered_again_with_what_was_typed(
-    memosync: Program, one: Path, tmp_path: Path, edit: Any, wrong: str
+    memosync: Program, one: Path, tmp_path: Path, edit: Edit, wrong: str
 ) -> None:
     second = "title = 'Other'\\nrecorded = 2026-01-02T03:04:05Z"
     (tmp_path / "wrong").write_text(wrong)
@@ -410,7 +416,7 @@ def test_what_cannot_be_read_is_offered_again_with_what_was_typed(
 
 @pytest.mark.parametrize("no", ["n\n", "\x04"], ids=["no", "end of input"])
 def test_what_was_typed_is_kept_when_it_is_not_edited_again(
-    memosync: Program, one: Path, tmp_path: Path, edit: Any, no: str
+    memosync: Program, one: Path, tmp_path: Path, edit: Edit, no: str
 ) -> None:
     before = state(memosync.library)
     terminal = edit('echo "an hour of work =" >"$1"')
@@ -426,13 +432,13 @@ def test_what_was_typed_is_kept_when_it_is_not_edited_again(
 
 
 @pytest.mark.parametrize("script", ["exit 3", 'rm "$1"; exit 3'])
-def test_an_editor_that_fails_is_exit_2(memosync: Program, one: Path, tmp_path: Path, edit: Any, script: str) -> None:
+def test_an_editor_that_fails_is_exit_2(memosync: Program, one: Path, tmp_path: Path, edit: Edit, script: str) -> None:
     assert "failed (3)" in edit(script).end(UsageError.exit_code)
     assert only(memosync)["title"] == "One"
     assert kept(tmp_path) == []
 
 
-def test_ctrl_c_belongs_to_the_editor(memosync: Program, one: Path, edit: Any) -> None:
+def test_ctrl_c_belongs_to_the_editor(memosync: Program, one: Path, edit: Edit) -> None:
     terminal = edit("trap 'sed -i s/One/Other/ \"$1\"; exit 0' INT; echo ready; read line")
     terminal.wait_for(lambda screen: "ready" in screen.text, "the editor")
 
@@ -442,7 +448,7 @@ def test_ctrl_c_belongs_to_the_editor(memosync: Program, one: Path, edit: Any) -
     assert only(memosync)["title"] == "Other"
 
 
-def test_what_others_changed_while_the_editor_was_open_is_kept(memosync: Program, one: Path, edit: Any) -> None:
+def test_what_others_changed_while_the_editor_was_open_is_kept(memosync: Program, one: Path, edit: Edit) -> None:
     terminal = edit('echo ready; read line; sed -i s/One/Other/ "$1"')
     terminal.wait_for(lambda screen: "ready" in screen.text, "the editor")
 

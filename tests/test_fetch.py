@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,9 +18,9 @@ from urllib.parse import quote
 import libtorrent as lt
 import pytest
 from support.faults import LOOKS_LONG
-from support.library import memos, only
+from support.library import Listed, memos, only
 from support.netns import Network
-from support.program import PROGRAM, Program, errors
+from support.program import PROGRAM, Ended, Program, errors
 from support.sound import noise
 from support.terminal import Terminal
 from support.tracker import Tracker
@@ -123,7 +123,7 @@ class Shared:
     """Somebody else's library, its memos, and their links."""
 
     program: Program
-    memos: list[dict[str, Any]]
+    memos: list[Listed]
     links: list[str]
 
 
@@ -169,7 +169,7 @@ def test_title_description_tags_date_and_id_come_out_of_the_file(memosync: Progr
 
     memo = only(memosync)
     keys = ("id", "title", "description", "tags", "recorded", "duration", "size", "infohash", "file")
-    assert {key: theirs.memos[0][key] for key in keys} == {key: memo[key] for key in keys}
+    assert [dict(theirs.memos[0])[key] for key in keys] == [dict(memo)[key] for key in keys]
     assert (memo["title"], memo["description"]) == ('Über "alles": 1/2 & more', "one\ntwo")
     assert memo["tags"] == ["work", "ärger"]
 
@@ -253,7 +253,7 @@ def test_a_magnet_brings_it_by_its_tracker(memosync: Program, short: Path, tmp_p
 
 
 def test_who_comes_to_a_tracker_after_us_is_found_by_asking_again(
-    memosync: Program, theirs: Shared, ended: Any
+    memosync: Program, theirs: Shared, ended: Ended
 ) -> None:
     [address] = re.findall(r"x\.pe=([^&]*)", theirs.links[0])
     host, _, port = address.rpartition(":")
@@ -338,7 +338,7 @@ def kept(memosync: Program, peer: Peer) -> int:
     return PIECE * sum(there[at : at + PIECE] == peer.data[at : at + PIECE] for at in begins)
 
 
-def begin(memosync: Program, ended: Callable[..., Any], peer: Peer, *options: str) -> Any:
+def begin(memosync: Program, ended: Ended, peer: Peer, *options: str) -> subprocess.Popen[str]:
     """Start a fetch that stands still after a part of it."""
     peer.is_alone()
     given, lost = peer.given, peer.given - kept(memosync, peer)
@@ -372,7 +372,7 @@ def assert_resumes(memosync: Program, peer: Peer, sound: Path, interruptions: in
     assert staged(memosync) == []
 
 
-def test_after_kill_9_the_same_command_resumes(memosync: Program, seeder: Peer, sound: Path, ended: Any) -> None:
+def test_after_kill_9_the_same_command_resumes(memosync: Program, seeder: Peer, sound: Path, ended: Ended) -> None:
     process = begin(memosync, ended, seeder)
     process.kill()
     process.wait()
@@ -380,7 +380,7 @@ def test_after_kill_9_the_same_command_resumes(memosync: Program, seeder: Peer, 
     assert_resumes(memosync, seeder, sound)
 
 
-def test_after_a_timeout_the_same_command_resumes(memosync: Program, seeder: Peer, sound: Path, ended: Any) -> None:
+def test_after_a_timeout_the_same_command_resumes(memosync: Program, seeder: Peer, sound: Path, ended: Ended) -> None:
     started = time.monotonic()
     process = begin(memosync, ended, seeder, "--timeout", "4s")
 
@@ -396,7 +396,7 @@ def test_after_a_timeout_the_same_command_resumes(memosync: Program, seeder: Pee
 
 
 def test_a_signal_ends_it_and_the_same_command_resumes(
-    memosync: Program, seeder: Peer, sound: Path, ended: Any
+    memosync: Program, seeder: Peer, sound: Path, ended: Ended
 ) -> None:
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
         process = begin(memosync, ended, seeder)
@@ -410,7 +410,7 @@ def test_a_signal_ends_it_and_the_same_command_resumes(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_to_all_of_it_while_the_memo_is_looked_into_throws_nothing_away(
-    memosync: Program, seeder: Peer, tmp_path: Path, ended: Any, number: signal.Signals
+    memosync: Program, seeder: Peer, tmp_path: Path, ended: Ended, number: signal.Signals
 ) -> None:
     sign = tmp_path / "looks"
     memosync.meddle(LOOKS_LONG.format(sign=str(sign)))
@@ -423,7 +423,7 @@ def test_a_signal_to_all_of_it_while_the_memo_is_looked_into_throws_nothing_away
     assert (process.returncode, out) == (0, f"{only(memosync)['id']}\n"), err
 
 
-def test_an_interrupt_wins_over_other_failures(memosync: Program, seeder: Peer, ended: Any) -> None:
+def test_an_interrupt_wins_over_other_failures(memosync: Program, seeder: Peer, ended: Ended) -> None:
     seeder.limit(20_000)
     process = ended(memosync.start("fetch", "magnet:?dn=nothing", seeder.link, text=True))
     wait_until(lambda: seeder.given > 0, "bytes to go over")
@@ -456,13 +456,14 @@ def test_without_peers_it_ends_in_time(memosync: Program, what: str) -> None:
 
 
 def test_what_it_waits_for_is_said_after_a_second_and_every_answer_after_ten(
-    memosync: Program, ended: Any, tmp_path: Path
+    memosync: Program, ended: Ended, tmp_path: Path
 ) -> None:
     with Tracker(mode="silent") as silent, Tracker() as empty, Tracker(mode="garbage") as garbage:
         link = "magnet:?xt=urn:btih:" + 40 * "a" + "&x.pe=127.0.0.1:9999"
         link += f"&tr={silent.udp_url}&tr={empty.http_url}&tr={garbage.http_url}"
         started = time.monotonic()
         process = ended(memosync.start("fetch", link, text=True))
+        assert process.stderr
 
         first, first_at = process.stderr.readline(), time.monotonic() - started
         second, second_at = process.stderr.readline(), time.monotonic() - started
@@ -544,10 +545,11 @@ def test_json_is_what_list_says(memosync: Program, seeder: Peer) -> None:
 
 
 def test_two_fetches_of_one_link_at_once_make_one_memo(
-    memosync: Program, seeder: Peer, sound: Path, ended: Any
+    memosync: Program, seeder: Peer, sound: Path, ended: Ended
 ) -> None:
     first = begin(memosync, ended, seeder)
     second = ended(memosync.start("fetch", seeder.link, text=True))
+    assert second.stderr
     waits = second.stderr.readline()
     seeder.limit(0)
 
@@ -559,7 +561,7 @@ def test_two_fetches_of_one_link_at_once_make_one_memo(
     assert seeder.given == sound.stat().st_size
 
 
-def test_while_it_fetches_it_gives_to_others(memosync: Program, sound: Path, tmp_path: Path, ended: Any) -> None:
+def test_while_it_fetches_it_gives_to_others(memosync: Program, sound: Path, tmp_path: Path, ended: Ended) -> None:
     (tmp_path / "Their talk.webm").write_bytes(sound.read_bytes()[: 4 * PIECE])
     half = Peer(torrent_of(sound), tmp_path)
     with Tracker() as tracker:

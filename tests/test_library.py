@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,7 +20,7 @@ import pytest
 from support import sound
 from support.disk import NAMESPACE, POWERLESS
 from support.library import WHEN, add, make_memo, memos, state
-from support.program import PROGRAM, Program
+from support.program import PROGRAM, Ended, Program
 from support.waiting import wait_until
 
 from memosync import files, index
@@ -111,7 +110,7 @@ def test_a_file_is_in_place_before_the_index_names_it(library: Library, tmp_path
 
 def test_an_orphan_is_adopted_with_its_words_and_not_touched(memosync: Program, one: Path) -> None:
     before = one.read_bytes()
-    (entry,) = memos(memosync)
+    (entry,) = map(dict, memos(memosync))
     (memosync.library / "index.toml").unlink()
 
     first, second = memosync("list", "--json"), memosync("list")
@@ -310,7 +309,7 @@ def test_unknown_keys_and_the_comments_at_the_top_survive_every_verb(memosync: P
     table = tomllib.loads(path.read_text())
     assert table["colours"] == {"a": [1]}
     assert (table["memo"][0]["mood"], table["memo"][0]["stars"]) == ("good", {"n": 5})
-    assert memos(memosync)[0]["mood"] == "good"
+    assert dict(memos(memosync)[0])["mood"] == "good"
 
 
 def test_who_edits_the_index_by_hand_is_believed(memosync: Program, one: Path) -> None:
@@ -323,7 +322,7 @@ def test_who_edits_the_index_by_hand_is_believed(memosync: Program, one: Path) -
 # -- locks
 
 
-def test_a_lock_dies_with_its_holder(library: Library, ended: Callable[..., Any]) -> None:
+def test_a_lock_dies_with_its_holder(library: Library, ended: Ended) -> None:
     library.prepare()
     name = MemoId("abcdefgh")
     script = (
@@ -331,6 +330,7 @@ def test_a_lock_dies_with_its_holder(library: Library, ended: Callable[..., Any]
         f"with Library(Path(sys.argv[1])).lock({str(name)!r}): print('held', flush=True); time.sleep(60)"
     )
     holder = ended(subprocess.Popen([sys.executable, "-c", script, library.root], stdout=subprocess.PIPE, text=True))
+    assert holder.stdout
     assert holder.stdout.readline() == "held\n"
     with library.lock(name, wait=False) as held:
         assert not held
@@ -343,7 +343,7 @@ def test_a_lock_dies_with_its_holder(library: Library, ended: Callable[..., Any]
     assert not list((library.private / "locks").iterdir())
 
 
-def test_who_asks_whether_a_lock_is_held_keeps_nobody_from_it(tmp_path: Path, ended: Callable[..., Any]) -> None:
+def test_who_asks_whether_a_lock_is_held_keeps_nobody_from_it(tmp_path: Path, ended: Ended) -> None:
     path = tmp_path / "seeder.lock"
     path.touch()
     script = (
@@ -351,6 +351,7 @@ def test_who_asks_whether_a_lock_is_held_keeps_nobody_from_it(tmp_path: Path, en
         "while True: files.is_locked(Path(sys.argv[1]))"
     )
     asker = ended(subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True))
+    assert asker.stdout
     assert asker.stdout.readline() == "asking\n"
 
     for _ in range(10_000):
@@ -361,7 +362,7 @@ def test_who_asks_whether_a_lock_is_held_keeps_nobody_from_it(tmp_path: Path, en
     assert asker.poll() is None
 
 
-def test_many_changes_at_once_lose_nothing_of_each_other(library: Library, ended: Callable[..., Any]) -> None:
+def test_many_changes_at_once_lose_nothing_of_each_other(library: Library, ended: Ended) -> None:
     script = (
         "import sys; from pathlib import Path; from memosync.library.store import Library\n"
         "from support.library import add\n"

@@ -283,7 +283,9 @@ WIDE = ["plain", "日本語のとても長い題名です", "e\u0301a\u0300o\u03
 
 
 @pytest.mark.parametrize("columns", [30, 31, 80, 200])
-def test_on_a_terminal_no_row_is_wider_than_it(memosync: Program, fill: Fill, show: Any, columns: int) -> None:
+def test_on_a_terminal_no_row_is_wider_than_it(
+    memosync: Program, fill: Fill, show: Callable[[int], Terminal], columns: int
+) -> None:
     memos = [memo(number, title, number, tags=["work"]) for number, title in enumerate(WIDE)]
     fill(*memos, memo(9, "long", 9, duration=86_400.0, size=123_456_789))
 
@@ -294,7 +296,7 @@ def test_on_a_terminal_no_row_is_wider_than_it(memosync: Program, fill: Fill, sh
         assert line.startswith(entry["id"])
 
 
-def test_columns_are_aligned_and_titles_cut(memosync: Program, fill: Fill, show: Any) -> None:
+def test_columns_are_aligned_and_titles_cut(memosync: Program, fill: Fill, show: Callable[[int], Terminal]) -> None:
     fill(
         *(memo(number, title, number) for number, title in enumerate(WIDE)),
         memo(9, "long", 9, duration=7384.0, size=5_000_000),
@@ -318,7 +320,7 @@ def test_columns_are_aligned_and_titles_cut(memosync: Program, fill: Fill, show:
     assert len(lines[4]) == 80
 
 
-def test_no_title_obeys_the_terminal(memosync: Program, fill: Fill, show: Any) -> None:
+def test_no_title_obeys_the_terminal(memosync: Program, fill: Fill, show: Callable[[int], Terminal]) -> None:
     fill(memo(1, "a\x1b[2J\x1b]0;x\x07b\rc\nd", tags=["\x1b[31m"], description="\x1b[5m"), memo(2, "next", 1))
 
     terminal = show(80)  # whose screen refuses control characters
@@ -327,7 +329,9 @@ def test_no_title_obeys_the_terminal(memosync: Program, fill: Fill, show: Any) -
     assert not [text for text in ("\x1b[2J", "\x1b]0", "\x07", "\x1b[31m") if text in terminal.wrote]
 
 
-def test_tags_are_seen_and_nothing_is_coloured_into_a_pipe(memosync: Program, fill: Fill, show: Any) -> None:
+def test_tags_are_seen_and_nothing_is_coloured_into_a_pipe(
+    memosync: Program, fill: Fill, show: Callable[[int], Terminal]
+) -> None:
     fill(memo(1, "Talk", tags=["work", "town hall"]))
 
     assert "Talk #work #town hall" in show(80).screen.lines[0]

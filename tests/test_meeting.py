@@ -22,7 +22,7 @@ from support import stunserver, wstracker
 from support.handshake import offers
 from support.library import memos
 from support.netns import Host, Network
-from support.program import Program
+from support.program import Ended, Program
 from support.seeder import log, state
 from support.sound import noise
 from support.stunserver import StunServer
@@ -180,7 +180,7 @@ def test_a_tracker_is_used_again_after_a_connection_to_it_was_lost(
     wait_until(has_all(tracker, infohashes, since=lost), "all to be announced anew", MISSED + RETURN)
 
 
-def test_bad_trackers_delay_neither_kind_of_good_one(library: Program, ended: Any) -> None:
+def test_bad_trackers_delay_neither_kind_of_good_one(library: Program, ended: Ended) -> None:
     slow = [sys.executable, wstracker.__file__, "--mode=slow", "--delay=60"]
     process = ended(subprocess.Popen(slow, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     bad: list[Heard] = [

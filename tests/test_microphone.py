@@ -18,7 +18,7 @@ import pytest
 from support import vmic
 from support.disk import SmallDisk
 from support.library import memos
-from support.program import Program
+from support.program import Ended, Program
 from support.vmic import Microphone
 from support.waiting import wait_until
 
@@ -77,8 +77,11 @@ class Recording:
         return self.out
 
 
+Record = Callable[..., Recording]
+
+
 @pytest.fixture
-def record(memosync: Program, tmp_path: Path, ended: Callable[..., Any]) -> Callable[..., Recording]:
+def record(memosync: Program, tmp_path: Path, ended: Ended) -> Record:
     """Start `memosync record` with these arguments."""
 
     def start(*arguments: object) -> Recording:
@@ -115,7 +118,7 @@ def probe(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=lambda number: number.name
 )
-def test_a_signal_saves(memosync: Program, microphone: Microphone, record: Any, number: signal.Signals) -> None:
+def test_a_signal_saves(memosync: Program, microphone: Microphone, record: Record, number: signal.Signals) -> None:
     recording = record(*WORDS).wait_for_sound()
     position = microphone.listen(0.2)
 
@@ -132,7 +135,7 @@ def test_a_signal_saves(memosync: Program, microphone: Microphone, record: Any, 
     assert not recording.parts
 
 
-def test_what_is_recorded_is_listened_to_on_the_way(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_what_is_recorded_is_listened_to_on_the_way(memosync: Program, microphone: Microphone, record: Record) -> None:
     memo_id = record().wait_for_sound().end(signal.SIGINT).strip()
     kept = loudness.loads((memosync.library / ".memosync/cache" / memo_id).read_bytes())
     measured = loudness.measure(path_of(memosync))
@@ -141,7 +144,9 @@ def test_what_is_recorded_is_listened_to_on_the_way(memosync: Program, microphon
     assert abs(len(measured.wave) - len(kept.wave)) <= 1
 
 
-def test_a_recording_carries_its_words_in_its_own_tags(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_a_recording_carries_its_words_in_its_own_tags(
+    memosync: Program, microphone: Microphone, record: Record
+) -> None:
     before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     identity = record(*WORDS, "--max", "1").end().strip()
 
@@ -156,7 +161,7 @@ def test_a_recording_carries_its_words_in_its_own_tags(memosync: Program, microp
     assert float(file["duration"]) > 0.9
 
 
-def test_max_ends_a_recording(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_max_ends_a_recording(memosync: Program, microphone: Microphone, record: Record) -> None:
     out = record("--max", "2").end()
 
     identity, _, seconds, *_ = memosync("list").out.split("\t")
@@ -165,7 +170,7 @@ def test_max_ends_a_recording(memosync: Program, microphone: Microphone, record:
 
 
 def test_a_recording_without_a_title_is_called_after_its_time(
-    memosync: Program, microphone: Microphone, record: Any
+    memosync: Program, microphone: Microphone, record: Record
 ) -> None:
     record("--max", "1").end()
 
@@ -175,7 +180,9 @@ def test_a_recording_without_a_title_is_called_after_its_time(
     assert f"{recorded:%M}" in memo["title"]
 
 
-def test_more_signals_while_it_is_saved_change_nothing(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_more_signals_while_it_is_saved_change_nothing(
+    memosync: Program, microphone: Microphone, record: Record
+) -> None:
     out = record().wait_for_sound().end(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
     assert ID.fullmatch(out)
@@ -193,7 +200,7 @@ def test_a_reader_that_has_gone_costs_nothing(memosync: Program, microphone: Mic
     assert len(memos(memosync)) == 1
 
 
-def test_share_prints_the_link_instead(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_share_prints_the_link_instead(memosync: Program, microphone: Microphone, record: Record) -> None:
     out = record("--share", "--max", "1", "-t", "Interview").end()
 
     (memo,) = memos(memosync)
@@ -202,7 +209,9 @@ def test_share_prints_the_link_instead(memosync: Program, microphone: Microphone
     assert "dn=Interview" in out
 
 
-def test_arecord_may_hold_the_microphone(memosync: Program, microphone: Microphone, ended: Any, tmp_path: Path) -> None:
+def test_arecord_may_hold_the_microphone(
+    memosync: Program, microphone: Microphone, ended: Ended, tmp_path: Path
+) -> None:
     environment = {**os.environ, **microphone.environment}
     arecord = ended(subprocess.Popen(["arecord", "-q", "-f", "cd"], env=environment, stdout=subprocess.PIPE))
     tee = ended(subprocess.Popen(["tee", tmp_path / "heard.wav"], stdin=arecord.stdout, stdout=subprocess.PIPE))
@@ -228,7 +237,7 @@ def test_devices_are_listed(memosync: Program, microphone: Microphone) -> None:
     assert all(re.search(r"\d", line) for line in result.lines)
 
 
-def test_a_part_of_its_name_chooses_a_device(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_a_part_of_its_name_chooses_a_device(memosync: Program, microphone: Microphone, record: Record) -> None:
     memosync.environment["MEMOSYNC_DEVICE"] = "vempty"
 
     record("--max", "1").end()
@@ -238,7 +247,7 @@ def test_a_part_of_its_name_chooses_a_device(memosync: Program, microphone: Micr
     assert vmic.stretches(Path(memos(memosync)[0]["path"]))
 
 
-def test_its_number_chooses_a_device(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_its_number_chooses_a_device(memosync: Program, microphone: Microphone, record: Record) -> None:
     lines = memosync("record", "--list-devices").lines
     numbers = {name: re.search(r"\d+", line) for line in lines for name in ("vmic", "vempty") if name in line}
 
@@ -268,7 +277,7 @@ def assert_refused(out: str, err: str) -> None:
     assert all(line.startswith("memosync: hint: ") for line in lines[1:])
 
 
-def refused_at_once(memosync: Program, record: Any, under: list[str]) -> str:
+def refused_at_once(memosync: Program, record: Record, under: list[str]) -> str:
     """Record where something is missing, and give what it said."""
     memosync.under = under
     began = time.monotonic()
@@ -282,14 +291,14 @@ def refused_at_once(memosync: Program, record: Any, under: list[str]) -> str:
     return str(recording.err)
 
 
-def test_no_device_at_all_is_said_at_once(memosync: Program, record: Any) -> None:
+def test_no_device_at_all_is_said_at_once(memosync: Program, record: Record) -> None:
     memosync.environment.update(vmic.NOWHERE)
 
     assert "no microphone" in refused_at_once(memosync, record, vmic.NO_DEVICE)
     assert "no microphone" in memosync("record", "--list-devices").err
 
 
-def test_no_portaudio_library_is_said_at_once(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_no_portaudio_library_is_said_at_once(memosync: Program, microphone: Microphone, record: Record) -> None:
     assert "libportaudio2" in refused_at_once(memosync, record, vmic.NO_PORTAUDIO)
 
 
@@ -298,7 +307,7 @@ def test_no_portaudio_library_is_said_at_once(memosync: Program, microphone: Mic
 
 @pytest.mark.parametrize("milliseconds", [0, 5, 15, 30, 60, 120])
 def test_a_kill_while_it_is_saved_leaves_one_memo(
-    memosync: Program, microphone: Microphone, record: Any, milliseconds: int
+    memosync: Program, microphone: Microphone, record: Record, milliseconds: int
 ) -> None:
     recording = record(*WORDS).wait_for_sound()
     position = microphone.position
@@ -315,7 +324,9 @@ def test_a_kill_while_it_is_saved_leaves_one_memo(
     assert len(list(memosync.library.glob("*.webm"))) == 1
 
 
-def test_a_recording_that_somebody_makes_is_left_alone(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_a_recording_that_somebody_makes_is_left_alone(
+    memosync: Program, microphone: Microphone, record: Record
+) -> None:
     recording = record(*WORDS).wait_for_sound()
     begin = microphone.position
 
@@ -339,7 +350,7 @@ def test_a_recording_that_somebody_makes_is_left_alone(memosync: Program, microp
     ids=lambda way: getattr(way, "__name__", ""),
 )
 def test_a_device_that_is_lost_ends_the_recording_and_saves_it(
-    memosync: Program, microphone: Microphone, record: Any, accident: Callable[[Microphone], None], said: str
+    memosync: Program, microphone: Microphone, record: Record, accident: Callable[[Microphone], None], said: str
 ) -> None:
     recording = record(*WORDS).wait_for_sound()
     position = microphone.listen(0.2)
@@ -358,7 +369,7 @@ def test_a_device_that_is_lost_ends_the_recording_and_saves_it(
 
 
 def test_a_frozen_device_is_no_reason_to_ignore_a_signal(
-    memosync: Program, microphone: Microphone, record: Any
+    memosync: Program, microphone: Microphone, record: Record
 ) -> None:
     microphone.stall()
     recording = record()
@@ -368,7 +379,7 @@ def test_a_frozen_device_is_no_reason_to_ignore_a_signal(
     assert_refused(recording.out, recording.err)
 
 
-def test_a_device_that_became_another_is_told(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_a_device_that_became_another_is_told(memosync: Program, microphone: Microphone, record: Record) -> None:
     recording = record().wait_for_sound()
     microphone.listen(1)
 
@@ -381,7 +392,9 @@ def test_a_device_that_became_another_is_told(memosync: Program, microphone: Mic
 
 
 @pytest.mark.parametrize("amplitude", [0, 1])
-def test_silence_from_the_start_is_told(memosync: Program, microphone: Microphone, record: Any, amplitude: int) -> None:
+def test_silence_from_the_start_is_told(
+    memosync: Program, microphone: Microphone, record: Record, amplitude: int
+) -> None:
     microphone.play(vmic.square(amplitude) * 4)
     recording = record()
 
@@ -389,7 +402,7 @@ def test_silence_from_the_start_is_told(memosync: Program, microphone: Microphon
     assert ID.fullmatch(recording.end(signal.SIGTERM))
 
 
-def test_clipping_is_told(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_clipping_is_told(memosync: Program, microphone: Microphone, record: Record) -> None:
     microphone.play(vmic.square(32767))
     recording = record()
 
@@ -397,7 +410,7 @@ def test_clipping_is_told(memosync: Program, microphone: Microphone, record: Any
     assert ID.fullmatch(recording.end(signal.SIGTERM))
 
 
-def test_lost_frames_are_told(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_lost_frames_are_told(memosync: Program, microphone: Microphone, record: Record) -> None:
     recording = record().wait_for_sound()
 
     microphone.lossy = True
@@ -425,7 +438,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_encoder_that_fails_ends_the_recording_and_saves_it(
-    memosync: Program, microphone: Microphone, record: Any, fault: str
+    memosync: Program, microphone: Microphone, record: Record, fault: str
 ) -> None:
     memosync.meddle(ENCODER_THAT_FAILS.format(fault=FAULTS[fault]))
     recording = record(*WORDS)
@@ -449,7 +462,7 @@ time.clock_gettime = clock_gettime
 
 
 def test_what_is_lost_while_the_machine_sleeps_is_told(
-    memosync: Program, microphone: Microphone, record: Any, tmp_path: Path
+    memosync: Program, microphone: Microphone, record: Record, tmp_path: Path
 ) -> None:
     slept = tmp_path / "slept"  # no more of a sleep can be had here: the clock that counts it jumps, no other does
     memosync.meddle(SLEEP.format(slept=str(slept)))
@@ -465,7 +478,7 @@ def test_what_is_lost_while_the_machine_sleeps_is_told(
 
 @pytest.mark.parametrize("with_the_device", [False, True], ids=["alone", "with the device"])
 def test_a_program_that_was_stopped_goes_on(
-    memosync: Program, microphone: Microphone, record: Any, with_the_device: bool
+    memosync: Program, microphone: Microphone, record: Record, with_the_device: bool
 ) -> None:
     recording = record().wait_for_sound()
     stopped = microphone.listen(1)
@@ -493,7 +506,7 @@ def test_a_program_that_was_stopped_goes_on(
 
 
 def test_a_full_disk_keeps_the_recording_until_there_is_room(
-    memosync: Program, microphone: Microphone, record: Any, disk: SmallDisk
+    memosync: Program, microphone: Microphone, record: Record, disk: SmallDisk
 ) -> None:
     memosync("list")
     disk.fill(room=120_000)
@@ -522,7 +535,7 @@ def test_a_full_disk_keeps_the_recording_until_there_is_room(
 
 
 def test_a_disk_that_is_full_already_is_one_line(
-    memosync: Program, microphone: Microphone, record: Any, disk: SmallDisk
+    memosync: Program, microphone: Microphone, record: Record, disk: SmallDisk
 ) -> None:
     disk.fill(room=0)
     recording = record()
@@ -534,7 +547,7 @@ def test_a_disk_that_is_full_already_is_one_line(
 
 
 def test_little_room_is_told_in_minutes(
-    memosync: Program, microphone: Microphone, record: Any, disk: SmallDisk
+    memosync: Program, microphone: Microphone, record: Record, disk: SmallDisk
 ) -> None:
     disk.fill(room=4_000_000)
     recording = record().wait_for_sound()

@@ -12,12 +12,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.handshake import offers
 from support.library import entries
-from support.program import PROGRAM, Program, errors
+from support.program import PROGRAM, Ended, Program, errors
 from support.seeder import is_alive, log, port_of_our_own, state
 from support.sound import noise
 from support.terminal import Terminal
@@ -94,7 +93,7 @@ def test_in_the_foreground_a_status_line_tells_what_it_does(library: Program, ot
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_well(library: Program, ended: Any, number: int) -> None:
+def test_a_signal_ends_it_well(library: Program, ended: Ended, number: int) -> None:
     process = ended(library.start("seed", text=True))
     wait_until(lambda: library.start("seed", "--status").wait(60) == 0 and serves(library, 0, 1), "it to serve")
 

@@ -16,13 +16,12 @@ import subprocess
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import libtorrent as lt
 import pytest
 from support.handshake import offers, visiting
-from support.library import entries, only
-from support.program import PROGRAM, Program
+from support.library import Entry, entries, only
+from support.program import PROGRAM, Ended, Program
 from support.seeder import is_alive, port_of_our_own
 from support.sound import noise
 from support.terminal import Terminal
@@ -69,7 +68,7 @@ def record(memosync: Program, sound: Path, title: str) -> str:
     return memosync("record", sound, "-t", title).out.strip()
 
 
-def entry(memosync: Program, memo: str) -> dict[str, Any]:
+def entry(memosync: Program, memo: str) -> Entry:
     """Read a memo's entry as it stands in the index."""
     (found,) = [entry for entry in entries(memosync) if entry["id"] == memo]
     return found
@@ -227,10 +226,11 @@ def test_no_seed_starts_no_seeder(memosync: Program, three: list[str]) -> None:
     assert entry(memosync, memo)["shared"] is True
 
 
-def test_foreground_serves_until_interrupted(memosync: Program, other: Program, three: list[str], ended: Any) -> None:
+def test_foreground_serves_until_interrupted(memosync: Program, other: Program, three: list[str], ended: Ended) -> None:
     memo = three[0]
 
     process = ended(memosync.start("share", memo, "--foreground", text=True))
+    assert process.stdout
     link = process.stdout.readline().strip()
     other("fetch", link, "--timeout", "5s")
 
@@ -241,10 +241,11 @@ def test_foreground_serves_until_interrupted(memosync: Program, other: Program, 
 
 
 def test_wait_returns_when_somebody_has_all_of_it(
-    memosync: Program, other: Program, three: list[str], ended: Any
+    memosync: Program, other: Program, three: list[str], ended: Ended
 ) -> None:
     first, second, _ = three
     process = ended(memosync.start("share", first, second, "--wait", text=True))
+    assert process.stdout
     links = [process.stdout.readline().strip() for _ in range(2)]
 
     def peers() -> list[str]:
@@ -261,8 +262,9 @@ def test_wait_returns_when_somebody_has_all_of_it(
     assert (process.returncode, out) == (0, "")
 
 
-def test_wait_can_be_interrupted_and_the_seeder_goes_on(memosync: Program, three: list[str], ended: Any) -> None:
+def test_wait_can_be_interrupted_and_the_seeder_goes_on(memosync: Program, three: list[str], ended: Ended) -> None:
     process = ended(memosync.start("share", "last", "--wait", text=True))
+    assert process.stdout
     process.stdout.readline()
 
     process.send_signal(signal.SIGINT)
@@ -281,7 +283,7 @@ MEETS = ["strace", "-f", "-qq", "-e", "trace=setsid", "-e", "inject=setsid:delay
     ids=lambda words: " ".join(words),
 )
 def test_an_interrupt_while_the_seeder_starts_ends_both(
-    memosync: Program, other: Program, three: list[str], ended: Any, arguments: tuple[str, ...]
+    memosync: Program, other: Program, three: list[str], ended: Ended, arguments: tuple[str, ...]
 ) -> None:
     before = dict(memosync.environment)
     memosync.meddle(SLOW)
@@ -313,11 +315,14 @@ def test_it_waits_for_what_the_seeder_says_instead_of_asking_again_and_again(
     assert trace.read_text().count('/index.toml", O_RDONLY') <= 2
 
 
+Met = Callable[..., subprocess.Popen[str]]
+
+
 @pytest.fixture
-def met(memosync: Program, ended: Any) -> Callable[..., Any]:
+def met(memosync: Program, ended: Ended) -> Met:
     """Start it, and type Ctrl-C while the keeper is still in the process group of who started it, and dies of it."""
 
-    def start(*arguments: object) -> Any:
+    def start(*arguments: object) -> subprocess.Popen[str]:
         trace = memosync.library.with_name("trace")
         memosync.under = [*MEETS, str(trace)]
         process = ended(memosync.start(*arguments, text=True, start_new_session=True))
@@ -331,7 +336,7 @@ def met(memosync: Program, ended: Any) -> Callable[..., Any]:
 
 
 def test_an_interrupt_that_the_young_keeper_dies_of_is_no_failure(
-    memosync: Program, other: Program, three: list[str], met: Any
+    memosync: Program, other: Program, three: list[str], met: Met
 ) -> None:
     process = met("share", "last")
 
@@ -342,9 +347,10 @@ def test_an_interrupt_that_the_young_keeper_dies_of_is_no_failure(
 
 
 def test_a_recording_is_shared_though_the_young_keeper_dies_of_an_interrupt(
-    memosync: Program, other: Program, sound: Path, met: Any
+    memosync: Program, other: Program, sound: Path, met: Met
 ) -> None:
     process = met("record", sound, "--share")
+    assert process.stdout
 
     other("fetch", process.stdout.readline().strip(), "--timeout", "5s")
     memosync("seed", "--stop")  # which strace waits for
@@ -618,7 +624,7 @@ def test_link_prints_share_links_that_fetch_takes_back(memosync: Program, other:
 
 
 def test_a_share_link_is_printed_while_it_is_served_in_the_foreground(
-    memosync: Program, three: list[str], ended: Callable[[subprocess.Popen[Any]], subprocess.Popen[Any]]
+    memosync: Program, three: list[str], ended: Ended
 ) -> None:
     process = ended(memosync.start("share", *three, "--link", BASE, "--one", "--foreground"))
     assert process.stdout

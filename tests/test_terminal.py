@@ -24,8 +24,11 @@ CLOCK = re.compile(r"\b(\d\d):(\d\d)\b")
 LEVEL = re.compile(r"[−-]\d+ dB")
 
 
+Record = Callable[..., Terminal]
+
+
 @pytest.fixture
-def record(memosync: Program, microphone: Microphone) -> Iterator[Callable[..., Terminal]]:
+def record(memosync: Program, microphone: Microphone) -> Iterator[Record]:
     """Start `memosync record` in a terminal."""
     terminals: list[Terminal] = []
 
@@ -63,7 +66,7 @@ def says_paused(screen: Screen) -> bool:
 
 
 @pytest.mark.parametrize("columns", [30, 80, 200])
-def test_the_live_line_is_redrawn_in_place(record: Any, columns: int) -> None:
+def test_the_live_line_is_redrawn_in_place(record: Record, columns: int) -> None:
     terminal = record(columns=columns)
     terminal.wait_for(reaches(1), "the live line")
     screen: Screen = terminal.screen
@@ -77,7 +80,7 @@ def test_the_live_line_is_redrawn_in_place(record: Any, columns: int) -> None:
     terminal.end()
 
 
-def test_the_live_line_shows_what_design_promises(record: Any, microphone: Microphone) -> None:
+def test_the_live_line_shows_what_design_promises(record: Record, microphone: Microphone) -> None:
     terminal = record()
     terminal.wait_for(lambda screen: reaches(1)(screen) and LEVEL.search(screen.text), "a clock and a level")
 
@@ -93,7 +96,7 @@ def test_the_live_line_shows_what_design_promises(record: Any, microphone: Micro
     terminal.end()
 
 
-def test_a_terminal_may_change_its_width(record: Any) -> None:
+def test_a_terminal_may_change_its_width(record: Record) -> None:
     terminal = record(columns=120)
     terminal.wait_for(reaches(1), "the live line")
 
@@ -108,7 +111,7 @@ def test_a_terminal_may_change_its_width(record: Any) -> None:
     terminal.end()
 
 
-def test_space_pauses_and_resumes(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_space_pauses_and_resumes(memosync: Program, microphone: Microphone, record: Record) -> None:
     terminal = record()
     terminal.wait_for(reaches(2), "the live line")
 
@@ -134,7 +137,7 @@ def test_space_pauses_and_resumes(memosync: Program, microphone: Microphone, rec
 
 
 @pytest.mark.parametrize("key", ["\r", "q", "\x03"], ids=["enter", "q", "Ctrl-C"])
-def test_a_key_saves(memosync: Program, microphone: Microphone, record: Any, key: str) -> None:
+def test_a_key_saves(memosync: Program, microphone: Microphone, record: Record, key: str) -> None:
     terminal = record("-t", "Interview")
     terminal.wait_for(reaches(2), "the live line")
 
@@ -148,7 +151,7 @@ def test_a_key_saves(memosync: Program, microphone: Microphone, record: Any, key
     assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
 
 
-def test_four_ctrl_c_in_a_row_save_once(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_four_ctrl_c_in_a_row_save_once(memosync: Program, microphone: Microphone, record: Record) -> None:
     terminal = record("-t", "Interview")
     terminal.wait_for(reaches(2), "the live line")
 
@@ -162,7 +165,7 @@ def test_four_ctrl_c_in_a_row_save_once(memosync: Program, microphone: Microphon
     assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
 
 
-def test_x_x_discards_into_the_trash(memosync: Program, record: Any) -> None:
+def test_x_x_discards_into_the_trash(memosync: Program, record: Record) -> None:
     terminal = record("-t", "Interview")
     terminal.wait_for(reaches(1), "the live line")
 
@@ -176,7 +179,7 @@ def test_x_x_discards_into_the_trash(memosync: Program, record: Any) -> None:
     assert memo["title"] == "Interview"
 
 
-def test_one_x_discards_nothing(memosync: Program, record: Any) -> None:
+def test_one_x_discards_nothing(memosync: Program, record: Record) -> None:
     terminal = record()
     terminal.wait_for(reaches(1), "the live line")
 
@@ -193,7 +196,7 @@ def test_one_x_discards_nothing(memosync: Program, record: Any) -> None:
     assert trash(memosync) == []
 
 
-def test_a_closed_window_saves(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_a_closed_window_saves(memosync: Program, microphone: Microphone, record: Record) -> None:
     terminal = record("-t", "Interview")
     terminal.wait_for(reaches(2), "the live line")
 
@@ -206,7 +209,7 @@ def test_a_closed_window_saves(memosync: Program, microphone: Microphone, record
     assert position - vmic.stretches(Path(memo["path"]))[-1].end < 0.5
 
 
-def test_the_meter_is_there_where_standard_output_is_a_pipe(memosync: Program, record: Any) -> None:
+def test_the_meter_is_there_where_standard_output_is_a_pipe(memosync: Program, record: Record) -> None:
     terminal = record(stdout=subprocess.PIPE)
     terminal.wait_for(reaches(1), "the live line")
 
@@ -214,13 +217,14 @@ def test_the_meter_is_there_where_standard_output_is_a_pipe(memosync: Program, r
     terminal.end()
 
     (memo,) = memos(memosync)
+    assert terminal.process.stdout
     assert terminal.process.stdout.read() == f"{memo['id']}\n".encode()
     assert memo["id"] not in terminal.screen.lines
 
 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_under_an_hour_the_minutes_that_the_disk_has_are_shown(
-    memosync: Program, disk: SmallDisk, record: Any, columns: int
+    memosync: Program, disk: SmallDisk, record: Record, columns: int
 ) -> None:
     disk.fill(room=4_000_000)  # 8 minutes: a recording is written twice
     terminal = record(columns=columns)
@@ -230,7 +234,7 @@ def test_under_an_hour_the_minutes_that_the_disk_has_are_shown(
     terminal.end()
 
 
-def test_a_lost_device_rings_the_bell(memosync: Program, microphone: Microphone, record: Any) -> None:
+def test_a_lost_device_rings_the_bell(memosync: Program, microphone: Microphone, record: Record) -> None:
     terminal = record()
     terminal.wait_for(reaches(1), "the live line")
 

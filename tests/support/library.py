@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from memosync import memo
 from memosync.index import Index
@@ -18,18 +18,56 @@ from support.program import Program
 WHEN = datetime(2026, 8, 25, 10, 11, 12, tzinfo=UTC)
 
 
-def memos(memosync: Program) -> list[dict[str, Any]]:
+class Entry(TypedDict, total=False):
+    """A memo as the index has it; what is not said is not there."""
+
+    id: str
+    file: str
+    title: str
+    description: str
+    tags: list[str]
+    recorded: datetime
+    duration: float  # seconds
+    size: int  # bytes
+    infohash: str
+    shared: bool
+    fetched: bool
+    trackers: list[str]
+    trashed: datetime
+
+
+class Listed(TypedDict):
+    """A memo as `list --json` tells of it."""
+
+    id: str
+    file: str
+    title: str
+    description: str
+    tags: list[str]
+    recorded: str
+    duration: float  # seconds
+    size: int  # bytes
+    infohash: str  # or null
+    shared: bool
+    fetched: bool
+    trackers: list[str]
+    trashed: str | None
+    path: str
+    link: str  # or null
+
+
+def memos(memosync: Program) -> list[Listed]:
     """Give what `list` lists, after it saw to what it found."""
     return [json.loads(line) for line in memosync("list", "--json").lines]
 
 
-def only(memosync: Program) -> dict[str, Any]:
+def only(memosync: Program) -> Listed:
     """Give what `list` says of the only memo."""
     (memo,) = memos(memosync)
     return memo
 
 
-def entries(memosync: Program) -> list[dict[str, Any]]:
+def entries(memosync: Program) -> list[Entry]:
     """Give the entries of the index as they stand there."""
     return list(tomllib.loads((memosync.library / "index.toml").read_text()).get("memo", []))
 

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 PROGRAM = [sys.executable, "-m", "memosync"]
 INSTALLED = Path(sys.executable).with_name("memosync")
+Ended = Callable[[subprocess.Popen[Any]], subprocess.Popen[Any]]  # the fixture of this name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import sound, vmic
-from support.program import Program
+from support.program import Ended, Program
 from support.waiting import wait_until
 
 AT_ONCE = 5
@@ -19,7 +18,7 @@ WORDS = ["-t", "Interview", "-d", "with the mayor", "--tag", "work", "--tag", "t
 
 
 def test_no_instant_of_kill_9_costs_a_second(
-    tmp_path: Path, ended: Callable[..., subprocess.Popen[bytes]], long: bool, seed: int, figure: Callable[[str], None]
+    tmp_path: Path, ended: Ended, long: bool, seed: int, figure: Callable[[str], None]
 ) -> None:
     chance = random.Random(seed)
     lost: list[float] = []
