@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -19,13 +20,15 @@ from pathlib import Path
 
 import libtorrent as lt
 import pytest
-from support.handshake import offers, visiting
+from support.handshake import greet, is_connected, offers, visiting
 from support.library import Entry, entries, only
 from support.program import PROGRAM, Ended, Program
 from support.seeder import is_alive, port_of_our_own
 from support.sound import noise
 from support.terminal import Terminal
+from support.tracker import Tracker
 from support.waiting import wait_until
+from support.wstracker import WebSocketTracker
 
 from memosync.errors import LibraryError, NotFoundError, SeederError, SwarmError, UsageError
 from memosync.seeder.state import is_running
@@ -178,6 +181,36 @@ def test_the_variable_replaces_the_default_trackers(memosync: Program, three: li
     link = memosync("share", "last", "--no-seed", env={"MEMOSYNC_TRACKERS": " ".join(trackers)}).out
 
     assert lt.parse_magnet_uri(link.strip()).trackers == trackers
+
+
+def test_other_trackers_of_a_served_memo_are_asked_at_once_and_cost_no_peer(
+    memosync: Program, other: Program, three: list[str]
+) -> None:
+    def told() -> list[str]:
+        """Give state, peers and bytes given."""
+        return memosync("seed", "--status").lines[0].split("\t")[1:4]
+
+    with Tracker() as udp, Tracker() as http, WebSocketTracker() as for_tabs:
+        link = memosync("share", "last", "--tracker", udp.udp_url).out.strip()
+        other("fetch", link)
+        size = str(only(other)["size"])
+        wait_until(lambda: told() == ["seeding", "0", size], "what was given to be told", 20)
+        with socket.create_connection(("127.0.0.1", int(link.rpartition(":")[2])), 30) as peer:
+            greet(peer, infohash(link))
+            wait_until(lambda: told()[1] == "1", "the peer to be told of", 20)
+            changes: list[tuple[list[str], Callable[[], int]]] = [
+                ([http.http_url], lambda: len(http.announces)),
+                ([http.http_url, for_tabs.url], lambda: len(for_tabs.announces())),
+                ([udp.udp_url], lambda: len(udp.announces)),
+                ([for_tabs.url], lambda: len(for_tabs.announces())),
+            ]
+            for urls, announces in changes:
+                before = announces()
+                memosync("share", "last", *(f"--tracker={url}" for url in urls))
+                wait_until(lambda: announces() > before, f"{urls} to be asked", 7)  # noqa: B023
+
+                assert is_connected(peer)
+                assert ["seeding", "1", size] == told()
 
 
 def test_what_is_no_tracker_is_refused_before_anything_is_done(memosync: Program, three: list[str]) -> None:

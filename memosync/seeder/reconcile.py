@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from .. import files
@@ -51,7 +52,13 @@ class Reconciler:
             self._server.drop(infohash)
             del self._served[infohash]
         for wanted in all_wanted:
-            if wanted.infohash not in self._served or wanted != self._served[wanted.infohash][0]:
+            before, signature = self._served.get(wanted.infohash, (None, None))
+            if before == wanted:
+                continue
+            only_trackers = before is not None and replace(before, trackers=wanted.trackers) == wanted
+            if only_trackers and self._server.replace_trackers(wanted.infohash, wanted.trackers):
+                self._served[wanted.infohash] = wanted, signature
+            else:
                 self._serve(wanted)
 
     def _serve(self, wanted: Served) -> None:
@@ -68,7 +75,7 @@ class Reconciler:
             elif younger and not metainfo.fits(metainfo.read(torrent), path):
                 self._server.call_damaged(infohash, f"{path.name} was altered")
             else:
-                self._server.serve(path, torrent, list(wanted.trackers))
+                self._server.serve(path, torrent, wanted.trackers)
         except (OSError, MemosyncError, RuntimeError) as error:
             self._server.call_damaged(infohash, f"its torrent cannot be read: {error}")
 
