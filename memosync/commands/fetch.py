@@ -127,7 +127,7 @@ def _fetch(
                 incoming.accept(source.torrent)
             download.fetch(
                 source.link,
-                incoming.directory,
+                incoming.file,
                 torrent=incoming.torrent,
                 network=network,
                 accept=incoming.accept,
@@ -166,7 +166,7 @@ def _metadata(
         with tempfile.TemporaryDirectory() as nowhere:
             download.fetch(
                 source.link,
-                Path(nowhere),
+                Path(nowhere, "nothing"),
                 network=network,
                 accept=found.append,
                 stop=stop,

@@ -38,7 +38,6 @@ _FETCHING: lt.settings_pack = {
 }
 SYNC_EVERY = 16_000_000  # bytes
 ASK_EVERY = 15.0  # seconds between two announces while there are no peers: who seeds may just begin
-FILE = "memo.webm"  # what the file is called while it is staged, whatever the torrent calls it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ class Progress:
 
 def fetch(
     link: Magnet,
-    staging: Path,
+    path: Path,
     *,
     torrent: bytes = b"",  # a .torrent file, when it is there already
     network: Network,
@@ -67,7 +66,7 @@ def fetch(
     dht: bytes = b"",  # what `dht_state` of an earlier session gave
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> None:
-    """Fetch a torrent's one file into `staging`, continuing what is there; end once all of it is on the disk.
+    """Fetch a torrent's one file as `path`, whatever the torrent calls it, continuing what is there; end once all of it is on the disk.
 
     `accept` gets the .torrent as soon as it is there and raises TorrentError to refuse it; then nothing of it stays.
     SwarmError after `timeout` seconds without a new byte, LibraryError when the disk refuses what arrives, Interrupted
@@ -82,7 +81,7 @@ def fetch(
     others = [url for url in trackers if not is_websocket(url)]
     params.trackers, params.tracker_tiers = others, list(range(len(others)))
     params.url_seeds, params.http_seeds, params.dht_nodes = [], [], []
-    params.save_path, params.renamed_files = str(staging), {0: FILE}
+    params.save_path, params.renamed_files = str(path.parent), {0: path.name}
     flags = lt.torrent_flags
     params.flags &= ~(flags.auto_managed | flags.paused | flags.update_subscribe)
     if info_only:
@@ -116,7 +115,7 @@ def fetch(
                 return
             on_progress(progress := download.progress())
             signalling.poll(session, handle, progress.peers, progress.waited)
-            download.sync(staging / FILE)
+            download.sync(path)
             download.ask_again(progress.peers)
             stop.check()
             if progress.waited > timeout:
@@ -147,7 +146,7 @@ def ask(
     with contextlib.suppress(SwarmError), tempfile.TemporaryDirectory() as nowhere:
         fetch(
             nothing,
-            Path(nowhere),
+            Path(nowhere, "nothing"),
             network=network,
             accept=lambda _torrent: None,
             stop=stop,
