@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from support import sound
 from support.disk import SmallDisk
+from support.library import only
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
 from support.waiting import wait_until
@@ -126,7 +126,7 @@ def test_what_was_exported_can_be_recorded_again(full: Program, tmp_path: Path, 
     other = full.on(tmp_path / "other")
 
     other("record", tmp_path / f"again.{form}")
-    row = json.loads(other("list", "--json").out)
+    row = only(other)
 
     assert (row["title"], row["description"], row["recorded"]) == (TITLE, DESCRIPTION, DATE)
     assert row["tags"] == list(TAGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.library import only
 from support.netns import Network
 from support.program import Program
 from support.sound import noise
@@ -40,7 +40,7 @@ def share(program: Program) -> str:
 
 def file(program: Program) -> bytes:
     """Give the bytes of a library's only memo."""
-    return Path(json.loads(program("list", "--json").out)["path"]).read_bytes()
+    return Path(only(program)["path"]).read_bytes()
 
 
 def fetch(program: Program, link: str) -> None:

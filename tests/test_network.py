@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
 import signal
@@ -14,6 +13,7 @@ from typing import Any
 
 import libtorrent as lt
 import pytest
+from support.library import only
 from support.netns import Capture, Host, Network
 from support.packets import Packet
 from support.program import PROGRAM, Program
@@ -68,9 +68,7 @@ def use(host: Host, directory: Path, network: str, address: str) -> None:
     strange_torrent.write_bytes(lt.bencode(metainfo))
     by_torrent("fetch", strange_torrent, "--seed", env=trackers)
 
-    assert (
-        len({json.loads(program("list", "--json").out)["infohash"] for program in (sharer, by_link, by_torrent)}) == 1
-    )
+    assert len({only(program)["infohash"] for program in (sharer, by_link, by_torrent)}) == 1
     for program in (sharer, by_link, by_torrent):
         program("seed", "--stop")
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.library import only
 from support.netns import Host, Network
 from support.program import Program
 from support.sound import noise
@@ -38,7 +39,7 @@ class Swarm:
         self.library = directory / "home" / "Memos"
         self.memosync = self.home.program(self.library)
         self.memosync("record", noise(directory / "noise.webm", 32, *BYTES), "-t", "One megabyte")
-        self.memo: dict[str, object] = json.loads(self.memosync("list", "--json").out)
+        self.memo = only(self.memosync)
         self.file = Path(str(self.memo["path"]))
         self.size = self.file.stat().st_size
 
@@ -88,7 +89,7 @@ def same(memo: Path, other: Path) -> bool:
 
 def fetched(program: Program) -> Path:
     """Give the file of the only memo of a library."""
-    return Path(json.loads(program("list", "--json").out)["path"])
+    return Path(only(program)["path"])
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -42,7 +42,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sound = noise(home / "noise.webm", 1, "-c:a", "libopus", "-b:a", "64k")
     for title in ("First", "Second", "Third"):
         program("record", sound, "-t", title)
-    (first, *_) = tomllib.loads((program.library / "index.toml").read_text())["memo"]
+    (first, *_) = entries(program)
     program("share", first["id"], "--no-seed")
     return program.library
 

@@ -66,7 +66,7 @@ def fetch(
     dht: bytes = b"",  # what `dht_state` of an earlier session gave
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> None:
-    """Fetch a torrent's one file as `path`, whatever the torrent calls it, continuing what is there; end once all of it is on the disk.
+    """Fetch a torrent's one file as `path`, continuing what is there; end once all of it is on the disk.
 
     `accept` gets the .torrent as soon as it is there and raises TorrentError to refuse it; then nothing of it stays.
     SwarmError after `timeout` seconds without a new byte, LibraryError when the disk refuses what arrives, Interrupted

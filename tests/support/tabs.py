@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from support.browser import Chromium, Tab
 from support.netns import Network
+from support.seeder import state
 from support.sound import noise
 from support.waiting import wait_until
 
@@ -51,7 +51,7 @@ class Crowd:
         return [browser.open() for _ in range(number)]
 
     def state(self) -> dict[str, Any]:
-        return tomllib.loads((self.library.library / ".memosync" / "seeder.toml").read_text())
+        return state(self.library)
 
     def takes(self) -> tuple[float, int, int]:
         """Give what the seeder has for itself: memory in MB, descriptors, threads."""
