@@ -13,16 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import signal
     import subprocess
 
     Child = subprocess.Popen[bytes]
 
 
-def start(module: str, *arguments: str, pipes: Collection[str] = (), **options: Any) -> Child:
+def start(
+    module: str, *arguments: str, pipes: Collection[str] = (), deaf_to: Collection[signal.Signals] = (), **options: Any
+) -> Child:
     """Start `python -m module` in a fresh interpreter that finds this same program.
 
-    Those of its standard streams that are named in `pipes` are pipes, the others lead nowhere; `options` are Popen's.
+    Those of its standard streams that are named in `pipes` are pipes, the others lead nowhere. The signals it is
+    `deaf_to` never reach it, not even before its first line: they are blocked when it begins. `options` are Popen's.
     """
+    import signal
     import subprocess  # which most commands need not load
 
     home = str(Path(__file__).parent.parent)
@@ -30,7 +35,11 @@ def start(module: str, *arguments: str, pipes: Collection[str] = (), **options: 
     command = [sys.executable, "-P", "-m", module, *arguments]
     for stream in ("stdin", "stdout", "stderr"):
         options.setdefault(stream, subprocess.PIPE if stream in pipes else subprocess.DEVNULL)
-    return subprocess.Popen(command, cwd="/", env={**os.environ, "PYTHONPATH": path}, **options)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
+    try:
+        return subprocess.Popen(command, cwd="/", env={**os.environ, "PYTHONPATH": path}, **options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end(child: Child, patience: float = 5) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import magnet
-from ..audio import webm
+from ..audio import sandbox
 from ..console import Console
 from ..errors import AudioError, Interrupted, TorrentError, UsageError
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
@@ -117,7 +117,7 @@ def _fetch(
         shutil.rmtree(library.incoming(infohash), ignore_errors=True)  # one died when it had put it in its place
         return _out_of_trash(library, memo, console)
     library.prepare()
-    probe = webm.prober()
+    sandbox.start()
     with only_fetch(library, infohash, stop=stop, console=console):
         if memo := already_here(library, infohash):
             return _out_of_trash(library, memo, console)
@@ -136,7 +136,7 @@ def _fetch(
                 dht=library.session_state(),
                 on_progress=view(),
             )
-            memo = take_in(library, incoming, probe(incoming.file), source.link.trackers)
+            memo = take_in(library, incoming, sandbox.probe(incoming.file), source.link.trackers)
         except (TorrentError, AudioError) as error:
             incoming.remove()
             raise TorrentError(str(error), error.hint) from error

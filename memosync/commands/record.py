@@ -15,7 +15,7 @@ from typing import Literal
 from .. import files
 from ..audio import webm
 from ..audio.importing import Pipe, import_source
-from ..audio.levels import RATE, Meter, Watch
+from ..audio.levels import RATE, Meter, Monitor
 from ..audio.loudness import Gauge
 from ..audio.microphone import Device, Microphone, devices
 from ..audio.portaudio import patiently
@@ -127,7 +127,7 @@ def _find_sources(names: Sequence[str]) -> list[Path | None]:
 
 def _record_microphone(recorder: _Recorder, device: str | None, control: Control | None) -> None:
     library, sound, stop, console = recorder.library, recorder.sound, recorder.stop, recorder.command.console
-    watch = Watch(sound.channels)
+    monitor = Monitor(sound.channels)
     paused = False
     room = int((recorder.limit or 10**9) * RATE)  # frames still wanted
 
@@ -150,19 +150,19 @@ def _record_microphone(recorder: _Recorder, device: str | None, control: Control
             key: Key | None = None
             lost: str | None = None
             look_again, gauge = 0.0, Gauge()
-            recording = Recording(part, words, sound, on_samples=watch.feed, listen=gauge.feed)
+            recording = Recording(part, words, sound, on_samples=monitor.feed, tap=gauge.feed)
             try:
                 files.sync_directory(part.parent)
                 patiently(microphone.start, stop)
                 pause = 0.1 if control else _LOOK_EVERY
                 while room and not stop.wait(pause) and not recording.error and not (lost := microphone.lost):
-                    watch.count(microphone.frames, time.clock_gettime(_CLOCK))
+                    monitor.count(microphone.frames, time.clock_gettime(_CLOCK))
                     if (now := time.monotonic()) >= look_again:
-                        watch.room(_minutes_left(part, sound.bitrate))
+                        monitor.room(_minutes_left(part, sound.bitrate))
                         look_again = now + 1
-                    while warning := watch.take_warning():
+                    while warning := monitor.take_warning():
                         console.warn(warning)
-                    key = control(watch.meter(recording.duration, paused)) if control else None
+                    key = control(monitor.meter(recording.duration, paused)) if control else None
                     if key in ("save", "discard"):
                         break
                     paused ^= key == "pause"
@@ -218,20 +218,12 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
         part = library.part(memo_id)
         target = part if live else part.with_suffix(".import")
         memo: Memo | None = None
-        gauge = Gauge()
         try:
             with library.lock(memo_id):
                 try:
                     reader: webm.Reader = Pipe(recorder.stop, file.fileno()) if live else file
                     import_source(
-                        reader,
-                        target,
-                        describe,
-                        recorder.sound,
-                        live=live,
-                        limit=recorder.limit,
-                        on_progress=progress,
-                        listen=gauge.feed,
+                        reader, target, describe, recorder.sound, live=live, limit=recorder.limit, on_progress=progress
                     )
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
@@ -244,5 +236,4 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
                         target.unlink(missing_ok=True)
         finally:  # without the memo's lock, which sharing takes
             if memo:
-                keep_heard(library, memo, gauge)
                 recorder.done(memo)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files, magnet
-from ..audio.clusters import clusters_of
 from ..audio.levels import heights
+from ..audio.webm import clusters as clusters_of
 from ..console import Console, one_line
 from ..errors import AudioError, UsageError
 from ..library.freeze import freeze, frozen_torrent
