@@ -91,6 +91,7 @@ def test_everything_is_announced_to_both_kinds_and_over_one_websocket(library: P
 
         assert 1 == tracker.open
         assert 3 == [event.event for event in tracker.announces()].count("started"), "each was announced once"
+        assert 3 == [heard.event for heard in other.announces].count("started"), "and to programs, too"
         assert all(event.left == 0 and event.offers for event in tracker.announces())
 
 
