@@ -21,7 +21,7 @@ SESSIONS = """
 import os
 import libtorrent as lt
 from memosync.network import Network
-from memosync.session import open_session
+from memosync.torrent.session import open_session
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # else it is rarely seen between two of them
 for number in range(20):
     session = open_session(Network.LAN, 7000 + number, {})

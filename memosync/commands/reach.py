@@ -8,8 +8,9 @@ from ..library.store import Library
 from ..network import DEFAULT_TRACKERS, Network, parse_address, usable_trackers
 from ..seeder import SeederState
 from ..stop import Stop
-from ..torrent.download import ask, has_answered
+from ..torrent.download import ask
 from ..torrent.session import is_reachable
+from ..torrent.sources import describe
 from .examine import Finding
 
 PATIENCE = 15  # seconds that a tracker has for its answer
@@ -34,5 +35,5 @@ def sources(library: Library, network: Network, trackers: Sequence[str], stop: S
     answers = ask(usable + doubtful, network, stop=stop, timeout=PATIENCE, dht=library.session_state())
     for source, answer in answers.items():
         if "://" in source or (source == "DHT" and network is Network.PUBLIC):
-            good = has_answered(answer)
-            yield Finding("ok" if good else "note", source, "it answers" if good else answer)
+            good = answer.peers is not None
+            yield Finding("ok" if good else "note", source, "it answers" if good else describe(source, answer))

@@ -1,7 +1,7 @@
-"""The way into the DHT (BEP 5) for a session that began without a network.
+"""The bootstrap of the DHT (BEP 5) for a session that was opened without a network.
 
-libtorrent 2.1.1 looks for its first nodes once, when it begins: a seeder that was started before the network was up
-would never be found there.
+libtorrent 2.1.1 looks for its first nodes once, when the session opens: a seeder that was started before the network
+was up would never be found in the DHT.
 """
 
 from __future__ import annotations
@@ -9,38 +9,44 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
-LOOK_EVERY = 1.0  # seconds, while no node answers
-FIRST, LAST = 5.0, 60.0  # seconds until it is begun anew, the first time and in the end
-MOST_AT_ONCE = 50  # torrents that are announced the moment it has come in; the others wait for their turn
+if TYPE_CHECKING:
+    import libtorrent as lt
+
+ASK_EVERY = 1.0  # seconds between two looks at the number of nodes, while there is none
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds between two bootstraps: at first, and after many in vain
+MOST_AT_ONCE = 50  # torrents that are announced as soon as a late bootstrap succeeds; libtorrent does the others later
 
 
-class Rejoining:
-    """Begin anew while no node answers, and announce what is served when one does."""
+class Bootstrap:
+    """Bootstrap the DHT again while the session knows no node, and announce the torrents once it knows one."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: lt.session) -> None:
+        """Do nothing in a session whose DHT is off."""
         self._session = session
-        self._begun = time.monotonic()
-        self._pause = FIRST
-        self._again = False
-        # it does not run before the first nodes' names were looked up, which may take long
-        self._next = self._begun if session.get_settings()["enable_dht"] else float("inf")
+        self._began = time.monotonic()
+        self._pause = FIRST_PAUSE
+        self._repeated = False
+        # libtorrent's DHT does not run before the names of its first nodes were looked up, which may take long:
+        # so whether it is on is asked of the settings
+        self._next_look = self._began if session.get_settings()["enable_dht"] else float("inf")
 
-    def look(self) -> None:
-        """Ask for the session's statistics when it is time."""
-        if time.monotonic() > self._next:
-            self._next = time.monotonic() + LOOK_EVERY
+    def poll(self) -> None:
+        """Ask the session for its statistics when it is time; `handle_nodes` gets the number of nodes from them."""
+        if time.monotonic() > self._next_look:
+            self._next_look = time.monotonic() + ASK_EVERY
             self._session.post_session_stats()
 
-    def hear(self, nodes: int, handles: Iterable[Any]) -> None:
-        """Act on how many nodes are known."""
+    def handle_nodes(self, nodes: int, handles: Iterable[lt.torrent_handle]) -> None:
+        """Bootstrap again when there have been no nodes for too long; announce the torrents when that has succeeded."""
         now = time.monotonic()
         if nodes:
-            for handle in islice(handles, MOST_AT_ONCE if self._again else 0):
+            for handle in islice(handles, MOST_AT_ONCE if self._repeated else 0):
                 handle.force_dht_announce()
-            self._begun, self._pause, self._again, self._next = now, FIRST, False, now + LAST
-        elif now > self._begun + self._pause:
-            self._begun, self._pause, self._again = now, min(2 * self._pause, LAST), True
-            for wanted in (False, True):
-                self._session.apply_settings({"enable_dht": wanted})
+            self._began, self._pause, self._repeated = now, FIRST_PAUSE, False
+            self._next_look = now + LONGEST_PAUSE
+        elif now > self._began + self._pause:
+            self._began, self._pause, self._repeated = now, min(2 * self._pause, LONGEST_PAUSE), True
+            self._session.apply_settings({"enable_dht": False})
+            self._session.apply_settings({"enable_dht": True})

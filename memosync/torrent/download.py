@@ -1,10 +1,9 @@
-"""Fetching: a session that gets one torrent's file, and says what every source of peers answered."""
+"""Fetching: a session that downloads one torrent's file, and what every source of peers answered meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import tempfile
 import threading
@@ -12,31 +11,33 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import MemosyncError, SwarmError, TorrentError
 from ..files import as_library_error, sync_file
 from ..magnet import InfoHash, Magnet
 from ..network import Address, Network, is_private, is_websocket, parse_address, usable_peers, usable_trackers
-from ..quantities import format_count
 from ..stop import Stop
-from .session import fault_of, free_port, open_session
+from .metainfo import wrap
+from .session import free_port, open_session
+from .sources import Answer, Sources, describe_all
 from .webrtc.signalling import Signalling
 
-_FETCHING: Mapping[str, Any] = {
+if TYPE_CHECKING:
+    import libtorrent as lt
+
+_FETCHING: lt.settings_pack = {
     "enable_outgoing_utp": False,  # else a killed fetch waits 60 s for its first byte when it is run again
-    "connection_speed": 200,
-    "torrent_connect_boost": 100,
+    "connection_speed": 200,  # attempts a second
+    "torrent_connect_boost": 100,  # peers of the first answer that are connected to at once
     "smooth_connects": False,
-    "min_reconnect_time": 1,
+    "min_reconnect_time": 1,  # seconds
     "prioritize_partial_pieces": True,  # a fetch that is killed then loses no more than one
-    "close_redundant_connections": False,  # the seeder should hear that we have everything before we go
+    "close_redundant_connections": False,  # the seeder should learn that we have everything before we go
 }
-NO_ANSWER = "no answer yet"
-_NOBODY = "nobody has it so far"
 SYNC_EVERY = 16_000_000  # bytes
-ASK_EVERY = 15.0  # seconds between two times that trackers are asked while nobody is there: who seeds may just begin
+ASK_EVERY = 15.0  # seconds between two announces while there are no peers: who seeds may just begin
 FILE = "memo.webm"  # what the file is called while it is staged, whatever the torrent calls it
 
 
@@ -50,26 +51,27 @@ class Progress:
     rate: int  # bytes a second
     peers: int
     waited: float  # seconds since the last new byte
-    sources: Mapping[str, str]  # what each source of peers answered last
+    sources: Mapping[str, Answer]  # by their names for people
 
 
 def fetch(
     link: Magnet,
     staging: Path,
     *,
-    torrent: bytes = b"",
+    torrent: bytes = b"",  # a .torrent file, when it is there already
     network: Network,
     accept: Callable[[bytes], None],
     stop: Stop,
     timeout: float,  # seconds without a new byte
-    info_only: bool = False,
-    dht: bytes = b"",
+    info_only: bool = False,  # end once `accept` has had the metadata
+    dht: bytes = b"",  # what `dht_state` of an earlier session gave
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> None:
     """Fetch a torrent's one file into `staging`, continuing what is there; end once all of it is on the disk.
 
-    `accept` gets the .torrent as soon as it is there and raises to refuse it; then nothing of it stays. SwarmError
-    after `timeout` seconds without a new byte, Interrupted on `stop`; both keep what arrived.
+    `accept` gets the .torrent as soon as it is there and raises TorrentError to refuse it; then nothing of it stays.
+    SwarmError after `timeout` seconds without a new byte, LibraryError when the disk refuses what arrives, Interrupted
+    on `stop`: these keep what arrived.
     """
     import libtorrent as lt
 
@@ -86,18 +88,19 @@ def fetch(
     if info_only:
         params.flags |= flags.upload_mode
     session = open_session(network, free_port(network), {**_FETCHING, **signalling.settings}, dht)
-    # peers added with the torrent are called at once, later ones at the next tick, a second away
+    # peers added with the torrent are connected to at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, network, _own_addresses(session))
     handle = session.add_torrent(params)
-    signalling.follow(session, handle, 0, 0)
-    download = _Download(session, handle, network, params.peers, trackers, signalling)
+    signalling.poll(session, handle, 0, 0)
+    sources = Sources(network, trackers=trackers, peers=params.peers, tracker_of=signalling.tracker_of)
+    download = _Download(session, handle, sources)
     try:
         while True:
             finished = False
-            for alert in download.news():
+            for alert in download.poll():
                 finished |= isinstance(alert, lt.torrent_finished_alert)
-                if isinstance(alert, lt.metadata_received_alert):
-                    accept(b"d4:info" + handle.torrent_file().info_section() + b"e")
+                if isinstance(alert, lt.metadata_received_alert) and (info := handle.torrent_file()):
+                    accept(wrap(info.info_section()))
                     if info_only:
                         return
                 elif isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
@@ -112,7 +115,7 @@ def fetch(
                 session.remove_torrent(handle)
                 return
             on_progress(progress := download.progress())
-            signalling.follow(session, handle, progress.peers, progress.waited)
+            signalling.poll(session, handle, progress.peers, progress.waited)
             download.sync(staging / FILE)
             download.ask_again(progress.peers)
             stop.check()
@@ -126,80 +129,69 @@ def fetch(
         raise
 
 
-def ask(trackers: Iterable[str], network: Network, *, stop: Stop, timeout: float, dht: bytes = b"") -> dict[str, str]:
-    """Ask every tracker and the DHT for peers of something that nobody has, and give what each source answered."""
-    answers: dict[str, str] = {}
+def ask(
+    trackers: Iterable[str], network: Network, *, stop: Stop, timeout: float, dht: bytes = b""
+) -> Mapping[str, Answer]:
+    """Ask every tracker and the DHT for peers of something that nobody has, and give what each source answered.
 
-    def listen(progress: Progress) -> None:
+    End when all have, or after `timeout` seconds. Interrupted on `stop`.
+    """
+    answers: dict[str, Answer] = {}
+
+    def record(progress: Progress) -> None:
         answers.update(progress.sources)
-        if NO_ANSWER not in answers.values():
+        if not any(answer.pending for answer in answers.values()):
             raise SwarmError("all have answered")
 
     nothing = Magnet(infohash=InfoHash(os.urandom(20).hex()), trackers=tuple(trackers))
     with contextlib.suppress(SwarmError), tempfile.TemporaryDirectory() as nowhere:
-        job = {"network": network, "accept": lambda _torrent: None, "stop": stop, "timeout": timeout, "dht": dht}
-        fetch(nothing, Path(nowhere), info_only=True, on_progress=listen, **job)  # type: ignore[arg-type]
+        fetch(
+            nothing,
+            Path(nowhere),
+            network=network,
+            accept=lambda _torrent: None,
+            stop=stop,
+            timeout=timeout,
+            info_only=True,
+            dht=dht,
+            on_progress=record,
+        )
     return answers
 
 
-def has_answered(answer: str) -> bool:
-    """Tell whether a tracker or the DHT said who has a torrent, be it nobody."""
-    return answer == _NOBODY or re.fullmatch(r"\d+ peers?", answer) is not None
-
-
 class _Download:
-    """One torrent being fetched, and what is known of where peers might come from."""
+    """One torrent being fetched."""
 
-    def __init__(
-        self, session: Any, handle: Any, network: Network, peers: Any, trackers: list[str], signalling: Signalling
-    ) -> None:
-        self._session, self._handle, self._network = session, handle, network
-        self._tracker_of = signalling.tracker_of
-        self._called: dict[tuple[str, int], str] = dict.fromkeys(peers, NO_ANSWER)
-        self._trackers = dict.fromkeys(trackers, NO_ANSWER)
-        self._dht = NO_ANSWER if network is Network.PUBLIC else "off"
+    def __init__(self, session: lt.session, handle: lt.torrent_handle, sources: Sources) -> None:
+        self._session, self._handle, self._sources = session, handle, sources
         self._last_byte = self._asked = time.monotonic()
         self._arrived = -1
         self._progress: Progress | None = None
-        self._looked = 0.0
+        self._summed_up = 0.0
         self._synced = 0
         self._syncing = threading.Thread()
 
-    def news(self) -> list[Any]:
-        """Wait a little for alerts, take note of what they say of peers, and give them."""
+    def poll(self) -> list[lt.alert]:
+        """Wait a little for alerts, record what they tell of the sources of peers, and give them."""
         import libtorrent as lt
 
         self._session.wait_for_alert(50)
-        alerts = list(self._session.pop_alerts())
+        alerts = self._session.pop_alerts()
         for alert in alerts:
+            self._sources.handle_alert(alert)
             match alert:
-                case lt.tracker_reply_alert() | lt.dht_reply_alert():
-                    answer = format_count(alert.num_peers, "peer")
-                    if isinstance(alert, lt.dht_reply_alert):
-                        self._dht = answer
-                    else:
-                        self._trackers[self._tracker_of(alert)] = answer
-                case lt.tracker_error_alert():
-                    self._trackers[self._tracker_of(alert)] = fault_of(alert)
-                case lt.dht_bootstrap_alert():  # it comes, too, when there is no node of it
+                case lt.dht_bootstrap_alert():  # it is posted, too, when no node was found
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute
-                case lt.session_stats_alert():
-                    if self._dht == NO_ANSWER and alert.values["dht.dht_nodes"]:
-                        self._dht = _NOBODY
-                case lt.peer_disconnected_alert() | lt.peer_error_alert():
-                    endpoint = (alert.endpoint[0], alert.endpoint[1])
-                    if endpoint in self._called:
-                        self._called[endpoint] = alert.error.message()
                 case lt.metadata_received_alert():
                     self._last_byte = time.monotonic()
         return alerts
 
     def progress(self) -> Progress:
-        """Sum up, ten times a second at most: asking libtorrent waits for its thread."""
+        """Sum up, ten times a second at most: a question to libtorrent waits for its thread."""
         now = time.monotonic()
-        if self._progress is None or now - self._looked > 0.1:
-            self._looked = now
-            if self._dht == NO_ANSWER:
+        if self._progress is None or now - self._summed_up > 0.1:
+            self._summed_up = now
+            if self._sources.need_statistics:
                 self._session.post_session_stats()
             status = self._handle.status()
             if status.total_payload_download > self._arrived:
@@ -211,17 +203,17 @@ class _Download:
                 rate=status.download_payload_rate,
                 peers=status.num_peers,
                 waited=now - self._last_byte,
-                sources=self._sources(),
+                sources=self._sources.answers(),
             )
         return self._progress
 
     def excuse(self, timeout: float) -> str:
-        """Say why nothing came, source by source."""
+        """Word for people why nothing came, source by source."""
         progress = self.progress()
         what = f"nothing new in {timeout:.0f} s"
         if progress.done:
             what += f", {progress.done} of {progress.size} bytes are here"
-        return f"{what} ({'; '.join(f'{source}: {answer}' for source, answer in progress.sources.items())})"
+        return f"{what} ({describe_all(progress.sources)})"
 
     def flush(self) -> OSError | None:
         """Wait until everything that arrived is on the disk, else it is lost; give what the disk refused."""
@@ -233,14 +225,14 @@ class _Download:
         return self._wait_for(lt.cache_flushed_alert)
 
     def sync(self, path: Path) -> None:
-        """Let the disk take what has arrived; a large file's one fsync at the end would take as long as the fetch."""
+        """Fsync what has arrived, in the background: all at once at the end, it would take as long as the fetch."""
         if self._progress and self._progress.done > self._synced + SYNC_EVERY and not self._syncing.is_alive():
             self._synced = self._progress.done
             self._syncing = threading.Thread(target=sync_file, args=[path], daemon=True)
             self._syncing.start()
 
     def ask_again(self, peers: int) -> None:
-        """Ask the trackers again when it is time: they name half an hour, and others come meanwhile."""
+        """Announce again while there are no peers: a tracker's interval is half an hour, and others come meanwhile."""
         if peers:
             self._asked = time.monotonic()
         elif time.monotonic() > self._asked + ASK_EVERY:
@@ -248,14 +240,14 @@ class _Download:
             self._handle.force_reannounce(0, -1, 1)  # of all, and now
 
     def remove(self) -> None:
-        """Forget the torrent and delete what libtorrent made for it."""
+        """Remove the torrent and delete the files that libtorrent made for it."""
         import libtorrent as lt
 
         self._session.remove_torrent(self._handle, self._session.delete_files)
         self._wait_for(lt.torrent_deleted_alert, lt.torrent_delete_failed_alert)
 
-    def _wait_for(self, *kinds: type) -> OSError | None:
-        """Wait for an alert, and give the error of the disk that came before it."""
+    def _wait_for(self, *kinds: type[lt.alert]) -> OSError | None:
+        """Wait ten seconds at most for an alert, and give the error of the disk that came before it."""
         import libtorrent as lt
 
         refused = None
@@ -269,29 +261,17 @@ class _Download:
                     return refused
         return refused
 
-    def _sources(self) -> dict[str, str]:
-        sources = {_place_of(url): answer for url, answer in self._trackers.items()} or {"trackers": "none to ask"}
-        sources["DHT"] = self._dht
-        sources["LAN"] = "nobody answered" if self._network is not Network.LOOPBACK else "off"
-        sources |= {f"{address}:{port}": answer for (address, port), answer in self._called.items()}
-        return sources if self._called else {**sources, "addresses in the link": "none to call"}
 
-
-def _own_addresses(session: Any) -> list[Address]:
-    """Give the addresses of this machine on which the session that was just opened listens."""
+def _own_addresses(session: lt.session) -> list[Address]:
+    """Give the addresses of this machine at which the session that was just opened listens."""
     import libtorrent as lt
 
-    heard = [alert.address for alert in session.pop_alerts() if isinstance(alert, lt.listen_succeeded_alert)]
-    return list(filter(None, map(parse_address, heard)))
-
-
-def _place_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    listened = [alert.address for alert in session.pop_alerts() if isinstance(alert, lt.listen_succeeded_alert)]
+    return list(filter(None, map(parse_address, listened)))
 
 
 def _is_public(url: str) -> bool:
-    """Look a tracker's name up: every address it has must be a public one."""
+    """Look a tracker's name up, and tell whether every address it has is a public one."""
     with contextlib.suppress(OSError, ValueError, UnicodeError):
         found = [parse_address(str(entry[4][0])) for entry in socket.getaddrinfo(urlsplit(url).hostname, 80)]
         return bool(found) and all(address and not is_private(address) for address in found)

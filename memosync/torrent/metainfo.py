@@ -11,11 +11,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..console import one_line
 from ..errors import TorrentError
 from ..magnet import InfoHash
+
+Bencoded: TypeAlias = Any  # BEP 3; of a stranger's file nothing is known, and libtorrent's type for it is private
 
 SMALLEST_PIECE, LARGEST_PIECE, MOST_PIECES = 2**14, 2**22, 1024
 LARGEST_TORRENT = 20_000_000  # bytes of a .torrent file we are willing to read
@@ -51,7 +53,7 @@ def make(path: Path, name: str) -> Metainfo:
     size = path.stat().st_size
     length = piece_length(size)
     pieces = _hash(path, length)
-    info: Any = {b"length": size, b"name": name.encode(), b"piece length": length, b"pieces": pieces}
+    info: Bencoded = {b"length": size, b"name": name.encode(), b"piece length": length, b"pieces": pieces}
     return Metainfo(
         infohash=InfoHash(hashlib.sha1(lt.bencode(info)).hexdigest()),
         name=name,
@@ -80,7 +82,7 @@ def read(data: bytes) -> Metainfo:
             raise TorrentError(f"this torrent has {info.num_files()} files; a memo is one")
         if storage.file_flags(0) & (lt.file_storage.flag_pad_file | lt.file_storage.flag_symlink):
             raise TorrentError("this torrent's file is not an ordinary one")
-        raw: Any = lt.bdecode(data)
+        raw: Bencoded = lt.bdecode(data)
         raw = raw[b"info"]
         name = raw.get(b"name.utf-8") or raw.get(b"name") or b""
         if raw.get(b"files"):  # one file in a folder: the file's own name says more

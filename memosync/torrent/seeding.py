@@ -1,19 +1,22 @@
-"""Seeding: what every session that serves has in common, whoever it serves: torrents, and the news of their swarms."""
+"""Seeding: what both sessions that serve have in common: their torrents, and what happens in each swarm."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..magnet import InfoHash
-from .dht import Rejoining
+from .dht import Bootstrap
 from .session import fault_of
 
-SEEDING: Mapping[str, Any] = {
-    "active_downloads": -1,
+if TYPE_CHECKING:
+    import libtorrent as lt
+
+SEEDING: lt.settings_pack = {
+    "active_downloads": -1,  # torrents; -1 is no limit
     "active_seeds": -1,
     "active_limit": -1,
     "active_dht_limit": -1,
@@ -22,98 +25,119 @@ SEEDING: Mapping[str, Any] = {
     "unchoke_slots_limit": -1,
     "choking_algorithm": 0,
     "connections_limit": 4000,  # a few hundred strangers who only connect must not keep everybody else out
-    "handshake_timeout": 4,
-    # what may be on its way to a peer whose speed is not known yet: 10 kB on libtorrent's defaults, which makes a
-    # megabyte take twice as long, and a seeder four times the CPU
+    "handshake_timeout": 4,  # seconds
+    # bytes that may be on their way to a peer whose speed is not known yet: with libtorrent's 10 kB a megabyte takes
+    # twice as long, and the seeder four times the CPU
     "send_buffer_low_watermark": 2**18,
 }
-FLOOD = 1_000_000  # bytes a second that peers may ask with
+FLOOD = 1_000_000  # bytes a second that peers may send us, which are requests and nothing else
+_ASK_EVERY = 0.5  # seconds between two questions to libtorrent what each torrent has sent
 
 
 @dataclass(slots=True)
 class Swarm:
-    """What a served torrent does in one session, or in all."""
+    """One served torrent and its peers: in one session, or in both together."""
 
     state: str = "checking"  # checking, seeding, damaged
-    peers: int = 0
-    given: int = 0  # bytes
-    asked: int = 0  # how often somebody came
-    delivered: int = 0  # how often somebody was seen to have all of it
-    addresses: set[str] = field(default_factory=set)  # of its peers
-    handle: Any = field(default=None, repr=False)
+    peers: int = 0  # connected now
+    given: int = 0  # bytes of payload that were sent
+    visits: int = 0  # connections that were made
+    delivered: int = 0  # peers that were seen to have all of it
+    addresses: set[str] = field(default_factory=set)  # of the connected peers, each as address:port
+    trackers: tuple[str, ...] = ()  # as libtorrent is to know them
+    handle: lt.torrent_handle | None = field(default=None, repr=False)  # None until libtorrent has added it
 
     def and_in(self, other: Swarm) -> Swarm:
-        """Add what it does in another session."""
+        """Add the peers and the numbers of the same torrent in another session."""
         return Swarm(
             state=self.state,
             peers=self.peers + other.peers,
             given=self.given + other.given,
-            asked=self.asked + other.asked,
+            visits=self.visits + other.visits,
             delivered=self.delivered + other.delivered,
             addresses=self.addresses | other.addresses,
         )
 
 
 class Seeding:
-    """Torrents in a session of libtorrent that gives and never writes."""
+    """Torrents in a session that sends and never writes."""
 
     def __init__(
         self,
-        session: Any,
+        session: lt.session,
         *,
         up: int,  # bytes a second, 0 for no limit
         down: int,
         on_damage: Callable[[InfoHash, str], None],
         log: Callable[[str], None],
     ) -> None:
+        """Call `on_damage` with the reason when a file turns out not to be the torrent's."""
         self.session = session
         self.swarms: dict[InfoHash, Swarm] = {}
         self._up, self._down = up, down
         self._on_damage = on_damage
         self._log = log
         self._asked = 0.0
-        self._dht = Rejoining(session)
+        self._bootstrap = Bootstrap(session)
         self._checking: set[InfoHash] = set()
-        self._tracker_errors: dict[str, str] = {}
+        self._replaced: set[InfoHash] = set()  # whose trackers were, before libtorrent had added them
+        self._tracker_faults: dict[str, str] = {}
 
-    def add(self, params: Any, path: Path, trackers: list[str]) -> None:
+    def add(self, params: lt.add_torrent_params, path: Path, trackers: Sequence[str]) -> None:
         """Serve a file by the torrent in `params`; `poll` until it is checked."""
         import libtorrent as lt
 
         infohash = InfoHash(str(params.info_hashes.v1))
         params.save_path, params.renamed_files = str(path.parent), {0: path.name}
-        # each in a tier of its own, or their order changes
-        params.trackers, params.tracker_tiers = trackers, list(range(len(trackers)))
+        # each in a tier of its own, or libtorrent changes their order
+        params.trackers, params.tracker_tiers = list(trackers), list(range(len(trackers)))
         params.url_seeds, params.http_seeds = [], []
         flags = lt.torrent_flags
         params.flags |= flags.seed_mode | flags.upload_mode
         params.flags &= ~(flags.auto_managed | flags.paused)
-        self.swarms[infohash] = Swarm()
+        self.swarms[infohash] = Swarm(trackers=tuple(trackers))
         self._checking.add(infohash)
         self.session.async_add_torrent(params)
 
     def drop(self, infohash: InfoHash) -> None:
+        """Disconnect a torrent's peers and forget it; its trackers get `stopped` (BEP 3)."""
         self._checking.discard(infohash)
+        self._replaced.discard(infohash)
         swarm = self.swarms.pop(infohash, None)
         if swarm and swarm.handle:
             self.session.remove_torrent(swarm.handle)
 
+    def replace_trackers(self, infohash: InfoHash, trackers: Sequence[str]) -> None:
+        """Announce a torrent at these trackers from now on, at once, and keep its peers.
+
+        Trackers that are left out get no `stopped`: libtorrent 2.1.1 sends that only for all of a torrent's trackers,
+        and disconnects its peers. They forget us once our next announce is overdue.
+        """
+        swarm = self.swarms[infohash]
+        if swarm.trackers != tuple(trackers):
+            swarm.trackers = tuple(trackers)
+            if swarm.handle:
+                _set_trackers(swarm.handle, trackers)
+            else:
+                self._replaced.add(infohash)
+
     @property
     def checking(self) -> bool:
+        """Tell whether libtorrent still looks at a file that was added."""
         return bool(self._checking)
 
     def poll(self, seconds: float) -> None:
-        """Wait so long for news at most, and take them in."""
+        """Handle the alerts that there are, waiting at most so long for the first one."""
         self.session.wait_for_alert(int(seconds * 1000))
         for alert in self.session.pop_alerts():
-            self.hear(alert)
-        if time.monotonic() - self._asked > 0.5:
+            self.handle_alert(alert)
+        if time.monotonic() - self._asked > _ASK_EVERY:
             self._asked = time.monotonic()
             self.session.post_torrent_updates(0)
-            self._dht.look()
+            self._bootstrap.poll()
 
-    def hear(self, alert: Any) -> None:
-        """Take in one alert."""
+    def handle_alert(self, alert: lt.alert) -> None:
+        """Record in its swarm what an alert tells, and log the faults of trackers."""
         import libtorrent as lt
 
         match alert:
@@ -125,7 +149,7 @@ class Seeding:
                     self._checking.discard(infohash_of(alert))
             case (
                 lt.fastresume_rejected_alert()
-                | lt.hash_failed_alert()  # its bytes rotted: seen when somebody asks for them
+                | lt.hash_failed_alert()  # its bytes rotted: noticed when a peer requests them
                 | lt.file_error_alert()
                 | lt.torrent_error_alert()
             ):
@@ -133,7 +157,7 @@ class Seeding:
             case lt.peer_connect_alert():
                 if swarm := self.find(alert):
                     swarm.addresses.add(_address(alert))
-                    swarm.asked += 1
+                    swarm.visits += 1
             case lt.peer_disconnected_alert():
                 if swarm := self.find(alert):
                     swarm.addresses.discard(_address(alert))
@@ -141,51 +165,68 @@ class Seeding:
                     swarm.delivered += "upload to upload" in alert.message()
             case lt.state_update_alert():
                 for status in alert.status:
-                    if swarm := self.swarms.get(InfoHash(str(status.info_hashes.v1))):
-                        swarm.peers = status.num_peers
-                        swarm.given = max(swarm.given, status.total_payload_upload)
-                    # 17 bytes ask for 16 KiB; a standing limit would cost a third of the speed
-                    if status.download_rate > FLOOD + status.upload_rate // 10:
-                        status.handle.set_download_limit(min(FLOOD, self._down or FLOOD))
+                    self._update(status)
             case lt.tracker_error_alert():  # ten thousand memos need not say the same
-                url, reason = self.tracker_of(alert), fault_of(alert)
-                if self._tracker_errors.get(url) != reason:
-                    self._tracker_errors[url] = reason
-                    self._log(f"tracker {url}: {reason}")
+                url, fault = self.tracker_of(alert), fault_of(alert)
+                if self._tracker_faults.get(url) != fault:
+                    self._tracker_faults[url] = fault
+                    self._log(f"tracker {url}: {fault}")
             case lt.session_stats_alert():
                 handles = (swarm.handle for swarm in self.swarms.values() if swarm.handle)
-                self._dht.hear(alert.values["dht.dht_nodes"], handles)
+                self._bootstrap.handle_nodes(alert.values["dht.dht_nodes"], handles)
             case lt.listen_failed_alert():
                 self._log(alert.message())
 
-    def tracker_of(self, alert: Any) -> str:
-        """Tell which tracker an alert is about."""
-        return str(alert.tracker_url())
+    def tracker_of(self, alert: lt.tracker_alert) -> str:
+        """Give the URL of the tracker that an alert is about."""
+        return alert.tracker_url()
 
-    def find(self, alert: Any) -> Swarm | None:
-        """Find the swarm an alert is about."""
+    def find(self, alert: lt.torrent_alert) -> Swarm | None:
+        """Find the swarm that an alert is about."""
         return self.swarms.get(infohash_of(alert))
 
-    def _added(self, alert: Any) -> None:
+    def _added(self, alert: lt.add_torrent_alert) -> None:
         infohash = InfoHash(str(alert.params.info_hashes.v1))
         swarm = self.swarms.get(infohash)
         if alert.error.value():
             self._on_damage(infohash, alert.message())
         elif swarm and swarm.state != "damaged":
             swarm.handle = alert.handle
+            if infohash in self._replaced:
+                self._replaced.discard(infohash)
+                _set_trackers(swarm.handle, swarm.trackers)
             if self._up:
                 alert.handle.set_upload_limit(self._up)  # the session's own limit does not bind on local networks
             if self._down:
                 alert.handle.set_download_limit(self._down)
-        else:  # dropped again before it was there
+        else:  # dropped before it was added
             self.session.remove_torrent(alert.handle)
 
+    def _update(self, status: lt.torrent_status) -> None:
+        if swarm := self.swarms.get(InfoHash(str(status.info_hashes.v1))):
+            swarm.peers = status.num_peers
+            swarm.given = max(swarm.given, status.total_payload_upload)
+        # a request of 17 bytes is for 16 KiB; a limit at all times would cost a third of the speed
+        if status.download_rate > FLOOD + status.upload_rate // 10:
+            status.handle.set_download_limit(min(FLOOD, self._down or FLOOD))
 
-def infohash_of(alert: Any) -> InfoHash:
-    """Tell which torrent an alert is about."""
+
+def infohash_of(alert: lt.torrent_alert) -> InfoHash:
+    """Give the infohash of the torrent that an alert is about."""
     return InfoHash(str(alert.handle.info_hashes().v1))
 
 
-def _address(alert: Any) -> str:
+def _set_trackers(handle: lt.torrent_handle, trackers: Sequence[str]) -> None:
+    import libtorrent as lt
+
+    entries = []
+    for tier, url in enumerate(trackers):
+        entry = lt.announce_entry(url)
+        entry.tier = tier
+        entries.append(entry)
+    handle.replace_trackers(entries)
+
+
+def _address(alert: lt.peer_alert) -> str:
     address, port = alert.ip
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

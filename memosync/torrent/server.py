@@ -1,11 +1,11 @@
-"""Serving: files given to whoever asks, to programs in one session and to browsers in another."""
+"""Serving: files uploaded to whoever asks, to programs in one session and to browsers in another."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import SeederError
 from ..magnet import InfoHash
@@ -14,8 +14,11 @@ from .seeding import SEEDING, Seeding, Swarm
 from .session import dht_state, free_port, is_free, leave, open_session
 from .webrtc.browsers import Browsers
 
-_FOR_PROGRAMS: Mapping[str, Any] = {
-    "peer_timeout": 20,  # Transmission 3.00 wakes at our keep-alive, half of this: 35 s for 1 MB instead of 89
+if TYPE_CHECKING:
+    import libtorrent as lt
+
+_FOR_PROGRAMS: lt.settings_pack = {
+    "peer_timeout": 20,  # seconds; Transmission 3.00 wakes at our keep-alive, half of this: 35 s for 1 MB instead of 89
     "listen_queue_size": 500,
     "max_retry_port_bind": 0,
 }
@@ -26,8 +29,8 @@ MOST_ADDRESSES = 4  # in a link
 class Server:
     """Serve files, each by its own torrent, and never write to them.
 
-    Programs come by TCP and uTP into one session. Browsers come by WebRTC, and get another session (see `browsers`),
-    which is opened when the first torrent has a WebSocket tracker.
+    Programs connect by TCP and uTP to one session. Browsers connect by WebRTC to another (see `webrtc.browsers`), which
+    is opened when the first torrent has a WebSocket tracker.
     """
 
     def __init__(
@@ -35,74 +38,76 @@ class Server:
         network: Network,
         *,
         port: int = 0,
-        insist: bool = False,  # on the port
+        insist: bool = False,  # on the port; without, any other one will do when it is taken
         up: int = 0,  # bytes a second, 0 for no limit
         down: int = 0,
         descriptors: int = 1024,  # that this process may have open
-        dht: bytes = b"",
+        dht: bytes = b"",  # what `close` gave the last time
         log: Callable[[str], None],
     ) -> None:
-        """Open the session and listen; SeederError when the port that was insisted on is taken."""
+        """Open the session for programs and listen; SeederError without a port or an address to listen on."""
         self._log = log
         self._network = network
         self._descriptors = descriptors
         self._damaged: dict[InfoHash, Swarm] = {}
-        self.addresses: list[str] = []
         self.port = port if is_free(port, network) else 0
         if insist and not self.port:
             raise SeederError(f"port {port} is taken", "choose another --port, or none")
         self.port = self.port or free_port(network)
-        self._limits = {"up": up, "down": down}
-        limits = {"upload_rate_limit": up, "download_rate_limit": down}
+        self._up, self._down = up, down
+        limits: lt.settings_pack = {"upload_rate_limit": up, "download_rate_limit": down}
         session = open_session(network, self.port, {**SEEDING, **_FOR_PROGRAMS, **limits}, dht)
-        self._programs = _Programs(self.port, session, up=up, down=down, on_damage=self.call_damaged, log=log)
+        self._programs = _Programs(session, self.port, up=up, down=down, on_damage=self.call_damaged, log=log)
         self._browsers: Browsers | None = None
         self._programs.poll(0)
         self.addresses = self._programs.addresses
         if not self.addresses:
             raise SeederError(f"cannot listen on port {self.port}", "choose another --port")
 
-    def serve(self, path: Path, torrent: bytes, trackers: list[str]) -> None:
-        """Serve a file; `poll` until it is checked. A file that is not the torrent's becomes `damaged`."""
+    def serve(self, path: Path, torrent: bytes, trackers: Sequence[str]) -> None:
+        """Serve a file that is not served yet; `poll` until it is checked.
+
+        A file that is not the torrent's becomes `damaged`. RuntimeError, libtorrent's own, when `torrent` is none.
+        """
         import libtorrent as lt
 
         params = lt.load_torrent_buffer(torrent)
         infohash = InfoHash(str(params.info_hashes.v1))
         self._damaged.pop(infohash, None)
-        for_browsers = [url for url in trackers if is_websocket(url)]
+        for_programs, for_browsers = _by_session(trackers)
         if for_browsers:
-            self._for_browsers().offer(infohash, path, for_browsers)
-        self._programs.add(params, path, [url for url in trackers if url not in for_browsers])
+            self._for_browsers().serve(infohash, path, for_browsers)
+        self._programs.add(params, path, for_programs)
 
     def drop(self, infohash: InfoHash) -> None:
+        """Disconnect its peers and forget it."""
         self._damaged.pop(infohash, None)
         self._programs.drop(infohash)
         if self._browsers:
-            self._browsers.withdraw(infohash)
+            self._browsers.drop(infohash)
 
     def call_damaged(self, infohash: InfoHash, why: str) -> None:
-        """Stop serving what is not what the torrent says, but remember it."""
+        """Stop serving what is not what the torrent says, but count it among the swarms."""
         self.drop(infohash)
         self._damaged[infohash] = Swarm(state="damaged")
         self._log(f"{infohash} is damaged: {why}")
 
     def poll(self, seconds: float) -> None:
-        """Wait so long for news at most, and take them in."""
+        """Handle the alerts of both sessions, waiting at most so long for the first one."""
         self._programs.poll(0.02 if self._browsers and self._browsers.busy else seconds)
         if self._browsers:
-            self._browsers.follow(self._programs.swarms)
+            self._browsers.update(self._programs.swarms)
 
     def swarms(self) -> Iterator[tuple[InfoHash, Swarm]]:
-        """Give what every torrent does, in both sessions."""
-        in_browsers = self._browsers.swarms if self._browsers else {}
+        """Give every torrent that is served or damaged, with its peers and numbers of both sessions."""
         for infohash, swarm in self._programs.swarms.items():
-            other = in_browsers.get(infohash)
-            yield infohash, swarm.and_in(other) if other else swarm
+            in_browsers = self._browsers.totals(infohash) if self._browsers else None
+            yield infohash, swarm.and_in(in_browsers) if in_browsers else swarm
         yield from self._damaged.items()
 
     @property
     def number(self) -> int:
-        """How many torrents there are."""
+        """How many torrents are served or damaged."""
         return len(self._programs.swarms) + len(self._damaged)
 
     @property
@@ -111,17 +116,18 @@ class Server:
         return self._browsers.announced if self._browsers else None
 
     def link_addresses(self, network: Network) -> list[str]:
-        """Choose the addresses a link should give: this machine's own only where there is no other."""
+        """Choose the addresses for links, IPv6 ones in brackets; the loopback interface's only without others."""
         found = [(address, parse_address(address)) for address in self.addresses]
         reachable = [text for text, address in found if address and not address.is_loopback]
         return [f"[{text}]" if ":" in text else text for text in reachable or self.addresses][:MOST_ADDRESSES]
 
     @property
     def checking(self) -> bool:
+        """Tell whether libtorrent still looks at a file that was added."""
         return self._programs.checking
 
     def close(self) -> bytes:
-        """Let the trackers hear of it, and give the DHT's state for the next one, empty when there is none."""
+        """Announce to the trackers that we stop, for 1.5 s at most, and give the DHT's state for the next `Server`."""
         state = dht_state(self._programs.session)
         deadline = time.monotonic() + 1.5
         leave(self._programs.session, deadline)
@@ -131,29 +137,49 @@ class Server:
 
     def _for_browsers(self) -> Browsers:
         if self._browsers is None:
-            limits = {**self._limits, "descriptors": self._descriptors}
-            self._browsers = Browsers(self._network, on_damage=self.call_damaged, log=self._log, **limits)
+            self._browsers = Browsers(
+                self._network,
+                up=self._up,
+                down=self._down,
+                descriptors=self._descriptors,
+                on_damage=self.call_damaged,
+                log=self._log,
+            )
         return self._browsers
 
 
 class _Programs(Seeding):
-    """The session for TCP and uTP, which also hears where it listens."""
+    """The session for TCP and uTP, which also records at which addresses it listens."""
 
-    def __init__(self, port: int, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        session: lt.session,
+        port: int,
+        *,
+        up: int,
+        down: int,
+        on_damage: Callable[[InfoHash, str], None],
+        log: Callable[[str], None],
+    ) -> None:
+        super().__init__(session, up=up, down=down, on_damage=on_damage, log=log)
         self._port = port
         self.addresses: list[str] = []
 
-    def hear(self, alert: Any) -> None:
+    def handle_alert(self, alert: lt.alert) -> None:
         import libtorrent as lt
 
         if isinstance(alert, lt.listen_succeeded_alert):
-            if alert.socket_type == lt.socket_type_t.tcp and alert.port == self._port:  # not where that was taken
-                self._listens(alert.address)
+            if alert.socket_type == lt.socket_type_t.tcp and alert.port == self._port:  # another one where it was taken
+                self._add_address(alert.address)
         else:
-            super().hear(alert)
+            super().handle_alert(alert)
 
-    def _listens(self, address: str) -> None:
+    def _add_address(self, address: str) -> None:
         found = parse_address(address)
         if found and not (found.version == 6 and found.is_link_local) and address not in self.addresses:
             self.addresses.append(address)
+
+
+def _by_session(trackers: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split trackers into those for programs and those for browsers."""
+    return [url for url in trackers if not is_websocket(url)], [url for url in trackers if is_websocket(url)]

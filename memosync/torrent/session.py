@@ -1,6 +1,6 @@
-"""Sessions: everything libtorrent does on a network, and how far it may reach.
+"""Sessions of libtorrent: how each is opened, how far it may reach, and how it takes its leave.
 
-This package is the owner of libtorrent, together with `metainfo`, which opens no network.
+`torrent` is the owner of libtorrent. Every setting that all sessions share stands here.
 """
 
 from __future__ import annotations
@@ -9,54 +9,38 @@ import contextlib
 import errno
 import socket
 import time
-from collections.abc import Mapping
 from ipaddress import ip_network
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..network import Network
 
-_COMMON: Mapping[str, Any] = {
+if TYPE_CHECKING:
+    import libtorrent as lt
+
+_COMMON: lt.settings_pack = {
     "user_agent": "memosync",
     "allow_multiple_connections_per_ip": True,  # two people behind one router are two people
     "announce_to_all_trackers": True,  # else only the UDP one is, and no browser ever finds us
     "announce_to_all_tiers": True,
     "no_connect_privileged_ports": True,  # a link must not make us call somebody's mail server
-    "stop_tracker_timeout": 1,
+    "stop_tracker_timeout": 1,  # seconds
     "alert_queue_size": 200_000,
     "validate_https_trackers": True,
-    "webtorrent_stun_server": "",  # see `stun`
-    "dht_upload_rate_limit": 20_000,
+    "webtorrent_stun_server": "",  # see `webrtc.stun`
+    "dht_upload_rate_limit": 20_000,  # bytes a second
     "resolver_cache_timeout": 30,  # seconds; a name that was not found is believed lost for an eighth: 150 s by default
 }
-_REACH: Mapping[Network, Mapping[str, Any]] = {
-    Network.PUBLIC: {"listen_interfaces": "0.0.0.0:{port},[::]:{port}"},
-    Network.LAN: {
-        "listen_interfaces": "0.0.0.0:{port},[::]:{port}",
-        "enable_dht": False,
-        "enable_upnp": False,
-        "enable_natpmp": False,
-    },
-    Network.LOOPBACK: {
-        "listen_interfaces": "127.0.0.1:{port}",
-        "outgoing_interfaces": "127.0.0.1",
-        "enable_dht": False,
-        "enable_lsd": False,
-        "enable_upnp": False,
-        "enable_natpmp": False,
-        "ssrf_mitigation": False,  # trackers here are ours; `network` has looked at them already
-    },
-}
-
-_opened: list[Any] = []
+NO_INTERNET: lt.settings_pack = {"enable_dht": False, "enable_upnp": False, "enable_natpmp": False}
 
 
 def open_session(
-    network: Network, port: int, settings: Mapping[str, Any], dht: bytes = b"", *, trace: bool = False
-) -> Any:
-    """Open a libtorrent session that reaches as far as `network` says and listens on `port`.
+    network: Network, port: int, settings: lt.settings_pack, dht: bytes = b"", *, trace: bool = False
+) -> lt.session:
+    """Open a session that reaches as far as `network` says and listens on `port`, for TCP and UDP; 0 is any.
 
-    Its first alerts tell on which addresses: all that this machine has. With `trace` it tells what torrents do, too.
-    It is kept until the process ends: to end it before, libtorrent waits for every name that is being looked up.
+    Its first alerts tell on which addresses: all that this machine has. `dht` is what `dht_state` gave before. With
+    `trace` libtorrent's log of each torrent comes as alerts, too. The session is kept until the process ends: to end
+    it before, libtorrent waits for every name that is being looked up.
     """
     import libtorrent as lt
 
@@ -64,54 +48,54 @@ def open_session(
     mask = category.error | category.status | category.tracker | category.peer | category.connect | category.dht
     if trace:
         mask |= category.torrent_log
-    reach = dict(_REACH[network])
-    reach["listen_interfaces"] = reach["listen_interfaces"].format(port=port)
     params = lt.session_params()
     if dht and network is Network.PUBLIC:
         with contextlib.suppress(RuntimeError, ValueError):
-            params = lt.read_session_params(dht, _dht_only())
-    chosen: Any = {**_COMMON, **reach, **settings, "alert_mask": int(mask)}
-    params.settings = chosen
+            params = lt.read_session_params(dht, lt.save_state_flags_t.save_dht_state)
+    params.settings = {**_COMMON, **_reach(network, port), **settings, "alert_mask": mask}
     session = lt.session(params)
     _opened.append(session)
     if network.ranges:
         session.set_ip_filter(_only(network))
-    session.is_listening()  # waits for its thread: else the first alerts may tell of some addresses only
+    session.is_listening()  # waits for libtorrent's thread: else the first alerts may tell of some addresses only
     return session
 
 
-def fault_of(alert: Any) -> str:
-    """Say what was wrong with a tracker."""
+_opened: list[lt.session] = []
+
+
+def fault_of(alert: lt.tracker_error_alert) -> str:
+    """Word what went wrong with a tracker: its own failure reason (BEP 3) where it gave one."""
     # 2.1.1 calls a WebSocket that could not be opened an operation that was canceled
     if alert.error.value() == errno.ECANCELED:
         return "no connection"
-    return str(alert.failure_reason() or alert.error.message())
+    return alert.failure_reason() or alert.error.message()
 
 
-def dht_state(session: Any) -> bytes:
-    """Give what a later session needs to find its way into the DHT (BEP 5) at once; nothing if no node is known."""
+def dht_state(session: lt.session) -> bytes:
+    """Save the nodes of the DHT (BEP 5) that a session knows, for a later one to begin with; empty for none."""
     import libtorrent as lt
 
-    state: Any = lt.write_session_params(session.session_state(), _dht_only())
+    state = lt.write_session_params(session.session_state(), lt.save_state_flags_t.save_dht_state)
     nodes = state.get(b"dht state", {})
-    return bytes(lt.bencode(state)) if nodes.get(b"nodes") or nodes.get(b"nodes6") else b""
+    return lt.bencode(state) if nodes.get(b"nodes") or nodes.get(b"nodes6") else b""
 
 
-def leave(session: Any, deadline: float) -> None:
-    """Tell the trackers that we go, and wait for them until `deadline` (monotonic, seconds)."""
+def leave(session: lt.session, deadline: float) -> None:
+    """Stop every torrent, announce that to the trackers, and wait for their answers until `deadline` (monotonic)."""
     import libtorrent as lt
 
     session.pause()
-    session.is_paused()  # waits for its thread, which has said by then whom it tells
-    told: set[tuple[str, Any]] = set()
+    session.is_paused()  # waits for libtorrent's thread, which has posted by then whom it announces it to
+    announced: set[tuple[str, lt.torrent_handle]] = set()
     while time.monotonic() < deadline:
         for alert in session.pop_alerts():
             match alert:
                 case lt.tracker_announce_alert() if alert.event == lt.event_t.stopped:
-                    told.add((alert.tracker_url(), alert.handle))
+                    announced.add((alert.tracker_url(), alert.handle))
                 case lt.tracker_reply_alert() | lt.tracker_error_alert():
-                    told.discard((alert.tracker_url(), alert.handle))
-        if not told:
+                    announced.discard((alert.tracker_url(), alert.handle))
+        if not announced:
             return
         session.wait_for_alert(20)
 
@@ -136,7 +120,7 @@ def is_free(port: int, network: Network) -> bool:
 
 
 def is_reachable(address: str, port: int) -> bool:
-    """Tell whether somebody takes a TCP connection there; an address as it stands in links."""
+    """Tell whether an address, written as in links, takes a TCP connection within three seconds."""
     with contextlib.suppress(OSError), socket.create_connection((address.strip("[]"), port), timeout=3):
         return True
     return False
@@ -146,13 +130,24 @@ def _host(network: Network) -> str:
     return "127.0.0.1" if network is Network.LOOPBACK else ""
 
 
-def _dht_only() -> int:
-    import libtorrent as lt
+def _reach(network: Network, port: int) -> lt.settings_pack:
+    everywhere = f"0.0.0.0:{port},[::]:{port}"
+    match network:
+        case Network.PUBLIC:
+            return {"listen_interfaces": everywhere}
+        case Network.LAN:
+            return {"listen_interfaces": everywhere, **NO_INTERNET}
+        case Network.LOOPBACK:
+            return {
+                "listen_interfaces": f"127.0.0.1:{port}",
+                "outgoing_interfaces": "127.0.0.1",
+                **NO_INTERNET,
+                "enable_lsd": False,
+                "ssrf_mitigation": False,  # trackers here are ours; `network` has looked at them already
+            }
 
-    return int(lt.save_state_flags_t.save_dht_state)
 
-
-def _only(network: Network) -> Any:
+def _only(network: Network) -> lt.ip_filter:
     """Block every address but those of the network's ranges."""
     import libtorrent as lt
 

@@ -1,10 +1,10 @@
-"""Relay: what libtorrent and WebSocket trackers say to each other goes through here.
+"""A local proxy for WebSocket trackers: libtorrent connects to it, and it connects to the tracker.
 
-libtorrent 2.1.1 by itself waits for ever for a tracker whose machine vanished, takes whatever one sends without end,
-and calls every address that a browser's description names as a candidate (ICE, RFC 8839), names looked up; no setting
-and no `ip_filter` keeps it from that. So it is told of a WebSocket on this machine instead of the tracker. Here
-connections that are dead are ended, a flood is slowed down, and in `lan` and `loopback` what the network does not
-allow is taken out of every description.
+libtorrent 2.1.1 by itself waits for ever for a tracker whose machine vanished, reads without end whatever one sends,
+and connects to every address that a browser's session description names as a candidate (ICE, RFC 8839), names looked
+up; no setting and no `ip_filter` keeps it from that. So it is told of a WebSocket on this machine instead of the
+tracker. Here dead connections are closed, a flood is slowed down, and in `lan` and `loopback` the candidates that the
+network does not allow are taken out of every description.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urljoin
 
 from ..magnet import InfoHash
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
     from websockets.asyncio.server import ServerConnection
 
-_SILENT = logging.Logger("relay", logging.CRITICAL + 1)
-_OPTIONS: Mapping[str, Any] = {"compression": None, "close_timeout": 1, "logger": _SILENT}
-_TRACKER: Mapping[str, Any] = {
+Json: TypeAlias = Any  # a stranger's message may be anything; what goes wrong with it ends the connection
+Options: TypeAlias = Mapping[str, Any]  # of `connect` and `serve`, which websockets gives no name
+
+_SILENT = logging.Logger("tracker_proxy", logging.CRITICAL + 1)
+_OPTIONS: Options = {"compression": None, "close_timeout": 1, "logger": _SILENT}
+_TO_TRACKER: Options = {
     **_OPTIONS,
     "open_timeout": 10,  # seconds; slow ones take five
-    "ping_interval": 8,  # seconds between two signs of life
-    "ping_timeout": 8,  # and until one that gives none is taken for dead
+    "ping_interval": 8,  # seconds between two pings (RFC 6455)
+    "ping_timeout": 8,  # seconds without a pong after which the connection is dead
     "happy_eyeballs_delay": 0.25,  # seconds (RFC 8305): there are machines whose IPv6 leads nowhere
     "proxy": None,
     "user_agent_header": "memosync",
@@ -40,33 +43,36 @@ _TRACKER: Mapping[str, Any] = {
 _PAUSE = 0.001  # seconds after each message
 
 
-class Relay:
-    """The ways to trackers, and who stands on them."""
+class TrackerProxy:
+    """A WebSocket server on the loopback interface, in a thread of its own, with one URL for each tracker."""
 
     def __init__(
         self,
         network: Network,
         *,
-        take: Callable[[InfoHash], bool] = lambda _infohash: True,
-        expect: Callable[[InfoHash], None] = lambda _infohash: None,
+        accept_offer: Callable[[InfoHash], bool] = lambda _infohash: True,
+        on_answer: Callable[[InfoHash], None] = lambda _infohash: None,
     ) -> None:
-        """Begin to answer in a thread of its own: `take` a browser's offer or not, `expect` one that took up ours."""
+        """Ask `accept_offer` whether libtorrent gets a browser's offer, and tell `on_answer` of an answer to ours.
+
+        Both are called in the proxy's thread.
+        """
         self._network = network
-        self._take, self._expect = take, expect
-        self._ways: dict[str, str] = {}  # to each tracker
+        self._accept_offer, self._on_answer = accept_offer, on_answer
+        self._urls: dict[str, str] = {}  # of each tracker here
         self._base = ""
 
-    def way_to(self, tracker: str) -> str:
-        """Give the URL that libtorrent is to be told, always the same for a tracker; the first one opens the relay."""
-        self._base = self._base or self._open()
-        return self._ways.setdefault(tracker, f"{self._base}{len(self._ways)}")
+    def url_for(self, tracker: str) -> str:
+        """Give the local URL of a tracker, always the same; the first call starts the server."""
+        self._base = self._base or self._start()
+        return self._urls.setdefault(tracker, f"{self._base}{len(self._urls)}")
 
-    def tracker(self, way: str) -> str:
-        """Give the tracker that a URL of libtorrent's means."""
-        return next((tracker for tracker, known in self._ways.items() if known == way), way)
+    def tracker_of(self, url: str) -> str:
+        """Give the tracker that a local URL is for; any other URL is itself a tracker's."""
+        return next((tracker for tracker, local in self._urls.items() if local == url), url)
 
-    def _open(self) -> str:
-        """Listen, so that libtorrent can call at once, and do what takes time in the background."""
+    def _start(self) -> str:
+        """Listen, so that libtorrent can connect at once, and import what takes time in the background."""
         import asyncio
 
         listening = socket.create_server(("127.0.0.1", 0))
@@ -81,73 +87,76 @@ class Relay:
 
         # when descriptors run out, it tries again a second later
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _what: None)
-        async with serve(self._converse, sock=listening, ping_interval=None, **_OPTIONS) as server:
+        async with serve(self._connect, sock=listening, ping_interval=None, **_OPTIONS) as server:
             await server.serve_forever()
 
-    async def _converse(self, program: ServerConnection) -> None:
-        """Call the tracker that is meant, and pass on what both say until one of them ends it."""
+    async def _connect(self, libtorrent: ServerConnection) -> None:
+        """Connect to the tracker that is meant, and forward the messages of both until one of them disconnects."""
         import asyncio
 
         from websockets.asyncio.client import connect
 
-        class Straight(connect):
+        class WithoutRedirects(connect):
             def process_redirect(self, exc: Exception) -> Exception | str:
-                return exc  # whatever it answers, nobody else is called
+                return exc  # wherever it leads, no other host is connected to
 
-        assert program.request
-        way = urljoin(self._base, program.request.path)
-        if (url := self.tracker(way)) == way:
+        assert libtorrent.request
+        local = urljoin(self._base, libtorrent.request.path)
+        if (url := self.tracker_of(local)) == local:
             return
-        with _whatever_happens():
-            async with Straight(url, **_TRACKER) as tracker:
-                both = _pass_on(tracker, program, self._hear), _pass_on(program, tracker, self._say)
-                await asyncio.wait(list(map(asyncio.create_task, both)), return_when=asyncio.FIRST_COMPLETED)
+        with _ending_the_connection():
+            async with WithoutRedirects(url, **_TO_TRACKER) as tracker:
+                ways = (
+                    _forward(tracker, libtorrent, self._inspect_from_tracker),
+                    _forward(libtorrent, tracker, self._inspect_from_libtorrent),
+                )
+                await asyncio.wait(list(map(asyncio.create_task, ways)), return_when=asyncio.FIRST_COMPLETED)
 
-    def _hear(self, message: Any) -> bool:
-        """Do with a tracker's message what is to be done with it; tell whether libtorrent is to hear it."""
+    def _inspect_from_tracker(self, message: Json) -> bool:
+        """Take out of a tracker's message what may not pass; tell whether libtorrent gets it at all."""
         if self._network.ranges:
-            self._confine(message)
+            self._filter_candidates(message)
         infohash = InfoHash(message["info_hash"].encode("latin-1").hex()) if "info_hash" in message else None
         if infohash and "answer" in message:
-            self._expect(infohash)
-        return not (infohash and "offer" in message) or self._take(infohash)
+            self._on_answer(infohash)
+        return not (infohash and "offer" in message) or self._accept_offer(infohash)
 
-    def _say(self, message: Any) -> bool:
+    def _inspect_from_libtorrent(self, message: Json) -> bool:
         # for WebRTC the loopback interface has no addresses, so there a browser needs the machine's others
         if self._network is Network.LAN:
-            self._confine(message)
+            self._filter_candidates(message)
         return True
 
-    def _confine(self, message: Any) -> None:
-        """Take out of every description in a message the candidates that are outside."""
+    def _filter_candidates(self, message: Json) -> None:
+        """Take out of every session description in a message the candidates that the network does not allow."""
         for description in _descriptions(message):
             description["sdp"] = usable_candidates(str(description["sdp"]), self._network)
 
 
-async def _pass_on(source: Connection, sink: Connection, attend: Callable[[Any], bool]) -> None:
-    """Pass messages on, each once `attend` has had it and said that it shall be; the first that is none ends it."""
+async def _forward(source: Connection, sink: Connection, inspect: Callable[[Json], bool]) -> None:
+    """Forward each message that `inspect` lets pass, until the connection ends or something is no message."""
     import asyncio
 
-    with _whatever_happens():
+    with _ending_the_connection():
         async for text in source:
             message = json.loads(text)
-            if attend(message):
+            if inspect(message):
                 await sink.send(json.dumps(message))
             await asyncio.sleep(_PAUSE)
 
 
 @contextlib.contextmanager
-def _whatever_happens() -> Iterator[None]:
-    """Have it end this conversation and nothing else."""
+def _ending_the_connection() -> Iterator[None]:
+    """Let nothing that is wrong with a peer or its message do more than end its connection."""
     from websockets.exceptions import WebSocketException
 
-    wrong = (ValueError, TypeError, AttributeError, RecursionError)  # in a message
-    with contextlib.suppress(OSError, WebSocketException, *wrong):
+    wrong_message = (ValueError, TypeError, AttributeError, RecursionError)
+    with contextlib.suppress(OSError, WebSocketException, *wrong_message):
         yield
 
 
-def _descriptions(message: Any) -> Iterator[dict[str, Any]]:
-    """Find every description of a browser in what trackers and their clients say to each other."""
+def _descriptions(message: Json) -> Iterator[dict[str, Json]]:
+    """Find every session description (SDP, RFC 8866) in a message of a tracker or of its client."""
     if isinstance(message, dict):
         if "sdp" in message:
             yield message

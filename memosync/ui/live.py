@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from ..quantities import format_clock, format_count, format_size
+from ..torrent.sources import describe_all
 from .terminal import is_screen, is_terminal, show, tell, write
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ class FetchView:
             if self._said == 1:
                 tell("waiting for somebody who has it")
             else:
-                answers = "; ".join(f"{source}: {reply}" for source, reply in progress.sources.items())
-                tell(f"nobody so far ({answers})")
+                tell(f"nobody so far ({describe_all(progress.sources)})")
         if not is_screen(sys.stderr) or time.monotonic() - self._drawn < 0.1:
             return
         self._drawn = time.monotonic()

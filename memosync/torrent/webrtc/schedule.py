@@ -1,8 +1,8 @@
-"""When to announce what at which WebSocket tracker, besides the announces that libtorrent makes on its own.
+"""When to announce which torrent at which WebSocket tracker, besides the announces that libtorrent makes on its own.
 
 An announce carries fresh offers of WebRTC connections, which the tracker hands to some of the browsers that wait there.
-Three occasions: somebody came or went at a torrent, so others may be waiting for the place; a tracker says nothing, and
-may be gone; a tracker was gone, and has forgotten us. All of it is bounded, whatever trackers and browsers do.
+There are three occasions: a browser came or went, so others may be waiting for its place; a tracker has been silent and
+may be gone; a tracker was gone and has forgotten us. All of it is bounded, whatever trackers and browsers do.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 
 from ...magnet import InfoHash
 
-SOON, SELDOM = 0.25, 8.0  # seconds between announces while somebody is served, and when nothing comes of them
-GROWTH = 1.6
+SOON, SELDOM = 0.25, 8.0  # seconds between announces of a torrent while browsers are served, and when none comes
+GROWTH = 1.6  # of that pause, with each announce
 QUIET = 8.0  # seconds without an answer after which a tracker is asked whether it is still there
-PATIENCE = 5.0  # seconds between two times that everything is announced anew at a tracker; grows with one that lets go
+PATIENCE = 5.0  # seconds between two times that all is announced anew at one tracker; doubles when it fails again soon
 LONGEST_PATIENCE = 600.0
-AT_ONCE = 10  # announces that one look gives of each kind
+AT_ONCE = 10  # announces of each kind that one call of `due` gives
 
 
 @dataclass(slots=True)
 class _Torrent:
     trackers: tuple[str, ...]
-    announced: float = 0.0  # the last time on our account
+    announced: float = 0.0  # when it was last, by this schedule or as it was added
     pause: float = SOON
 
 
@@ -34,12 +34,12 @@ class _Tracker:
     asked: float = 0.0
     answered: float = 0.0
     connected: bool = False  # it has been, once
-    lost: bool = False  # what was announced there may be forgotten
-    rejoined: float = -LONGEST_PATIENCE
+    lost: bool = False  # it may have forgotten what was announced
+    reannounced: float = -LONGEST_PATIENCE  # when everything was, after a reconnect
     patience: float = PATIENCE
 
     def next(self) -> InfoHash:
-        """Give the torrent whose turn it is."""
+        """Take the torrent whose turn it is, and move it to the end."""
         infohash = next(iter(self.turn))
         self.had_its_turn(infohash)
         return infohash
@@ -51,7 +51,7 @@ class _Tracker:
 
 
 class Schedule:
-    """What is announced where and when; `now` is any clock that only goes forward, in seconds."""
+    """What is due where; `now` is any clock that only goes forward, in seconds."""
 
     def __init__(self) -> None:
         self._torrents: dict[InfoHash, _Torrent] = {}
@@ -59,65 +59,67 @@ class Schedule:
         self._woken: dict[InfoHash, float] = {}  # when it is due
 
     def add(self, infohash: InfoHash, trackers: Iterable[str], now: float) -> None:
-        """Take in a torrent that libtorrent announces by itself now."""
+        """Schedule a torrent, or change its trackers; libtorrent announces it by itself now.
+
+        What is known of a tracker that keeps a torrent stays known, its connection above all.
+        """
+        before = self._torrents.get(infohash)
         self._torrents[infohash] = _Torrent(tuple(trackers), now)
         for url in self._torrents[infohash].trackers:
             self._trackers.setdefault(url, _Tracker(asked=now)).turn[infohash] = None
+        if before:
+            self._remove_from(set(before.trackers) - set(self._torrents[infohash].trackers), infohash)
 
     def remove(self, infohash: InfoHash) -> None:
+        """Schedule a torrent no longer; forget the trackers that had nothing else."""
         self._woken.pop(infohash, None)
-        torrent = self._torrents.pop(infohash, None)
-        for url in torrent.trackers if torrent else ():
-            tracker = self._trackers[url]
-            tracker.turn.pop(infohash, None)
-            tracker.missing.pop(infohash, None)
-            if not tracker.turn:
-                del self._trackers[url]
+        if torrent := self._torrents.pop(infohash, None):
+            self._remove_from(torrent.trackers, infohash)
 
     def wake(self, infohash: InfoHash, now: float) -> None:
-        """Somebody came or went: others may be waiting for the place."""
+        """Announce a torrent soon: a browser came or went, so others may be waiting for its place."""
         if torrent := self._torrents.get(infohash):
             due = max(now, torrent.announced + torrent.pause)
             self._woken[infohash] = min(due, self._woken.get(infohash, due))
 
     def served(self, infohash: InfoHash, now: float) -> None:
-        """Somebody was given something, or left: the next ones are served at that pace, too."""
+        """Announce a torrent at the quickest pace: a browser was sent something, or left."""
         if torrent := self._torrents.get(infohash):
             torrent.pause = SOON
             self.wake(infohash, now)
 
     def connected(self, url: str) -> None:
-        """A connection to the tracker is made; when it is not the first, the tracker has forgotten us."""
+        """Record a new connection to a tracker; it has forgotten what was announced over an earlier one."""
         if tracker := self._trackers.get(url):
             tracker.lost |= tracker.connected
             tracker.connected = True
 
     def failed(self, url: str) -> None:
-        """It could not be asked, or the connection to it ended."""
+        """Record that a tracker could not be asked, or that the connection to it ended."""
         if tracker := self._trackers.get(url):
             tracker.lost = True
 
     def answered(self, url: str, infohash: InfoHash, now: float) -> None:
-        """It took in an announce of a torrent; if it had forgotten us, all others follow."""
+        """Record the tracker's answer to a torrent's announce; after a reconnect, re-announce all others."""
         if not (tracker := self._trackers.get(url)):
             return
         tracker.answered = now
         tracker.missing.pop(infohash, None)
         tracker.had_its_turn(infohash)
-        if tracker.lost and now > tracker.rejoined + tracker.patience:
-            # one that lets go again and again is not announced at without end
-            quick = now < tracker.rejoined + 4 * tracker.patience
+        if tracker.lost and now > tracker.reannounced + tracker.patience:
+            # one that disconnects again and again is not announced at without end
+            quick = now < tracker.reannounced + 4 * tracker.patience
             tracker.patience = min(tracker.patience * 2, LONGEST_PATIENCE) if quick else PATIENCE
-            tracker.lost, tracker.rejoined = False, now
+            tracker.lost, tracker.reannounced = False, now
             tracker.missing = {other: None for other in tracker.turn if other != infohash}
 
-    def all_anew(self) -> None:
-        """Announce everything anew, a few at a time."""
+    def reannounce_all(self) -> None:
+        """Announce everything anew at every tracker, a few at a time."""
         for tracker in self._trackers.values():
             tracker.missing = dict(tracker.turn)
 
     def due(self, now: float) -> list[tuple[InfoHash, str]]:
-        """Give what is to be announced now, a few at a time."""
+        """Take what is to be announced now, each torrent with the tracker's URL, a few at a time."""
         announces: list[tuple[InfoHash, str]] = []
         for infohash in [infohash for infohash, due in self._woken.items() if due <= now][:AT_ONCE]:
             torrent = self._torrents[infohash]
@@ -140,3 +142,11 @@ class Schedule:
                 some = [tracker.next()]
             announces += [(infohash, url) for infohash in some]
         return announces
+
+    def _remove_from(self, trackers: Iterable[str], infohash: InfoHash) -> None:
+        for url in trackers:
+            tracker = self._trackers[url]
+            tracker.turn.pop(infohash, None)
+            tracker.missing.pop(infohash, None)
+            if not tracker.turn:
+                del self._trackers[url]

@@ -1,53 +1,56 @@
-"""Signalling: how a fetch meets browsers at WebSocket trackers, which hand its offers to them and theirs to it."""
+"""Signalling: how a fetch meets browsers, by offers of WebRTC connections that WebSocket trackers pass on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ...magnet import InfoHash
 from ...network import Network
-from ..tracker_proxy import Relay
+from ..tracker_proxy import TrackerProxy
 from .schedule import Schedule
-from .stun import Watch
+from .stun import StunProbe
+
+if TYPE_CHECKING:
+    import libtorrent as lt
 
 _STUN_WITHIN = 1.0  # seconds that a STUN server has to answer before the trackers are asked
-_FIRST_WAIT = 1.0  # seconds after which they are asked again when nobody has come
-_IDLE = 2.0  # seconds after which peers that give nothing count as none
-_WITH_BROWSERS: Mapping[str, Any] = {
+_FIRST_PAUSE = 1.0  # seconds after which they are asked again when no peer has come
+_IDLE = 2.0  # seconds after which peers that send nothing count as none
+_WITH_BROWSERS: lt.settings_pack = {
     "allow_multiple_connections_per_ip": False,  # else two tabs behind one address crash libtorrent 2.1.1
     "max_webtorrent_offers": 6,
-    "webtorrent_connection_timeout": 10,  # seconds; as many offers of theirs that come to nothing keep the others out
+    "webtorrent_connection_timeout": 10,  # seconds; as many offers of theirs that fail keep the others out
 }
 
 
 class Signalling:
     """The WebSocket trackers of one fetch.
 
-    They are asked once it is known whether a STUN server can be used, which delays nothing else, and again as long as
-    nothing comes: a tab may let go in the middle, and comes back only for another offer, and those who took the first
-    offers may be there to give nothing.
+    They are added once it is known whether a STUN server can be used, which delays nothing else, and asked again as
+    long as no byte comes: a tab may disconnect half-way, and comes back only for another offer, and the browsers that
+    took the first offers may have nothing to send.
     """
 
     def __init__(self, infohash: InfoHash, trackers: Sequence[str], network: Network) -> None:
         self._infohash, self._trackers = infohash, trackers
-        self._stun = Watch(network, again=False) if trackers else None
-        self._relay = Relay(network)
+        self._probe = StunProbe(network, repeat=False) if trackers else None
+        self._proxy = TrackerProxy(network)
         self._schedule = Schedule()
         self._began = time.monotonic()
         self._first = 0  # the number of the first of them among the torrent's trackers
         self._hungry = True
-        self.settings: Mapping[str, Any] = _WITH_BROWSERS if trackers else {}
+        self.settings: lt.settings_pack = _WITH_BROWSERS if trackers else {}  # that the fetch's session needs
 
-    def follow(self, session: Any, handle: Any, peers: int, waited: float) -> None:
-        """Do what is due, now that there are so many peers and the last new byte came so many seconds ago."""
+    def poll(self, session: lt.session, handle: lt.torrent_handle, peers: int, waited: float) -> None:
+        """Announce what is due, given the number of peers and the seconds since the last new byte."""
         now = time.monotonic()
-        if self._stun:
-            if self._stun.known() or now > self._began + _STUN_WITHIN:
-                session.apply_settings({"webtorrent_stun_server": self._stun.usable})
-                self._stun = None
-                self._begin(handle, now)
+        if self._probe:
+            if self._probe.finished() or now > self._began + _STUN_WITHIN:
+                session.apply_settings({"webtorrent_stun_server": self._probe.usable})
+                self._probe = None
+                self._add_trackers(handle, now)
             return
         hungry = not peers or waited > _IDLE
         if hungry and not self._hungry:
@@ -55,15 +58,16 @@ class Signalling:
         self._hungry = hungry
         for _, url in self._schedule.due(now):
             if hungry:
+                # by number, so that it goes out at once; 1 is to ignore how long the tracker wants us to wait
                 handle.force_reannounce(0, self._first + self._trackers.index(url), 1)
 
-    def tracker_of(self, alert: Any) -> str:
-        """Tell which tracker an alert is about."""
-        return self._relay.tracker(alert.tracker_url())
+    def tracker_of(self, alert: lt.tracker_alert) -> str:
+        """Give the URL of the tracker that an alert is about."""
+        return self._proxy.tracker_of(alert.tracker_url())
 
-    def _begin(self, handle: Any, now: float) -> None:
+    def _add_trackers(self, handle: lt.torrent_handle, now: float) -> None:
         self._first = len(handle.trackers())
         for number, url in enumerate(self._trackers, self._first):
-            handle.add_tracker({"url": self._relay.way_to(url), "tier": number})
+            handle.add_tracker({"url": self._proxy.url_for(url), "tier": number})
         self._schedule.add(self._infohash, self._trackers, now)
-        self._schedule.wake(self._infohash, now + _FIRST_WAIT)
+        self._schedule.wake(self._infohash, now + _FIRST_PAUSE)

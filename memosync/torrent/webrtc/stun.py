@@ -1,4 +1,4 @@
-"""STUN: whether the server answers that tells WebRTC our public address (RFC 8489).
+"""STUN (RFC 8489): whether the server answers that tells WebRTC our public address.
 
 libtorrent 2.1.1 waits for it up to 23 s before it announces at a WebSocket tracker. So it is told of a server only once
 that has answered us.
@@ -15,18 +15,18 @@ import threading
 from ...network import Network
 
 DEFAULT = "stun.l.google.com:19302"  # libtorrent's own, and WebTorrent's
-_REQUEST, _RESPONSE, _COOKIE = 0x0001, 0x0101, 0x2112A442
+_REQUEST, _RESPONSE, _COOKIE = 0x0001, 0x0101, 0x2112A442  # RFC 8489, 5: the message types of Binding; the magic cookie
 _ANSWER_WITHIN = 1.0  # seconds, and then it is asked once more
 _ASK_EVERY = 60.0  # seconds
 
 
 def server_for(network: Network) -> str:
-    """Name the server as HOST:PORT; empty for none: there is one with `public` alone."""
+    """Give the server as HOST:PORT, from MEMOSYNC_STUN where that is set; empty for none, as in all but `public`."""
     return os.environ.get("MEMOSYNC_STUN", DEFAULT) if network is Network.PUBLIC else ""
 
 
 def answers(server: str) -> bool:
-    """Ask a server who we are: a binding request and its response."""
+    """Send a Binding request to HOST:PORT, twice at most, and tell whether its response came within a second."""
     host, _, port = server.rpartition(":")
     with contextlib.suppress(OSError, ValueError, UnicodeError):
         family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
@@ -44,32 +44,32 @@ def answers(server: str) -> bool:
     return False
 
 
-class Watch:
-    """Know whether the server answers, without ever waiting for it."""
+class StunProbe:
+    """Ask the network's STUN server in a thread of its own, so that nobody ever waits for it."""
 
-    def __init__(self, network: Network, *, again: bool) -> None:
-        """Begin to ask; `again` every minute."""
+    def __init__(self, network: Network, *, repeat: bool) -> None:
+        """Ask once, or with `repeat` every minute until `stop`."""
         self._server = server_for(network)
-        self._again = again
-        self._ended = threading.Event()
-        self._known = threading.Event()
-        self.usable = ""  # the server, as long as it answers
+        self._repeat = repeat
+        self._stopped = threading.Event()
+        self._finished = threading.Event()
+        self.usable = ""  # HOST:PORT as long as the server answers, else empty
         if self._server:
             threading.Thread(target=self._ask, daemon=True).start()
         else:
-            self._known.set()
+            self._finished.set()
 
-    def known(self) -> bool:
-        """Tell whether it has been found out."""
-        return self._known.is_set()
+    def finished(self) -> bool:
+        """Tell whether `usable` is the outcome of at least one question."""
+        return self._finished.is_set()
 
-    def end(self) -> None:
-        self._ended.set()
+    def stop(self) -> None:
+        self._stopped.set()
 
     def _ask(self) -> None:
-        while not self._ended.is_set():
+        while not self._stopped.is_set():
             self.usable = self._server if answers(self._server) else ""
-            self._known.set()
-            if not self._again:
+            self._finished.set()
+            if not self._repeat:
                 return
-            self._ended.wait(_ASK_EVERY)
+            self._stopped.wait(_ASK_EVERY)

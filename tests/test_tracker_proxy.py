@@ -1,4 +1,4 @@
-"""What WebSocket trackers say reaches libtorrent through a relay where the network has an end."""
+"""What WebSocket trackers send reaches libtorrent through a local proxy, which keeps to the network that is allowed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wstracker import Remote
 
 from memosync import network as reach
 from memosync.magnet import InfoHash
-from memosync.torrent.tracker_proxy import Relay
+from memosync.torrent.tracker_proxy import TrackerProxy
 
 DNS = 53
 ENOUGH = 3  # seconds in which libtorrent would call
@@ -84,7 +84,7 @@ def test_a_fetch_calls_nobody_outside_whom_a_tracker_names(network: Network, tmp
 
 
 class Conversation:
-    """A tracker of ours on the loopback interface, a relay before it, and what comes out at both ends."""
+    """A tracker of ours on the loopback interface, a proxy before it, and what comes out at both ends."""
 
     def __init__(
         self,
@@ -97,8 +97,8 @@ class Conversation:
         self.server = serve(self._hear, "127.0.0.1", 0, max_size=None)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.tracker = f"ws://127.0.0.1:{self.server.socket.getsockname()[1]}"
-        self.relay = Relay(reach.Network(name), **hooks)
-        self.way = self.relay.way_to(self.tracker)
+        self.proxy = TrackerProxy(reach.Network(name), **hooks)
+        self.url = self.proxy.url_for(self.tracker)
 
     def _hear(self, connection: ServerConnection) -> None:
         for text in connection:
@@ -140,7 +140,7 @@ def test_what_is_said_goes_both_ways_without_what_is_outside(
     conversation: Callable[..., Conversation], name: str, told: list[str], named: list[str]
 ) -> None:
     talk = conversation(name)
-    with connect(talk.way) as program:
+    with connect(talk.url) as program:
         program.send(json.dumps(offering("10.1.2.3", "8.8.8.8")))
 
         answered = json.loads(program.recv(20))
@@ -149,17 +149,17 @@ def test_what_is_said_goes_both_ways_without_what_is_outside(
     assert offering(*named) == answered
 
 
-def test_an_offer_is_passed_on_when_it_is_taken_and_an_answer_is_announced(
+def test_an_offer_is_passed_on_when_it_is_accepted_and_an_answer_is_told_of(
     conversation: Callable[..., Conversation],
 ) -> None:
     one, other = InfoHash("01" * 20), InfoHash("fe" * 20)
     expected: list[InfoHash] = []
-    talk = conversation("public", take=lambda infohash: infohash == one, expect=expected.append)
+    talk = conversation("public", accept_offer=lambda infohash: infohash == one, on_answer=expected.append)
     messages = [
         {"info_hash": bytes.fromhex(infohash).decode("latin-1"), kind: {"type": kind, "sdp": ""}}
         for kind, infohash in [("offer", one), ("offer", other), ("answer", other)]
     ]
-    with connect(talk.way) as program:
+    with connect(talk.url) as program:
         for message in messages:
             program.send(json.dumps(message))
 
@@ -169,23 +169,23 @@ def test_an_offer_is_passed_on_when_it_is_taken_and_an_answer_is_announced(
     assert [other] == expected
 
 
-def test_each_tracker_has_one_way_and_each_way_one_tracker(conversation: Callable[..., Conversation]) -> None:
+def test_each_tracker_has_one_url_and_each_url_one_tracker(conversation: Callable[..., Conversation]) -> None:
     talk = conversation()
-    other = talk.relay.way_to("ws://10.1.2.3:1")
+    other = talk.proxy.url_for("ws://10.1.2.3:1")
 
-    assert talk.way == talk.relay.way_to(talk.tracker) != other
-    assert [talk.tracker, "ws://10.1.2.3:1", "ws://x"] == list(map(talk.relay.tracker, [talk.way, other, "ws://x"]))
+    assert talk.url == talk.proxy.url_for(talk.tracker) != other
+    assert [talk.tracker, "ws://10.1.2.3:1", "ws://x"] == list(map(talk.proxy.tracker_of, [talk.url, other, "ws://x"]))
 
 
 @pytest.mark.parametrize("frame", ["x", b"\xff", "[" * 100_000, "x" * 2_000_000, '{"a":' * 5000])
 def test_what_is_no_message_ends_both_connections(conversation: Callable[..., Conversation], frame: Data) -> None:
     talk = conversation("lan", lambda connection, _text: connection.send(frame))
-    with connect(talk.way) as program:
+    with connect(talk.url) as program:
         program.send("{}")
 
         with pytest.raises(ConnectionClosed):
             program.recv(20)
-    with connect(talk.way) as program:
+    with connect(talk.url) as program:
         program.send("x")
         with pytest.raises(ConnectionClosed):
             program.recv(20)
@@ -193,10 +193,10 @@ def test_what_is_no_message_ends_both_connections(conversation: Callable[..., Co
     assert ["{}"] == talk.heard
 
 
-def test_who_does_not_know_the_way_gets_nowhere(conversation: Callable[..., Conversation]) -> None:
+def test_who_does_not_know_the_url_gets_nowhere(conversation: Callable[..., Conversation]) -> None:
     talk = conversation()
-    for path in ("/", "/0", urlsplit(talk.way).path[:-1], urlsplit(talk.way).path + "0"):
-        with connect(f"ws://{urlsplit(talk.way).netloc}{path}") as program, pytest.raises(ConnectionClosed):
+    for path in ("/", "/0", urlsplit(talk.url).path[:-1], urlsplit(talk.url).path + "0"):
+        with connect(f"ws://{urlsplit(talk.url).netloc}{path}") as program, pytest.raises(ConnectionClosed):
             program.recv(20)
 
     assert talk.server.all_connections == set()
@@ -212,8 +212,8 @@ def test_a_tracker_that_leads_elsewhere_is_not_followed(conversation: Callable[.
 
     with serve(lambda _connection: None, "127.0.0.1", 0, process_request=redirect) as tracker:
         threading.Thread(target=tracker.serve_forever, daemon=True).start()
-        way = elsewhere.relay.way_to(f"ws://127.0.0.1:{tracker.socket.getsockname()[1]}")
-        with connect(way) as program, pytest.raises(ConnectionClosed):
+        url = elsewhere.proxy.url_for(f"ws://127.0.0.1:{tracker.socket.getsockname()[1]}")
+        with connect(url) as program, pytest.raises(ConnectionClosed):
             program.recv(20)
 
     assert elsewhere.server.all_connections == set()
@@ -221,11 +221,11 @@ def test_a_tracker_that_leads_elsewhere_is_not_followed(conversation: Callable[.
 
 def test_whoever_ends_it_the_other_one_is_left(conversation: Callable[..., Conversation]) -> None:
     talk = conversation("lan", lambda connection, text: connection.close() if text == "{}" else None)
-    with connect(talk.way) as program:
+    with connect(talk.url) as program:
         program.send("{}")
         with pytest.raises(ConnectionClosed):
             program.recv(20)
-    with connect(talk.way) as program:
+    with connect(talk.url) as program:
         program.send("[]")
         wait_until(lambda: talk.server.all_connections, 20, "the tracker to be called")
 

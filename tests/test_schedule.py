@@ -131,13 +131,35 @@ def test_what_is_served_no_longer_is_announced_no_longer() -> None:
     clock = Clock(2, ONE)
     gone, stays = memos(2)
     clock.schedule.wake(gone, clock.now)
-    clock.schedule.all_anew()
+    clock.schedule.reannounce_all()
 
     clock.schedule.remove(gone)
 
     assert {memo for _, memo, _ in clock.run(30)} == {stays}
     clock.schedule.remove(stays)
     assert not clock.run(30)
+
+
+def test_what_has_other_trackers_is_announced_at_these_alone() -> None:
+    clock = Clock(1, ONE)
+    [memo] = memos(1)
+    clock.schedule.wake(memo, clock.now)
+
+    clock.schedule.add(memo, [TWO], clock.now)
+
+    assert {url for _, _, url in clock.run(30)} == {TWO}
+
+
+def test_a_tracker_that_stays_is_known_to_have_been_connected_before() -> None:
+    clock = Clock(1, ONE)
+    clock.schedule.connected(ONE)
+
+    for memo in memos(2):
+        clock.schedule.add(memo, [TWO, ONE], clock.now)
+    clock.run(1)
+    clock.schedule.connected(ONE)
+
+    assert {memo for _, memo, url in clock.run(QUIET + 2) if url == ONE} == set(memos(2))
 
 
 def test_all_are_chosen_where_there_is_room() -> None:
