@@ -23,7 +23,7 @@ from ..audio.writer import Recording
 from ..console import one_line
 from ..errors import AudioError, UsageError
 from ..library.entries import new_memo
-from ..library.measures import keep_heard
+from ..library.measures import keep_measured
 from ..library.recover import finish_recording
 from ..library.store import Library
 from ..memo import Memo, Words, clean_description, clean_title, parse_tags
@@ -174,7 +174,7 @@ def _record_microphone(recorder: _Recorder, device: str | None, control: Control
                 memo = finish_recording(library, memo_id, trashed)
     finally:  # without the memo's lock, which sharing takes
         if memo:
-            keep_heard(library, memo, gauge)
+            keep_measured(library, memo, gauge)
             recorder.done(memo)
         microphone.close()
     if recording.error:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files, magnet
+from ..audio import webm
 from ..audio.levels import heights
-from ..audio.webm import clusters as clusters_of
 from ..console import Console, one_line
 from ..errors import AudioError, UsageError
 from ..library.freeze import freeze, frozen_torrent
@@ -194,7 +194,7 @@ def _page(
     with contextlib.suppress(AudioError):  # what cannot be measured may be heard all the same
         wave = levels_of(library, memo, on_progress=on_listening, stop=stop).wave
     with files.as_library_error(f"read {memo.file}"):
-        clusters = clusters_of(library.path(memo))
+        clusters = webm.clusters(library.path(memo))
     torrent = frozen_torrent(library, memo)
     data = torrent.data if torrent else b""
     return page.write(

@@ -1,4 +1,4 @@
-"""The levels of a memo: found out once, and kept in a cache that may be deleted at any time."""
+"""How loud memos are: measured once, and kept in a cache that may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .store import Library
 
 
 def levels_of(
-    library: Library, memo: Memo, *, on_progress: Callable[[float, bytes], None] = lambda _part, _wave: None, stop: Stop
+    library: Library, memo: Memo, *, on_progress: Callable[[float, bytes], None] = lambda _fraction, _wave: None, stop: Stop
 ) -> Levels:
-    """Give the levels from the cache, else measure and keep them; AudioError when the memo cannot be heard."""
+    """Give the levels from the cache, else measure and keep them; AudioError when the memo cannot be decoded."""
     with contextlib.suppress(OSError, ValueError):
         return loudness.loads(library.cache(memo.id).read_bytes())
     with files.as_library_error(f"read {memo.file}"):
@@ -28,10 +28,10 @@ def levels_of(
 
 
 def watch_wave(library: Library, memo: Memo, *, stop: Stop) -> Callable[[], bytes]:
-    """Find the levels on a thread of its own; what is returned gives the wave as far as it is known by then."""
+    """Measure on a thread of its own; what is returned gives the waveform as far as it is known by then."""
     known = b""
 
-    def look(_part: float, wave: bytes) -> None:
+    def look(_fraction: float, wave: bytes) -> None:
         nonlocal known
         known = wave
 
@@ -43,8 +43,8 @@ def watch_wave(library: Library, memo: Memo, *, stop: Stop) -> Callable[[], byte
     return lambda: known
 
 
-def keep_heard(library: Library, memo: Memo, gauge: Gauge) -> None:
-    """Keep what was heard on the way to the encoder, when it was all of it: packets that were copied were not heard."""
+def keep_measured(library: Library, memo: Memo, gauge: Gauge) -> None:
+    """Keep what was measured of a recording as it went, when that was all of it."""
     with contextlib.suppress(AudioError):
         levels = gauge.levels()
         if levels.wave and abs(len(levels.wave) / STEPS - memo.duration) < 0.5:
@@ -52,7 +52,7 @@ def keep_heard(library: Library, memo: Memo, gauge: Gauge) -> None:
 
 
 def _keep(library: Library, memo: Memo, levels: Levels) -> None:
-    """Keep levels where that is possible; half of them are found out to be so, and can be measured again."""
+    """Keep levels where that is possible; a file that was cut is known by its check sum, and measured again."""
     path = library.cache(memo.id)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
