@@ -16,7 +16,11 @@ from .store import Library
 
 
 def levels_of(
-    library: Library, memo: Memo, *, on_progress: Callable[[float, bytes], None] = lambda _fraction, _wave: None, stop: Stop
+    library: Library,
+    memo: Memo,
+    *,
+    on_progress: Callable[[float, bytes], None] = lambda _fraction, _wave: None,
+    stop: Stop,
 ) -> Levels:
     """Give the levels from the cache, else measure and keep them; AudioError when the memo cannot be decoded."""
     with contextlib.suppress(OSError, ValueError):
