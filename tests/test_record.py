@@ -498,7 +498,8 @@ def test_a_signal_ends_a_pipe_and_saves_what_it_gave(memosync: Program, record: 
 
 @pytest.mark.parametrize("kind", ["cd", "arecord", "opus.ogg", "opus.webm", "mp3", "flac"])
 def test_what_a_pipe_gave_survives_kill_9(memosync: Program, record: Any, tmp_path: Path, kind: str) -> None:
-    fed = 3.0
+    fed = 4.0
+    late = 2.0 if kind == "flac" else 1.0  # FFmpeg holds back ten frames of it, 0.96 s here
     if kind == "arecord":  # its own default: 8 bits, 8000 Hz
         low = sound.tone(fed, 8000)[1::2]
         data = sound.wav(bytes(byte ^ 128 for byte in low), 8000, bits=8, length=0x80000000)
@@ -513,14 +514,14 @@ def test_what_a_pipe_gave_survives_kill_9(memosync: Program, record: Any, tmp_pa
         data = sound.convert(plain, tmp_path / f"live.{kind}", *codec, *live).read_bytes()
         data = data[:-300]  # its end has not come yet
     pipe = record(data, "-t", "Talk", "-d", "all of it", "--tag", "work")
-    pipe.wait_for(fed - 1)
+    pipe.wait_for(fed - late)
 
     pipe.process.kill()
     pipe.process.communicate()
     result = memosync("list")
 
     memo = only(memosync)
-    assert fed - 1 < memo["duration"] <= fed + 0.05
+    assert fed - late < memo["duration"] <= fed + 0.05
     assert re.match(rf"memosync: recovered .*{memo['id']}.*Talk", result.err)
     assert (memo["title"], memo["description"], memo["tags"]) == ("Talk", "all of it", ["work"])
     assert sound.hear(Path(memo["path"])) == pytest.approx((memo["duration"], 440), abs=3)
