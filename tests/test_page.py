@@ -8,7 +8,11 @@ import html.parser
 import itertools
 import json
 import re
+import resource
+import struct
+import time
 import tomllib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +25,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from netns import noise
 
-from memosync.audio import clusters
+from memosync.audio import webm
 from memosync.errors import UsageError
 from memosync.network import DEFAULT_TRACKERS, Network, browser_trackers
 from memosync.page import page
@@ -212,62 +216,117 @@ def test_clusters_are_where_ffmpeg_wrote_them(options: list[str], codec: str, tm
     path = noise(tmp_path / "noise.webm", 19, *options)
     data = path.read_bytes()
 
-    found = clusters.clusters_of(path)
+    found = webm.clusters(path)
 
     assert found.codec == codec
     assert [offset for _, offset in found.starts] == [match.start() for match in re.finditer(b"\x1f\x43\xb6\x75", data)]
     assert [round(seconds) for seconds, _ in found.starts] == [0, 5, 10, 15]
 
 
-def test_clusters_without_a_length_are_found_as_browsers_write_them(tmp_path: Path) -> None:
-    def element(name: str, data: bytes, size: str = "") -> bytes:
-        return bytes.fromhex(name + (size or f"{len(data) | 1 << 28:08x}")) + data
+BLOCK = b"\xfc\xff\xfe"  # 20 ms of silence (RFC 6716)
 
-    unknown = "01ffffffffffffff"
-    blocks = [
-        element("e7", time.to_bytes(3, "big")) + 3 * element("a3", b"\x1f\x43\xb6\x75") for time in (0, 990, 70_000)
+
+def element(name: str, data: bytes, size: str = "") -> bytes:
+    """Make an EBML element (RFC 8794), with another size than it has if need be."""
+    return bytes.fromhex(name + (size or f"{len(data) | 1 << 28:08x}")) + data
+
+
+def without_cues(path: Path, times: Iterable[int], size: str = "") -> list[int]:
+    """Write a file as browsers do, a cluster of three blocks at each time (ms), and give where the clusters begin."""
+    head = element("86", b"A_OPUS") + element("83", b"\2") + element("d7", b"\1") + element("73c5", b"\1")
+    head += element("63a2", b"OpusHead\1\1\0\0\x80\xbb\0\0\0\0\0")
+    head += element("e1", element("b5", struct.pack(">f", 48_000)) + element("9f", b"\1"))
+    tracks = element("1654ae6b", element("ae", head))
+    info = element("1549a966", element("2ad7b1", (1_000_000).to_bytes(3, "big")))
+    parts = [
+        element("1a45dfa3", element("4282", b"webm")) + element("18538067", b"", "01ffffffffffffff") + info + tracks
     ]
-    parts = [element("1549a966", element("2ad7b1", b"\x0f\x42\x40")), element("1654ae6b", b"A_OPUS")]
-    parts += [element("1f43b675", block, unknown) for block in blocks]
-    head = element("1a45dfa3", b"webm") + element("18538067", b"", unknown)
-    path = tmp_path / "live.webm"
-    path.write_bytes(head + b"".join(parts))
+    for start in times:
+        blocks = [element("a3", b"\x81" + struct.pack(">hB", at, 0x80) + BLOCK) for at in (0, 20, 40)]
+        parts.append(element("1f43b675", element("e7", start.to_bytes(4, "big")) + b"".join(blocks), size))
+    path.write_bytes(b"".join(parts))
+    return list(itertools.accumulate(map(len, parts)))[:-1]
 
-    found = clusters.clusters_of(path)
 
-    ends = list(itertools.accumulate(map(len, parts), initial=len(head)))
-    assert list(found.starts) == list(zip([0.0, 0.99, 70.0], ends[2:], strict=False))
+@pytest.mark.parametrize("size", ["", "01ffffffffffffff"], ids=["told", "unknown"])
+def test_clusters_without_cues_are_found_as_browsers_write_them(tmp_path: Path, size: str) -> None:
+    offsets = without_cues(tmp_path / "live.webm", [0, 990, 70_000], size)
+
+    found = webm.clusters(tmp_path / "live.webm")
+
+    assert (found.codec, found.starts) == ("opus", tuple(zip([0.0, 0.99, 70.0], offsets, strict=True)))
+
+
+def test_cues_that_lie_are_not_told(tmp_path: Path) -> None:
+    path = noise(tmp_path / "noise.webm", 19, "-c:a", "libopus", "-cues_to_front", "1")
+    data = bytearray(path.read_bytes())
+    before = webm.clusters(path).starts
+    third = data.index(b"\xf1", data.index(b"\xb3", data.index(b"\x1c\x53\xbb\x6b")) + 60)  # CueClusterPosition
+    data[third + 2] ^= 0x40
+    path.write_bytes(data)
+
+    found = webm.clusters(path).starts
+
+    assert 0 < len(found) < len(before)
+    assert found == before[: len(found)]
 
 
 def test_a_long_memo_has_a_thousand_clusters_at_most(tmp_path: Path) -> None:
-    cluster = b"\x1f\x43\xb6\x75\x86\xe7\x84"
-    path = tmp_path / "long.webm"
-    path.write_bytes(
-        b"\x18\x53\x80\x67\x01" + 7 * b"\xff" + b"".join(cluster + i.to_bytes(4, "big") for i in range(2_001))
-    )
+    without_cues(tmp_path / "long.webm", range(0, 2_001_000, 1_000))
 
-    starts = clusters.clusters_of(path).starts
+    starts = webm.clusters(tmp_path / "long.webm").starts
 
-    assert [round(seconds * 1000) for seconds, _ in starts] == list(range(0, 2_001, 3))
+    assert [round(seconds) for seconds, _ in starts] == list(range(0, 2_001, 3))
 
 
-@pytest.fixture(scope="module")
-def clustered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def test_a_file_of_nothing_but_small_clusters_takes_neither_long_nor_much_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "many.webm"
+    without_cues(path, [0])
+    tiny = bytes.fromhex("1f43b675 8f e784") + b"%b" + bytes.fromhex("a387 81000080") + BLOCK
+    with path.open("ab") as file:
+        for start in range(1, 1_000_001, 10_000):
+            file.write(b"".join(tiny % at.to_bytes(4, "big") for at in range(start, start + 10_000)))
+
+    starts = webm.clusters(path).starts
+    monkeypatch.setattr(webm, "INDEXING", 0.2)
+    before = time.thread_time()
+    first = webm.clusters(path).starts
+
+    assert 500 < len(starts) <= 1_000
+    assert starts[0] == first[0]
+    assert first[-1] < starts[-1]
+    assert time.thread_time() - before < 0.2 + 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1_000_000  # kB
+
+
+@pytest.mark.parametrize("data", [b"", b"OggS" + bytes(100), bytes(100_000)], ids=["nothing", "Ogg", "zeros"])
+def test_what_is_no_webm_has_no_clusters(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "memo.webm").write_bytes(data)
+
+    assert webm.clusters(tmp_path / "memo.webm").starts == ()
+
+
+@pytest.fixture(scope="module", params=["0", "1"], ids=["cues behind", "cues in front"])
+def clustered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small file with several clusters."""
-    return noise(tmp_path_factory.mktemp("clusters") / "noise.webm", 12, "-c:a", "libopus", "-b:a", "6k")
+    options = ["-c:a", "libopus", "-b:a", "6k", "-cues_to_front", request.param]
+    return noise(tmp_path_factory.mktemp("clusters") / "noise.webm", 12, *options)
 
 
 @given(junk=st.binary(max_size=200), at=st.integers(0, 8_000))
 @example(junk=b"\0\x10\0\0\0\0\0", at=113)  # 280 terabytes long: more than any seek takes
 @example(junk=b"\xec\x01" + b"\xf0" * 7, at=0)
 def test_a_broken_file_has_the_clusters_before_it_breaks(clustered: Path, junk: bytes, at: int) -> None:
-    whole = [start for start in clusters.clusters_of(clustered).starts if start[1] < at - 20]
+    whole = [start for start in webm.clusters(clustered).starts if start[1] < at - 100]  # of one, a whole block
     broken = clustered.with_name("broken.webm")
     broken.write_bytes(clustered.read_bytes()[:at] + junk)
 
-    found = clusters.clusters_of(broken).starts
+    found = webm.clusters(broken).starts
 
-    assert whole == list(found[: len(whole)])
+    assert [offset for _, offset in whole] == [offset for _, offset in found[: len(whole)]]
+    assert [seconds for seconds, _ in whole] == pytest.approx([seconds for seconds, _ in found[: len(whole)]], abs=0.01)
     assert sorted({seconds for seconds, _ in found}) == [seconds for seconds, _ in found]
     assert sorted({offset for _, offset in found}) == [offset for _, offset in found]
     assert all(offset < broken.stat().st_size for _, offset in found)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
+import itertools
 import os
 import pickle
 import re
@@ -17,6 +19,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,6 +43,9 @@ FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}  # how a whole file is 
 _CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
 _CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RFC 9559, 5.1.5, 5.1.2.10)
 PROBING = {resource.RLIMIT_CPU: 30, resource.RLIMIT_AS: 2**31}  # seconds, bytes: what looking into a file may take
+CLUSTERS = 1_000  # that are told: of an hour all, of a day every 87 s one
+INDEXING = 10.0  # seconds of CPU that finding them may take
+_INDEX = str(2**24)  # bytes: what FFmpeg may remember of blocks; of more, every other one is forgotten
 _BITRATES = range(6_000, 510_001)
 
 
@@ -58,6 +64,14 @@ class AudioInfo:
     duration: float  # seconds
     claimed: float = 0  # seconds that the header says; 0 where it says nothing
     words: Words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clusters:
+    """What somebody needs to play a memo from the middle: where its clusters begin (RFC 9559, 5.1.3)."""
+
+    codec: str  # as in MIME types: opus or vorbis
+    starts: tuple[tuple[float, int], ...]  # seconds (to a hundredth), and offsets in bytes; both rise
 
 
 class Reader(Protocol):
@@ -184,6 +198,46 @@ def prober() -> Callable[[Path], AudioInfo]:
             stream.flush()
     finally:
         os._exit(0)
+
+
+def clusters(path: Path) -> Clusters:
+    """Find the clusters of a file as far as they make sense; none where it has none. OSError when it cannot be read.
+
+    FFmpeg takes them from the cues; of a file without any, a browser's, it looks at every block. Of more than
+    `CLUSTERS` some are left out, evenly, but not the first.
+    """
+    found: list[tuple[float, int]] = []
+    codec = "opus"
+    with _Hasty(path) as file:
+        with contextlib.suppress(AudioError), open_input(file, indexmem=_INDEX) as source:
+            stream = audio_stream(source)
+            codec = "vorbis" if stream.codec_context.name == "vorbis" else codec
+            with contextlib.suppress(AudioError), translated("read"):
+                source.seek(2**40, backward=True)  # past the end: whatever is not in the cues is read
+            tick = float(stream.time_base or 0)
+            for entry in stream.index_entries:
+                start = round(max(0.0, entry.timestamp * tick), 3), entry.pos  # the first begins before 0
+                if not found or (start[0] > found[-1][0] and start[1] > found[-1][1]):
+                    found.append(start)
+        told = found[:: -(-len(found) // CLUSTERS) or 1]
+        return Clusters(codec=codec, starts=tuple(itertools.takewhile(lambda start: _is_cluster(file, start[1]), told)))
+
+
+class _Hasty(io.FileIO):
+    """A file that ends when its time is over: while FFmpeg seeks, nothing else can stop it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._end = time.thread_time() + INDEXING
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size) if time.thread_time() < self._end else b""
+
+
+def _is_cluster(file: io.FileIO, offset: int) -> bool:
+    with contextlib.suppress(OSError):  # cues may point to where no file ends
+        return os.pread(file.fileno(), len(_CLUSTER), offset) == _CLUSTER
+    return False
 
 
 def parse_bitrate(bits: int) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import files, magnet
-from ..audio.clusters import clusters_of
 from ..audio.levels import heights
+from ..audio.webm import clusters as clusters_of
 from ..errors import AudioError, UsageError
 from ..library.store import Library
 from ..memo import Memo, torrent_name
