@@ -291,9 +291,9 @@ def fetch(
     as_json: JsonOption = False,
 ) -> None:
     """Fetch memos from whoever has them."""
-    from .audio.webm import prober
+    from .audio import sandbox
 
-    prober()  # another process loads FFmpeg from here on, this one the rest
+    sandbox.start()  # another process loads FFmpeg from here on, this one the rest
     from .commands import fetch as verb
 
     job = verb.Job(

@@ -6,18 +6,29 @@ The one owner of subprocess. Never a fork: a process with threads cannot be copi
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 
-def start(module: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Start `python -m module` in a fresh interpreter that finds this same program; options are those of Popen."""
+def start(
+    module: str, *arguments: str, deaf_to: Collection[signal.Signals] = (), **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start `python -m module` in a fresh interpreter that finds this same program; options are those of Popen.
+
+    The signals it is `deaf_to` never reach it, not even before its first line: they are blocked when it begins.
+    """
     home = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-P", "-m", module, *arguments]
-    return subprocess.Popen(command, cwd="/", env={**os.environ, "PYTHONPATH": path}, **options)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
+    try:
+        return subprocess.Popen(command, cwd="/", env={**os.environ, "PYTHONPATH": path}, **options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def birth(pid: int) -> str:

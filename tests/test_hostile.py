@@ -6,6 +6,7 @@ code; and all of a kind by the program itself, which says a line for each and le
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from conftest import PROGRAM
 from hostile import payloads, torrents
 from hostile.swarm import Swarm, Victim
 from hostile.target import Target, steering, tree
+from netns import noise
 from terminal import Terminal
 from tracker import Tracker
 
@@ -292,20 +294,34 @@ def test_a_payload_that_is_no_memo_is_an_error_of_audio(made: Path, victim: Vict
 
 @pytest.mark.parametrize("crime", ["os.abort()", "bytes(2**31)", "[0 for _ in iter(int, 1)]"])
 def test_a_payload_that_breaks_ffmpeg_breaks_a_child_alone(tmp_path: Path, crime: str) -> None:
-    code = f"""
-import os, resource, sys
-from memosync import webm
-from memosync.errors import AudioError
-webm.PROBING = {{resource.RLIMIT_CPU: 2, resource.RLIMIT_AS: 2**31}}
-webm.probe = lambda path: {crime}
-try:
-    webm.prober()(sys.argv[0])
-except AudioError as error:
-    print(error)
+    (tmp_path / "sitecustomize.py").write_text(  # of the child, too
+        f"""
+import os, resource
+from memosync.audio import webm
+limit = resource.setrlimit
+resource.setrlimit = lambda what, most: limit(what, (2, 2) if what == resource.RLIMIT_CPU else most)
+probe = webm.probe
+webm.probe = lambda path: {crime} if path.name == "bad" else probe(path)
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    )
+    code = """
+import sys
+from pathlib import Path
+from memosync.audio import sandbox
+from memosync.errors import AudioError
+for path in sys.argv[1:]:
+    try:
+        print(sandbox.probe(Path(path)).words.title)
+    except AudioError as error:
+        print(error)
+"""
+    good = noise(tmp_path / "good.webm", 1, "-c:a", "libopus", "-metadata", "title=Good")
+    command = [sys.executable, "-c", code, "bad", good, "bad", good]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
 
-    assert re.fullmatch(r"FFmpeg ended while it looked into it .*\n", run.stdout), run.stderr
+    ended = r"FFmpeg ended while it looked into it \((Aborted|exit 1|CPU time limit exceeded|Killed)\)\n"
+    assert re.fullmatch(f"({ended}Good\n){{2}}", run.stdout), run.stdout + run.stderr
 
 
 def test_payloads_that_are_no_memos_are_refused_one_by_one(

@@ -9,15 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import io
 import itertools
 import os
-import pickle
 import re
-import resource
-import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +37,6 @@ RATE = 48_000  # Hz
 FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}  # how a whole file is written
 _CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
 _CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RFC 9559, 5.1.5, 5.1.2.10)
-PROBING = {resource.RLIMIT_CPU: 30, resource.RLIMIT_AS: 2**31}  # seconds, bytes: what looking into a file may take
 CLUSTERS = 1_000  # that are told: of an hour all, of a day every 87 s one
 INDEXING = 10.0  # seconds of CPU that finding them may take
 _INDEX = str(2**24)  # bytes: what FFmpeg may remember of blocks; of more, every other one is forgotten
@@ -151,53 +145,6 @@ def is_finished(path: Path) -> bool:
     with open(path, "rb") as file:
         head = file.read(2**16).partition(_CLUSTER)[0]
     return _CUES in head and _DURATION.search(head) is not None
-
-
-@functools.cache
-def prober() -> Callable[[Path], AudioInfo]:
-    """Fork a child that does `probe`: FFmpeg loads there while we wait for a network, and breaks there if it must.
-
-    To be called first while this process has neither threads nor locks. AudioError also for a file that ends it, as
-    one does that takes more than `PROBING` allows.
-    """
-    ours, theirs = socket.socketpair()
-    if child := os.fork():
-        theirs.close()
-        stream = ours.makefile("rwb")
-
-        def ask(path: Path) -> AudioInfo:
-            try:
-                pickle.dump(path, stream)
-                stream.flush()
-                answer: AudioInfo | AudioError = pickle.load(stream)
-            except (EOFError, OSError):
-                status = os.waitpid(child, 0)[1]
-                raise AudioError(f"FFmpeg ended while it looked into it ({status})") from None
-            if isinstance(answer, AudioError):
-                raise answer
-            return answer
-
-        return ask
-    try:
-        ours.close()
-        # what a terminal or a service sends to all of us is for the parent; when that ends, so does this
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
-        for descriptor in range(3):
-            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
-        for limit, most in PROBING.items():
-            resource.setrlimit(limit, (most, most))
-        import av  # noqa: F401
-
-        stream = theirs.makefile("rwb")
-        while True:
-            try:
-                result: AudioInfo | AudioError = probe(pickle.load(stream))
-            except AudioError as error:
-                result = error
-            pickle.dump(result, stream)
-            stream.flush()
-    finally:
-        os._exit(0)
 
 
 def clusters(path: Path) -> Clusters:

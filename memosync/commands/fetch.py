@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..audio import webm
+from ..audio import sandbox
 from ..errors import AudioError, Interrupted, TorrentError
 from ..library.store import Library
 from ..memo import Memo
@@ -70,7 +70,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
         shutil.rmtree(library.incoming(infohash), ignore_errors=True)  # one died when it had put it in its place
         return out_of_trash(library, memo, job.tell)
     library.prepare()
-    probe = webm.prober()
+    sandbox.start()
     with sole(library, infohash, stop=job.stop, tell=job.tell):
         if memo := already_here(library, infohash):
             return out_of_trash(library, memo, job.tell)
@@ -89,7 +89,7 @@ def fetch(library: Library, source: Source, job: Job) -> Memo:
                 dht=library.session_state(),
                 on_progress=job.view(),
             )
-            info = probe(staging.file)
+            info = sandbox.probe(staging.file)
             memo = take_in(library, metainfo.read(staging.torrent), staging.file, info, source.link.trackers)
         except (TorrentError, AudioError) as error:
             staging.remove()
