@@ -6,6 +6,7 @@ import array
 import itertools
 import json
 import math
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -62,6 +63,25 @@ def hear(path: Path, begin: float = 0.0, seconds: float = 3600.0) -> tuple[float
     high = [sample > 0 for sample in samples[2400:-2400]]  # without the ends, where codecs ring
     rises = sum(after and not before for before, after in itertools.pairwise(high))
     return len(samples) / 48_000, rises / (len(high) / 48_000) if high else 0.0
+
+
+def loudness(path: Path) -> float:
+    """Give what the system's FFmpeg finds with `ebur128`, in LUFS; -70 where there is none."""
+    printed = _filtered(path, "ebur128=metadata=1,ametadata=print:key=lavfi.r128.I:file=-")
+    return float(re.findall(r"r128\.I=(\S+)", printed)[-1])
+
+
+def peak(path: Path) -> float:
+    """Give what the system's FFmpeg finds with `astats`, in dBFS."""
+    overall = _filtered(path, "astats=measure_perchannel=none").split("Overall")[-1]
+    return float(re.findall(r"Peak level dB: (\S+)", overall)[0])
+
+
+def _filtered(path: Path, chain: str) -> str:
+    """Give what FFmpeg says while a file runs through its filters."""
+    command = ["ffmpeg", "-nostdin", "-i", path, "-af", chain, "-f", "null", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
 
 
 def packets(path: Path) -> list[bytes]:

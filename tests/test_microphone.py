@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sound
 import vmic
 from conftest import Program, memos
 from disk import SmallDisk
@@ -130,13 +131,23 @@ def test_a_signal_saves(memosync: Program, microphone: Microphone, record: Any, 
     assert not recording.parts
 
 
-def test_what_is_recorded_is_listened_to_on_the_way(memosync: Program, microphone: Microphone, record: Any) -> None:
-    memo_id = record().wait_for_sound().end(signal.SIGINT).strip()
+@pytest.mark.parametrize("options", [(), ("--stereo",)], ids=["mono", "stereo"])
+def test_what_is_recorded_is_measured_on_the_way_and_is_as_loud_for_all(
+    memosync: Program, microphone: Microphone, record: Any, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    memo_id = record(*options).wait_for_sound().end(signal.SIGINT).strip()
     kept = loudness.loads((memosync.library / ".memosync/cache" / memo_id).read_bytes())
-    measured = loudness.measure(path_of(memosync))
+    path = path_of(memosync)
+    measured = loudness.measure(path)
+    theirs = memosync.on(tmp_path / "Theirs")
+    theirs("fetch", memosync("share", "last").out.strip())
+    mine, fetched = (json.loads(program("show", "last", "--json").out) for program in (memosync, theirs))
 
-    assert measured.loudness == pytest.approx(kept.loudness, abs=0.2)
-    assert abs(len(measured.wave) - len(kept.wave)) <= 1
+    for found in (kept.loudness, measured.loudness, mine["loudness"], fetched["loudness"]):
+        assert found == pytest.approx(sound.loudness(path), abs=0.1)
+    for found in (kept.peak, measured.peak, mine["peak"], fetched["peak"]):
+        assert found == pytest.approx(sound.peak(path), abs=0.1)
+    assert measured.wave == kept.wave
 
 
 def test_a_recording_carries_its_words_in_its_own_tags(memosync: Program, microphone: Microphone, record: Any) -> None:

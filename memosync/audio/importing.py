@@ -23,7 +23,6 @@ from .writer import FRAMES_AT_ONCE, Chained, Writer
 if TYPE_CHECKING:
     import av
 
-    from .webm import Listen
 
 FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,matroska,mov,mp3,ogg,tta,voc,w64,wav,webm,wv"
 _NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
@@ -39,7 +38,6 @@ def import_source(
     live: bool = False,
     limit: float | None = None,  # seconds
     on_progress: Callable[[float], None] = lambda _seconds: None,
-    listen: Listen = lambda _frame: None,  # to what is encoded
 ) -> None:
     """Write any audio file or stream as WebM: Opus as it is, everything else encoded; AudioError when it is not audio.
 
@@ -66,7 +64,7 @@ def import_source(
             source = opened.enter_context(_open(file))
             stream = audio_stream(source)
         resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE if live or limit else RATE)
-        with Writer(target, words, sound, live=live, listen=listen) as writer:
+        with Writer(target, words, sound, live=live) as writer:
             for frame in _decode(source, stream):
                 if frame is not None:
                     frame.pts = None  # what a source says of time may be broken; its samples follow each other

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import av.container
 
     Packet = av.Packet[Any]
-    Listen = Callable[[av.AudioFrame], None]
+    Tap = Callable[[av.AudioFrame], None]  # is given every frame that passes
 
 RATE = 48_000  # Hz
 FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}  # how a whole file is written

@@ -1,4 +1,4 @@
-"""WebM as it is written: by an encoder, on a thread of its own while it is spoken, or packet by packet.
+"""WebM as it is written: by an encoder, which has a thread of its own while the microphone is on, or packet by packet.
 
 The neighbour of `webm` in the room that owns PyAV.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import AudioError, LibraryError
@@ -20,7 +21,7 @@ from .webm import FINISHED, RATE, Sound, layout, to_tags, translated
 if TYPE_CHECKING:
     import av
 
-    from .webm import Listen, Packet
+    from .webm import Packet, Tap
 
 FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
 _LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFmpeg keeps everything in memory
@@ -42,14 +43,13 @@ class Writer:
         *,
         template: av.AudioStream | None = None,  # copy the packets of this stream instead of encoding
         live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
-        listen: Listen = lambda _frame: None,  # to what is encoded
+        tap: Tap | None = None,  # is given what was encoded, decoded again: what a listener will get
     ) -> None:
-        from fractions import Fraction
-
+        """Create the file; AudioError when FFmpeg cannot, LibraryError when the disk refuses."""
         import av
 
         self._tick = Fraction(1, RATE)
-        self._path, self._live, self._encoding, self._listen = path, live, template is None, listen
+        self._path, self._live, self._encoding, self._tap = path, live, template is None, tap
         self._frames = self._synced = 0  # frames that went in
         self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
         with translated("write"):
@@ -63,28 +63,29 @@ class Writer:
                 )
             else:
                 stream = self._file.add_stream_from_template(template)
-            self._stream: Any = stream
+            self._stream = stream
             self._file.start_encoding()
+            if tap:
+                self._decoder = av.CodecContext.create("opus", "r")
+                self._decoder.extradata = stream.codec_context.extradata
 
     @property
     def duration(self) -> float:
-        """Seconds of audio that went in so far."""
+        """Seconds of audio that were given to it so far."""
         return self._frames / RATE
 
     def encode(self, frame: av.AudioFrame) -> None:
-        """Encode a frame of 48 kHz float audio with the channels of this file."""
+        """Encode a frame, 48 kHz float with the channels of this file; AudioError, or LibraryError of the disk."""
         frame.pts, frame.time_base = self._frames, self._tick
         self._frames += frame.samples
         with translated("write"):
-            self._file.mux(self._stream.encode(frame))
-        with contextlib.suppress(AudioError), translated("read"):  # who only listens breaks nothing
-            self._listen(frame)
+            self._mux(self._stream.encode(frame))
         self._sync()
 
     def copy(self, packet: Packet, *, mend: bool = False) -> None:
-        """Take a packet over; `Chained` when time runs backwards, as it does where another Ogg stream begins.
+        """Copy a packet; `Chained` when its time is before the last one's, as where another Ogg stream begins.
 
-        With `mend` its time is put behind what is there instead.
+        With `mend` it is moved behind the last one instead. AudioError, or LibraryError of the disk.
         """
         assert packet.pts is not None
         if packet.pts + self._shift < self._next:
@@ -101,13 +102,15 @@ class Writer:
         self._sync()
 
     def close(self) -> None:
+        """Write what the encoder still holds, and end the file; AudioError, or LibraryError of the disk."""
         with translated("write"):
             if self._encoding:
-                self._file.mux(self._stream.encode(None))
+                self._mux(self._stream.encode(None))
+                self._listen(None)
             self._file.close()
 
     def abandon(self) -> None:
-        """Close the file after something failed, whatever is still inside of it."""
+        """Close the file after a failure, without what the encoder still holds."""
         with contextlib.suppress(AudioError, LibraryError), translated("write"):
             self._file.close()
 
@@ -116,6 +119,21 @@ class Writer:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close() if kind is None else self.abandon()
+
+    def _mux(self, packets: Sequence[Packet]) -> None:
+        for packet in packets:
+            self._listen(packet)
+            self._file.mux_one(packet)
+
+    def _listen(self, packet: Packet | None) -> None:
+        """Decode what was encoded for the tap, which breaks nothing: the first failure ends it, not the recording."""
+        if self._tap:
+            try:
+                with translated("read"):
+                    for frame in self._decoder.decode(packet):
+                        self._tap(frame)
+            except AudioError:
+                self._tap = None
 
     def _sync(self) -> None:
         if self._live and self._frames - self._synced >= _SYNC_EVERY:
@@ -133,11 +151,11 @@ class Recording:
         words: Words,
         sound: Sound,
         *,
-        on_samples: Callable[[bytes], None] = lambda _samples: None,
-        listen: Listen = lambda _frame: None,
+        on_samples: Callable[[bytes], None] = lambda _samples: None,  # is given what was encoded, as it was written
+        tap: Tap | None = None,  # is given it as a listener will get it
     ) -> None:
         self.error: AudioError | LibraryError | None = None  # set once the encoder has failed and takes no more
-        self._writer = Writer(path, words, sound, live=True, listen=listen)
+        self._writer = Writer(path, words, sound, live=True, tap=tap)
         self._sound, self._on_samples = sound, on_samples
         self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -57,7 +57,7 @@ def record_microphone(library: Library, job: Job, *, device: str | None = None, 
             key: Key | None = None
             lost: str | None = None
             look_again, gauge = 0.0, Gauge()
-            recording = Recording(part, words, sound, on_samples=watch.feed, listen=gauge.feed)
+            recording = Recording(part, words, sound, on_samples=watch.feed, tap=gauge.feed)
             try:
                 files.sync_directory(part.parent)
                 patiently(microphone.start, job.stop)

@@ -10,12 +10,10 @@ from pathlib import Path
 
 from ..audio import webm
 from ..audio.importing import Pipe, import_source
-from ..audio.loudness import Gauge
 from ..library.store import Library
 from ..memo import Memo, Words, clean_title
 from .entries import new_memo
 from .finishing import finish_recording
-from .measuring import keep_heard
 from .record import Job
 from .several import Fail, each
 
@@ -53,21 +51,11 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
         part = library.part(memo_id)
         target = part if live else part.with_suffix(".import")
         memo: Memo | None = None
-        gauge = Gauge()
         try:
             with library.lock(memo_id):
                 try:
                     reader = Pipe(job.stop, file.fileno()) if live else file
-                    import_source(
-                        reader,
-                        target,
-                        describe,
-                        job.sound,
-                        live=live,
-                        limit=job.limit,
-                        on_progress=progress,
-                        listen=gauge.feed,
-                    )
+                    import_source(reader, target, describe, job.sound, live=live, limit=job.limit, on_progress=progress)
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
                         library.add(made, target)
@@ -79,5 +67,4 @@ def _record_source(library: Library, source: Path | None, job: Job) -> None:
                         target.unlink(missing_ok=True)
         finally:  # without the memo's lock, which sharing takes
             if memo:
-                keep_heard(library, memo, gauge)
                 job.done(library, memo)
