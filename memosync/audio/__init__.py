@@ -1,3 +1,3 @@
-"""Sound: encoded, looked into with suspicion, measured, converted, recorded and played."""
+"""Audio: encoded, looked into with suspicion, measured, converted, recorded and played."""
 
 from __future__ import annotations

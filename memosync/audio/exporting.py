@@ -1,4 +1,4 @@
-"""A memo on its way out: its sound in the containers that others read, with its words in the tags each of them has.
+"""Memos in the formats that other programs read, with their words in the tags that each format has.
 
 The neighbour of `webm` in the room that owns PyAV.
 """
@@ -14,7 +14,7 @@ from datetime import UTC
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 from ..errors import AudioError, MemosyncError, UsageError
 from ..memo import Words
@@ -23,6 +23,8 @@ from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, 
 if TYPE_CHECKING:
     import av
     import av.container
+
+    from .webm import Packet
 
     Look = Callable[[int], None]  # is told how many frames are done
 
@@ -36,15 +38,19 @@ _UNKNOWN = 2**32 - 1  # the length of a WAV that is longer than it can say
 
 
 class Target(Protocol):
-    """A file, or anything else that takes bytes; without a working `seek` lengths are found out before."""
+    """A file, or anything else that takes bytes; of one that is not `seekable` lengths are found out before."""
 
-    def write(self, data: bytes | memoryview, /) -> int | None: ...
+    def write(self, data: bytes | memoryview, /) -> int | None:
+        """Take bytes; whatever OSError there is."""
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Pass on what was taken."""
 
-    def seek(self, offset: int, /) -> int: ...
+    def seek(self, offset: int, /) -> int:
+        """Go to a position and tell it."""
 
-    def seekable(self) -> bool: ...
+    def seekable(self) -> bool:
+        """Tell whether `seek` works."""
 
 
 def format_of(suffix: str) -> Format:
@@ -59,8 +65,9 @@ def format_of(suffix: str) -> Format:
 def convert(path: Path, target: Target, form: Format, words: Words, *, on_progress: Callable[[float], None]) -> None:
     """Write a memo with these words; AudioError when it is damaged, and whatever OSError `target` raises.
 
-    WebM is the file itself as long as it says these words and has its length and cues; Ogg has the same packets; the
-    others are decoded: 48 kHz, 16 bits. `on_progress` is told which part is done, 0 to 1.
+    WebM is the file itself when it has these words, a duration and cues, else a remux of it; Ogg (RFC 7845) has the
+    same packets; WAV, FLAC (RFC 9639) and MP3 are decoded, 48 kHz and 16 bits. `on_progress` is given the fraction
+    that is done, 0 to 1.
     """
     info = probe(path)
     if form == "webm":
@@ -90,14 +97,14 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
 def _write_ogg(
     source: av.container.InputContainer, stream: av.AudioStream, target: Target, words: Words, look: Look
 ) -> None:
-    """Copy the packets; those of Opus at the time of their samples, which WebM has rounded (RFC 7845, 4)."""
+    """Copy the packets, those of Opus timed by their samples (RFC 7845, 4): WebM has rounded times."""
     is_opus = stream.codec_context.name in _OPUS
     tick, done = Fraction(1, RATE), 0
     with _open_output(target, "ogg") as file:
         copied = file.add_stream_from_template(stream)
         copied.metadata.update(_to_vorbis(words))
         pairs = pairwise(chain(packets(source, stream), (None,)))
-        for number, (packet, following) in enumerate(cast("Iterator[tuple[av.Packet[Any], object]]", pairs)):
+        for number, (packet, following) in enumerate(cast("Iterator[tuple[Packet, object]]", pairs)):
             if is_opus:
                 samples = _samples(packet)
                 if number == 0:
@@ -163,7 +170,10 @@ def _encode(
     tick, done = Fraction(1, RATE), 0
     with _open_output(target, form) as file:
         layout = "mono" if channels == 1 else "stereo"
-        encoded: Any = file.add_stream(codec, rate=RATE, layout=layout, format=samples, bit_rate=_BITRATE * channels)
+        encoded = cast(
+            "av.AudioStream",
+            file.add_stream(codec, rate=RATE, layout=layout, format=samples, bit_rate=_BITRATE * channels),
+        )
         file.metadata.update(_to_vorbis(words) if form == "flac" else _to_id3(words))
         file.start_encoding()
         for frame in _decode(source, stream, samples, encoded.codec_context.frame_size):
@@ -177,7 +187,10 @@ def _encode(
 def _decode(
     source: av.container.InputContainer, stream: av.AudioStream, form: str, size: int
 ) -> Iterator[av.AudioFrame]:
-    """Give all of it in frames of one size but the last, mono or stereo; AudioError where it cannot be decoded."""
+    """Decode all of it into frames of `size` samples (the last may be shorter), mono or stereo.
+
+    AudioError where it cannot be decoded.
+    """
     import av.filter
 
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
@@ -197,7 +210,7 @@ def _decode(
 
 
 def _frames_in(path: Path) -> int:
-    """Count the frames that will be heard, at 48 kHz; where only decoding would tell, say that it is unknown."""
+    """Count the frames that Opus gives when it is decoded, at 48 kHz; `_UNKNOWN` of Vorbis, which has to be decoded."""
     with open(path, "rb") as file, open_input(file) as source:
         stream = audio_stream(source)
         if stream.codec_context.name not in _OPUS:
@@ -206,7 +219,7 @@ def _frames_in(path: Path) -> int:
             return sum(_samples(packet) - sum(_skipped(packet)) for packet in packets(source, stream))
 
 
-def _samples(packet: av.Packet[Any]) -> int:
+def _samples(packet: Packet) -> int:
     """Read from an Opus packet how many frames it gives at 48 kHz (RFC 6716, 3.1)."""
     head = bytes(packet)
     config, code = head[0] >> 3, head[0] & 3
@@ -217,8 +230,8 @@ def _samples(packet: av.Packet[Any]) -> int:
     return frame * (1, 2, 2, head[1] & 63 if code == 3 else 0)[code]
 
 
-def _skipped(packet: av.Packet[Any]) -> tuple[int, int]:
-    """How many frames of a packet are not to be heard: at its beginning and at its end."""
+def _skipped(packet: Packet) -> tuple[int, int]:
+    """Read how many frames of a packet a decoder throws away: at its beginning and at its end."""
     if not packet.has_sidedata("skip_samples"):
         return 0, 0
     begin, end = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
@@ -237,7 +250,7 @@ def _to_id3(words: Words) -> dict[str, str]:
 
 
 def _wav_header(channels: int, words: Words, frames: int) -> bytes:
-    """Make all that comes before the samples (Multimedia Programming Interface and Data Specifications 1.0)."""
+    """Make all that stands before the samples (Multimedia Programming Interface and Data Specifications 1.0)."""
     size = min(frames * 2 * channels, _UNKNOWN)
     tags = to_tags(words)
     tags["KEYWORDS"] = tags.get("KEYWORDS", "").replace(",", "; ")

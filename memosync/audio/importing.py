@@ -39,10 +39,11 @@ def import_source(
     limit: float | None = None,  # seconds
     on_progress: Callable[[float], None] = lambda _seconds: None,
 ) -> None:
-    """Write any audio file or stream as WebM: Opus as it is, everything else encoded; AudioError when it is not audio.
+    """Write any audio file or stream as WebM: Opus packet by packet, everything else encoded.
 
     `describe` turns the words found in the source into those to write. A source that cannot seek is read as it comes;
-    with `live`, `target` can be finished whatever happens.
+    with `live`, `webm.finish` can finish `target` whatever happens. `on_progress` is given the seconds that are done.
+    AudioError when it is not audio, LibraryError when the disk refuses.
     """
     import av
 
@@ -80,7 +81,7 @@ def import_source(
 
 
 class Pipe:
-    """Standard input as it comes: a read gives what is there, and nothing more after `stop`."""
+    """A descriptor, usually standard input, that gives what is there, and nothing more after `stop`."""
 
     def __init__(self, stop: Stop, descriptor: int = 0) -> None:
         self._stop, self._descriptor = stop, descriptor
@@ -88,6 +89,7 @@ class Pipe:
         self._left = 2**62  # bytes until what belongs to the audio ends
 
     def read(self, size: int, /) -> bytes:
+        """Wait for bytes and give up to `size` of them, none at the end or after `stop`."""
         size = min(size, self._left)
         data, self._ahead = self._ahead[:size], self._ahead[size:]
         data = data or self._read(size)
@@ -95,20 +97,22 @@ class Pipe:
         return data
 
     def peek(self, size: int) -> bytes:
-        """Look at the next bytes, fewer where it ends."""
+        """Wait for the next bytes and give them without taking them; fewer where it ends."""
         while len(self._ahead) < size and (more := self._read(size - len(self._ahead))):
             self._ahead += more
         return self._ahead[:size]
 
     def cut(self, start: int, length: int | None) -> None:
-        """Let the rest begin at `start` of what was looked at, and end after `length` bytes."""
+        """Drop the first `start` bytes of what was peeked at, and end `length` bytes after them, None if unknown."""
         self._ahead = self._ahead[start:]
         self._left = 2**62 if length is None else length
 
     def seekable(self) -> bool:
+        """Say no."""
         return False
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Refuse with OSError."""
         raise OSError(errno.ESPIPE, "a pipe cannot seek")
 
     def _read(self, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What the sound and the clocks say about a recording while it can still be helped. Pure: numbers in, words out."""
+"""Levels of sound: what to warn of while recording, and how high a waveform is drawn. Pure: no file, no clock."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _HEIGHTS = bytes(max(0, peak - _FLOOR) for peak in range(256))
 
 
 def heights(wave: bytes, columns: int) -> list[float]:
-    """Give the height, 0 to 1, of so many columns of a waveform of peaks (0, or 255 + 2 * dBFS).
+    """Give the height, 0 to 1, of each of so many columns of a waveform, whose bytes are 0 or 255 + 2 * dBFS.
 
-    A column is as high as its peaks are on the average: of the loudest alone an hour would be one block. What is
-    shorter takes fewer columns, one for each peak.
+    A column is as high as the mean of its bytes: by the loudest alone an hour would be one block. A waveform of fewer
+    bytes than columns gets a column for each byte.
     """
     columns = min(columns, len(wave))
     edges = [column * len(wave) // columns for column in range(columns + 1)] if columns else []
@@ -41,8 +41,8 @@ class Meter:
     minutes_left: float | None  # of disk, when under an hour
 
 
-class Watch:
-    """Look at every block and at the clocks, and say once what is wrong."""
+class Monitor:
+    """Watch a recording, its samples, the clock and the disk, and warn once of each thing that goes wrong."""
 
     def __init__(self, channels: int = 1) -> None:
         self._channels = channels
@@ -59,7 +59,7 @@ class Watch:
         self._times: deque[tuple[float, int]] = deque()
 
     def feed(self, block: bytes) -> None:
-        """Look at interleaved native float32 samples."""
+        """Look for silence and clipping in interleaved native float32 samples at 48 kHz."""
         frames = len(block) // (4 * self._channels)
         # every fifth sample will do, of both channels in turn: looking at all costs as much as a fifth of the encoder
         samples = array.array("f", block)[::5] if block.count(0) < len(block) else array.array("f", [0.0])
@@ -82,7 +82,7 @@ class Watch:
             self._warnings.append("the sound is clipping: turn the input down or move away")
 
     def count(self, delivered: int, clock: float) -> None:
-        """Compare the frames delivered with a clock (seconds) that goes on while the machine sleeps."""
+        """Compare all frames delivered so far with a clock (seconds) that goes on while the machine sleeps."""
         if not delivered or (self._times and delivered == self._times[-1][1]):
             return  # it has not begun yet, or stands still: what that cost is known when it goes on
         self._times.append((clock, delivered))
@@ -97,7 +97,7 @@ class Watch:
             self._times.popleft()
 
     def room(self, minutes: float) -> None:
-        """Take the minutes of recording that the disk still has room for; under an hour they are worth a word."""
+        """Take the minutes of recording that the disk has room for, and warn under an hour, ten minutes and one."""
         self._minutes = minutes if minutes < 60 else None
         limit = next((limit for limit in (1, 10, 60) if minutes < limit), math.inf)
         if limit < self._little:
@@ -105,10 +105,11 @@ class Watch:
             self._warnings.append(f"the disk has room for {minutes:.0f} more minutes")
 
     def take_warning(self) -> str | None:
+        """Give the next warning, None when all are given."""
         return self._warnings.popleft() if self._warnings else None
 
     def meter(self, elapsed: float, paused: bool) -> Meter:
-        """Sum up since the last call."""
+        """Give what is to be shown: `elapsed` (seconds) and the loudest sample since the last call."""
         peak, self._peak = self._peak, 0.0
         decibels = 20 * math.log10(peak) if peak > 0 else -math.inf
         return Meter(elapsed=elapsed, peak=decibels, paused=paused, minutes_left=self._minutes)

@@ -1,4 +1,4 @@
-"""The microphone: what PortAudio delivers, handed on block by block."""
+"""The microphone: PortAudio records blocks of samples and passes each on."""
 
 from __future__ import annotations
 

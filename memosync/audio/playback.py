@@ -1,4 +1,4 @@
-"""A memo as it is heard: from any position, at any speed, at its own pitch.
+"""Memos decoded for the speaker: from any position, at any speed, at their own pitch.
 
 The neighbour of `webm` in the room that owns PyAV.
 """
@@ -22,9 +22,10 @@ _PREROLL = 0.2  # seconds to decode before a position: Opus asks for 0.08 (RFC 7
 def hear(
     source: av.container.InputContainer, position: float, speed: float, frames: int
 ) -> Iterator[tuple[float, bytes]]:
-    """Give blocks of interleaved native float32, 48 kHz stereo, so many frames each, with their positions in seconds.
+    """Give blocks of interleaved native float32, 48 kHz stereo, of `frames` each, with their positions in seconds.
 
-    A new one on the same `source` ends the one before; AudioError when it cannot be read.
+    `position` is in seconds; `speed`, from `SLOWEST` to `FASTEST`, is how many of them pass in one. A new one on the
+    same `source` ends the one before. AudioError when it cannot be read.
     """
     with translated("read"):
         source.seek(int((position - _PREROLL) * 1_000_000), backward=True)

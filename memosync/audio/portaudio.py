@@ -26,7 +26,10 @@ class Stream:
     """A stream of interleaved native float32 at 48 kHz; `_callback` passes the blocks on."""
 
     def __init__(self, kind: str, what: str, hint: str | None, *, block: int = BLOCK, **options: Any) -> None:
-        """Open it, with so many frames a block; AudioError, which says what cannot be done, with this hint."""
+        """Open sounddevice's stream of this `kind` with `block` frames a block and its other options.
+
+        AudioError when PortAudio cannot: "cannot {what}", with this hint.
+        """
         sd = portaudio()
         self._what = what
         self._last = self._looked = time.monotonic()  # delivered, and asked for
@@ -44,6 +47,7 @@ class Stream:
             raise AudioError(f"cannot {what}: {error}", hint) from error
 
     def start(self) -> None:
+        """Let it run; AudioError when PortAudio cannot."""
         self._last = time.monotonic()
         try:
             self._stream.start()
@@ -63,7 +67,7 @@ class Stream:
         return "stopped working" if now - self._last > STALLED else None
 
     def close(self) -> None:
-        """Let the device go; on a stalled one that may hang for ever, so it is not waited for."""
+        """Release the device; waits a second at most, for on a stalled one PortAudio may hang for ever."""
         closer = threading.Thread(target=self._stream.abort, daemon=True)
         closer.start()
         closer.join(1.0)
@@ -83,9 +87,9 @@ def portaudio() -> ModuleType:
 
 
 def patiently(do: Callable[[], Result], stop: Stop) -> Result:
-    """Do what asks the sound system on a thread of its own: when that is frozen it takes minutes, deaf to signals.
+    """Ask the sound system on a thread of its own: where that is frozen, PortAudio waits for minutes, deaf to signals.
 
-    AudioError when it does not answer in 10 s, or on `stop`.
+    What `do` raises is raised; AudioError when it does not return within 10 s, or on `stop`.
     """
     done: list[Result | BaseException] = []
 

@@ -1,4 +1,4 @@
-"""The speaker: blocks of sound, handed to PortAudio one by one, each with a mark that says when it is heard."""
+"""The speaker: PortAudio takes blocks of samples one by one, each with a mark, its position in the memo (seconds)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class Speaker(Stream):
         self._latency: float = self._stream.latency
 
     def restart(self, mark: float, blocks: Iterable[tuple[float, bytes]] | None) -> None:
-        """Forget what was not heard yet, and begin with these blocks; be silent at once where there are none."""
+        """Drop what is queued and begin with these blocks and the mark of the first; without any be silent at once.
+
+        AudioError when PortAudio cannot.
+        """
         self._stream.abort()
         self._gone.clear()
         self._last = math.inf  # what is halted is not lost
@@ -45,17 +48,17 @@ class Speaker(Stream):
 
     @property
     def queued(self) -> int:
-        """Blocks that PortAudio has not taken yet."""
+        """Number of blocks that PortAudio has not taken yet."""
         return len(self._queue)
 
     @property
     def heard(self) -> float:
-        """The mark of the block that is heard now."""
+        """Mark of the block that leaves the speaker now, by what the device says of its latency."""
         return self._given[-min(len(self._given), 1 + round(self._latency * RATE / BLOCK))]
 
     @property
     def is_done(self) -> bool:
-        """Tell whether all that was written has been heard."""
+        """Tell whether all that was written has left the speaker."""
         return not self._queue and self._silent * BLOCK / RATE > 2 * self._latency + _AFTER
 
     def _callback(self, data: Any, _frames: int, when: Any, _status: object) -> None:
@@ -69,7 +72,7 @@ class Speaker(Stream):
 
 
 def output() -> str:
-    """Name the default output; AudioError when there is none."""
+    """Name the default output device; AudioError when there is none, or no PortAudio."""
     sd = portaudio()
     if sd.default.device[1] < 0:
         raise AudioError("there is no sound output")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from .. import files
 from ..errors import AudioError, UsageError
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     import av
     import av.audio
     import av.container
+    import av.filter
 
-    Packet = av.Packet[Any]
+    Packet = av.Packet[av.AudioStream]
     Tap = Callable[[av.AudioFrame], None]  # is given every frame that passes
 
 RATE = 48_000  # Hz
@@ -45,7 +46,7 @@ _BITRATES = range(6_000, 510_001)
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """How to encode."""
+    """How to encode: Opus at 48 kHz (RFC 6716)."""
 
     channels: int = 1
     bitrate: int = 32_000  # bits a second
@@ -56,7 +57,7 @@ class AudioInfo:
     """What a memo's file is and says."""
 
     duration: float  # seconds
-    claimed: float = 0  # seconds that the header says; 0 where it says nothing
+    claimed: float = 0  # seconds, as the header says; 0 where it says nothing
     words: Words
 
 
@@ -69,19 +70,23 @@ class Clusters:
 
 
 class Reader(Protocol):
-    """An open file, or anything else that gives bytes; without a working `seek` it is read as it comes."""
+    """An open file, or anything else that gives bytes; one that is not `seekable` is read as it comes."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """Give up to `size` bytes, none at the end."""
 
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a position and tell it, as `io.IOBase.seek` does."""
 
-    def seekable(self) -> bool: ...
+    def seekable(self) -> bool:
+        """Tell whether `seek` works."""
 
 
 def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
-    """Remux `part`, ended or killed, into a finished file, with other words where they are given.
+    """Remux `part`, a recording that ended or was killed, into `target`, with other words where they are given.
 
-    The same packets and words give the same bytes. A duration of 0 means that there is no sound in it.
+    The same packets and words give the same bytes. A duration of 0 means that no packet is in it. AudioError when it is
+    not WebM, LibraryError when the disk refuses.
     """
     import av
 
@@ -114,8 +119,8 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
 def probe(path: Path) -> AudioInfo:
     """Look into a WebM file from a stranger: one Opus or Vorbis track and nothing else; AudioError otherwise.
 
-    FFmpeg never guesses the format and opens nothing but this file. The length is taken from the last block, not from
-    the header, which a browser leaves out and a liar fills in.
+    FFmpeg never guesses the format and opens nothing but this file. The duration (seconds) is taken from the last
+    block, not from the header, where a browser leaves it out and a liar fills it in. OSError when it cannot be read.
     """
     with open(path, "rb") as file, open_input(file) as source:
         stream = audio_stream(source)
@@ -141,7 +146,10 @@ def warm_up() -> None:
 
 
 def is_finished(path: Path) -> bool:
-    """Tell whether a WebM file says how long it is and where is what; a browser's often does not."""
+    """Tell whether a WebM file has a duration and cues in its header; a browser's often has neither.
+
+    OSError when it cannot be read.
+    """
     with open(path, "rb") as file:
         head = file.read(2**16).partition(_CLUSTER)[0]
     return _CUES in head and _DURATION.search(head) is not None
@@ -195,7 +203,8 @@ def parse_bitrate(bits: int) -> int:
 
 
 @contextlib.contextmanager
-def translated(doing: str) -> Iterator[None]:
+def translated(doing: Literal["read", "write"]) -> Iterator[None]:
+    """Raise AudioError for what PyAV raises; LibraryError when the disk refused what was to be written."""
     import av
 
     try:
@@ -218,7 +227,10 @@ def translated(doing: str) -> Iterator[None]:
 def open_input(
     file: Reader, formats: str = "matroska,webm", form: str | None = "matroska", **options: str
 ) -> Iterator[av.container.InputContainer]:
-    """Open audio as one of these formats, or as `form` without a guess; nothing but `file` is ever opened."""
+    """Open audio as one of FFmpeg's `formats`, or as `form` without a guess; nothing but `file` is ever opened.
+
+    The options are those of the format. AudioError when it is none of these.
+    """
     import av
 
     options |= {"protocol_whitelist": "", "format_whitelist": formats}
@@ -229,7 +241,7 @@ def open_input(
 
 
 def audio_stream(source: av.container.InputContainer) -> av.AudioStream:
-    """Give the first audio track; AudioError when there is none, or it is of a kind nobody can hear."""
+    """Give the first audio track; AudioError when there is none, or none that FFmpeg can decode."""
     for stream in source.streams.audio[:1]:
         codec = stream.codec_context
         if codec is None:
@@ -241,6 +253,7 @@ def audio_stream(source: av.container.InputContainer) -> av.AudioStream:
 
 
 def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Packet]:
+    """Give the packets of a stream that have a time and are not empty; AudioError where it cannot be read on."""
     with translated("read"):
         for packet in source.demux(stream):
             if packet.pts is not None and packet.size:
@@ -248,7 +261,10 @@ def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iter
 
 
 def decode(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[av.AudioFrame]:
-    """Give every frame that can be decoded; damage costs what it hit, not what follows."""
+    """Give every frame that can be decoded; damage costs the packets it hit, not those that follow.
+
+    Other errors of FFmpeg pass.
+    """
     import av
 
     for packet in packets:
@@ -256,22 +272,22 @@ def decode(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[av.Aud
             yield from stream.codec_context.decode(packet)
 
 
-def pulled(sink: Any) -> Iterator[av.AudioFrame]:
-    """Give the frames that the end of a filter graph has by now."""
+def pulled(sink: av.filter.Graph | av.filter.context.FilterContext) -> Iterator[av.AudioFrame]:
+    """Give the frames that have come out of a filter graph, or of one of its ends, by now."""
     import av
 
     with contextlib.suppress(av.BlockingIOError, av.EOFError):
         while True:
-            yield sink.pull()
+            yield cast("av.AudioFrame", sink.pull())
 
 
 def samples_of(frame: av.AudioFrame) -> bytes:
-    """Give the interleaved samples of a frame, without what FFmpeg allots behind them."""
+    """Give the samples of a frame in an interleaved format, without what FFmpeg allocates behind them."""
     return bytes(frame.planes[0])[: frame.samples * frame.layout.nb_channels * frame.format.bytes]
 
 
 def _until_damage(packets: Iterator[Packet]) -> Iterator[Packet]:
-    """What a power cut left may end in garbage; what comes before is sound."""
+    """Give the packets before the garbage that a power cut may leave at the end."""
     import av
 
     with contextlib.suppress(av.FFmpegError):
@@ -279,10 +295,12 @@ def _until_damage(packets: Iterator[Packet]) -> Iterator[Packet]:
 
 
 def layout(sound: Sound) -> str:
+    """Name the channels as FFmpeg does."""
     return "stereo" if sound.channels == 2 else "mono"
 
 
 def to_tags(words: Words) -> dict[str, str]:
+    """Name words as the tags of a memo's file, without those that are empty (Matroska tags, RFC 9559, 5.1.8)."""
     tags = {
         "title": words.title,
         "DESCRIPTION": words.description,
@@ -294,6 +312,10 @@ def to_tags(words: Words) -> dict[str, str]:
 
 
 def words_of(source: av.container.InputContainer, stream: av.AudioStream | None = None) -> Words:
+    """Find the words in the tags of a file, ours and other people's, those of its stream (Ogg) included.
+
+    They are cleaned of what a terminal would obey.
+    """
     tags = {**(stream.metadata if stream else {}), **source.metadata}
     tags = {name.lower(): value for name, value in reversed(tags.items())}
     return Words(
@@ -306,6 +328,7 @@ def words_of(source: av.container.InputContainer, stream: av.AudioStream | None 
 
 
 def _date(tags: dict[str, str]) -> datetime | None:
+    """Find when it was recorded, local time where the tags name no other."""
     day, clock = tags.get("date", ""), tags.get("creation_time", "")
     together = f"{day} {clock}" if re.fullmatch(r"\d\d:\d\d:\d\d", clock) else clock  # a broadcast WAV has them apart
     for text in (tags.get("date_recorded", ""), together, day, tags.get("year", "")):

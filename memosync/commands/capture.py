@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from .. import files
-from ..audio.levels import RATE, Meter, Watch
+from ..audio.levels import RATE, Meter, Monitor
 from ..audio.loudness import Gauge
 from ..audio.microphone import Microphone
 from ..audio.portaudio import patiently
@@ -35,7 +35,7 @@ def record_microphone(library: Library, job: Job, *, device: str | None = None, 
     LibraryError when the disk refused.
     """
     sound = job.sound
-    watch = Watch(sound.channels)
+    watch = Monitor(sound.channels)
     paused = False
     room = int((job.limit or 10**9) * RATE)  # frames still wanted
 
