@@ -278,7 +278,7 @@ def seed(
     ] = None,
     as_json: JsonOption = False,
     kept: Annotated[str | None, typer.Option("--kept", hidden=True)] = None,
-    report: Annotated[int | None, typer.Option("--report", hidden=True)] = None,
+    readiness: Annotated[int | None, typer.Option("--readiness", hidden=True)] = None,
 ) -> None:
     """Serve every shared memo, here or in the background."""
     from .commands import seed as verb

@@ -28,7 +28,7 @@ class SeedOptions:
     up: int = 0  # bytes a second, 0 for no limit
     down: int = 0
     kept: str = ""  # by a keeper, which gives LOCK:RESTARTS
-    report: int | None = None  # and the descriptor of a pipe to whoever started it
+    readiness: int | None = None  # and the descriptor of a pipe to whoever started it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +91,4 @@ def _refuse_several(options: SeedOptions) -> None:
 
 def _kept(options: SeedOptions) -> Kept | None:
     lock, _, restarts = options.kept.partition(":")
-    return Kept(lock=int(lock), restarts=int(restarts), report=options.report) if options.kept else None
+    return Kept(lock=int(lock), restarts=int(restarts), readiness=options.readiness) if options.kept else None

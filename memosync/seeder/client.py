@@ -16,7 +16,7 @@ from ..library.store import Library
 from ..memo import Memo
 from ..network import Network
 from ..stop import Stop
-from . import report
+from . import readiness
 from .state import SeederState, Settings, is_running, log_of, read_fault, read_state, second, stamp
 
 _FROM_TERMINAL = (-signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)  # how a process ends that did not expect them
@@ -157,7 +157,7 @@ def _start(library: Library, arguments: list[str], stop: Stop, timeout: float = 
         )
         os.close(theirs)
         try:
-            said = report.wait_for(ours, deadline, stop)
+            said = readiness.wait_for(ours, deadline, stop)
         finally:
             os.close(ours)
         if stop.is_set():

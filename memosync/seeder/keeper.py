@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .. import files, process
 from ..errors import SeederError
 from ..stop import Stop
-from . import report, state
+from . import readiness, state
 
 if TYPE_CHECKING:
     from ..process import Child
@@ -28,7 +28,7 @@ _SAID_WHY = range(2, 9)  # exit codes of an end that would come again
 
 
 def main() -> None:
-    """Be the keeper of `python -m memosync.seeder.keeper PRIVATE REPORT ARGUMENTS...`."""
+    """Be the keeper of `python -m memosync.seeder.keeper PRIVATE PIPE ARGUMENTS...`."""
     private, pipe, arguments = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -41,7 +41,7 @@ def keep(private: Path, arguments: list[str], lock: int, pipe: int, stop: Stop) 
     """Run the seeder as a child and again whenever it dies, on the same port; give the exit code of its end."""
     failures = restarts = 0
     while True:
-        kept = ["--kept", f"{lock}:{restarts}", "--report", str(pipe)]
+        kept = ["--kept", f"{lock}:{restarts}", "--readiness", str(pipe)]
         child = process.start("memosync", *arguments, *kept, pipes=["stdin", "stderr"], pass_fds=[lock, pipe])
         threading.Thread(target=_pass_on, args=[child, stop], daemon=True).start()
         assert child.stderr
@@ -53,7 +53,7 @@ def keep(private: Path, arguments: list[str], lock: int, pipe: int, stop: Stop) 
         if stop.is_set() or code == 0:
             return 0
         if code in _SAID_WHY:
-            report.say(pipe, _text(last).removeprefix("memosync: error: ") or "it said nothing")
+            readiness.say(pipe, _text(last).removeprefix("memosync: error: ") or "it said nothing")
             return code
         failures = 0 if state.has_served(private, child.pid) else failures + 1
         restarts += 1
@@ -62,7 +62,7 @@ def keep(private: Path, arguments: list[str], lock: int, pipe: int, stop: Stop) 
             fault += f": {_text(last)}" if last.strip() else ""
             _log(private, fault.encode() + b"\n")
             state.write_fault(private, fault)
-            report.say(pipe, fault)
+            readiness.say(pipe, fault)
             return 1
         _log(private, f"the seeder died ({code}); start {restarts + 1}\n".encode())
         stop.wait(0.05 * 2**failures)

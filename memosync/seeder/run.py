@@ -17,7 +17,7 @@ from ..magnet import InfoHash
 from ..network import Network
 from ..stop import Stop
 from ..torrent.server import MOST_PEERS, Server
-from . import report
+from . import readiness
 from .reconcile import Reconciler
 from .state import Kept, SeederState, Settings, SwarmState, last_port, sole, write_fault, write_state
 
@@ -70,7 +70,7 @@ def run(
                 if state != said:
                     write_state(private, state)
                     if kept and state.ready and not (said and said.ready):
-                        report.say(kept.report)
+                        readiness.say(kept.readiness)
                     said = state
                     on_state(state, server.number)
         finally:
@@ -99,7 +99,7 @@ def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
         yield
     except MemosyncError as error:
         write_fault(library.private, str(error))
-        report.say(kept.report, str(error))
+        readiness.say(kept.readiness, str(error))
         raise
 
 

@@ -70,7 +70,7 @@ class Kept:
 
     lock: int  # the descriptor of the seeder's lock
     restarts: int
-    report: int | None = None  # the descriptor of the pipe to whoever started it
+    readiness: int | None = None  # the descriptor of the pipe to whoever started it
 
 
 def is_running(private: Path) -> bool:
