@@ -157,8 +157,8 @@ def test_each_memo_is_as_loud_as_it_was_with_an_old_cache_and_without(library: P
 
     for arguments, before in shows.items():
         now = json.loads(library(*arguments).out)
-        assert before["loudness"] == pytest.approx(now["loudness"], abs=0.5)
-        assert before["peak"] == pytest.approx(now["peak"], abs=1.5)  # 0.1.0 took that of what went into the encoder
+        assert before["loudness"] == pytest.approx(now["loudness"], abs=1)  # 0.1.0 measured what went into the encoder
+        assert before["peak"] == pytest.approx(now["peak"], abs=2)
 
 
 def test_reading_renames_nothing_and_changes_no_byte_of_a_memo_and_no_mode(library: Program, tmp_path: Path) -> None:
