@@ -85,8 +85,8 @@ class Server:
         """Announce a served torrent at these trackers from now on, at once, and keep its peers and what it gave.
 
         Give False, having done nothing, when it is not served or its file is damaged. Trackers that are left out get no
-        `stopped`, see `Seeding.replace_trackers`. Without a WebSocket tracker no other browser is served; those that
-        are connected have the rest of it.
+        `stopped`, see `Seeding.replace_trackers`. When none is a WebSocket tracker any more, the browsers that are
+        connected have the rest of it, see `Browsers.retire`.
         """
         if not (path := self._paths.get(infohash)):
             return False
