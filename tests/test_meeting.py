@@ -34,6 +34,7 @@ from memosync.torrent.webrtc import stun
 AT_ONCE = 7  # seconds: a silent tracker is asked again after 8 and given up after 10, a STUN server after 23
 RETURN = 15  # seconds in which a tracker that was away is in use again
 MISSED = 16  # seconds after which a connection that gives no sign of life is taken for lost
+GONE = 12  # seconds after which what is announced no longer is dropped when its last peer has left
 TAB = "-TEST00-tab"  # how a tab's peer id begins
 MEMORY = 90  # MB resident: a seeder has 42 among friends, and 72 when an enemy makes all the offers that are taken
 
@@ -97,6 +98,7 @@ def test_everything_is_announced_to_both_kinds_and_over_one_websocket(library: P
 
         assert 1 == tracker.open
         assert 3 == [event.event for event in tracker.announces()].count("started"), "each was announced once"
+        assert 3 == [heard.event for heard in other.announces].count("started"), "and to programs, too"
         assert all(event.left == 0 and event.offers for event in tracker.announces())
 
 
@@ -127,6 +129,38 @@ def test_without_a_websocket_tracker_there_is_one_session(library: Program) -> N
             wait_until(has_all(for_browsers, infohashes), AT_ONCE, "them to be announced")
 
             assert threads < len(os.listdir(f"/proc/{state(library)['pid']}/task"))
+
+
+def test_who_is_served_over_webrtc_has_the_rest_of_it_when_the_trackers_change(
+    quiet_network: Network, tmp_path: Path, ended: Any
+) -> None:
+    home, away = quiet_network.hosts
+    for_tabs, for_programs = away.websocket_tracker(), away.tracker()[1]
+    library, fetcher = home.program(tmp_path / "Ours/Memos"), away.program(tmp_path / "Theirs/Memos")
+    library("record", noise(tmp_path / "noise.webm", 50, "-ac", "2", "-c:a", "libopus", "-b:a", "256k"))
+    link = library("share", "last", "--tracker", for_tabs.url, "--no-seed").out.strip()
+    library("seed", "--detach", "--up", "100k")
+
+    def swarm() -> dict[str, Any]:
+        swarms: list[dict[str, Any]] = state(library)["swarm"]
+        return swarms[0] if swarms else {"peers": 0, "given": 0}
+
+    fetching = ended(fetcher.start("fetch", link, text=True))
+    wait_until(lambda: swarm()["given"] > 100_000, 60, "it to be served")
+    given = [swarm()["given"]]
+    for tracker in (for_programs, for_tabs.url, for_programs):
+        library("share", "last", "--tracker", tracker)
+        given.append(swarm()["given"])
+    fetching.terminate()  # one that is cut off comes back for the rest
+    fetching.wait(20)
+    fetcher("fetch", link)
+    wait_until(lambda: swarm()["peers"] == 0, 20, "it to leave")
+    given.append(swarm()["given"])
+    time.sleep(GONE)
+    given.append(swarm()["given"])
+    library("share", "last", "--tracker", for_tabs.url)
+    given.append(swarm()["given"])
+    assert sorted(given) == given
 
 
 def test_a_memo_shared_later_is_announced_at_once_over_the_same_websocket(library: Program) -> None:
@@ -303,6 +337,13 @@ def test_what_is_no_stun_server_does_not_answer(name: str) -> None:
 @pytest.fixture
 def network() -> Iterator[Network]:
     with Network(2, route=True) as network:
+        yield network
+
+
+@pytest.fixture
+def quiet_network() -> Iterator[Network]:
+    """Machines that do not discover each other."""
+    with Network(2, route=True, multicast=False) as network:
         yield network
 
 

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -22,10 +23,12 @@ from typing import Any
 import libtorrent as lt
 import pytest
 from conftest import PROGRAM, Program
-from handshake import offers, visiting
+from handshake import greet, is_connected, offers, visiting
 from netns import noise, wait_until
 from terminal import Terminal
 from test_seed import is_alive, port_of_our_own
+from tracker import Tracker
+from wstracker import WebSocketTracker
 
 from memosync import seeder
 from memosync.errors import LibraryError, NotFoundError, SeederError, SwarmError, UsageError
@@ -184,6 +187,36 @@ def test_the_variable_replaces_the_default_trackers(memosync: Program, three: li
     link = memosync("share", "last", "--no-seed", env={"MEMOSYNC_TRACKERS": " ".join(trackers)}).out
 
     assert lt.parse_magnet_uri(link.strip()).trackers == trackers
+
+
+def test_other_trackers_of_a_served_memo_are_asked_at_once_and_cost_no_peer(
+    memosync: Program, other: Program, three: list[str]
+) -> None:
+    def told() -> list[str]:
+        """Give state, peers and bytes given."""
+        return memosync("seed", "--status").lines[0].split("\t")[1:4]
+
+    with Tracker() as udp, Tracker() as http, WebSocketTracker() as for_tabs:
+        link = memosync("share", "last", "--tracker", udp.udp_url).out.strip()
+        other("fetch", link)
+        size = str(only_memo(other)["size"])
+        wait_until(lambda: told() == ["seeding", "0", size], 20, "what was given to be told")
+        with socket.create_connection(("127.0.0.1", int(link.rpartition(":")[2])), 30) as peer:
+            greet(peer, infohash(link))
+            wait_until(lambda: told()[1] == "1", 20, "the peer to be told of")
+            changes: list[tuple[list[str], Callable[[], int]]] = [
+                ([http.http_url], lambda: len(http.announces)),
+                ([http.http_url, for_tabs.url], lambda: len(for_tabs.announces())),
+                ([udp.udp_url], lambda: len(udp.announces)),
+                ([for_tabs.url], lambda: len(for_tabs.announces())),
+            ]
+            for urls, announces in changes:
+                before = announces()
+                memosync("share", "last", *(f"--tracker={url}" for url in urls))
+                wait_until(lambda: announces() > before, 7, f"{urls} to be asked")  # noqa: B023
+
+                assert is_connected(peer)
+                assert ["seeding", "1", size] == told()
 
 
 def test_what_is_no_tracker_is_refused_before_anything_is_done(memosync: Program, three: list[str]) -> None:

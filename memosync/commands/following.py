@@ -56,7 +56,12 @@ class Follower:
             self._server.drop(infohash)
             del self._served[infohash]
         for infohash, (path, trackers) in wanted.items():
-            if infohash not in self._served or (path, trackers) != self._served[infohash][::2]:
+            before = self._served.get(infohash)
+            if before and before[::2] == (path, trackers):
+                continue
+            if before and before[0] == path and self._server.replace_trackers(infohash, trackers):
+                self._served[infohash] = path, before[1], trackers
+            else:
                 self._serve(infohash, path, trackers)
 
     def _serve(self, infohash: InfoHash, path: Path, trackers: tuple[str, ...]) -> None:
@@ -73,7 +78,7 @@ class Follower:
             elif younger and not metainfo.fits(metainfo.read(torrent), path):
                 self._server.call_damaged(infohash, f"{path.name} was altered")
             else:
-                self._server.serve(path, torrent, list(trackers))
+                self._server.serve(path, torrent, trackers)
         except (OSError, MemosyncError, RuntimeError) as error:
             self._server.call_damaged(infohash, f"its torrent cannot be read: {error}")
 

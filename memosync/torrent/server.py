@@ -50,6 +50,7 @@ class Server:
         self._network = network
         self._descriptors = descriptors
         self._damaged: dict[InfoHash, Swarm] = {}
+        self._paths: dict[InfoHash, Path] = {}  # of what is served and not damaged
         self.port = port if is_free(port, network) else 0
         if insist and not self.port:
             raise SeederError(f"port {port} is taken", "choose another --port, or none")
@@ -74,14 +75,33 @@ class Server:
         params = lt.load_torrent_buffer(torrent)
         infohash = InfoHash(str(params.info_hashes.v1))
         self._damaged.pop(infohash, None)
+        self._paths[infohash] = path
         for_programs, for_browsers = _by_session(trackers)
         if for_browsers:
             self._for_browsers().serve(infohash, path, for_browsers)
         self._programs.add(params, path, for_programs)
 
+    def replace_trackers(self, infohash: InfoHash, trackers: Sequence[str]) -> bool:
+        """Announce a served torrent at these trackers from now on, at once, and keep its peers and what it gave.
+
+        Give False, having done nothing, when it is not served or its file is damaged. Trackers that are left out get no
+        `stopped`, see `Seeding.replace_trackers`. When none is a WebSocket tracker any more, the browsers that are
+        connected have the rest of it, see `Browsers.retire`.
+        """
+        if not (path := self._paths.get(infohash)):
+            return False
+        for_programs, for_browsers = _by_session(trackers)
+        self._programs.replace_trackers(infohash, for_programs)
+        if for_browsers:
+            self._for_browsers().serve(infohash, path, for_browsers)
+        elif self._browsers:
+            self._browsers.retire(infohash)
+        return True
+
     def drop(self, infohash: InfoHash) -> None:
         """Disconnect its peers and forget it."""
         self._damaged.pop(infohash, None)
+        self._paths.pop(infohash, None)
         self._programs.drop(infohash)
         if self._browsers:
             self._browsers.drop(infohash)

@@ -53,7 +53,7 @@ _CONNECTING = 1.5  # seconds from an answer to an offer until the connection is 
 _BLOCK = 16_384  # bytes, during which a tab that is served says nothing
 _WAITS = 4.0  # seconds that a tab which was turned away is taken to wait
 _CHOOSE_EVERY = 60.0  # seconds
-_LINGER = 2.0  # seconds without a peer after which a retired torrent is dropped
+_LINGER = 10.0  # seconds without a peer after which a retired torrent is dropped: time to come back for the rest
 _FIRST_WAIT = 1.0  # seconds that a STUN server has to answer before the first announce
 _OPEN = "*** RTC data channel open"  # libtorrent's log of a torrent
 _CONNECT = re.compile(r"\*\*\* WEBSOCKET_TRACKER_CONNECT \[ url: (\S+) ]")
@@ -119,7 +119,10 @@ class Browsers(Seeding):
             self._announce_at(infohash, time.monotonic())
 
     def retire(self, infohash: InfoHash) -> None:
-        """Announce it no longer, and let those who are connected have the rest of it."""
+        """Announce it no longer, and let the tabs that are connected have the rest of it.
+
+        One that is cut off may come back: its tracker was not told, and still passes its offers on.
+        """
         if self._served.pop(infohash, None):
             self._changed = True
 
@@ -268,8 +271,6 @@ class Browsers(Seeding):
         as the second of its address, may believe for 25 s that we are connected, and accept no offer (WebTorrent
         3.0.21).
         """
-        if infohash in self._retired:  # its tracker was not told that it is, and hands on offers
-            return False
         swarm = self.swarms.get(infohash)
         if swarm and (swarm.addresses or time.monotonic() < self._expected.get(infohash, 0.0) + _CONNECTING):
             self._declined.add(infohash)
