@@ -52,16 +52,20 @@ def test_six_tabs_behind_one_address_have_a_memo_within_five_seconds(crowd: Crow
 
 def test_a_tab_that_was_killed_and_opened_again_is_served_within_five_seconds(crowd: Crowd) -> None:
     link = crowd.share(20_000_000)
-    first, second = crowd.tabs(2)
-    first.add(link)
-    wait_until(lambda: first.status()[0]["progress"] > 0.1, "it to have something")
 
-    first.crash()
-    killed = time.monotonic()
-    second.add(link)
-    wait_until(lambda: second.status()[0]["progress"] > 0, "the other to be served", WITHIN)
+    def open_again() -> float:
+        first, second = crowd.tabs(2)
+        first.add(link)
+        wait_until(lambda: first.status()[0]["progress"] > 0.1, "it to have something")
+        first.crash()
+        killed = time.monotonic()
+        second.add(link)
+        wait_until(lambda: second.status()[0]["progress"] > 0, "the other to be served", 4 * WITHIN)
+        took = time.monotonic() - killed
+        second.close()
+        return took
 
-    assert time.monotonic() - killed < WITHIN
+    takes_less(WITHIN, open_again)
     assert 0 == crowd.state()["restarts"]
 
 
