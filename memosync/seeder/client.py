@@ -169,5 +169,7 @@ def _start(library: Library, arguments: list[str], stop: Stop, timeout: float = 
         break
     if said == {} and (state := read_state(private)):
         return state
+    if said is None and keeper.poll() == 0 and is_running(private):  # another one was quicker
+        raise second(private)
     fault = said.get("fault") if said else None
     raise SeederError(f"the seeder did not start: {fault or 'it said nothing'}", f"all of it is in {log_of(private)}")
