@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +45,8 @@ def parse_infohash(text: str) -> InfoHash | None:
     if _HEX.fullmatch(text):
         return InfoHash(text.lower())
     if _BASE32.fullmatch(text):
+        import base64  # most links are hexadecimal
+
         return InfoHash(base64.b32decode(text.upper()).hex())
     return None
 

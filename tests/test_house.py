@@ -64,7 +64,7 @@ FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front l
     "commands.completion": {"audio.microphone"},
     "commands.seed": {"seeder.run"},
     "commands.share": {"page.page", "seeder.run"},
-    "ui.live": {"ui.player"},
+    "ui.live": {"torrent.sources", "ui.player"},
 }
 HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice", "websockets"}
 

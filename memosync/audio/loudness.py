@@ -11,7 +11,6 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +81,8 @@ class Gauge:
 
     def _open(self, frame: av.AudioFrame) -> av.filter.Graph:
         """Build the graph: frames of 0.1 s come out of it, each with its own peak and the loudness up to there."""
+        from fractions import Fraction
+
         import av.filter
 
         rate = frame.sample_rate

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 from ..quantities import format_clock, format_count, format_size
-from ..torrent.sources import describe_all
 from .keyboard import Steered, has_controls, keys
 from .terminal import is_screen, show, tell
 
@@ -92,6 +91,8 @@ class FetchView:
             if self._said == 1:
                 tell("waiting for somebody who has it")
             else:
+                from ..torrent.sources import describe_all  # most commands need not load it
+
                 tell(f"nobody so far ({describe_all(progress.sources)})")
         if not is_screen(sys.stderr) or time.monotonic() - self._drawn < 0.1:
             return
