@@ -34,6 +34,3 @@ class Console:
     progress: Callable[[str, float], None] = _silent  # of what, and which fraction is done: 1 ends it
     ask: Callable[[str], bool | None] = _silent  # a question of yes or no; None when nobody is there to ask
     log: Callable[[str], None] = _silent  # a line of the seeder's log
-
-
-SILENT = Console()

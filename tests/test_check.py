@@ -34,7 +34,7 @@ from memosync.commands.check import check_library
 from memosync.commands.edit import EditOptions, edit
 from memosync.commands.rm import rm
 from memosync.commands.share import ShareOptions, share
-from memosync.console import SILENT, Console
+from memosync.console import Console
 from memosync.doctor.finding import Finding
 from memosync.doctor.memos import examine
 from memosync.errors import Interrupted, LibraryError
@@ -61,7 +61,7 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["-d", "two\nlines", "--tag", "work", "--tag", "ÄÖ"]
     ids = memosync("record", *words, *(home / f"{title}.wav" for title in titles[:-1])).lines
     plain, reworded, thrown, shared, theirs = map(library.find, ids)
-    command = Globals(library.root, Network.LOOPBACK, SILENT)
+    command = Globals(library.root, Network.LOOPBACK, Console())
     share(command, ShareOptions(memos=[plain.id], no_seed=True), stop=Stop())
     edit(command, plain.id, EditOptions(title="Edited after it was shared", tags=["late"]), editor=None)
     edit(command, reworded.id, EditOptions(title="Edited before", tags=["-work"]), editor=None)
@@ -92,7 +92,9 @@ def state(root: Path) -> dict[str, bytes]:
 
 def look(library: Library, repair: bool = False) -> list[Finding]:
     """Check it from within."""
-    return list(check_library(Globals(library.root, Network.LOOPBACK, SILENT), repair=repair, now=now(), stop=Stop()))
+    return list(
+        check_library(Globals(library.root, Network.LOOPBACK, Console()), repair=repair, now=now(), stop=Stop())
+    )
 
 
 def defects(found: list[Finding]) -> list[tuple[str, str]]:

@@ -131,11 +131,12 @@ def _renew(library: Library, state: SeederState | None, stop: Stop, console: Con
     """Restart a seeder that another version of this program runs: on its port, with its options, and saying so."""
     if not state or state.version == __version__:
         return None
-    console.tell(f"a seeder of version {state.version} is running; this is version {__version__}: restarting it")
     arguments = process.arguments(state.keeper)
+    other = f"of version {state.version}, this is version {__version__}"
     if "--library" not in arguments:
-        console.warn(f"process {state.pid} runs in the foreground: end it, and start it anew")
+        console.warn(f"process {state.pid} runs in the foreground, {other}: end it, and start it anew")
         return None
+    console.tell(f"a seeder is running {other}: restarting it")
     with contextlib.suppress(SeederError):  # it has ended by itself
         end(library)
     return _start(library, arguments[arguments.index("--library") :], stop)
