@@ -46,6 +46,7 @@ OWNERS = {
     "rich": {"ui"},
     "segno": {"ui"},
     "av": {"audio"},
+    "numpy": {"audio"},
     "sounddevice": {"audio"},
     "libtorrent": {"torrent"},
     "websockets": {"torrent"},

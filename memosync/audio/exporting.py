@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 from ..errors import AudioError, MemosyncError, UsageError
 from ..memo import Words
-from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, pulled, to_tags, translated
+from .tags import to_tags
+from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, pulled, translated
 
 if TYPE_CHECKING:
     import av

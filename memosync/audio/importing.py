@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from ..errors import AudioError
 from ..memo import Words
 from ..stop import Stop
-from .webm import RATE, Reader, Sound, audio_stream, decode, layout, open_input, packets, translated, words_of
+from .tags import words_of
+from .webm import RATE, Reader, Sound, audio_stream, decode, layout, open_input, packets, translated
 from .writer import FRAMES_AT_ONCE, Chained, Writer
 
 if TYPE_CHECKING:

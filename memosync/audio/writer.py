@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import AudioError, LibraryError
 from ..memo import Words
-from .webm import FINISHED, RATE, Sound, layout, to_tags, translated
+from .tags import to_tags
+from .webm import FINISHED, RATE, Sound, layout, translated
 
 if TYPE_CHECKING:
     import av
