@@ -48,6 +48,7 @@ OWNERS = {
     "av": {"audio"},
     "numpy": {"audio"},
     "sounddevice": {"audio"},
+    "soundfile": {"audio"},
     "libtorrent": {"torrent"},
     "websockets": {"torrent"},
     "tomli": {"index"},
@@ -67,7 +68,7 @@ FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front l
     "commands.share": {"page.page", "seeder.run"},
     "ui.live": {"torrent.sources", "ui.player"},
 }
-HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice", "websockets"}
+HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice", "soundfile", "websockets"}
 
 
 def modules() -> dict[str, ast.Module]:

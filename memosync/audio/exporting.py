@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 from ..errors import AudioError, MemosyncError, UsageError
 from ..memo import Words
+from . import opus
 from .tags import to_tags
-from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, pulled, translated
+from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, pulled, skipped, translated
 
 if TYPE_CHECKING:
     import av
@@ -107,14 +108,14 @@ def _write_ogg(
         pairs = pairwise(chain(packets(source, stream), (None,)))
         for number, (packet, following) in enumerate(cast("Iterator[tuple[Packet, object]]", pairs)):
             if is_opus:
-                samples = _samples(packet)
+                samples = opus.samples(bytes(packet))
                 if number == 0:
-                    done = -_skipped(packet)[0]  # FFmpeg counts from where one begins to hear it
+                    done = -skipped(packet)[0]  # FFmpeg counts from where one begins to hear it
                 packet.pts = packet.dts = done
                 packet.duration, packet.time_base = samples, tick
                 done += samples
                 if following is None:
-                    packet.duration -= _skipped(packet)[1]
+                    packet.duration -= skipped(packet)[1]
             packet.stream = copied
             file.mux_one(packet)
             if number % _LOOK_EVERY == 0:
@@ -217,26 +218,7 @@ def _frames_in(path: Path) -> int:
         if stream.codec_context.name not in _OPUS:
             return _UNKNOWN
         with translated("read"):
-            return sum(_samples(packet) - sum(_skipped(packet)) for packet in packets(source, stream))
-
-
-def _samples(packet: Packet) -> int:
-    """Read from an Opus packet how many frames it gives at 48 kHz (RFC 6716, 3.1)."""
-    head = bytes(packet)
-    config, code = head[0] >> 3, head[0] & 3
-    if config < 12:
-        frame = (480, 960, 1920, 2880)[config & 3]
-    else:
-        frame = 480 << (config & 1) if config < 16 else 120 << (config & 3)
-    return frame * (1, 2, 2, head[1] & 63 if code == 3 else 0)[code]
-
-
-def _skipped(packet: Packet) -> tuple[int, int]:
-    """Read how many frames of a packet a decoder throws away: at its beginning and at its end."""
-    if not packet.has_sidedata("skip_samples"):
-        return 0, 0
-    begin, end = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
-    return begin, end
+            return sum(opus.samples(bytes(packet)) - sum(skipped(packet)) for packet in packets(source, stream))
 
 
 def _to_vorbis(words: Words) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Other people's audio on its way into a memo: files of every common format, and standard input as it comes.
 
-The neighbour of `webm` in the room that owns PyAV.
+What is Opus already is copied packet by packet, at the time that its packets take, whatever the source's clock says;
+the rest is decoded, mixed, brought to 48 kHz and encoded. The neighbour of `webm` in the room that owns PyAV.
 """
 
 from __future__ import annotations
@@ -9,76 +10,32 @@ import contextlib
 import errno
 import os
 import select
-import struct
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from ..errors import AudioError
+from .. import files
+from ..errors import AudioError, LibraryError
 from ..memo import Words
+from ..quantities import format_clock, format_size
 from ..stop import Stop
-from .tags import words_of
-from .webm import RATE, Reader, Sound, audio_stream, decode, layout, open_input, packets, translated
-from .writer import FRAMES_AT_ONCE, Chained, Writer
+from .chains import links_of_file, links_of_pipe
+from .decoding import Damage, Source, open_source, samples_of
+from .levels import SILENCE
+from .mixing import CARRIES, Mixer
+from .webm import RATE, Sound, layout, translated
+from .writer import Writer
 
 if TYPE_CHECKING:
     import av
 
+    from .decoding import Shape
+    from .mixing import Block
 
-FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,matroska,mov,mp3,ogg,tta,voc,w64,wav,webm,wv"
-_NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
-_PCM = {(1, 8): "u8", (1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le", (3, 64): "f64le"}
-
-
-def import_source(
-    file: Reader,
-    target: Path,
-    describe: Callable[[Words], Words],
-    sound: Sound,
-    *,
-    live: bool = False,
-    limit: float | None = None,  # seconds
-    on_progress: Callable[[float], None] = lambda _seconds: None,
-) -> None:
-    """Write any audio file or stream as WebM: Opus packet by packet, everything else encoded.
-
-    `describe` turns the words found in the source into those to write. A source that cannot seek is read as it comes;
-    with `live`, `webm.finish` can finish `target` whatever happens. `on_progress` is given the seconds that are done.
-    AudioError when it is not audio, LibraryError when the disk refuses.
-    """
-    import av
-
-    longest = limit or 2**62
-    with contextlib.ExitStack() as opened:
-        source = opened.enter_context(_open(file))
-        stream = audio_stream(source)
-        words = describe(words_of(source, stream))
-        if stream.codec_context.name in ("opus", "libopus") and stream.codec_context.channels <= 2:
-            with Writer(target, words, sound, template=stream, live=live) as writer, contextlib.suppress(Chained):
-                for packet in packets(source, stream):
-                    writer.copy(packet, mend=live)
-                    on_progress(writer.duration)
-                    if writer.duration >= longest:
-                        break
-                _insist_on_sound(writer)
-                return
-            file.seek(0)
-            source = opened.enter_context(_open(file))
-            stream = audio_stream(source)
-        resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE if live or limit else RATE)
-        with Writer(target, words, sound, live=live) as writer:
-            for frame in _decode(source, stream):
-                if frame is not None:
-                    frame.pts = None  # what a source says of time may be broken; its samples follow each other
-                with translated("read"):
-                    pieces = resampler.resample(frame)
-                for piece in pieces:
-                    if writer.duration < longest:
-                        writer.encode(piece)
-                on_progress(writer.duration)
-                if writer.duration >= longest:
-                    break
-        _insist_on_sound(writer)
+_ROOM = 64_000_000  # bytes of a disk that are left alone
 
 
 class Pipe:
@@ -87,26 +44,17 @@ class Pipe:
     def __init__(self, stop: Stop, descriptor: int = 0) -> None:
         self._stop, self._descriptor = stop, descriptor
         self._ahead = b""
-        self._left = 2**62  # bytes until what belongs to the audio ends
 
     def read(self, size: int, /) -> bytes:
         """Wait for bytes and give up to `size` of them, none at the end or after `stop`."""
-        size = min(size, self._left)
         data, self._ahead = self._ahead[:size], self._ahead[size:]
-        data = data or self._read(size)
-        self._left -= len(data)
-        return data
+        return data or self._read(size)
 
-    def peek(self, size: int) -> bytes:
+    def peek(self, size: int, /) -> bytes:
         """Wait for the next bytes and give them without taking them; fewer where it ends."""
         while len(self._ahead) < size and (more := self._read(size - len(self._ahead))):
             self._ahead += more
         return self._ahead[:size]
-
-    def cut(self, start: int, length: int | None) -> None:
-        """Drop the first `start` bytes of what was peeked at, and end `length` bytes after them, None if unknown."""
-        self._ahead = self._ahead[start:]
-        self._left = 2**62 if length is None else length
 
     def seekable(self) -> bool:
         """Say no."""
@@ -123,55 +71,261 @@ class Pipe:
         return b""
 
 
-def _open(file: Reader) -> contextlib.AbstractContextManager[av.container.InputContainer]:
-    """Open any audio; of a pipe FFmpeg must not read seconds ahead, which kill -9 would take along.
+def import_source(
+    file: BinaryIO | Pipe,
+    target: Path,
+    describe: Callable[[Words], Words],
+    sound: Sound,
+    *,
+    live: bool = False,
+    limit: float | None = None,  # seconds
+    on_progress: Callable[[float, float | None], None] = lambda _done, _all: None,
+    warn: Callable[[str], None] = lambda _text: None,
+) -> None:
+    """Write any audio file or stream as WebM: Opus packet by packet, everything else encoded.
 
-    Of FLAC it holds ten frames back all the same, 0.9 s at 48 kHz.
+    `describe` turns the words found in the source into those to write. A source that cannot seek is read as it comes;
+    with `live`, `webm.finish` can finish `target` whatever happens. `on_progress` is given the seconds that are done
+    and, where they are known, those of all of it. `warn` is told what a person should know of the sound: what is
+    damaged and where, which of several tracks was taken, that channels cancel each other, that all is silence.
+    A file is not to be buffered: libsndfile reads from its descriptor.
+    AudioError when it is not audio, LibraryError when the disk refuses.
     """
-    if not isinstance(file, Pipe):
-        return open_input(file, FORMATS, None, max_size="32768")  # of a WAV FFmpeg gives 4 KiB at a time else
-    if pcm := _plain_wav(file):
-        form, options = pcm
-        return open_input(file, form, form, **options)
-    return open_input(file, FORMATS, None, analyzeduration="1", max_probe_packets="1")
+    with contextlib.ExitStack() as opened:
+        if isinstance(file, Pipe) and _has_index_behind(file):
+            warn("what comes has its index at its end: all of it is kept on the disk until that is here")
+            file = opened.enter_context(_spooled(file, target.parent))
+        source = _Import(file, target, describe, sound, live=live, limit=limit, on_progress=on_progress)
+        try:
+            source.run()
+        finally:
+            for warning in source.warnings():
+                warn(warning)
 
 
-def _plain_wav(pipe: Pipe) -> tuple[str, dict[str, str]] | None:
-    """Read a WAV's header (Multimedia Programming Interface and Data Specifications 1.0) and leave only its samples.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """How a source is read; when that turns out to be wrong, it is read once more in another way."""
 
-    FFmpeg would wait for 64 KiB of them, 8 s of what `arecord` records by default. None for what is better left to it.
-    """
-    if pipe.peek(12)[:4] != b"RIFF" or pipe.peek(12)[8:] != b"WAVE":
+    copy: bool = True  # the packets of Opus
+    track: int | None = None  # its number in the file; None: the default one, or the first that can be decoded
+    carrying: tuple[bool, ...] | None = None  # which channels of a guessed layout carry anything
+    silent: tuple[int, ...] = ()  # tracks that were read and have nothing but silence
+    is_last: bool = False
+
+
+class _Import:
+    """One source on its way."""
+
+    def __init__(
+        self,
+        file: BinaryIO | Pipe,
+        target: Path,
+        describe: Callable[[Words], Words],
+        sound: Sound,
+        *,
+        live: bool,
+        limit: float | None,
+        on_progress: Callable[[float, float | None], None],
+    ) -> None:
+        self._file, self._target, self._describe, self._sound = file, target, describe, sound
+        self._live, self._longest, self._on_progress = live, limit or 2**62, on_progress
+        self._size = 0.1 if live or limit else 1.0  # seconds of a block
+        self._begin(_Way())
+
+    def run(self) -> None:
+        """Write all of it, if need be more than once."""
+        way: _Way | None = self._way
+        while way:
+            self._begin(way)
+            try:
+                way = self._read()
+            except AudioError:
+                if not self._way.silent:
+                    raise
+                way = replace(self._way, track=self._way.silent[0], is_last=True)
+
+    def warnings(self) -> Iterator[str]:
+        """Say what a person should know of what was written."""
+        yield from self._notes
+        yield from self._damage.told()
+
+    def _begin(self, way: _Way) -> None:
+        self._way = way
+        self._notes: list[str] = []
+        self._damage = Damage()
+        self._heard = False
+
+    def _read(self) -> _Way | None:
+        """Read the source in this way; give another one where it was wrong."""
+        links = links_of_pipe(self._file) if isinstance(self._file, Pipe) else links_of_file(self._file)
+        copies = False
+        with contextlib.ExitStack() as opened:
+            writer: Writer | None = None
+            for link in links:
+                with contextlib.ExitStack() as link_opened:
+                    try:
+                        source = link_opened.enter_context(open_source(link, self._way.track))
+                    except AudioError:
+                        if writer is None:
+                            raise
+                        self._damage.hit(writer.duration, None)
+                        continue
+                    if writer is None:
+                        copies = self._way.copy and source.is_opus
+                        template, words = source.stream if copies else None, self._describe(source.words)
+                        new = Writer(self._target, words, self._sound, template=template, live=self._live)
+                        writer = opened.enter_context(new)
+                        tracks, track = source.tracks, source.track
+                    elif copies:  # behind a first link: the same kind is copied where nothing can be read twice
+                        copies = self._live and source.is_opus and source.channels == writer.sound.channels
+                    if again := (self._copy if copies else self._encode)(source, writer):
+                        return again
+                if writer.duration >= self._longest:
+                    break
+            assert writer
+            if not writer.duration:
+                raise AudioError(self._damage.excuse() or "there is no sound in it")
+        return self._listen_again(tracks, track)
+
+    def _listen_again(self, tracks: list[int], track: int) -> _Way | None:
+        """See whether another track has the voice, when this one has none; say which was taken."""
+        silent = self._way.silent if self._heard else (*self._way.silent, track)
+        if not self._heard and not self._way.is_last and not isinstance(self._file, Pipe):
+            if others := [other for other in tracks if other not in silent]:
+                return replace(self._way, track=others[0], silent=silent)
+            if len(tracks) > 1:
+                return replace(self._way, track=silent[0], silent=silent, is_last=True)
+        if len(tracks) > 1:
+            numbers = [str(tracks.index(other) + 1) for other in silent if other != track]
+            why = f" (silent: {', '.join(numbers)})" if numbers else ""
+            self._notes.append(f"of its {len(tracks)} tracks number {tracks.index(track) + 1} is taken{why}")
+        if not self._heard:
+            self._notes.append("there is nothing but silence in it")
         return None
-    at, fmt = 12, b""
-    while len(header := pipe.peek(at + 8)[at:]) == 8 and at < 100_000:
-        name, size = struct.unpack("<4sI", header)
-        if name == b"data":
+
+    def _copy(self, source: Source, writer: Writer) -> _Way | None:
+        """Copy the packets of Opus; another way when some are to be left out, which only decoding can do."""
+        import av
+
+        for packet in source.packets(self._damage, lambda: writer.duration):
+            if packet.is_discard:
+                if not isinstance(self._file, Pipe):
+                    return replace(self._way, copy=False)
+                continue
+            if not self._heard:
+                with contextlib.suppress(av.error.InvalidDataError), translated("read"):
+                    peaks = [abs(samples_of(frame)).max() for frame in source.decode(packet)]
+                    self._heard = max(peaks, default=0) > SILENCE
+            try:
+                writer.copy(packet)
+            except ValueError:
+                self._damage.hit(writer.duration, float((packet.duration or 0) * (packet.time_base or 0)) or None)
+            self._on_progress(writer.duration, source.duration)
+            if writer.duration >= self._longest:
+                break
+        return None
+
+    def _encode(self, source: Source, writer: Writer) -> _Way | None:
+        """Decode, mix and encode; another way when it has to be known first which channels carry anything."""
+        import av
+
+        shape: Shape | None = None
+        mixer: Mixer | None = None
+        resampler: av.AudioResampler | None = None
+        out = writer.sound
+
+        def put(frame: av.AudioFrame | None) -> None:
+            if resampler:
+                with translated("read"):
+                    pieces = resampler.resample(frame)
+                for piece in pieces:
+                    if writer.duration < self._longest:
+                        writer.encode(piece)
+
+        blocks = source.blocks(self._size, self._damage, lambda: writer.duration)
+        for found, block in blocks:
+            names, rate = found
+            if mixer is None or shape != found:
+                put(None)
+                shape, carrying = found, self._way.carrying
+                carrying = carrying if carrying and len(carrying) == len(names) else None
+                mixer = Mixer(names, out.channels, patience=rate if self._size < 1 else 0, carrying=carrying)
+                if mixer.wonders and not self._way.carrying and not isinstance(self._file, Pipe):
+                    return replace(self._way, carrying=_carrying(shape, chain([(found, block)], blocks), self._longest))
+                resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))
+            stood_in = mixer.standing_in
+            mixed = mixer.mix(block)
+            if mixer.standing_in is not None and stood_in is None:
+                number, at = mixer.standing_in + 1, format_clock(writer.duration)
+                self._notes.append(
+                    f"from {at} on its channels cancel each other: the loudest one, {number} of {len(names)}, stands in"
+                )
+            self._heard |= mixer.peak > SILENCE
+            put(_frame(mixed, rate, out))
+            self._on_progress(writer.duration, source.duration)
+            if writer.duration >= self._longest:
+                return None
+        put(None)
+        return None
+
+
+def _carrying(shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: float) -> tuple[bool, ...]:
+    """Find which channels have anything in `longest` seconds, as long as the shape stays."""
+    import numpy as np
+
+    peaks, seconds = np.zeros(len(shape[0])), 0.0
+    for found, block in blocks:
+        if found != shape or seconds >= longest:
             break
-        chunk = pipe.peek(at + 8 + min(size, 100_000))[at + 8 :]
-        fmt = chunk if name == b"fmt " else fmt
-        if name in (b"bext", b"id3 ") or any(word in chunk for word in (b"INAM", b"ICRD", b"ICMT")):
-            return None  # it has words of its own
-        at += 8 + size + size % 2
-    if len(header) < 8 or len(fmt) < 16 or header[:4] != b"data":
-        return None
-    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", fmt[:16])
-    tag = int.from_bytes(fmt[24:26], "little") if tag == 0xFFFE else tag  # extensible: the first of its sub-format
-    form = _PCM.get((tag, bits))
-    if not form or not channels or not rate:
-        return None
-    pipe.cut(at + 8, size if 0 < size < _NO_LENGTH else None)
-    names = {1: "mono", 2: "stereo"}
-    return form, {"sample_rate": str(rate), "ch_layout": names.get(channels, f"{channels}C")}
+        seconds += block.shape[1] / shape[1]
+        peaks = np.maximum(peaks, np.abs(np.nan_to_num(block, posinf=0, neginf=0)).max(axis=1, initial=0))
+    return tuple(bool(peak > CARRIES) for peak in peaks)
 
 
-def _decode(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
-    """Give every frame, then None."""
-    with translated("read"):
-        yield from decode(source.demux(stream), stream)
-    yield None
+def _frame(block: Block, rate: int, sound: Sound) -> av.AudioFrame:
+    import av
+    import numpy as np
+
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", layout(sound))
+    frame.sample_rate = rate
+    return frame
 
 
-def _insist_on_sound(writer: Writer) -> None:
-    if not writer.duration:
-        raise AudioError("there is no sound in it")
+def _has_index_behind(pipe: Pipe) -> bool:
+    """Tell whether what comes has its index behind its sound.
+
+    So have MP4 and QuickTime as recorders write them (ISO/IEC 14496-12, 8.1.1), and CAF unless its sound is plain
+    samples (Apple's Core Audio Format Specification).
+    """
+    is_caf = pipe.peek(4) == b"caff"
+    at, index = (8, (b"pakt",)) if is_caf else (0, (b"moov", b"moof"))
+    while at < 1 << 20 and len(head := pipe.peek(at + 16)[at:]) == 16:
+        if is_caf:
+            name, size = head[:4], 12 + int.from_bytes(head[4:12], "big")
+            if name == b"desc" and pipe.peek(at + 24)[at + 20 :] in (b"lpcm", b"ulaw", b"alaw"):
+                return False
+        else:
+            size, name = int.from_bytes(head[:4], "big"), head[4:8]
+            size = int.from_bytes(head[8:], "big") if size == 1 else size
+            if at == 0 and name not in (b"ftyp", b"wide", b"free", b"skip", b"pnot", b"mdat"):
+                return False
+        if name in (*index, b"mdat", b"data"):
+            return name not in index
+        at += max(8, size)
+    return False
+
+
+@contextlib.contextmanager
+def _spooled(pipe: Pipe, directory: Path) -> Iterator[BinaryIO]:
+    """Keep all that comes in a file without a name; LibraryError when the disk has no room for it."""
+    with files.as_library_error("keep what comes"), tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+        while data := pipe.read(1 << 16):
+            if files.free_space(directory) < _ROOM:
+                raise LibraryError(
+                    f"the disk has no room to keep it: {format_size(_ROOM)} are left free",
+                    "memosync record FILE reads it from where it lies",
+                )
+            file.write(data)
+        file.seek(0)
+        yield cast("BinaryIO", file)

@@ -53,6 +53,11 @@ class Mixer:
         self._sound = np.zeros(outputs, int)  # windows since it did
         self._begun = False
 
+    @property
+    def wonders(self) -> bool:
+        """Tell whether it would be better to know first which channels carry anything."""
+        return self._guess and not self._fixed
+
     def mix(self, block: Block) -> Block:
         """Mix a block; samples that are no numbers are silence."""
         import numpy as np

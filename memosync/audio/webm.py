@@ -13,6 +13,7 @@ import io
 import itertools
 import os
 import re
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -279,6 +280,14 @@ def pulled(sink: av.filter.Graph | av.filter.context.FilterContext) -> Iterator[
     with contextlib.suppress(av.BlockingIOError, av.EOFError):
         while True:
             yield cast("av.AudioFrame", sink.pull())
+
+
+def skipped(packet: Packet) -> tuple[int, int]:
+    """Read how many frames of a packet a decoder throws away: at its beginning and at its end."""
+    if not packet.has_sidedata("skip_samples"):
+        return 0, 0
+    begin, end = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
+    return begin, end
 
 
 def samples_of(frame: av.AudioFrame) -> bytes:

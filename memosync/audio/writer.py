@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import AudioError, LibraryError
 from ..memo import Words
+from . import opus
 from .tags import to_tags
-from .webm import FINISHED, RATE, Sound, layout, translated
+from .webm import FINISHED, RATE, Sound, layout, skipped, translated
 
 if TYPE_CHECKING:
     import av
@@ -26,11 +27,8 @@ if TYPE_CHECKING:
 
 FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
 _LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFmpeg keeps everything in memory
+_OPTIONS = {"application": "voip", "frame_duration": "20", "compression_level": "10"}
 _SYNC_EVERY = 5 * RATE  # frames
-
-
-class Chained(Exception):
-    """Another logical stream begins inside an Ogg file (RFC 3533, chained)."""
 
 
 class Writer:
@@ -42,7 +40,7 @@ class Writer:
         words: Words,
         sound: Sound,
         *,
-        template: av.AudioStream | None = None,  # copy the packets of this stream instead of encoding
+        template: av.AudioStream | None = None,  # Opus, whose packets are to be copied; what is encoded goes behind
         live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
         tap: Tap | None = None,  # is given what was encoded, decoded again: what a listener will get
     ) -> None:
@@ -50,17 +48,20 @@ class Writer:
         import av
 
         self._tick = Fraction(1, RATE)
-        self._path, self._live, self._encoding, self._tap = path, live, template is None, tap
+        self._path, self._live, self._copies, self._tap = path, live, template is not None, tap
+        self._sound = sound if template is None else Sound(template.codec_context.channels, sound.bitrate)
         self._frames = self._synced = 0  # frames that went in
-        self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
+        self._copied = 0  # samples in packets that were copied, or encoded behind them
+        self._encoder: av.AudioCodecContext | None = None  # of what follows copied packets
+        skip = opus.pre_skip(template.codec_context.extradata) if template else None
+        self._begin = -(opus.PRE_SKIP if skip is None else skip)  # the time of the first copied packet, in samples
         with translated("write"):
             self._file = av.open(path, "w", format="webm", options=_LIVE if live else FINISHED)
             self._file.metadata.update(to_tags(words))
-            if template is None:
-                options = {"application": "voip", "frame_duration": "20", "compression_level": "10"}
-                shape = layout(sound)
+            if template is None or skip is None:  # an encoder writes the head where there is none
+                shape = layout(self._sound)
                 stream = self._file.add_stream(
-                    "libopus", rate=RATE, layout=shape, bit_rate=sound.bitrate, options=options
+                    "libopus", rate=RATE, layout=shape, bit_rate=sound.bitrate, options=_OPTIONS
                 )
             else:
                 stream = self._file.add_stream_from_template(template)
@@ -75,37 +76,67 @@ class Writer:
         """Seconds of audio that were given to it so far."""
         return self._frames / RATE
 
+    @property
+    def sound(self) -> Sound:
+        """How frames have to be that are encoded into it: copied packets decide."""
+        return self._sound
+
     def encode(self, frame: av.AudioFrame) -> None:
-        """Encode a frame, 48 kHz float with the channels of this file; AudioError, or LibraryError of the disk."""
+        """Encode a frame, 48 kHz float with the channels of `sound`; AudioError, or LibraryError of the disk."""
         frame.pts, frame.time_base = self._frames, self._tick
         self._frames += frame.samples
         with translated("write"):
-            self._mux(self._stream.encode(frame))
+            if self._copies:
+                self._append(self._encoder_behind().encode(frame))
+            else:
+                self._mux(self._stream.encode(frame))
         self._sync()
 
-    def copy(self, packet: Packet, *, mend: bool = False) -> None:
-        """Copy a packet; `Chained` when its time is before the last one's, as where another Ogg stream begins.
+    def copy(self, packet: Packet) -> None:
+        """Copy a packet to where the one before ends, whatever it says of time; ValueError for one that is broken.
 
-        With `mend` it is moved behind the last one instead. AudioError, or LibraryError of the disk.
+        AudioError, or LibraryError of the disk.
         """
-        assert packet.pts is not None
-        if packet.pts + self._shift < self._next:
-            if not mend:
-                raise Chained
-            self._shift = self._next - packet.pts
-        packet.pts = packet.dts = packet.pts + self._shift
-        self._next = packet.pts + 1
-        if packet.time_base:
-            self._frames = int((packet.pts + (packet.duration or 0)) * packet.time_base * RATE)
-        packet.stream = self._stream
+        samples = opus.samples(bytes(packet))
+        self._end_encoder()
         with translated("write"):
-            self._file.mux(packet)
+            self._place(packet, samples)
+        self._frames = max(0, self._copied + self._begin - skipped(packet)[1])
         self._sync()
+
+    def _place(self, packet: Packet, samples: int) -> None:
+        packet.pts = packet.dts = self._begin + self._copied
+        packet.duration, packet.time_base = samples - skipped(packet)[1], self._tick
+        self._copied += samples
+        packet.stream = self._stream
+        self._file.mux_one(packet)
+
+    def _append(self, packets: Sequence[Packet]) -> None:
+        for packet in packets:
+            self._place(packet, opus.samples(bytes(packet)))
+
+    def _encoder_behind(self) -> av.AudioCodecContext:
+        """Give an encoder whose packets go behind copied ones."""
+        import av
+
+        if self._encoder is None:
+            encoder = av.CodecContext.create("libopus", "w")
+            encoder.sample_rate, encoder.format, encoder.layout = RATE, "flt", layout(self._sound)
+            encoder.bit_rate, encoder.options, encoder.time_base = self._sound.bitrate, dict(_OPTIONS), self._tick
+            self._encoder = encoder
+        return self._encoder
+
+    def _end_encoder(self) -> None:
+        if self._encoder:
+            with translated("write"):
+                self._append(self._encoder.encode(None))
+            self._encoder = None
 
     def close(self) -> None:
         """Write what the encoder still holds, and end the file; AudioError, or LibraryError of the disk."""
+        self._end_encoder()
         with translated("write"):
-            if self._encoding:
+            if not self._copies:
                 self._mux(self._stream.encode(None))
                 self._listen(None)
             self._file.close()

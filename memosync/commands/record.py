@@ -205,11 +205,13 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
         title = words.title or own.title or (clean_title(source.stem) if source else "") or f"{recorded:%Y-%m-%d %H:%M}"
         return Words(title, words.description or own.description, words.tags or own.tags, recorded, memo_id)
 
-    def progress(_seconds: float) -> None:
+    def progress(done: float, whole: float | None) -> None:
         if not live:
             recorder.stop.check()
+            if whole:
+                recorder.command.console.progress(one_line(source.name if source else "-"), min(done / whole, 0.999))
 
-    with open(source or 0, "rb", closefd=source is not None) as file:
+    with open(source or 0, "rb", buffering=0, closefd=source is not None) as file:  # libsndfile shares its position
         status = os.fstat(file.fileno())
         written = datetime.fromtimestamp(int(status.st_mtime)).astimezone() if stat.S_ISREG(status.st_mode) else None
         live = not file.seekable()
@@ -221,9 +223,16 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
         try:
             with library.lock(memo_id):
                 try:
-                    reader: webm.Reader = Pipe(recorder.stop, file.fileno()) if live else file
+                    reader = Pipe(recorder.stop, file.fileno()) if live else file
                     import_source(
-                        reader, target, describe, recorder.sound, live=live, limit=recorder.limit, on_progress=progress
+                        reader,
+                        target,
+                        describe,
+                        recorder.sound,
+                        live=live,
+                        limit=recorder.limit,
+                        on_progress=progress,
+                        warn=recorder.command.console.warn,
                     )
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)

@@ -1,0 +1,222 @@
+"""Ogg files that are several one after the other ("chained", RFC 3533, 4), taken apart link by link.
+
+FFmpeg reads on behind the end of the first link only where the next one is of the same kind, and refuses it else. It
+also refuses packets on pages that say -1 for their time ("granule position"), which is given them here. What is no Ogg
+is one link.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from . import opus
+
+if TYPE_CHECKING:
+    from .webm import Reader
+
+_HEAD = 27  # bytes of a page before the lengths of its segments (RFC 3533, 6)
+_CONTINUED, _FIRST, _LAST = 1, 2, 4  # the flags of a page: it goes on with a packet, begins a stream, ends it
+_TIME, _CRC = slice(6, 14), slice(22, 26)  # where these stand in it
+_NEVER = b"\xff" * 8  # the time of a page on which no packet ends
+
+
+class Peeking(Protocol):
+    """A pipe whose next bytes can be looked at."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def peek(self, size: int, /) -> bytes: ...
+
+
+def links_of_file(file: BinaryIO) -> Iterator[Reader]:
+    """Give each link of a file, from its beginning on, as a file of its own; the file itself where there is one."""
+    starts, is_odd = _survey(file)
+    if is_odd:
+        file.seek(0)
+        yield from links_of_pipe(_AsPipe(file))
+        return
+    if len(starts) < 2:
+        file.seek(0)
+        yield file
+        return
+    for start, end in zip(starts, [*starts[1:], file.seek(0, io.SEEK_END)], strict=True):
+        yield _Part(file, start, end)
+
+
+def links_of_pipe(pipe: Peeking) -> Iterator[Reader]:
+    """Give each link as a pipe of its own, which ends where the next begins; what was not read of it is passed over."""
+    more = True
+    while more:
+        link = _Link(pipe)
+        yield link
+        while link.read(1 << 16):  # what its reader left
+            pass
+        more = bool(pipe.peek(1))
+
+
+def _survey(file: BinaryIO) -> tuple[list[int], bool]:
+    """Find where links begin, and whether there are packets without a time; garbage between pages is passed over."""
+    starts, at, inside, is_odd = [0], 0, False, False
+    file.seek(0)
+    if file.read(4) != b"OggS":
+        return starts, False
+    while True:
+        file.seek(at)
+        head = file.read(_HEAD + 255)
+        if len(head) < _HEAD:
+            return starts, is_odd
+        if head[:4] != b"OggS":
+            found = (head + file.read(1 << 16)).find(b"OggS", 1)
+            at += found if found > 0 else len(head)
+            continue
+        is_first = bool(head[5] & _FIRST)
+        if is_first and inside:
+            starts.append(at)
+        inside = not is_first
+        is_odd |= _has_no_time(head)
+        at += _HEAD + head[26] + sum(head[_HEAD : _HEAD + head[26]])
+
+
+def _has_no_time(head: bytes) -> bool:
+    """Tell whether packets end on a page which says that none does."""
+    return head[_TIME] == _NEVER and min(head[_HEAD : _HEAD + head[26]], default=255) < 255
+
+
+def _timed(page: bytes, before: int) -> bytes:
+    """Give a page the time at which its packets of Opus end, `before` being that of the page before.
+
+    Where they are not Opus it is that of the page before: any is better than none. That it is the last one must not be
+    believed: the decoder would cut off its end.
+    """
+    at = _HEAD + page[26]
+    begins, time = not page[5] & _CONTINUED, before
+    for length in page[_HEAD:at]:
+        if begins and length:
+            with contextlib.suppress(ValueError):
+                time += opus.samples(page[at : at + length])
+        at += length
+        begins = length < 255
+    changed = bytearray(page)
+    changed[5] &= ~_LAST
+    changed[_TIME], changed[_CRC] = time.to_bytes(8, "little"), bytes(4)
+    changed[_CRC] = _crc(changed).to_bytes(4, "little")
+    return bytes(changed)
+
+
+def _crc(data: bytes | bytearray) -> int:
+    """Compute the checksum of a page (RFC 3533, 6): of polynomial 0x04c11db7, not reflected, beginning with 0."""
+    crc = 0
+    for byte in data:
+        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC_TABLE[crc >> 24 ^ byte]
+    return crc
+
+
+def _crc_of(byte: int) -> int:
+    crc = byte << 24
+    for _ in range(8):
+        crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
+    return crc
+
+
+_CRC_TABLE = [_crc_of(byte) for byte in range(256)]
+
+
+class _AsPipe:
+    """A file that is read like a pipe."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(size)
+
+    def peek(self, size: int, /) -> bytes:
+        at = self._file.tell()
+        data = self._file.read(size)
+        self._file.seek(at)
+        return data
+
+
+class _Part(io.RawIOBase):
+    """A part of a file as a file."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        super().__init__()
+        self._file, self._start, self._end, self._at = file, start, end, start
+
+    def read(self, size: int = -1, /) -> bytes:
+        self._file.seek(self._at)
+        data = self._file.read(max(0, min(size, self._end - self._at) if size >= 0 else self._end - self._at))
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        base = (self._start, self._at, self._end)[whence]
+        self._at = max(self._start, base + offset)
+        return self._at - self._start
+
+    def tell(self) -> int:
+        return self._at - self._start
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+
+class _Link:
+    """A pipe up to where the next link begins."""
+
+    def __init__(self, pipe: Peeking) -> None:
+        self._pipe = pipe
+        self._left = 0  # bytes of the page that is being read
+        self._time = 0  # of the last page that had one
+        self._changed = b""  # what of a page is left that was changed
+        self._inside = False
+        self._is_ogg = pipe.peek(4) == b"OggS"
+
+    def read(self, size: int, /) -> bytes:
+        if not self._is_ogg:
+            return self._pipe.read(size)
+        if not self._left and not self._changed and not self._turn():
+            return b""
+        if self._changed:
+            data, self._changed = self._changed[:size], self._changed[size:]
+            return data
+        data = self._pipe.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def peek(self, size: int, /) -> bytes:
+        return self._pipe.peek(size)
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("a pipe cannot seek")
+
+    def _turn(self) -> bool:
+        """Look at the next page, and tell whether it belongs to this link."""
+        head = self._pipe.peek(_HEAD)
+        if head[:4] != b"OggS" or len(head) < _HEAD:
+            self._left = 1  # garbage, or the end
+            return True
+        is_first = bool(head[5] & _FIRST)
+        if is_first and self._inside:
+            return False
+        self._inside = not is_first
+        head = self._pipe.peek(_HEAD + head[26])
+        self._left = len(head) + sum(head[_HEAD:])
+        if _has_no_time(head):
+            page = b""
+            while len(page) < self._left and (more := self._pipe.read(self._left - len(page))):
+                page += more
+            self._changed, self._left = _timed(page, self._time), 0
+            self._time = int.from_bytes(self._changed[_TIME], "little")
+        elif head[_TIME] != _NEVER:
+            self._time = int.from_bytes(head[_TIME], "little")
+        return True
