@@ -65,6 +65,7 @@ class Words:
     tags: tuple[str, ...] = ()
     recorded: datetime | None = None
     id: MemoId | None = None
+    dates: tuple[str, ...] = field(default=(), compare=False)  # as its tags have them, for `dates.choose`
 
 
 def new_id(random: bytes) -> MemoId:

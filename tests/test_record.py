@@ -198,6 +198,111 @@ def test_a_date_in_a_tag_is_one_of_this_place_unless_it_says_otherwise(
     assert dates == {memo["title"]: memo["recorded"] for memo in memos(memosync)}
 
 
+def bext(day: bytes, clock: bytes) -> bytes:
+    """Make the chunk that a broadcast WAV has (EBU Tech 3285), with the day and the time it began."""
+    texts = (b"Scene 12 Take 3", 256), (b"ZOOM F3", 32), (b"", 32), (day, 10), (clock, 8)
+    return sound.chunk(b"bext", b"".join(text.ljust(size, b"\0") for text, size in texts) + bytes(8 + 2 + 64 + 190))
+
+
+def test_a_broadcast_wav_is_of_its_origination_date_and_time(memosync: Program, tmp_path: Path) -> None:
+    wanted = datetime(2021, 3, 14, 22, 39, 31).astimezone()
+    data = sound.wav(sound.tone(0.5))
+    signs = [*zip("-/:_. -", ":::_. -", strict=True)]  # EBU Tech 3285 allows them
+    files = [tmp_path / f"{number}.wav" for number in range(len(signs))]
+    for file, (in_day, in_time) in zip(files, signs, strict=True):
+        day, clock = in_day.join(("2021", "03", "14")), in_time.join(("22", "39", "31"))
+        file.write_bytes(data[:12] + bext(day.encode(), clock.encode()) + data[12:])
+
+    result = memosync("record", *files)
+
+    assert [wanted] * len(signs) == [datetime.fromisoformat(memo["recorded"]) for memo in memos(memosync)]
+    assert "date" not in result.err
+
+
+def test_where_the_date_in_a_file_cannot_be_its_time_stamp_is_taken_and_that_is_said(
+    memosync: Program, tmp_path: Path
+) -> None:
+    data = sound.wav(sound.tone(0.5))
+    days = [b"0000-00-00", b"1980-01-01", b"2199-03-14"]
+    files = [tmp_path / f"{number}.wav" for number in range(len(days))]
+    for file, day in zip(files, days, strict=True):
+        file.write_bytes(data[:12] + bext(day, b"00:00:00") + data[12:])
+        age(file)
+
+    result = memosync("--quiet", "record", *files)
+
+    assert [LONG_AGO] * len(days) == [datetime.fromisoformat(memo["recorded"]) for memo in memos(memosync)]
+    word = r"^memosync: warning: (.+): the date in it, (\S+) 00:00:00, cannot be relied on; its time stamp is taken$"
+    assert [(str(file), day.decode()) for file, day in zip(files, days, strict=True)] == re.findall(
+        word, result.err, re.MULTILINE
+    )
+
+
+def test_without_a_date_in_it_a_file_is_of_the_date_in_its_name(memosync: Program, tmp_path: Path) -> None:
+    at = datetime(2016, 3, 4, 10, 11, 12).astimezone()
+    stamp = LONG_AGO.astimezone()
+    names = {
+        "REC_20160304-101112": at,
+        "Recording 2016-03-04 10.11.12": at,
+        "160304_1011": at.replace(second=0),
+        "PTT-20160304-WA0001": datetime(2016, 3, 4).astimezone(),
+        f"PTT-{stamp:%Y%m%d}-WA0002": stamp,  # the time stamp tells the time of that day
+        "Interview 12.03.": stamp,
+    }
+    for name in names:
+        (tmp_path / f"{name}.wav").write_bytes(SECOND)
+        age(tmp_path / f"{name}.wav")
+
+    memosync("record", *(tmp_path / f"{name}.wav" for name in names))
+
+    assert names == {memo["title"]: datetime.fromisoformat(memo["recorded"]) for memo in memos(memosync)}
+
+
+def test_the_name_of_a_track_is_no_title_but_in_ogg_it_is_one(memosync: Program, plain: Path, tmp_path: Path) -> None:
+    name = ["-metadata:s:a", "title=simple_aac_recording0", "-metadata:s:a", "handler_name=Sound Handler"]
+    names = {"Screen.mkv": "Screen", "Screen.mp4": "Screen", "Screen.ogg": "simple_aac_recording0"}
+    files = [sound.convert(plain, tmp_path / file, *name, "-c:a", "libopus") for file in names]
+
+    memosync("record", *files)
+
+    assert list(names.values()) == [memo["title"] for memo in reversed(memos(memosync))]
+
+
+def test_tags_in_an_old_code_page_are_read(memosync: Program, plain: Path, tmp_path: Path) -> None:
+    data = sound.wav(sound.tone(0.5))
+    without = sound.convert(plain, tmp_path / "plain.mp3", "-id3v2_version", "0").read_bytes()
+    titles = {"Gespräch Müller": "cp1252", "长相思": "gbk", "Привет мир": "cp1251", "テスト録音": "shift_jis"}
+    files = []
+    for title, page in titles.items():
+        text = title.encode(page)
+        info = sound.chunk(b"LIST", b"INFO" + sound.chunk(b"INAM", text + b"\0"))
+        frame = b"TIT2" + struct.pack(">IHB", len(text) + 1, 0, 0) + text  # ID3v2.3: "ISO-8859-1"
+        made = {
+            "wav": data[:12] + info + data[12:],
+            "v2.mp3": b"ID3\3\0\0" + struct.pack(">I", len(frame)) + frame + without,
+            "v1.mp3": without + b"TAG" + text.ljust(125, b"\0"),
+        }
+        for ending, content in made.items():
+            files.append(tmp_path / f"{page}.{ending}")
+            files[-1].write_bytes(content)
+
+    memosync("record", *files)
+
+    assert sorted([*titles] * 3) == sorted(memo["title"] for memo in memos(memosync))
+
+
+def test_opus_whose_tags_are_not_utf_8_is_taken_over_with_them(
+    memosync: Program, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    source = sources["opus.webm"].read_bytes()
+    (tmp_path / "old.webm").write_bytes(source.replace(TAGS["title"].encode(), "Größe".encode("cp1252") + b"  it"))
+
+    memosync("record", tmp_path / "old.webm")
+
+    assert only(memosync)["title"] == "Größe  it"
+    assert sound.packets(sources["opus.webm"]) == sound.packets(Path(only(memosync)["path"]))
+
+
 def test_words_from_a_stranger_s_tags_obey_no_terminal(memosync: Program, tmp_path: Path, plain: Path) -> None:
     tags = ["-metadata", "title=a\x1b[2J\tb\nc\u202ed", "-metadata", "comment=x\x1b]0;y\x07z"]
     result = memosync("record", sound.convert(plain, tmp_path / "hostile.flac", *tags))

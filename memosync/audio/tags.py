@@ -5,16 +5,20 @@ The neighbour of `webm` in the room that owns PyAV.
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from .. import codepages, dates
 from ..memo import Words, clean_description, clean_tags, clean_title, parse_id
 
 if TYPE_CHECKING:
     import av
     import av.container
+
+_HAVE_ID3 = {"mp3", "aac", "aiff", "tta", "dsf"}  # as FFmpeg calls formats
+_TIME = r"\s*\d\d?[-:._ ]?\d\d[-:._ ]?\d\d\s*"  # of day, in a broadcast WAV
+_EARLIEST = 1970  # what a memo may say, since 0.1.0, is later
 
 
 def to_tags(words: Words) -> dict[str, str]:
@@ -30,37 +34,54 @@ def to_tags(words: Words) -> dict[str, str]:
 
 
 def words_of(source: av.container.InputContainer, stream: av.AudioStream | None = None) -> Words:
-    """Find the words in the tags of a file, ours and other people's, those of its stream (Ogg) included.
+    """Find the words in the tags of a file, ours and other people's, those of its stream included.
 
-    They are cleaned of what a terminal would obey.
+    In Ogg all tags are on the stream; elsewhere the title of a track is its name: "simple_aac_recording". Dates are not
+    compared with today's: those who know it ask `dates.choose`. All is cleaned of what a terminal would obey.
     """
-    tags = {**(stream.metadata if stream else {}), **source.metadata}
-    tags = {name.lower(): value for name, value in reversed(tags.items())}
+    track = _by_name(stream.metadata) if stream else {}
+    if source.format.name != "ogg":
+        track.pop("title", None)
+    tags = track | _by_name(source.metadata)
+    dated = _dates(tags)
+    memo_id = parse_id(tags.get("memosync_id"))
+    own = dates.parse_date(tags.get("date_recorded", "")) if memo_id else None  # whatever a person says of their memo
     return Words(
         title=clean_title(tags.get("title", "")),
         description=clean_description(tags.get("description") or tags.get("comment", "")),
         tags=clean_tags((tags.get("keywords") or tags.get("ikey", "").replace("; ", ",")).split(",")),  # IKEY: a WAV's
-        recorded=_date(tags),
-        id=parse_id(tags.get("memosync_id")),
+        recorded=own.moment if own and own.moment.year > _EARLIEST else dates.first(dated),
+        id=memo_id,
+        dates=dated,
     )
 
 
-def _date(tags: dict[str, str]) -> datetime | None:
-    """Find when it was recorded, local time where the tags name no other."""
+def make_readable(source: av.container.InputContainer) -> None:
+    """Decode the tags of a file, whose bytes PyAV gives as surrogates: in place, so what is copied has them, too."""
+    places = [source.metadata, *(stream.metadata for stream in source.streams)]
+    texts = [text for place in places for pair in place.items() for text in pair]
+    latin = not _HAVE_ID3.isdisjoint(source.format.name.split(","))
+    readable = codepages.mended(texts, latin=latin)
+    if readable != texts:
+        pairs = zip(readable[::2], readable[1::2], strict=True)
+        for place in places:
+            decoded = dict(itertools.islice(pairs, len(place)))
+            place.clear()
+            place.update(decoded)
+
+
+def _by_name(metadata: dict[str, str]) -> dict[str, str]:
+    """Give tags by their names in lower case, the first of each that says something."""
+    return {name.lower(): text for name, text in reversed(metadata.items()) if text}
+
+
+def _dates(tags: dict[str, str]) -> tuple[str, ...]:
+    """Give what says when it was recorded, the most certain first.
+
+    A broadcast WAV (EBU Tech 3285) has day and time apart. QuickTime's own date has an offset, `creation_time` none.
+    """
     day, clock = tags.get("date", ""), tags.get("creation_time", "")
-    together = f"{day} {clock}" if re.fullmatch(r"\d\d:\d\d:\d\d", clock) else clock  # a broadcast WAV has them apart
-    for text in (tags.get("date_recorded", ""), together, day, tags.get("year", "")):
-        padded = (
-            text.strip() + "-01-01"[len(text.strip()) - 4 :] if re.fullmatch(r"\d{4}(-\d\d)?", text.strip()) else text
-        )
-        with contextlib.suppress(ValueError, OverflowError):
-            when = datetime.fromisoformat(padded.strip())
-            if when.year > 1970:  # what devices without a clock write
-                when = when.replace(microsecond=0).astimezone(when.tzinfo)
-                # offsets have whole minutes, in TOML and everywhere since 1972
-                return (
-                    when
-                    if (when.utcoffset() or timedelta()) % timedelta(minutes=1) == timedelta()
-                    else when.astimezone(UTC)
-                )
-    return None
+    if re.fullmatch(_TIME, clock):
+        clock = day and f"{day} {clock}"
+    own, apple = tags.get("date_recorded", ""), tags.get("com.apple.quicktime.creationdate", "")
+    return tuple(dict.fromkeys(filter(None, [own, apple, clock, day, tags.get("year", "")])))

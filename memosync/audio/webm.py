@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 from .. import files
 from ..errors import AudioError, UsageError
 from ..memo import Words
-from .tags import to_tags, words_of
+from .tags import make_readable, to_tags, words_of
 
 if TYPE_CHECKING:
     import av
@@ -230,14 +230,15 @@ def open_input(
 ) -> Iterator[av.container.InputContainer]:
     """Open audio as one of FFmpeg's `formats`, or as `form` without a guess; nothing but `file` is ever opened.
 
-    The options are those of the format. AudioError when it is none of these.
+    The options are those of the format. Its tags are readable. AudioError when it is none of these.
     """
     import av
 
     options |= {"protocol_whitelist": "", "format_whitelist": formats}
     with translated("read"):
-        source = av.open(file, "r", format=form, options=options, metadata_errors="replace")
+        source = av.open(file, "r", format=form, options=options, metadata_errors="surrogateescape")
     with source:
+        make_readable(source)
         yield source
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from .. import files
+from .. import dates, files
 from ..audio import webm
 from ..audio.importing import Pipe, import_source
 from ..audio.levels import RATE, Meter, Monitor
@@ -59,6 +59,7 @@ class _Recorder:
     command: Globals
     library: Library
     words: Words
+    now: datetime
     sound: webm.Sound
     limit: float | None  # seconds
     share: bool
@@ -97,6 +98,7 @@ def record(
         command=command,
         library=command.open(),
         words=words,
+        now=now,
         sound=sound,
         limit=options.limit,
         share=options.share,
@@ -195,14 +197,18 @@ def _minutes_left(part: Path, bitrate: int) -> float:
 def _record_source(recorder: _Recorder, source: Path | None) -> None:
     """Make a memo of one source.
 
-    Words that are not given come from the source's tags; the title then from its name, the date from its time stamp.
+    Words that are not given come from the source's tags; the title then from its name, the date from its name or its
+    time stamp.
     What standard input gave until `stop` is saved; a file that was not read to its end is not.
     """
     library, words = recorder.library, recorder.words
 
     def describe(own: Words) -> Words:
-        recorded = own.recorded or written or words.recorded
-        title = words.title or own.title or (clean_title(source.stem) if source else "") or f"{recorded:%Y-%m-%d %H:%M}"
+        name = source.stem if source else ""
+        recorded, word = dates.choose(own.dates, name, written, recorder.now)
+        if word:
+            recorder.command.console.warn(f"{one_line(str(source or 'standard input'))}: {word}")
+        title = words.title or own.title or clean_title(name) or f"{recorded:%Y-%m-%d %H:%M}"
         return Words(title, words.description or own.description, words.tags or own.tags, recorded, memo_id)
 
     def progress(done: float, whole: float | None) -> None:
