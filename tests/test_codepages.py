@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memosync import codepages
+from memosync.audio import codepages
 
 TITLES = {
     "cp1252": """Gespräch Müller|Größe|naïve café|Überraschung|El niño|Ärzte|Été|“quoted” – dash|Café

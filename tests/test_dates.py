@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memosync import dates
+from memosync.audio import dates
 
 NOW = datetime(2026, 8, 25, 10, 11, 12, tzinfo=UTC)
 DAY = datetime(2019, 3, 4).astimezone()

@@ -361,7 +361,7 @@ def _described(file: BinaryIO) -> tuple[Words, tuple[str, ...]]:
     with contextlib.suppress(AudioError):
         file.seek(0)
         with open_input(file, _FAMILY, None) as container:
-            for stream in container.streams.audio:
+            for stream in filter(_can_be, container.streams.audio):
                 return words_of(container, stream), names_of(stream.codec_context.layout)
     return Words(), ()
 

@@ -130,6 +130,7 @@ class _Import:
     ) -> None:
         self._file, self._target, self._describe, self._sound = file, target, describe, sound
         self._live, self._longest, self._on_progress = live, limit or 2**62, on_progress
+        self._words: Words | None = None
         self._size = 0.1 if live or limit else 1.0  # seconds of a block
         self._begin(_Way())
 
@@ -173,8 +174,9 @@ class _Import:
                         continue
                     if writer is None:
                         copies = self._way.copy and source.is_opus
-                        template, words = source.stream if copies else None, self._describe(source.words)
-                        new = Writer(self._target, words, self._sound, template=template, live=self._live)
+                        self._words = self._words or self._describe(source.words)
+                        template = source.stream if copies else None
+                        new = Writer(self._target, self._words, self._sound, template=template, live=self._live)
                         writer = opened.enter_context(new)
                         tracks, track = source.tracks, source.track
                     elif copies:  # behind a first link: the same kind is copied where nothing can be read twice

@@ -9,8 +9,8 @@ import itertools
 import re
 from typing import TYPE_CHECKING
 
-from .. import codepages, dates
 from ..memo import Words, clean_description, clean_tags, clean_title, parse_id
+from . import codepages, dates
 
 if TYPE_CHECKING:
     import av

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from .. import dates, files
-from ..audio import webm
+from .. import files
+from ..audio import dates, webm
 from ..audio.importing import Pipe, import_source
 from ..audio.levels import RATE, Meter, Monitor
 from ..audio.loudness import Gauge
@@ -201,13 +201,14 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
     time stamp.
     What standard input gave until `stop` is saved; a file that was not read to its end is not.
     """
-    library, words = recorder.library, recorder.words
+    library, words, console = recorder.library, recorder.words, recorder.command.console
+    shown = one_line(str(source or "standard input"))
 
     def describe(own: Words) -> Words:
         name = source.stem if source else ""
         recorded, word = dates.choose(own.dates, name, written, recorder.now)
         if word:
-            recorder.command.console.warn(f"{one_line(str(source or 'standard input'))}: {word}")
+            console.warn(f"{shown}: {word}")
         title = words.title or own.title or clean_title(name) or f"{recorded:%Y-%m-%d %H:%M}"
         return Words(title, words.description or own.description, words.tags or own.tags, recorded, memo_id)
 
@@ -215,7 +216,7 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
         if not live:
             recorder.stop.check()
             if whole:
-                recorder.command.console.progress(one_line(source.name if source else "-"), min(done / whole, 0.999))
+                console.progress(shown, min(done / whole, 0.999))
 
     with open(source or 0, "rb", buffering=0, closefd=source is not None) as file:  # libsndfile shares its position
         status = os.fstat(file.fileno())
@@ -238,13 +239,14 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
                         live=live,
                         limit=recorder.limit,
                         on_progress=progress,
-                        warn=recorder.command.console.warn,
+                        warn=lambda text: console.warn(f"{shown}: {text}"),
                     )
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
                         library.add(made, target)
                         memo = made
                 finally:
+                    console.progress(shown, 1)
                     if live and part.exists():
                         memo = finish_recording(library, memo_id)
                     elif not live:

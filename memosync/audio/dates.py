@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
-from .console import one_line
+from ..console import one_line
 
 _LONGEST = 80  # characters of a date in a tag
 _AHEAD = timedelta(days=1)  # how far a clock may be wrong, or its time zone
