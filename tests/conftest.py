@@ -101,9 +101,9 @@ def ended() -> Iterator[Ended]:
 
 
 @pytest.fixture
-def microphone(memosync: Program) -> Iterator[vmic.Microphone]:
-    """A microphone that hears the signal, and that the program finds."""
-    with vmic.plugged_in() as device:
+def microphone(memosync: Program, request: pytest.FixtureRequest) -> Iterator[vmic.Microphone]:
+    """A microphone that hears the signal, and that the program finds; its `sides` may be a parameter."""
+    with vmic.plugged_in(getattr(request, "param", (1.0,))) as device:
         memosync.environment.update(device.environment)
         device.play(vmic.signal())
         yield device

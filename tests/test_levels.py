@@ -101,6 +101,34 @@ def test_a_slow_loss_is_noticed_too() -> None:
     assert warnings(monitor)
 
 
+@pytest.mark.parametrize("rate", [8_000, 192_000])
+def test_what_another_rate_is_warned_of_comes_at_the_same_time(rate: int) -> None:
+    monitor, tenth = Monitor(2, rate), bytes(8 * rate // 10)
+    for at in range(100):
+        monitor.count(at * rate // 10, 100 + at / 10)
+    assert warnings(monitor) == []
+
+    for _ in range(29):
+        monitor.feed(tenth)
+    assert warnings(monitor) == []
+    monitor.feed(tenth)
+    for at in range(100, 200):
+        monitor.count(at * rate // 10, 101 + at / 10)
+    silent, lost = warnings(monitor)
+    assert "silence" in silent
+    assert "lost 1.0 s" in lost
+
+
+def test_a_channel_that_stands_in_is_told_once() -> None:
+    monitor = Monitor()
+
+    for channel in (None, 1, 1, None, 0):
+        monitor.mixed(channel)
+
+    (warning,) = warnings(monitor)
+    assert "only number 2" in warning
+
+
 def test_little_room_is_told_at_each_limit_once() -> None:
     monitor = Monitor()
     told = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ from support.vmic import Microphone
 from support.waiting import wait_until
 
 from memosync.audio import loudness
-from memosync.errors import AudioError, LibraryError
+from memosync.errors import AudioError, LibraryError, UsageError
 
 ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}\n")
 WORDS = ["-t", "Interview", "-d", "with the mayor", "--tag", "work", "--tag", "town hall"]
@@ -310,6 +311,194 @@ def test_no_device_at_all_is_said_at_once(memosync: Program, record: Record) -> 
 
 def test_no_portaudio_library_is_said_at_once(memosync: Program, microphone: Microphone, record: Record) -> None:
     assert "libportaudio2" in refused_at_once(memosync, record, vmic.NO_PORTAUDIO)
+
+
+# -- a device without 48 kHz, or with other channels: PulseAudio's, of which nobody is told all that it can do
+
+
+LOUD = 20 * math.log10(12_000 / 32_768) - 3.0  # LUFS of a mono tone of 1 kHz (ITU-R BS.1770)
+
+
+@pytest.fixture
+def limited(memosync: Program, microphone: Microphone) -> Callable[..., None]:
+    """Let the microphone have one `rate` or number of `channels` alone."""
+
+    def limit(**only: int) -> None:
+        memosync.environment.update(microphone.limited(**only))
+
+    return limit
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 1), (16_000, 2)])
+def test_the_instrument_has_one_rate_and_shape(microphone: Microphone, rate: int, channels: int) -> None:
+    command = ["arecord", "--dump-hw-params", "-f", "cd", "-r", "48000", "-c", str(channels), "-d", "1", "/dev/null"]
+    environment = {**os.environ, **microphone.environment, **microphone.limited(rate, channels)}
+    said = subprocess.run(command, env=environment, check=False, capture_output=True, text=True).stderr
+
+    assert re.search(rf"^RATE: {rate}$", said, re.MULTILINE)
+    assert re.search(rf"^CHANNELS: {channels}$", said, re.MULTILINE)
+    assert f"requested = 48000Hz, got = {rate}Hz" in said
+
+
+@pytest.mark.parametrize("rate", [48_000, 44_100, 16_000, 8_000, 11_025, 96_000, 192_000])
+def test_any_rate_is_recorded_as_long_as_loud_and_as_high_as_it_was(
+    memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None], rate: int
+) -> None:
+    microphone.play(sound.tone(60, frequency=1000))
+    limited(rate=rate, channels=1)
+    recording = record("--max", "2")
+    memo_id = recording.end().strip()
+
+    (memo,) = memos(memosync)
+    kept = loudness.loads((memosync.library / ".memosync/cache" / memo_id).read_bytes())
+    length, frequency = sound.hear(Path(memo["path"]))
+    assert "warning" not in recording.err
+    assert (memo["duration"], length) == pytest.approx((2, 2), abs=0.0011)  # Matroska's unit is a millisecond
+    assert frequency == pytest.approx(1000, abs=1)
+    assert sound.loudness(Path(memo["path"])) == pytest.approx(LOUD, abs=0.3)
+    assert kept.loudness == pytest.approx(sound.loudness(Path(memo["path"])), abs=0.1)
+
+
+@pytest.mark.parametrize("rate", [44_100, 16_000, 96_000])
+def test_at_any_rate_nothing_is_lost_between_blocks_nor_falsely_told_to_be(
+    memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None], rate: int
+) -> None:
+    limited(rate=rate, channels=1)
+    recording = record().wait_for_sound()
+    position = microphone.listen(6)  # a clock that is wrong by a twelfth is half a second off then
+    recording.end(signal.SIGTERM)
+
+    (stretch,) = vmic.stretches(path_of(memosync))
+    assert "warning" not in recording.err
+    assert missing(path_of(memosync), position) < 0.5
+    assert stretch.end - stretch.begin == pytest.approx(memos(memosync)[0]["duration"], abs=0.6)
+
+
+@pytest.mark.parametrize("rate", [16_000, 192_000])
+def test_frames_lost_at_another_rate_are_told(
+    microphone: Microphone, record: Record, limited: Callable[..., None], rate: int
+) -> None:
+    limited(rate=rate)
+    recording = record().wait_for_sound()
+
+    microphone.lossy = True
+    recording.wait_for_warning("lost")
+    assert ID.fullmatch(recording.end(signal.SIGTERM))
+
+
+@pytest.mark.parametrize(("amplitude", "warning"), [(0, "silence"), (1, "silence"), (32767, "clipping")])
+def test_what_is_wrong_at_another_rate_is_told(
+    microphone: Microphone, record: Record, limited: Callable[..., None], amplitude: int, warning: str
+) -> None:
+    microphone.play(vmic.square(amplitude) * 4)
+    limited(rate=16_000)
+    recording = record()
+
+    recording.wait_for_warning(warning)
+    assert ID.fullmatch(recording.end(signal.SIGTERM))
+
+
+def test_a_kill_at_another_rate_loses_less_than_a_second(
+    memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None]
+) -> None:
+    limited(rate=8_000, channels=2)
+    recording = record(*WORDS).wait_for_sound()
+    position = microphone.listen(0.2)
+
+    recording.process.kill()
+    recording.process.wait()
+
+    assert missing(path_of(memosync), position) < 1
+
+
+def test_a_device_of_another_rate_that_is_lost_is_saved(
+    memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None]
+) -> None:
+    limited(rate=44_100, channels=2)
+    recording = record(*WORDS).wait_for_sound()
+    position = microphone.listen(0.2)
+
+    microphone.pull()
+    recording.end(code=AudioError.exit_code)
+
+    assert "the microphone disappeared; what it captured is saved" in recording.err
+    assert missing(path_of(memosync), position) < 1
+
+
+@pytest.mark.parametrize("microphone", [(1, 0), (0, 1)], indirect=True, ids=["left", "right"])
+@pytest.mark.parametrize("rate", [48_000, 44_100])
+def test_a_voice_on_one_side_of_a_stereo_device_is_in_a_mono_memo(
+    memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None], rate: int
+) -> None:
+    microphone.play(sound.tone(60, frequency=1000))
+    limited(rate=rate, channels=2)
+    recording = record("--max", "2")
+    recording.end()
+
+    path = path_of(memosync)
+    assert "warning" not in recording.err
+    assert sound.probe(path)["stream"]["channels"] == 1
+    assert sound.hear(path) == pytest.approx((2, 1000), abs=1)
+    assert sound.loudness(path) == pytest.approx(LOUD - 6, abs=0.3)
+
+
+@pytest.mark.parametrize("microphone", [(0, 1)], indirect=True, ids=["right"])
+@pytest.mark.parametrize("rate", [48_000, 44_100])
+def test_the_sides_of_a_stereo_device_stay_where_they_are(
+    memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None], tmp_path: Path, rate: int
+) -> None:
+    microphone.play(sound.tone(60, frequency=1000))
+    limited(rate=rate, channels=2)
+    record("--stereo", "--max", "2").end()
+
+    path = path_of(memosync)
+    left, right = (sound.convert(path, tmp_path / f"{side}.wav", "-af", f"pan=mono|c0={side}") for side in ("FL", "FR"))
+    assert sound.probe(path)["stream"]["channels"] == 2
+    assert sound.peak(left) < -20
+    assert sound.hear(right) == pytest.approx((2, 1000), abs=1)
+    assert sound.loudness(right) == pytest.approx(LOUD, abs=0.3)
+
+
+@pytest.mark.parametrize("microphone", [(1, -1)], indirect=True, ids=["against"])
+@pytest.mark.parametrize("rate", [48_000, 16_000])
+def test_sides_that_cancel_each_other_are_told_once_and_one_stands_in(
+    memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None], rate: int
+) -> None:
+    limited(rate=rate, channels=2)
+    recording = record()
+    recording.wait_for_warning("cancel")
+    position = microphone.listen(3)
+    recording.end(signal.SIGTERM)
+
+    path = path_of(memosync)
+    (stretch,) = vmic.stretches(path)
+    assert missing(path, position) < 0.5
+    assert stretch.end - stretch.begin > memos(memosync)[0]["duration"] - 2.5  # two seconds, and what a window is off
+    assert recording.err.count("warning") == 1
+
+
+@pytest.mark.parametrize("microphone", [(0, 1)], indirect=True, ids=["right"])
+def test_what_clips_on_one_side_alone_is_told(
+    microphone: Microphone, record: Record, limited: Callable[..., None]
+) -> None:
+    microphone.play(vmic.square(32767))
+    limited(channels=2)
+    recording = record()
+
+    recording.wait_for_warning("clip")
+    assert ID.fullmatch(recording.end(signal.SIGTERM))
+
+
+def test_stereo_of_a_mono_device_is_refused_in_a_line(
+    memosync: Program, microphone: Microphone, limited: Callable[..., None]
+) -> None:
+    limited(channels=1)
+    result = memosync("record", "--stereo", "--device", "vmic", code=UsageError.exit_code)
+
+    assert_refused(result.out, result.err)
+    assert "vmic has 1 channel" in result.err
+    assert "without --stereo" in result.err
+    assert memos(memosync) == []
 
 
 # -- accidents

@@ -165,6 +165,25 @@ def test_both_channels_are_heard_each_on_its_side(player: Program, speaker: Micr
     assert max(ear.sound[1::2]) < 2_000
 
 
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 1), (16_000, 1), (192_000, 2)])
+@pytest.mark.parametrize("speed", ["1", "2"])
+def test_an_output_with_another_rate_or_one_channel_plays_the_same(
+    player: Program, speaker: Microphone, tmp_path: Path, rate: int, channels: int, speed: str
+) -> None:
+    player("record", "--stereo", file_of(tmp_path, "tone", sound.tone(2)))
+    player.environment.update(speaker.limited(rate, channels))
+
+    with speaker.listening() as ear:
+        player("play", "last", "--speed", speed)
+
+    heard = ear.sound
+    (tmp_path / "heard.wav").write_bytes(sound.wav(heard.tobytes()))
+    length, frequency = sound.hear(tmp_path / "heard.wav")
+    assert length == pytest.approx(2 / float(speed), abs=0.05)
+    assert frequency == pytest.approx(440, abs=2)
+    assert max(heard[RATE // 4 : -RATE // 4]) == pytest.approx(12_000, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

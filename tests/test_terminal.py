@@ -111,7 +111,12 @@ def test_a_terminal_may_change_its_width(record: Record) -> None:
     terminal.end()
 
 
-def test_space_pauses_and_resumes(memosync: Program, microphone: Microphone, record: Record) -> None:
+@pytest.mark.parametrize("only", [{}, {"rate": 16_000, "channels": 2}], ids=["48 kHz", "16 kHz, stereo"])
+def test_space_pauses_and_resumes(
+    memosync: Program, microphone: Microphone, record: Record, only: dict[str, int]
+) -> None:
+    if only:
+        memosync.environment.update(microphone.limited(**only))
     terminal = record()
     terminal.wait_for(reaches(2), "the live line")
 

@@ -44,8 +44,9 @@ class Meter:
 class Monitor:
     """Watch a recording, its samples, the clock and the disk, and warn once of each thing that goes wrong."""
 
-    def __init__(self, channels: int = 1) -> None:
-        self._channels = channels
+    def __init__(self, channels: int = 1, rate: int = RATE) -> None:
+        """Prepare for what a device with so many channels delivers at this rate (Hz)."""
+        self._channels, self._rate = channels, rate
         self._minutes: float | None = None
         self._little = math.inf
         self._warnings: deque[str] = deque()
@@ -54,12 +55,13 @@ class Monitor:
         self._zeros = 0  # frames since the last sample that was not zero
         self._heard = self._said_silent = self._said_dead = False
         self._clipped_at = -math.inf
+        self._said_alone = False
         self._peak = 0.0
         self._late = 0  # looks in a row at which frames were missing
         self._times: deque[tuple[float, int]] = deque()
 
     def feed(self, block: bytes) -> None:
-        """Look for silence and clipping in interleaved native float32 samples at 48 kHz."""
+        """Look for silence and clipping in interleaved native float32 samples, as they were delivered."""
         frames = len(block) // (4 * self._channels)
         # every fifth sample will do, of both channels in turn: looking at all costs as much as a fifth of the encoder
         samples = array.array("f", block)[::5] if block.count(0) < len(block) else array.array("f", [0.0])
@@ -68,13 +70,13 @@ class Monitor:
         self._peak = max(self._peak, peak)
         self._zeros = 0 if peak else self._zeros + frames
         self._silent = 0 if peak > SILENCE else self._silent + frames
-        now = self._frames / RATE
+        now = self._frames / self._rate
         if peak > SILENCE:
             self._heard, self._said_dead = True, False
-        elif not self._heard and not self._said_silent and self._silent >= SILENT_START * RATE:
+        elif not self._heard and not self._said_silent and self._silent >= SILENT_START * self._rate:
             self._said_silent = True
             self._warnings.append("nothing but silence so far: is the microphone muted, or the wrong one?")
-        elif self._heard and not self._said_dead and self._zeros >= DEAD_AFTER_SOUND * RATE:
+        elif self._heard and not self._said_dead and self._zeros >= DEAD_AFTER_SOUND * self._rate:
             self._said_dead = True
             self._warnings.append("the sound stopped dead: is the microphone still plugged in?")
         if peak >= CLIPPED and now - self._clipped_at > 30:
@@ -87,7 +89,7 @@ class Monitor:
             return  # it has not begun yet, or stands still: what that cost is known when it goes on
         self._times.append((clock, delivered))
         began, before = self._times[0]
-        missing = clock - began - (delivered - before) / RATE
+        missing = clock - began - (delivered - before) / self._rate
         self._late = self._late + 1 if missing > LOST else 0
         if self._late > LATE:
             self._warnings.append(f"lost {missing:.1f} s of sound: the machine slept, or is too busy")
@@ -95,6 +97,14 @@ class Monitor:
             self._late = 0
         elif clock - began > WINDOW and not self._late:
             self._times.popleft()
+
+    def mixed(self, standing_in: int | None) -> None:
+        """Take the channel, from 0, that stands in for a mix of all that cancels itself out; None where none does."""
+        if standing_in is not None and not self._said_alone:
+            self._said_alone = True
+            self._warnings.append(
+                f"the microphone's channels cancel each other out: only number {standing_in + 1} is recorded"
+            )
 
     def room(self, minutes: float) -> None:
         """Take the minutes of recording that the disk has room for, and warn under an hour, ten minutes and one."""

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import AudioError
-from .portaudio import RATE, Stream, portaudio
+from ..errors import AudioError, UsageError
+from .portaudio import Stream, portaudio
 
-_BLOCK = RATE // 20  # frames: fewer wake two threads more often, more are lost at the end
+_BLOCKS = 20  # in a second: more wake two threads more often, of fewer more is lost at the end
+_SERVER = 32  # channels: who claims so many is a sound server or a plug-in, and mixes itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,27 +25,43 @@ class Device:
 
 
 class Microphone(Stream):
-    """An open recording stream; `on_block` gets interleaved native float32 at 48 kHz on PortAudio's thread."""
+    """An open recording stream; `on_block` gets interleaved native float32 on PortAudio's thread.
+
+    It gets what the device has: `channels` of them, `rate` (Hz) a second.
+    """
 
     def __init__(self, device: str | None, channels: int, on_block: Callable[[bytes], None]) -> None:
-        """Open the default device, or the one with this number or part of a name; AudioError when there is none."""
+        """Open the default device, or the one with this number or part of a name, for a memo of 1 or 2 channels.
+
+        At 48 kHz and with these channels where it has them. AudioError when there is none, UsageError when two are
+        wanted of a device that has one.
+        """
         self._on_block = on_block
         self.frames = 0  # delivered so far
         found = find(device)
+        if channels > found.channels:
+            raise UsageError(f"{found.name} has 1 channel", "record without --stereo, or from another --device")
         super().__init__(
-            "RawInputStream",
+            "input",
             f"record from {found.name}",
             "try another one of memosync record --list-devices",
-            block=_BLOCK,
-            channels=channels,
+            device=found.number,
+            channels=_channels(found, channels),
+            blocks=_BLOCKS,
             latency=0.2,
-            device=None if device is None else found.number,
         )
 
     def _callback(self, data: Any, frames: int, _when: object, _status: object) -> None:
         self._last = time.monotonic()
         self.frames += frames
         self._on_block(bytes(data))
+
+
+def _channels(device: Device, wanted: int) -> list[int]:
+    """Give the numbers of channels to open a device with, best first."""
+    if wanted == 1 < device.channels < _SERVER:  # PortAudio would grant one, and drop all but the first
+        return [device.channels, 1]
+    return sorted({wanted, min(2, device.channels), device.channels})
 
 
 def devices() -> list[Device]:

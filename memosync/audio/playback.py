@@ -6,9 +6,10 @@ The neighbour of `webm` in the room that owns PyAV.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .webm import RATE, audio_stream, decode, pulled, samples_of, translated
+from .webm import audio_stream, decode, pulled, samples_of, translated
 
 if TYPE_CHECKING:
     import av
@@ -19,25 +20,34 @@ SLOWEST, FASTEST = 0.5, 3.0  # times the speed at which it was recorded
 _PREROLL = 0.2  # seconds to decode before a position: Opus asks for 0.08 (RFC 7845, 4.6), then the samples are right
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What takes the samples, as it has them."""
+
+    rate: int  # Hz
+    channels: int  # 1 or 2
+    block: int  # frames
+
+
 def hear(
-    source: av.container.InputContainer, position: float, speed: float, frames: int
+    source: av.container.InputContainer, position: float, speed: float, output: Output
 ) -> Iterator[tuple[float, bytes]]:
-    """Give blocks of interleaved native float32, 48 kHz stereo, of `frames` each, with their positions in seconds.
+    """Give blocks of interleaved native float32, as the output takes them, with their positions in seconds.
 
     `position` is in seconds; `speed`, from `SLOWEST` to `FASTEST`, is how many of them pass in one. A new one on the
     same `source` ends the one before. AudioError when it cannot be read.
     """
     with translated("read"):
         source.seek(int((position - _PREROLL) * 1_000_000), backward=True)
-        graph = _graph(audio_stream(source), position, speed)
-        graph.set_audio_frame_size(frames)
+        graph = _graph(audio_stream(source), position, speed, output)
+        graph.set_audio_frame_size(output.block)
     for frame in _decode(source, audio_stream(source), position - _PREROLL):
         with translated("read"):
             graph.push(frame)
             blocks = list(map(samples_of, pulled(graph)))
         for block in blocks:
             yield position, block
-            position += frames / RATE * speed
+            position += output.block / output.rate * speed
 
 
 def _decode(
@@ -51,14 +61,16 @@ def _decode(
     yield None
 
 
-def _graph(stream: av.AudioStream, position: float, speed: float) -> av.filter.Graph:
+def _graph(stream: av.AudioStream, position: float, speed: float, output: Output) -> av.filter.Graph:
     import av.filter
 
     graph = av.filter.Graph()
     nodes = [graph.add_abuffer(template=stream), graph.add("atrim", f"start={max(0, position):.6f}")]
     if stream.codec_context.channels == 1:  # as loud on each side; FFmpeg itself takes 3 dB off
         nodes.append(graph.add("pan", "stereo|c0=c0|c1=c0"))
-    nodes.append(graph.add("aformat", f"sample_fmts=flt:sample_rates={RATE}:channel_layouts=stereo"))
+    nodes.append(graph.add("aformat", f"sample_fmts=flt:sample_rates={output.rate}:channel_layouts=stereo"))
+    if output.channels == 1:  # no louder than each side; FFmpeg itself adds 3 dB
+        nodes.append(graph.add("pan", "mono|c0=0.5*c0+0.5*c1"))
     while speed != 1:  # atempo goes from 0.5 to 100, but leaves out samples above 2
         nodes.append(graph.add("atempo", f"{min(speed, 2.0):.6f}"))
         speed /= min(speed, 2.0)

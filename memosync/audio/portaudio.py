@@ -9,42 +9,64 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ..errors import AudioError
 from ..stop import Stop
 
-RATE = 48_000  # Hz
-BLOCK = 960  # frames that are passed on at once: 20 ms
+RATE = 48_000  # Hz, that of Opus
+_OTHERS = (44_100, 96_000, 88_200, 192_000, 176_400, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)  # Hz
+_NOT_SUCH = ((-9997,), (-9998,))  # paInvalidSampleRate, paInvalidChannelCount
 STALLED = 3.0  # seconds without a block after which a device counts as gone
 Result = TypeVar("Result")
 
 
 class Stream:
-    """A stream of interleaved native float32 at 48 kHz; `_callback` passes the blocks on."""
+    """A stream of interleaved native float32; `_callback` passes the blocks on."""
 
-    def __init__(self, kind: str, what: str, hint: str | None, *, block: int = BLOCK, **options: Any) -> None:
-        """Open sounddevice's stream of this `kind` with `block` frames a block and its other options.
+    def __init__(
+        self,
+        kind: Literal["input", "output"],
+        what: str,
+        hint: str | None,
+        *,
+        device: int,
+        channels: Sequence[int],
+        blocks: int,
+        latency: float,
+    ) -> None:
+        """Open the device with this number at 48 kHz, or where it has not got that, at another rate.
 
-        AudioError when PortAudio cannot: "cannot {what}", with this hint.
+        Of the numbers of `channels` the first one that it has is taken. `blocks` of a second are passed on, each in
+        one piece; `latency` is in seconds. AudioError when PortAudio cannot: "cannot {what}", with this hint.
         """
         sd = portaudio()
+        self.rate = RATE  # Hz, of the device
+        self.channels = channels[0]  # of the device
         self._what = what
         self._last = self._looked = time.monotonic()  # delivered, and asked for
         self._gone = threading.Event()
-        try:
-            self._stream = getattr(sd, kind)(
-                samplerate=RATE,
-                dtype="float32",
-                blocksize=block,
-                callback=self._callback,
-                finished_callback=self._gone.set,
-                **options,
-            )
-        except (sd.PortAudioError, ValueError) as error:
-            raise AudioError(f"cannot {what}: {error}", hint) from error
+        refused: list[Exception] = []
+        for self.rate, self.channels in _shapes(sd, device, channels):
+            try:
+                self._stream = (sd.RawInputStream if kind == "input" else sd.RawOutputStream)(
+                    samplerate=self.rate,
+                    channels=self.channels,
+                    dtype="float32",
+                    blocksize=self.rate // blocks,
+                    latency=latency,
+                    device=device,
+                    callback=self._callback,
+                    finished_callback=self._gone.set,
+                )
+                return
+            except (sd.PortAudioError, ValueError) as error:
+                refused.append(error)
+                if error.args[1:2] not in _NOT_SUCH:
+                    raise AudioError(f"cannot {what}: {error}", hint) from error
+        raise AudioError(f"cannot {what}: {refused[0]}", hint) from refused[0]
 
     def start(self) -> None:
         """Let it run; AudioError when PortAudio cannot."""
@@ -74,6 +96,14 @@ class Stream:
 
     def _callback(self, data: Any, frames: int, when: Any, _status: object) -> None:
         raise NotImplementedError
+
+
+def _shapes(sd: ModuleType, device: int, channels: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Give rates (Hz) and numbers of channels to try: nothing is asked of the device while 48 kHz will do."""
+    yield from ((RATE, count) for count in channels)
+    own = int(sd.query_devices(device)["default_samplerate"])
+    for rate in dict.fromkeys((own, *_OTHERS)):
+        yield from ((rate, count) for count in channels)
 
 
 def portaudio() -> ModuleType:

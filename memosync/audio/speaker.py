@@ -9,22 +9,31 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import AudioError
-from .portaudio import BLOCK, RATE, Stream, portaudio
+from .portaudio import Stream, portaudio
 
-SIZE = BLOCK * 8  # bytes of a block: two channels of float32
+_BLOCKS = 50  # in a second
 _AFTER = 0.3  # seconds of silence, besides twice the latency, without which the end of the sound is cut off
 
 
 class Speaker(Stream):
-    """The default output, stopped at first."""
+    """The default output, stopped at first; it takes blocks of `block` frames at `rate`, of `channels` each."""
 
     def __init__(self) -> None:
-        """Open it; AudioError when there is none."""
-        output()
+        """Open it, at 48 kHz in stereo where it has that; AudioError when there is none."""
+        device = _default()
         self._queue: deque[tuple[float, bytes]] = deque()
         self._given: deque[float] = deque([0.0], maxlen=100)  # marks of the last blocks
         self._silent = 0  # blocks since the last one that had sound
-        super().__init__("RawOutputStream", "play", None, channels=2, latency=0.4)  # a busy machine is late by 0.3 s
+        super().__init__(
+            "output",
+            "play",
+            None,
+            device=device["index"],
+            channels=[min(2, device["max_output_channels"])],
+            blocks=_BLOCKS,
+            latency=0.4,  # a busy machine is late by 0.3 s
+        )
+        self.block = self.rate // _BLOCKS  # frames
         self._latency: float = self._stream.latency
 
     def restart(self, mark: float, blocks: Iterable[tuple[float, bytes]] | None) -> None:
@@ -43,7 +52,7 @@ class Speaker(Stream):
             self.start()
 
     def write(self, mark: float, block: bytes) -> None:
-        """Queue at most `SIZE` bytes of interleaved native float32; never waits."""
+        """Queue at most a block of interleaved native float32; never waits."""
         self._queue.append((mark, block))
 
     @property
@@ -54,12 +63,12 @@ class Speaker(Stream):
     @property
     def heard(self) -> float:
         """Mark of the block that leaves the speaker now, by what the device says of its latency."""
-        return self._given[-min(len(self._given), 1 + round(self._latency * RATE / BLOCK))]
+        return self._given[-min(len(self._given), 1 + round(self._latency * self.rate / self.block))]
 
     @property
     def is_done(self) -> bool:
         """Tell whether all that was written has left the speaker."""
-        return not self._queue and self._silent * BLOCK / RATE > 2 * self._latency + _AFTER
+        return not self._queue and self._silent * self.block / self.rate > 2 * self._latency + _AFTER
 
     def _callback(self, data: Any, _frames: int, when: Any, _status: object) -> None:
         self._last = time.monotonic()
@@ -73,7 +82,11 @@ class Speaker(Stream):
 
 def output() -> str:
     """Name the default output device; AudioError when there is none, or no PortAudio."""
+    return str(_default()["name"])
+
+
+def _default() -> dict[str, Any]:
     sd = portaudio()
     if sd.default.device[1] < 0:
         raise AudioError("there is no sound output")
-    return str(sd.query_devices(sd.default.device[1])["name"])
+    return dict(sd.query_devices(sd.default.device[1]))

@@ -17,6 +17,7 @@ from .. import files
 from ..errors import AudioError, LibraryError
 from ..memo import Words
 from . import opus
+from .resampling import Resampler
 from .tags import to_tags
 from .webm import FINISHED, RATE, Sound, layout, skipped, translated
 
@@ -183,24 +184,32 @@ class Recording:
         words: Words,
         sound: Sound,
         *,
+        rate: int = RATE,  # Hz, of what is written
+        channels: int | None = None,  # of what is written; those of the memo
         on_samples: Callable[[bytes], None] = lambda _samples: None,  # is given what was encoded, as it was written
         tap: Tap | None = None,  # is given it as a listener will get it
     ) -> None:
         self.error: AudioError | LibraryError | None = None  # set once the encoder has failed and takes no more
         self._writer = Writer(path, words, sound, live=True, tap=tap)
-        self._sound, self._on_samples = sound, on_samples
+        self._rate, self._channels, self._on_samples = rate, channels or sound.channels, on_samples
+        self._resampler = Resampler(rate, self._channels, sound)
         self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def write(self, block: bytes) -> None:
-        """Queue interleaved native float32 samples at 48 kHz; never waits."""
+        """Queue interleaved native float32 samples of the rate and the channels that were named; never waits."""
         self._blocks.put(block)
 
     @property
     def duration(self) -> float:
         """Seconds of audio encoded so far."""
         return self._writer.duration
+
+    @property
+    def standing_in(self) -> int | None:
+        """The channel, from 0, that is encoded alone because a mix of all cancels itself out; None while none is."""
+        return self._resampler.standing_in
 
     def close(self) -> None:
         """Encode what is queued and end the file; a failure is in `error`."""
@@ -221,22 +230,19 @@ class Recording:
                 self._writer.abandon()
 
     def _encode(self) -> None:
-        import av
-
-        size = 4 * self._sound.channels
+        size, at_once = 4 * self._channels, FRAMES_AT_ONCE * self._rate // RATE
         pending = bytearray()
         ended = False
         while not ended:
             block = self._blocks.get()
             ended = block is None
             pending += block or b""
-            while len(pending) >= FRAMES_AT_ONCE * size or (ended and pending):
-                samples = min(len(pending) // size, FRAMES_AT_ONCE)
-                taken = bytes(pending[: samples * size])
-                del pending[: samples * size]
-                frame = av.AudioFrame(format="flt", layout=layout(self._sound), samples=samples)
-                frame.planes[0].update(taken.ljust(frame.planes[0].buffer_size, b"\0"))
-                frame.sample_rate = RATE
-                self._writer.encode(frame)
+            while len(pending) >= at_once * size or (ended and pending):
+                taken = bytes(pending[: at_once * size])
+                del pending[: at_once * size]
+                for frame in self._resampler.feed(taken):
+                    self._writer.encode(frame)
                 self._on_samples(taken)
+        for frame in self._resampler.flush():
+            self._writer.encode(frame)
         self._writer.close()

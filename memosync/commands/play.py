@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from .. import files
 from ..audio import webm
-from ..audio.playback import FASTEST, SLOWEST, hear
-from ..audio.portaudio import BLOCK, patiently
+from ..audio.playback import FASTEST, SLOWEST, Output, hear
+from ..audio.portaudio import patiently
 from ..audio.speaker import Speaker
 from ..console import Console
 from ..errors import AudioError, UsageError
@@ -94,6 +94,7 @@ def play_memo(
     webm.warm_up()
     with file, closing(ask(Speaker)) as speaker, webm.open_input(file) as source:
         console.tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        output = Output(speaker.rate, speaker.channels, speaker.block)
         now = Playing(duration=memo.duration, position=position, speed=speed)
         wanted: Playing | None = now
         blocks: Iterator[tuple[float, bytes]] | None = None
@@ -101,7 +102,7 @@ def play_memo(
         while wanted:
             if blocks is None or wanted != now:
                 now = wanted
-                blocks = hear(source, now.position, now.speed, BLOCK)
+                blocks = hear(source, now.position, now.speed, output)
                 first = list(islice(blocks, AHEAD))
                 ask(partial(speaker.restart, now.position, None if now.paused else first))
             while speaker.queued < AHEAD and (block := next(blocks, None)):

@@ -15,7 +15,7 @@ from typing import Literal
 from .. import files
 from ..audio import dates, webm
 from ..audio.importing import Pipe, import_source
-from ..audio.levels import RATE, Meter, Monitor
+from ..audio.levels import Meter, Monitor
 from ..audio.loudness import Gauge
 from ..audio.microphone import Device, Microphone, devices
 from ..audio.portaudio import patiently
@@ -129,18 +129,25 @@ def _find_sources(names: Sequence[str]) -> list[Path | None]:
 
 def _record_microphone(recorder: _Recorder, device: str | None, control: Control | None) -> None:
     library, sound, stop, console = recorder.library, recorder.sound, recorder.stop, recorder.command.console
-    monitor = Monitor(sound.channels)
     paused = False
-    room = int((recorder.limit or 10**9) * RATE)  # frames still wanted
+    room = 0  # frames still wanted
 
     def take(block: bytes) -> None:  # on PortAudio's thread
         nonlocal room
         if not paused:
-            block = block[: room * 4 * sound.channels]
-            room -= len(block) // (4 * sound.channels)
+            block = block[: room * size]
+            room -= len(block) // size
             recording.write(block)
 
+    def warn() -> None:
+        monitor.mixed(recording.standing_in)
+        while warning := monitor.take_warning():
+            console.warn(warning)
+
     microphone = patiently(lambda: Microphone(device, sound.channels, take), stop)
+    rate, channels, size = microphone.rate, microphone.channels, 4 * microphone.channels
+    room = round((recorder.limit or 10**9) * rate)
+    monitor = Monitor(channels, rate)
     library.prepare()
     memo_id = library.take_id()
     part = library.part(memo_id)
@@ -152,7 +159,9 @@ def _record_microphone(recorder: _Recorder, device: str | None, control: Control
             key: Key | None = None
             lost: str | None = None
             look_again, gauge = 0.0, Gauge()
-            recording = Recording(part, words, sound, on_samples=monitor.feed, tap=gauge.feed)
+            recording = Recording(
+                part, words, sound, rate=rate, channels=channels, on_samples=monitor.feed, tap=gauge.feed
+            )
             try:
                 files.sync_directory(part.parent)
                 patiently(microphone.start, stop)
@@ -162,8 +171,7 @@ def _record_microphone(recorder: _Recorder, device: str | None, control: Control
                     if (now := time.monotonic()) >= look_again:
                         monitor.room(_minutes_left(part, sound.bitrate))
                         look_again = now + 1
-                    while warning := monitor.take_warning():
-                        console.warn(warning)
+                    warn()
                     key = control(monitor.meter(recording.duration, paused)) if control else None
                     if key in ("save", "discard"):
                         break
@@ -172,6 +180,7 @@ def _record_microphone(recorder: _Recorder, device: str | None, control: Control
                     console.alarm(f"the recording has ended: {ended}")
             finally:  # whatever happened, a bug included: the file first
                 recording.close()
+                warn()
                 trashed = datetime.now().astimezone() if key == "discard" else None
                 memo = finish_recording(library, memo_id, trashed)
     finally:  # without the memo's lock, which sharing takes

@@ -20,7 +20,7 @@ import termios
 import threading
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -98,8 +98,9 @@ class Ear:
 class Microphone:
     """The running device; what is played into it is heard in real time, sample by sample, and silence otherwise."""
 
-    def __init__(self, directory: Path, daemon: subprocess.Popen[bytes]) -> None:
+    def __init__(self, directory: Path, daemon: subprocess.Popen[bytes], sides: Sequence[float]) -> None:
         self.directory = directory
+        self.sides = sides  # how much each channel hears
         self.environment = {
             "PULSE_SERVER": f"unix:{directory}/native",
             "PULSE_CLIENTCONFIG": f"{directory}/client.conf",
@@ -122,7 +123,14 @@ class Microphone:
         waiting = array("i", [0])
         with contextlib.suppress(OSError, ValueError):  # there is no pipe
             fcntl.ioctl(self._pipe, termios.FIONREAD, waiting)
-        return max(0, self._heard - waiting[0]) / 2 / RATE
+        return max(0, self._heard - waiting[0] // len(self.sides)) / 2 / RATE
+
+    def limited(self, rate: int | None = None, channels: int | None = None) -> dict[str, str]:
+        """Give the environment in which every device has this rate (Hz) and this number of channels alone."""
+        library, source = self.directory / "limits.so", Path(__file__).with_name("limits.c")
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+        only = {"ONLY_RATE": rate, "ONLY_CHANNELS": channels}
+        return {"LD_PRELOAD": str(library), **{name: str(value) for name, value in only.items() if value}}
 
     def play(self, samples: bytes) -> None:
         """Let the microphone hear this from now on."""
@@ -168,9 +176,8 @@ class Microphone:
     def replug(self) -> None:
         """Plug in what was pulled."""
         present = self._control("list", "short", "modules")
-        microphone = (
-            f"module-pipe-source source_name=vmic file={self.directory}/fifo format=s16le rate=48000 channels=1"
-        )
+        microphone = f"module-pipe-source source_name=vmic file={self.directory}/fifo format=s16le rate=48000"
+        microphone += f" channels={len(self.sides)}"
         for module in (SPEAKER, EMPTY, microphone):
             if module.split()[0] not in present:
                 self._control("load-module", *module.split())
@@ -232,13 +239,18 @@ class Microphone:
                     self._pipe = os.open(self.directory / "fifo", os.O_WRONLY | os.O_NONBLOCK)
                     fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, WAITING)
                     listener = self._listen(listener)
-                os.write(self._pipe, chunk.ljust(TICK * 2, b"\0"))
+                os.write(self._pipe, self._spread(chunk.ljust(TICK * 2, b"\0")))
             except BlockingIOError:
                 pass  # the pipe is full
             except OSError:  # unplugged
                 self._unplug()
         self._unplug()
         self._listen(listener, again=False)
+
+    def _spread(self, chunk: bytes) -> bytes:
+        if len(self.sides) == 1:
+            return chunk
+        return array("h", [int(side * sample) for sample in array("h", chunk) for side in self.sides]).tobytes()
 
     def _unplug(self) -> None:
         pipe, self._pipe = self._pipe, -1
@@ -256,8 +268,8 @@ class Microphone:
 
 
 @contextlib.contextmanager
-def plugged_in() -> Iterator[Microphone]:
-    """Give a microphone of one's own, gone at the end."""
+def plugged_in(sides: Sequence[float] = (1.0,)) -> Iterator[Microphone]:
+    """Give a microphone of one's own, gone at the end; each of its channels hears as much as `sides` says."""
     directory = Path(tempfile.mkdtemp(prefix="vmic-"))  # not pytest's: the path of a socket has to be short
     try:
         (directory / "asound.conf").write_text(ALSA)
@@ -278,7 +290,7 @@ def plugged_in() -> Iterator[Microphone]:
                 stdout=log,
                 stderr=log,
             )
-        microphone = Microphone(directory, daemon)
+        microphone = Microphone(directory, daemon, sides)
         try:
             microphone.start()
             yield microphone
