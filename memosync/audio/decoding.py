@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from ..errors import AudioError
@@ -52,6 +53,7 @@ _KNOWN = {  # how files begin that are audio, or could be taken for it
     b"\x1f\x43\xb6\x75": "a part of a WebM without its beginning",
     b"\x30\x26\xb2\x75": "WMA",
 }
+_PLANES = 8  # of a frame; PyAV 18.1 looks for one more where there are as many, and falls
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
 _PATIENCE, _FOLLOWS = 25, 0.1  # packets after which a jump is one for good; how fast its slow drift is followed
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
@@ -249,15 +251,21 @@ class _Decoded(Source):
         import av
 
         assert self.stream
+        packer: av.AudioResampler | None = None
         with translated("read"):
-            for packet in self.packets(damage, now):
-                length = float((packet.duration or 0) * (packet.time_base or 0))
+            for packet in chain(self.packets(damage, now), (None,)):
+                frames: list[av.AudioFrame] = []
                 try:
-                    yield from self.decode(packet)
+                    frames = self.stream.codec_context.decode(packet)
                 except (av.error.InvalidDataError, av.error.PatchWelcomeError):
-                    damage.hit(now(), length or None)
-            with contextlib.suppress(av.error.InvalidDataError):
-                yield from self.stream.codec_context.decode(None)
+                    if packet:
+                        damage.hit(now(), float((packet.duration or 0) * (packet.time_base or 0)) or None)
+                for frame in frames:
+                    if frame.format.is_planar and frame.layout.nb_channels >= _PLANES:
+                        packer = packer or av.AudioResampler("flt", frame.layout, frame.sample_rate)
+                        yield from packer.resample(frame)
+                    else:
+                        yield frame
 
 
 class _Plain(Source):
