@@ -1,0 +1,452 @@
+"""What went in comes out, whatever recorder it came from: level, length and every voice, by file and by pipe."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support import ogg, sound
+from support.library import memos, only
+from support.program import Program
+
+from memosync.errors import AudioError
+
+RATE = 48_000
+Samples = NDArray[np.float32]
+Ways = Callable[[Program, Path], str]
+
+
+def tones(*parts: tuple[float, float], seconds: float = 2) -> Samples:
+    """Mix sines of these frequencies (Hz) and amplitudes."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    return sum((amplitude * np.sin(2 * np.pi * frequency * time) for frequency, amplitude in parts), 0 * time).astype(
+        "f"
+    )
+
+
+def wav(path: Path, *channels: Samples, bits: int = 16) -> Path:
+    """Write a plain WAV, without a word of where its channels stand."""
+    block = np.stack(channels, axis=1)
+    data = (block * 32_767).astype("<i2") if bits == 16 else block.astype("<f4")
+    plain = sound.wav(data.tobytes(), channels=len(channels), bits=bits)
+    path.write_bytes(plain if bits == 16 else plain[:20] + struct.pack("<H", 3) + plain[22:])
+    return path
+
+
+def decoded(path: Path | str) -> Samples:
+    """Give what one hears of its first channel."""
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-af", "pan=mono|c0=c0", "-ar", str(RATE), "-f", "f32le", "-"]
+    return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)
+
+
+def amplitude(samples: Samples, frequency: float) -> float:
+    """Give the amplitude of a sine in it, without the ends."""
+    middle = samples[len(samples) // 8 : -len(samples) // 8]
+    wave = np.exp(-2j * np.pi * frequency * np.arange(len(middle)) / RATE)
+    return float(2 * abs(np.mean(middle * wave)))
+
+
+def by_file(memosync: Program, path: Path) -> str:
+    return memosync("record", path).err
+
+
+def by_pipe(memosync: Program, path: Path) -> str:
+    return memosync("record", "-", stdin=path.read_bytes()).err
+
+
+both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
+
+
+def ffmpeg(target: Path, *arguments: str | Path) -> Path:
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments), str(target)], check=True)
+    return target
+
+
+# -- levels, and channels
+
+
+@both_ways
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_a_voice_on_every_channel_is_as_loud_as_it_was(
+    memosync: Program, tmp_path: Path, record: Ways, channels: int
+) -> None:
+    voice = tones((440, 0.7))
+    source = wav(tmp_path / "voice.wav", *[voice] * channels)
+    if channels == 6:
+        source = ffmpeg(tmp_path / "5.1.wav", "-i", source, "-af", "channelmap=channel_layout=5.1")
+
+    record(memosync, source)
+
+    heard = decoded(only(memosync)["path"])
+    assert 20 * np.log10(amplitude(heard, 440) / 0.7) == pytest.approx(0, abs=0.1)
+    assert abs(heard).max() < 0.75
+
+
+@both_ways
+@pytest.mark.parametrize(("channels", "voice"), [(3, 2), (6, 3), (8, 3), (10, 9), (12, 0), (60, 59)])
+def test_a_voice_on_any_track_of_a_recorder_is_heard(
+    memosync: Program, tmp_path: Path, record: Ways, channels: int, voice: int
+) -> None:
+    tracks = [tones()] * channels
+    tracks[voice] = tones((440, 0.5))
+
+    record(memosync, wav(tmp_path / "tracks.wav", *tracks))
+
+    assert amplitude(decoded(only(memosync)["path"]), 440) == pytest.approx(0.5, rel=0.02)
+
+
+@both_ways
+def test_four_speakers_with_a_microphone_each_are_all_heard(memosync: Program, tmp_path: Path, record: Ways) -> None:
+    frequencies = (300, 500, 700, 900)
+
+    record(memosync, wav(tmp_path / "four.wav", *[tones((frequency, 0.5)) for frequency in frequencies]))
+
+    heard = decoded(only(memosync)["path"])
+    assert [amplitude(heard, each) for each in frequencies] == pytest.approx([0.125] * 4, rel=0.05)
+
+
+@both_ways
+def test_channels_that_cancel_each_other_are_no_silence_and_that_is_said(
+    memosync: Program, tmp_path: Path, record: Ways
+) -> None:
+    voice = tones((440, 0.5), seconds=6)
+
+    said = record(memosync, wav(tmp_path / "opposite.wav", voice, -0.9 * voice))
+
+    heard = decoded(only(memosync)["path"])
+    assert "from 00:0" in said
+    assert "its channels cancel each other: the loudest one, 1 of 2, stands in" in said
+    assert amplitude(heard[3 * RATE :], 440) == pytest.approx(0.5, rel=0.02)
+    assert record is by_pipe or amplitude(heard[: 3 * RATE], 440) == pytest.approx(0.5, rel=0.02)
+
+
+def test_stereo_keeps_its_sides_and_5_1_gets_no_louder(memosync: Program, tmp_path: Path) -> None:
+    left, right = tones((440, 0.7)), tones((660, 0.7))
+    wide = ffmpeg(
+        tmp_path / "5.1.wav",
+        "-i",
+        wav(tmp_path / "six.wav", *[left, right] * 3),
+        "-af",
+        "channelmap=channel_layout=5.1",
+    )
+
+    memosync("record", "--stereo", wav(tmp_path / "two.wav", left, right), wide)
+
+    for memo in memos(memosync):
+        sides = ffmpeg(tmp_path / "sides.wav", "-i", memo["path"], "-af", "channelsplit,join=inputs=2")
+        assert sound.peak(sides) < -2
+
+
+@both_ways
+def test_samples_that_are_no_numbers_poison_nothing(memosync: Program, tmp_path: Path, record: Ways) -> None:
+    voice = tones((440, 0.5))
+    voice[10_000], voice[20_000] = np.nan, np.inf
+
+    record(memosync, wav(tmp_path / "nan.wav", voice, bits=32))
+
+    heard = decoded(only(memosync)["path"])
+    assert np.isfinite(heard).all()
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.02)
+    assert json.loads(memosync("show", "last", "--json").out)["loudness"] == pytest.approx(-9, abs=2)
+
+
+@both_ways
+def test_nothing_but_silence_is_said(memosync: Program, tmp_path: Path, record: Ways) -> None:
+    silence = wav(tmp_path / "silence.wav", tones())
+    said = record(memosync, silence)
+    assert "warning: " in said
+    assert "nothing but silence" in said
+
+    assert "nothing but silence" in record(
+        memosync, ffmpeg(tmp_path / "silence.opus", "-i", silence, "-c:a", "libopus")
+    )
+    assert "silence" not in record(memosync, wav(tmp_path / "voice.wav", tones((440, 0.01))))
+
+
+# -- tracks
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """A file of two tracks, the first of them silent."""
+    silent, voice = wav(tmp_path / "silent.wav", tones()), wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    return ffmpeg(tmp_path / "film.mkv", "-i", silent, "-i", voice, "-map", "0", "-map", "1", "-c:a", "flac")
+
+
+@both_ways
+def test_the_track_that_a_file_calls_its_default_is_taken_and_said(
+    memosync: Program, tmp_path: Path, film: Path, record: Ways
+) -> None:
+    options = ["-c", "copy", "-map", "0", "-disposition:a:0", "0", "-disposition:a:1", "default"]
+
+    said = record(memosync, ffmpeg(tmp_path / "default.mkv", "-i", film, *options))
+
+    assert "of its 2 tracks number 2 is taken" in said
+    assert amplitude(decoded(only(memosync)["path"]), 440) == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("codec", ["flac", "libopus"])
+def test_where_the_first_track_is_silent_the_one_with_the_voice_is_taken(
+    memosync: Program, tmp_path: Path, film: Path, codec: str
+) -> None:
+    said = by_file(memosync, ffmpeg(tmp_path / "two.mkv", "-i", film, "-map", "0", "-c:a", codec))
+
+    assert "of its 2 tracks number 2 is taken (silent: 1)" in said
+    assert amplitude(decoded(only(memosync)["path"]), 440) == pytest.approx(0.5, rel=0.03)
+
+
+def test_a_track_that_nobody_can_decode_does_not_hide_the_next_one(memosync: Program, tmp_path: Path) -> None:
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    for name, tracks in (("apple.qta", ["-map", "0", "-map", "1"]), ("none.qta", [])):
+        film = ffmpeg(tmp_path / "film.mov", "-i", voice, "-i", voice, *tracks, "-c:a", "alac")
+        data = bytearray(film.read_bytes())
+        at = data.index(b"alac", data.index(b"stsd"))
+        inner = data.index(b"alac", at + 4)
+        data[at : at + 4], data[inner : inner + 4] = b"apac", b"dapa"
+        (tmp_path / name).write_bytes(data)
+
+    by_file(memosync, tmp_path / "apple.qta")
+    refused = memosync("record", tmp_path / "none.qta", code=AudioError.exit_code).err
+
+    assert amplitude(decoded(only(memosync)["path"]), 440) == pytest.approx(0.5, rel=0.02)
+    assert "it is QuickTime / MOV, and FFmpeg can decode none of its 1 audio tracks" in refused
+
+
+# -- clocks
+
+
+@pytest.fixture(scope="module")
+def opus(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """The packets of four seconds of Opus, its two headers first; the frequency says where one is."""
+    folder = tmp_path_factory.mktemp("opus")
+    parts = [tones((frequency, 0.5), seconds=1) for frequency in (300, 400, 500, 600)]
+    voice = wav(folder / "voice.wav", np.concatenate(parts))
+    return ogg.packets(ffmpeg(folder / "voice.ogg", "-i", voice, "-c:a", "libopus"))
+
+
+CLOCKS: dict[str, Callable[[int], int]] = {  # the samples at which a packet ends, as the pages say
+    "begins at 27 h": lambda number: 960 * (number + 1) + 27 * 3_600 * RATE,
+    "three times too small": lambda number: 320 * (number + 1),
+    "none": lambda _number: 0,
+    "-1 at the end": lambda number: -1 if number > 120 else 960 * (number + 1),
+    "-1 in the middle": lambda number: -1 if 60 < number < 140 else 960 * (number + 1),
+    "a hole": lambda number: 960 * (number + 1) + (number > 100) * 5 * RATE,
+}
+
+
+def test_opus_is_as_long_as_its_packets_are_whatever_its_clock_says(
+    memosync: Program, tmp_path: Path, opus: list[bytes]
+) -> None:
+    odd = [tmp_path / f"{name}.opus" for name in CLOCKS]
+    for path, time in zip(odd, CLOCKS.values(), strict=True):
+        path.write_bytes(ogg.stream(opus, time, pages_of=20))
+
+    said = memosync("record", *odd).err
+    said += (
+        memosync("record", "-", stdin=odd[0].read_bytes()).err + memosync("record", "-", stdin=odd[4].read_bytes()).err
+    )
+
+    assert said.count("warning: ") == 1
+    assert f"{odd[-1]}: holes in the source: 5.00 s at 00:02 are missing there" in said
+    found = memos(memosync)
+    places = [Path(memo["path"]) for memo in found]
+    for form in ("webm", "ogg", "wav", "flac", "mp3"):
+        memosync("export", *(memo["id"] for memo in found), "-f", form, "-o", f"{tmp_path / form}/")
+        places += (tmp_path / form).iterdir()
+    assert len(places) == 8 * 6
+    assert [len(decoded(place)) / RATE for place in places] == pytest.approx([4.0] * 48, abs=0.05)
+    assert [memo["duration"] for memo in found] == pytest.approx([4.0] * 8, abs=0.05)
+    assert [float(sound.probe(Path(memo["path"]))["duration"]) for memo in found] == pytest.approx([4.0] * 8, abs=0.05)
+    for heard in map(decoded, places[:8]):
+        for second, frequency in enumerate((300, 400, 500, 600)):
+            assert amplitude(heard[second * RATE : (second + 1) * RATE], frequency) == pytest.approx(0.5, rel=0.1)
+
+
+@both_ways
+def test_what_an_mp4_leaves_out_stays_out(memosync: Program, tmp_path: Path, opus: list[bytes], record: Ways) -> None:
+    (tmp_path / "voice.ogg").write_bytes(ogg.stream(opus))
+    data = bytearray(ffmpeg(tmp_path / "whole.mp4", "-i", tmp_path / "voice.ogg", "-c", "copy").read_bytes())
+    at = data.index(b"elst")
+    begin = struct.unpack(">i", data[at + 16 : at + 20])[0]
+    data[at + 12 : at + 20] = struct.pack(">Ii", 2_000, begin + RATE)  # from 1 s on, two of them
+    (tmp_path / "cut.mp4").write_bytes(data)
+
+    record(memosync, tmp_path / "cut.mp4")
+
+    heard = decoded(only(memosync)["path"])
+    assert len(heard) / RATE == pytest.approx(2, abs=0.05)
+    assert amplitude(heard[:RATE], 400) == pytest.approx(0.5, rel=0.1)
+    assert amplitude(heard[RATE:], 500) == pytest.approx(0.5, rel=0.1)
+
+
+# -- damage
+
+
+@both_ways
+@pytest.mark.parametrize("packet", [b"", b"\x03"], ids=["empty", "broken"])
+def test_a_packet_that_cannot_be_read_costs_itself_and_that_is_said(
+    memosync: Program, tmp_path: Path, opus: list[bytes], record: Ways, packet: bytes
+) -> None:
+    (tmp_path / "odd.opus").write_bytes(ogg.stream([*opus[:102], packet, *opus[103:]], pages_of=20))
+
+    said = record(memosync, tmp_path / "odd.opus")
+
+    assert "at 00:02" in said or "at 00:01" in said
+    assert only(memosync)["duration"] == pytest.approx(4, abs=0.05)
+
+
+@both_ways
+def test_a_page_that_is_lost_costs_itself_and_that_is_said(
+    memosync: Program, tmp_path: Path, opus: list[bytes], record: Ways
+) -> None:
+    data = bytearray(ogg.stream(opus, pages_of=25))
+    at = [place for place in range(len(data)) if data.startswith(b"OggS", place)][5]
+    data[at + 200] ^= 1
+    (tmp_path / "odd.opus").write_bytes(data)
+
+    said = record(memosync, tmp_path / "odd.opus")
+
+    assert "holes in the source: 0.50 s at 00:01 are missing there" in said
+    assert only(memosync)["duration"] == pytest.approx(3.5, abs=0.05)
+
+
+@pytest.mark.parametrize("codec", ["m4a", "mp3", "aac", "flac"])
+def test_damage_in_the_middle_costs_no_more_than_itself(memosync: Program, tmp_path: Path, codec: str) -> None:
+    source = ffmpeg(tmp_path / f"voice.{codec}", "-i", wav(tmp_path / "voice.wav", tones((440, 0.5), seconds=4)))
+    data = bytearray(source.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 100] = bytes(range(100))
+    source.write_bytes(data)
+
+    said = by_file(memosync, source)
+
+    assert only(memosync)["duration"] == pytest.approx(4, abs=0.5)
+    assert ("damaged: " in said or "holes in the source: " in said) or codec in ("mp3", "aac")  # frames found anew
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ((1, "-ar", "44100"), (2, "-ar", "22050"), "mp3"),
+        ((1, "-ar", "44100"), (2, "-ar", "44100"), "aac"),
+        ((1, "-c:a", "libvorbis"), (2, "-c:a", "libvorbis"), "ogg"),
+        ((1, "-c:a", "libopus"), (2, "-c:a", "libopus"), "ogg"),
+        ((2, "-c:a", "libopus"), (1, "-c:a", "libvorbis"), "ogg"),
+    ],
+    ids=["mp3", "aac", "vorbis", "opus", "opus and vorbis"],
+)
+def test_what_changes_its_rate_or_channels_midway_is_whole(
+    memosync: Program, tmp_path: Path, record: Ways, parts: Sequence[Any]
+) -> None:
+    *options, form = parts
+    source, whole = tmp_path / f"whole.{form}", b""
+    for frequency, (channels, *some) in zip((440, 660), options, strict=True):
+        voice = wav(tmp_path / "voice.wav", *[tones((frequency, 0.5))] * channels)
+        raw = ["-id3v2_version", "0", "-write_xing", "0"] if form == "mp3" else []
+        whole += ffmpeg(tmp_path / f"part.{form}", "-i", voice, *some, *raw).read_bytes()
+    source.write_bytes(whole)
+
+    record(memosync, source)
+
+    heard = decoded(only(memosync)["path"])
+    assert only(memosync)["duration"] == pytest.approx(4, abs=0.2)
+    assert amplitude(heard[: 2 * RATE], 440) == pytest.approx(0.5, rel=0.1)
+    assert amplitude(heard[-2 * RATE :], 660) == pytest.approx(0.5, rel=0.1)
+
+
+# -- formats
+
+
+OTHERS = {  # the ending, and how FFmpeg makes it
+    "ts": ["-c:a", "aac"],
+    "mts": ["-c:a", "ac3", "-f", "mpegts"],
+    "mpg": ["-c:a", "mp2"],
+    "flv": ["-c:a", "aac"],
+    "ra": ["-c:a", "real_144", "-ar", "8000", "-f", "rm"],
+    "gsm": ["-c:a", "libgsm", "-ar", "8000"],
+    "loas": ["-c:a", "aac", "-f", "latm"],
+    "w64": [],
+    "au": ["-c:a", "pcm_s16be"],
+    "aiff": ["-c:a", "pcm_s24be"],
+    "caf": ["-c:a", "alac"],
+    "wma": ["-c:a", "wmav2"],
+}
+
+
+def test_formats_of_recorders_and_cameras_are_recorded(memosync: Program, tmp_path: Path) -> None:
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    files = [ffmpeg(tmp_path / f"camera.{form}", "-i", voice, *options) for form, options in OTHERS.items()]
+    subprocess.run(["sox", voice, tmp_path / "voice.sph"], check=True)
+    cinema = wav(tmp_path / "eight.wav", *[tones((440, 0.5))] * 8)  # in as many planes
+    files += [tmp_path / "voice.sph", ffmpeg(tmp_path / "cinema.m4a", "-i", cinema, "-c:a", "aac")]
+
+    memosync("record", *files)
+    for form in ("ts", "w64", "caf"):
+        memosync("record", "-", stdin=(tmp_path / f"camera.{form}").read_bytes())
+
+    found = memos(memosync)
+    assert len(found) == len(files) + 3
+    assert [memo["duration"] for memo in found] == pytest.approx([2.0] * len(found), abs=0.1)
+    assert [amplitude(decoded(memo["path"]), 440) for memo in found] == pytest.approx([0.5] * len(found), rel=0.2)
+
+
+@both_ways
+@pytest.mark.parametrize("rate", [24_000])
+def test_opus_without_a_head_gets_one(
+    memosync: Program, tmp_path: Path, opus: list[bytes], record: Ways, rate: int
+) -> None:
+    """CAF as a telephone's messenger writes it (Apple Core Audio Format Specification)."""
+    audio = opus[2:]
+    frames = 960 * rate // RATE
+    sizes = [bytes([0x80 | len(one) >> 7, len(one) & 127] if len(one) > 127 else [len(one)]) for one in audio]
+    chunks = {
+        b"desc": struct.pack(">d4sIIIII", rate, b"opus", 0, 0, frames, 1, 0),
+        b"pakt": struct.pack(">qqii", len(audio), len(audio) * frames, 312 * rate // RATE, 0) + b"".join(sizes),
+        b"data": bytes(4) + b"".join(audio),
+    }
+    data = b"".join(name + struct.pack(">q", len(content)) + content for name, content in chunks.items())
+    (tmp_path / "message.caf").write_bytes(b"caff" + struct.pack(">HH", 1, 0) + data)
+
+    record(memosync, tmp_path / "message.caf")
+    memosync("export", "last", "-o", tmp_path / "out.ogg")
+
+    assert sound.packets(Path(only(memosync)["path"])) == audio
+    assert len(decoded(tmp_path / "out.ogg")) / RATE == pytest.approx(4, abs=0.05)
+    assert amplitude(decoded(tmp_path / "out.ogg")[:RATE], 300) == pytest.approx(0.5, rel=0.1)
+
+
+def test_an_mp4_with_its_index_at_its_end_is_kept_until_that_comes(memosync: Program, tmp_path: Path) -> None:
+    source = ffmpeg(tmp_path / "phone.m4a", "-i", wav(tmp_path / "voice.wav", tones((440, 0.5))))
+
+    said = by_pipe(memosync, source)
+    cut = memosync("record", "-", stdin=source.read_bytes()[:-3_000], code=AudioError.exit_code).err
+
+    assert "its index at its end" in said
+    assert amplitude(decoded(only(memosync)["path"]), 440) == pytest.approx(0.5, rel=0.05)
+    assert "index (moov) is missing" in cut
+    assert list((memosync.library / ".memosync" / "recording").iterdir()) == []
+
+
+def test_an_error_says_what_it_is_and_not_audio_only_of_what_is_none(memosync: Program, tmp_path: Path) -> None:
+    odd = {
+        b"MThd\0\0\0\6" + bytes(40): "it begins like MIDI",
+        b"OggS" + bytes(200): "it begins like Ogg",
+        b"\0\0\0\x20ftypM4A " + bytes(200): "it is MP4 or QuickTime whose index (moov) is missing",
+        b"%PDF-1.4\n" + bytes(2_000): "not audio",
+        b"": "there is no sound in it",
+    }
+    files = [tmp_path / str(number) for number in range(len(odd))]
+    for file, data in zip(files, odd, strict=True):
+        file.write_bytes(data)
+
+    errors = memosync("record", *files, code=AudioError.exit_code).err.splitlines()
+
+    for error, file, said in zip(errors, files, odd.values(), strict=True):
+        assert error.startswith(f"memosync: error: {file}: {said}")
