@@ -353,7 +353,7 @@ def test_a_fetched_file_has_one_length_everywhere_and_is_not_touched(
     assert only(theirs)["duration"] == memo["duration"] == shown["duration"]
     text = (tmp_path / "page.html").read_text()
     on_page = json.loads(text.partition('id="memo">')[2].partition("</script>\n<script")[0])
-    assert on_page["duration"] == memo["duration"]
+    assert (on_page["duration"], on_page["track"]) == (memo["duration"], 1)
     assert len(on_page["heights"]) == pytest.approx(10 * LENGTH, abs=1.5)
     assert all(start < LENGTH for start, _ in on_page["clusters"])
     assert len(ear.sound) / RATE == pytest.approx(LENGTH - 2.5, abs=0.05)

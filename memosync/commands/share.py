@@ -215,5 +215,7 @@ def _page(
             codec=timeline.codec,
             heights=heights(wave, page.COLUMNS),
             clusters=timeline.clusters,
+            begin=0.0 if timeline.is_right else timeline.begin,
+            track=0 if timeline.is_right or timeline.codec != "opus" else timeline.track,
         )
     )
