@@ -26,7 +26,7 @@ from support.program import Program
 from support.sound import noise
 from support.wide import widened
 
-from memosync.audio import webm
+from memosync.audio import timeline, webm
 from memosync.errors import UsageError
 from memosync.network import DEFAULT_TRACKERS, Network, browser_trackers
 from memosync.page import page
@@ -303,11 +303,13 @@ def test_clusters_are_where_ffmpeg_wrote_them(options: list[str], codec: str, tm
     path = noise(tmp_path / "noise.webm", 19, *options)
     data = path.read_bytes()
 
-    found = webm.clusters(path)
+    found = webm.timeline_of(path)
 
     assert found.codec == codec
-    assert [offset for _, offset in found.starts] == [match.start() for match in re.finditer(b"\x1f\x43\xb6\x75", data)]
-    assert [round(seconds) for seconds, _ in found.starts] == [0, 5, 10, 15]
+    assert [offset for _, offset in found.clusters] == [
+        match.start() for match in re.finditer(b"\x1f\x43\xb6\x75", data)
+    ]
+    assert [round(seconds) for seconds, _ in found.clusters] == [0, 5, 10, 15]
 
 
 BLOCK = b"\xfc\xff\xfe"  # 20 ms of silence (RFC 6716)
@@ -339,31 +341,28 @@ def without_cues(path: Path, times: Iterable[int], size: str = "") -> list[int]:
 def test_clusters_without_cues_are_found_as_browsers_write_them(tmp_path: Path, size: str) -> None:
     offsets = without_cues(tmp_path / "live.webm", [0, 990, 70_000], size)
 
-    found = webm.clusters(tmp_path / "live.webm")
+    found = webm.timeline_of(tmp_path / "live.webm")
 
-    assert (found.codec, found.starts) == ("opus", tuple(zip([0.0, 0.99, 70.0], offsets, strict=True)))
+    assert (found.codec, found.clusters) == ("opus", tuple(zip([0.0, 0.06, 0.12], offsets, strict=True)))
 
 
-def test_cues_that_lie_are_not_told(tmp_path: Path) -> None:
+def test_cues_that_lie_are_not_believed(tmp_path: Path) -> None:
     path = noise(tmp_path / "noise.webm", 19, "-c:a", "libopus", "-cues_to_front", "1")
     data = bytearray(path.read_bytes())
-    before = webm.clusters(path).starts
+    before = webm.timeline_of(path).clusters
     third = data.index(b"\xf1", data.index(b"\xb3", data.index(b"\x1c\x53\xbb\x6b")) + 60)  # CueClusterPosition
     data[third + 2] ^= 0x40
     path.write_bytes(data)
 
-    found = webm.clusters(path).starts
-
-    assert 0 < len(found) < len(before)
-    assert found == before[: len(found)]
+    assert webm.timeline_of(path).clusters == before
 
 
 def test_a_long_memo_has_a_thousand_clusters_at_most(tmp_path: Path) -> None:
     without_cues(tmp_path / "long.webm", range(0, 2_001_000, 1_000))
 
-    starts = webm.clusters(tmp_path / "long.webm").starts
+    found = webm.timeline_of(tmp_path / "long.webm").clusters
 
-    assert [round(seconds) for seconds, _ in starts] == list(range(0, 2_001, 3))
+    assert [round(seconds / 0.06) for seconds, _ in found] == list(range(0, 2_001, 3))
 
 
 def test_a_file_of_nothing_but_small_clusters_takes_neither_long_nor_much_memory(
@@ -376,14 +375,16 @@ def test_a_file_of_nothing_but_small_clusters_takes_neither_long_nor_much_memory
         for start in range(1, 1_000_001, 10_000):
             file.write(b"".join(tiny % at.to_bytes(4, "big") for at in range(start, start + 10_000)))
 
-    starts = webm.clusters(path).starts
-    monkeypatch.setattr(webm, "INDEXING", 0.2)
+    whole = webm.timeline_of(path)
+    monkeypatch.setattr(timeline, "PATIENCE", 0.2)
     before = time.thread_time()
-    first = webm.clusters(path).starts
+    with path.open("rb") as file:
+        late = timeline.read(file)
 
-    assert 500 < len(starts) <= 1_000
-    assert starts[0] == first[0]
-    assert first[-1] < starts[-1]
+    assert 500 < len(whole.clusters) <= 1_000
+    assert whole.clusters[0] == late.clusters[0]
+    assert late.clusters[-1] < whole.clusters[-1]
+    assert (whole.whole, whole.late, late.whole, late.late) == (True, False, False, True)
     assert time.thread_time() - before < 0.2 + 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1_000_000  # kB
 
@@ -392,7 +393,7 @@ def test_a_file_of_nothing_but_small_clusters_takes_neither_long_nor_much_memory
 def test_what_is_no_webm_has_no_clusters(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "memo.webm").write_bytes(data)
 
-    assert webm.clusters(tmp_path / "memo.webm").starts == ()
+    assert webm.timeline_of(tmp_path / "memo.webm").clusters == ()
 
 
 @pytest.fixture(scope="module", params=["0", "1"], ids=["cues behind", "cues in front"])
@@ -406,11 +407,11 @@ def clustered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @example(junk=b"\0\x10\0\0\0\0\0", at=113)  # 280 terabytes long: more than any seek takes
 @example(junk=b"\xec\x01" + b"\xf0" * 7, at=0)
 def test_a_broken_file_has_the_clusters_before_it_breaks(clustered: Path, junk: bytes, at: int) -> None:
-    whole = [start for start in webm.clusters(clustered).starts if start[1] < at - 100]  # of one, a whole block
+    whole = [start for start in webm.timeline_of(clustered).clusters if start[1] < at - 100]  # of one, a whole block
     broken = clustered.with_name("broken.webm")
     broken.write_bytes(clustered.read_bytes()[:at] + junk)
 
-    found = webm.clusters(broken).starts
+    found = webm.timeline_of(broken).clusters
 
     assert [offset for _, offset in whole] == [offset for _, offset in found[: len(whole)]]
     assert [seconds for seconds, _ in whole] == pytest.approx([seconds for seconds, _ in found[: len(whole)]], abs=0.01)

@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import matroska
 from support.browser import Chromium, Tab
+from support.matroska import Shape
 from support.netns import Capture, Host, Network
 from support.program import Program
-from support.sound import noise
+from support.sound import convert, noise
 from support.waiting import wait_until
 from support.wide import widened
 
@@ -403,6 +405,77 @@ def test_a_recording_of_a_browser_plays_too(
     length = json.loads(author("show", memo, "--json").out)["duration"]
     assert visitor.tab.run("() => audio.duration") == pytest.approx(length, abs=0.1)
     assert length > 1
+
+
+@pytest.mark.parametrize(
+    ("times", "shape", "before"),
+    [
+        (lambda i: i * 20 + 27 * 3_600_000, Shape(known=True, duration=20.0), ""),
+        (lambda i: i * 20 + 7_000 * (i > 400) + 150 * (i > 430), Shape(words=True), ""),
+        (lambda i: i * 20 // 3, Shape(lacing="ebml", together=5), ""),
+        (
+            lambda i: i * 20 + 7_000 * (i > 400),
+            Shape(groups=True),
+            "delete MediaSource; delete window.ManagedMediaSource",
+        ),
+        (lambda i: i * 20, Shape(words=True, known=True), ""),
+    ],
+    ids=["a day late", "holes, words", "slow, laced", "a hole, nothing plays while it loads", "words"],
+)
+def test_what_is_heard_counts_and_not_the_clock_of_the_file(
+    network: Network,
+    author: Program,
+    visit: Callable[..., Visitor],
+    tmp_path: Path,
+    times: matroska.Times,
+    shape: Shape,
+    before: str,
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    spoken = matroska.packets(20, kind="noise")
+    plain = tmp_path / "plain.webm"
+    plain.write_bytes(matroska.webm(spoken, lambda i: i * 20))
+    author.library.mkdir(parents=True)
+    (author.library / "2026-08-25-odd-abcdefgh.webm").write_bytes(matroska.webm(spoken, times, shape))
+    author("share", "abcdefgh", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+
+    visitor = visit(f"file://{tmp_path}/page.html", before)
+    visitor.tab.run(LISTEN)
+    visitor.tab.page.click("#play")
+    visitor.wait_until("heard.first", "sound")
+
+    for position in (0, 14, 7.5):  # in front of the hole and behind it
+        if position:
+            visitor.seek(position)
+        assert hear(visitor, plain) > 0.95
+    assert visitor.tab.run("() => audio.duration") == pytest.approx(20.01, abs=0.05)
+    visitor.seek(18)
+    visitor.wait_until("audio.ended", "to come to its end")
+    assert visitor.position() == pytest.approx(20.01, abs=0.05)
+    assert visitor.tab.page.locator("#position").get_attribute("aria-valuetext") == "0:20 of 0:20"
+    assert visitor.tab.errors == []
+
+
+def test_vorbis_that_begins_late_is_heard_from_its_beginning(
+    network: Network, author: Program, visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    plain = noise(tmp_path / "plain.webm", 15, "-c:a", "libvorbis")
+    author.library.mkdir(parents=True)
+    late = author.library / "2026-08-25-late-abcdefgh.webm"
+    convert(plain, late, "-c", "copy", "-output_ts_offset", "12")
+    author("share", "abcdefgh", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+
+    visitor = visit(f"file://{tmp_path}/page.html")
+    visitor.tab.run(LISTEN)
+    visitor.tab.page.click("#play")
+    visitor.wait_until("heard.first", "sound")
+
+    assert hear(visitor, plain) > 0.95
+    visitor.seek(9)
+    assert hear(visitor, plain) > 0.95
+    assert visitor.tab.run("() => audio.duration") == pytest.approx(15, abs=0.05)
+    assert visitor.tab.errors == []
 
 
 def test_a_tracker_that_is_away_is_named_and_used_when_it_is_back(

@@ -20,7 +20,20 @@ from ..errors import AudioError, MemosyncError, UsageError
 from ..memo import Words
 from . import opus
 from .tags import to_tags
-from .webm import RATE, audio_stream, finish, is_finished, open_input, packets, probe, pulled, skipped, translated
+from .webm import (
+    RATE,
+    audio_stream,
+    finish,
+    in_time,
+    is_finished,
+    open_input,
+    packets,
+    probe,
+    pulled,
+    skipped,
+    timeline_of,
+    translated,
+)
 
 if TYPE_CHECKING:
     import av
@@ -67,14 +80,14 @@ def format_of(suffix: str) -> Format:
 def convert(path: Path, target: Target, form: Format, words: Words, *, on_progress: Callable[[float], None]) -> None:
     """Write a memo with these words; AudioError when it is damaged, and whatever OSError `target` raises.
 
-    WebM is the file itself when it has these words, a duration and cues, else a remux of it; Ogg (RFC 7845) has the
-    same packets; WAV, FLAC (RFC 9639) and MP3 are decoded, 48 kHz and 16 bits. `on_progress` is given the fraction
-    that is done, 0 to 1.
+    WebM is the file itself when it has these words, a duration, cues and a clock that is right, else a remux of it;
+    Ogg (RFC 7845) has the same packets; WAV, FLAC (RFC 9639) and MP3 are decoded, 48 kHz and 16 bits. `on_progress` is
+    given the fraction that is done, 0 to 1.
     """
     info = probe(path)
     if form == "webm":
         with tempfile.TemporaryDirectory() as directory:
-            if info.words != words or not is_finished(path):
+            if info.words != words or not is_finished(path) or not timeline_of(path).is_right:
                 mended = Path(directory) / "memo.webm"  # FFmpeg puts the cues in front by reading what it wrote
                 if finish(path, mended, words).duration < info.duration - 0.1:
                     raise AudioError("it cannot be read to its end")
@@ -91,7 +104,8 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
         if form == "ogg":
             _write_ogg(source, stream, target, words, look)
         elif form == "wav":
-            _write_wav(source, stream, target, words, look, None if target.seekable() else _frames_in(path))
+            frames = round(info.duration * RATE) if stream.codec_context.name in _OPUS else _UNKNOWN
+            _write_wav(source, stream, target, words, look, None if target.seekable() else frames)
         else:
             _encode(source, stream, target, words, look, form)
 
@@ -105,10 +119,10 @@ def _write_ogg(
     with _open_output(target, "ogg") as file:
         copied = file.add_stream_from_template(stream)
         copied.metadata.update(_to_vorbis(words))
-        pairs = pairwise(chain(packets(source, stream), (None,)))
+        pairs = pairwise(chain((packet for packet, _ in in_time(packets(source, stream), stream)), (None,)))
         for number, (packet, following) in enumerate(cast("Iterator[tuple[Packet, object]]", pairs)):
             if is_opus:
-                samples = opus.samples(bytes(packet))
+                samples = opus.count_samples(memoryview(packet))
                 if number == 0:
                     done = -skipped(packet)[0]  # FFmpeg counts from where one begins to hear it
                 packet.pts = packet.dts = done
@@ -209,16 +223,6 @@ def _decode(
             elif number % _LOOK_EVERY:  # asking each time costs as much as decoding
                 continue
             yield from pulled(end)
-
-
-def _frames_in(path: Path) -> int:
-    """Count the frames that Opus gives when it is decoded, at 48 kHz; `_UNKNOWN` of Vorbis, which has to be decoded."""
-    with open(path, "rb") as file, open_input(file) as source:
-        stream = audio_stream(source)
-        if stream.codec_context.name not in _OPUS:
-            return _UNKNOWN
-        with translated("read"):
-            return sum(opus.samples(bytes(packet)) - sum(skipped(packet)) for packet in packets(source, stream))
 
 
 def _to_vorbis(words: Words) -> dict[str, str]:

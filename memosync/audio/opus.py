@@ -7,24 +7,36 @@ import struct
 RATE = 48_000  # Hz, at which Opus counts whatever it was given
 PRE_SKIP = 312  # samples that libopus has a decoder throw away at 48 kHz, 6.5 ms
 _LONGEST = 5_760  # samples of a packet: 120 ms
-_FRAME = [(480, 960, 1920, 2880)[config & 3] for config in range(12)]
-_FRAME += [480 << (config & 1) for config in range(12, 16)] + [120 << (config & 3) for config in range(16, 32)]
+
+
+def _frame(config: int) -> int:
+    """Give the samples of a frame by its configuration (RFC 6716, 3.1, table 2)."""
+    if config < 12:
+        return (480, 960, 1920, 2880)[config & 3]
+    return 480 << (config & 1) if config < 16 else 120 << (config & 3)
+
+
+_FRAMES = [_frame(toc >> 3) for toc in range(256)]
+SAMPLES = [_frame(toc >> 3) * (1, 2, 2, 0)[toc & 3] for toc in range(256)]  # of a packet; 0: see its next byte
+
+
+def count_samples(packet: bytes | memoryview) -> int:
+    """Tell how many samples at 48 kHz a packet gives (RFC 6716, 3.1); 0 when it is none."""
+    if not packet:
+        return 0
+    if samples := SAMPLES[packet[0]]:
+        return samples
+    samples = _FRAMES[packet[0]] * (packet[1] & 63) if len(packet) > 1 else 0
+    return samples if samples <= _LONGEST else 0
 
 
 def samples(packet: bytes) -> int:
-    """Read how many samples at 48 kHz a packet gives (RFC 6716, 3.1); ValueError for one that cannot be (3.4)."""
-    if not packet:
-        raise ValueError("an empty packet")
-    frame, code, size = _FRAME[packet[0] >> 3], packet[0] & 3, len(packet) - 1
-    if code == 0:
-        return frame
-    if code == 1 and size % 2 == 0:
-        return 2 * frame
-    if code == 2 and size and size > _length(packet, 1):
-        return 2 * frame
-    if code == 3 and size and 0 < (count := packet[1] & 63) * frame <= _LONGEST:
-        return count * frame
-    raise ValueError("a broken packet")
+    """Do the same with more suspicion: ValueError for a packet that no decoder takes (RFC 6716, 3.4)."""
+    code, size = packet[0] & 3 if packet else 0, len(packet) - 1
+    cut = (code == 1 and size % 2) or (code == 2 and (not size or size <= _length(packet, 1)))
+    if cut or not (count := count_samples(packet)):
+        raise ValueError("an empty packet" if not packet else "a broken packet")
+    return count
 
 
 def _length(packet: bytes, at: int) -> int:

@@ -5,19 +5,27 @@ The neighbour of `webm` in the room that owns PyAV.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, BinaryIO
 
-from .webm import audio_stream, decode, pulled, samples_of, translated
+from .opus import count_samples
+from .webm import RATE, audio_stream, decode, lay_out, open_input, pulled, samples_of, translated
 
 if TYPE_CHECKING:
     import av
     import av.container
     import av.filter
 
+    from .timeline import Timeline
+    from .webm import Packet
+
 SLOWEST, FASTEST = 0.5, 3.0  # times the speed at which it was recorded
 _PREROLL = 0.2  # seconds to decode before a position: Opus asks for 0.08 (RFC 7845, 4.6), then the samples are right
+_SAMPLE = Fraction(1, RATE)  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,43 +37,127 @@ class Output:
     block: int  # frames
 
 
-def hear(
-    source: av.container.InputContainer, position: float, speed: float, output: Output
-) -> Iterator[tuple[float, bytes]]:
-    """Give blocks of interleaved native float32, as the output takes them, with their positions in seconds.
+class Recording:
+    """A memo that is open to be heard. Its positions are seconds of sound, whatever the container's clock says."""
 
-    `position` is in seconds; `speed`, from `SLOWEST` to `FASTEST`, is how many of them pass in one. A new one on the
-    same `source` ends the one before. AudioError when it cannot be read.
-    """
-    with translated("read"):
-        source.seek(int((position - _PREROLL) * 1_000_000), backward=True)
-        graph = _graph(audio_stream(source), position, speed, output)
-        graph.set_audio_frame_size(output.block)
-    for frame in _decode(source, audio_stream(source), position - _PREROLL):
-        with translated("read"):
-            graph.push(frame)
-            blocks = list(map(samples_of, pulled(graph)))
-        for block in blocks:
-            yield position, block
-            position += output.block / output.rate * speed
+    def __init__(self, file: BinaryIO, source: av.container.InputContainer, timeline: Timeline) -> None:
+        self._file, self._source, self._timeline = file, source, timeline
+
+    def hear(self, position: float, speed: float, output: Output) -> Iterator[tuple[float, bytes]]:
+        """Give blocks of interleaved native float32, as the output takes them, with their positions in seconds.
+
+        `position` is in seconds; `speed`, from `SLOWEST` to `FASTEST`, is how many of them pass in one. A new one ends
+        the one before. AudioError when it cannot be read.
+        """
+        with contextlib.ExitStack() as opened:
+            if self._timeline.steady:
+                begin = 0.0 if self._timeline.is_right else self._timeline.begin
+                with translated("read"):
+                    self._source.seek(int((begin + position - _PREROLL) * 1_000_000), backward=True)
+                stream = audio_stream(self._source)
+                heard, unit = _by_clock(self._source, stream, begin, position - _PREROLL), stream.time_base
+            else:
+                start, splice = self._splice(position - _PREROLL)
+                source = opened.enter_context(open_input(splice))
+                stream = audio_stream(source)
+                heard, unit = _by_samples(source, stream, start, position - _PREROLL), _SAMPLE
+            with translated("read"):
+                graph = _graph(stream, unit, position, speed, output)
+                graph.set_audio_frame_size(output.block)
+            for frame in heard:
+                with translated("read"):
+                    graph.push(frame)
+                    blocks = list(map(samples_of, pulled(graph)))
+                for block in blocks:
+                    yield position, block
+                    position += output.block / output.rate * speed
+
+    def _splice(self, position: float) -> tuple[int, _Splice]:
+        """Find the cluster to begin with; give the sample at which it does, 0 the first one that is heard, and it."""
+        found = self._timeline.clusters
+        head = found[0][1] if found else 0
+        start, offset = max((cluster for cluster in found if cluster[0] <= position), default=(0.0, head))
+        if offset == head:
+            return -self._timeline.skip, _Splice(self._file, 0, 0)
+        return round(start * RATE), _Splice(self._file, head, offset)
 
 
-def _decode(
-    source: av.container.InputContainer, stream: av.AudioStream, begin: float
+@contextlib.contextmanager
+def opened(file: BinaryIO) -> Iterator[Recording]:
+    """Open a memo's file to hear it; AudioError when it is none."""
+    with open_input(file) as source:
+        yield Recording(file, source, lay_out(file, source))
+
+
+class _Splice:
+    """A file without what is between its header and one of its clusters, to be read from there as it comes."""
+
+    def __init__(self, file: BinaryIO, head: int, offset: int) -> None:
+        self._file, self._head, self._offset = file, head, offset
+        self._at = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Give up to `size` bytes, none at the end."""
+        in_head = self._at < self._head
+        self._file.seek(self._at if in_head else self._at - self._head + self._offset)
+        data = self._file.read(min(size, self._head - self._at) if in_head else size)
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Refuse with OSError."""
+        raise io.UnsupportedOperation("it is read as it comes")
+
+    def seekable(self) -> bool:
+        """Say no."""
+        return False
+
+
+def _by_clock(
+    source: av.container.InputContainer, stream: av.AudioStream, begin: float, first: float
 ) -> Iterator[av.AudioFrame | None]:
-    """Give the frames from `begin` (seconds) on, then None."""
-    first = begin / (stream.time_base or 1)
+    """Give the frames from `first` on (seconds) as the container times them, less its `begin`; then None."""
+    unit = stream.time_base or Fraction(1)
+    earliest = (begin + first) / unit
+    shift = round(begin / unit)
     with translated("read"):
-        later = (packet for packet in source.demux(stream) if packet.pts is None or packet.pts >= first)
-        yield from decode(later, stream)
+        later = (packet for packet in source.demux(stream) if packet.pts is None or packet.pts >= earliest)
+        for frame in decode(later, stream):
+            if shift and frame.pts is not None:
+                frame.pts -= shift
+            yield frame
     yield None
 
 
-def _graph(stream: av.AudioStream, position: float, speed: float, output: Output) -> av.filter.Graph:
+def _by_samples(
+    source: av.container.InputContainer, stream: av.AudioStream, start: int, first: float
+) -> Iterator[av.AudioFrame | None]:
+    """Give the frames from `first` on (seconds), timed by the samples that follow from `start`; then None."""
+
+    def timed(packets: Iterator[Packet]) -> Iterator[av.AudioFrame]:
+        done = start
+        for packet in packets:
+            if not packet.size:
+                continue
+            done += count_samples(memoryview(packet))
+            if done < first * RATE:
+                continue
+            for frame in decode([packet], stream):
+                frame.pts, frame.time_base = done - frame.samples, _SAMPLE  # what is left out is at its beginning
+                yield frame
+
+    with translated("read"):
+        yield from timed(source.demux(stream))
+    yield None
+
+
+def _graph(
+    stream: av.AudioStream, unit: Fraction | None, position: float, speed: float, output: Output
+) -> av.filter.Graph:
     import av.filter
 
     graph = av.filter.Graph()
-    nodes = [graph.add_abuffer(template=stream), graph.add("atrim", f"start={max(0, position):.6f}")]
+    nodes = [graph.add_abuffer(template=stream, time_base=unit), graph.add("atrim", f"start={max(0, position):.6f}")]
     if stream.codec_context.channels == 1:  # as loud on each side; FFmpeg itself takes 3 dB off
         nodes.append(graph.add("pan", "stereo|c0=c0|c1=c0"))
     nodes.append(graph.add("aformat", f"sample_fmts=flt:sample_rates={output.rate}:channel_layouts=stereo"))

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
-import itertools
-import os
 import re
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast
 
 from .. import files
 from ..errors import AudioError, UsageError
 from ..memo import Words
+from . import opus, timeline
 from .tags import make_readable, to_tags, words_of
+from .timeline import Timeline
 
 if TYPE_CHECKING:
     import av
@@ -35,13 +34,13 @@ if TYPE_CHECKING:
     Packet = av.Packet[av.AudioStream]
     Tap = Callable[[av.AudioFrame], None]  # is given every frame that passes
 
-RATE = 48_000  # Hz
+RATE = opus.RATE  # Hz
 FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}  # how a whole file is written
 _CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
 _CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RFC 9559, 5.1.5, 5.1.2.10)
-CLUSTERS = 1_000  # that are told: of an hour all, of a day every 87 s one
-INDEXING = 10.0  # seconds of CPU that finding them may take
-_INDEX = str(2**24)  # bytes: what FFmpeg may remember of blocks; of more, every other one is forgotten
+_OPUS = ("opus", "libopus")
+_ROUNDED = 0.003  # seconds that a copied time stamp may differ from its packet's: it has whole milliseconds
+_SAMPLE = Fraction(1, RATE)  # seconds
 _BITRATES = range(6_000, 510_001)
 
 
@@ -57,17 +56,9 @@ class Sound:
 class AudioInfo:
     """What a memo's file is and says."""
 
-    duration: float  # seconds
-    claimed: float = 0  # seconds, as the header says; 0 where it says nothing
+    duration: float  # seconds of sound: what its packets give, whatever their time stamps say
+    claimed: float = 0  # seconds of sound there would be if the header were right; 0 where it says nothing
     words: Words
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clusters:
-    """What somebody needs to play a memo from the middle: where its clusters begin (RFC 9559, 5.1.3)."""
-
-    codec: str  # as in MIME types: opus or vorbis
-    starts: tuple[tuple[float, int], ...]  # seconds (to a hundredth), and offsets in bytes; both rise
 
 
 class Reader(Protocol):
@@ -86,8 +77,8 @@ class Reader(Protocol):
 def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
     """Remux `part`, a recording that ended or was killed, into `target`, with other words where they are given.
 
-    The same packets and words give the same bytes. A duration of 0 means that no packet is in it. AudioError when it is
-    not WebM, LibraryError when the disk refuses.
+    The same packets and words give the same bytes; a clock that is off is put right. A duration of 0 means that no
+    packet is in it. AudioError when it is not WebM, LibraryError when the disk refuses.
     """
     import av
 
@@ -102,43 +93,141 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
                 raise
             return AudioInfo(duration=0, words=Words())  # it ends within its header
         stream = audio_stream(source)
+        _without_subtitles(source)
         words = words or words_of(source)
-        packet = last = None
+        last = 0.0
         with av.open(target, "w", format="webm", options=FINISHED) as file:
             file.metadata.update(to_tags(words))
             copied = file.add_stream_from_template(stream)
-            for packet in _until_damage(
-                source.demux(stream)
-            ):  # 180,000 times for an hour: nothing here that need not be
-                if packet.pts is not None:
-                    last = packet.pts + (packet.duration or 0)
-                    packet.stream = copied
-                    file.mux_one(packet)
-        return AudioInfo(duration=float((last or 0) * (stream.time_base or 0)), words=words)
+            # 180,000 times for an hour: nothing here that need not be
+            for packet, last in in_time(_until_damage(source.demux(stream)), stream):  # noqa: B007
+                packet.stream = copied
+                file.mux_one(packet)
+        return AudioInfo(duration=last, words=words)
 
 
 def probe(path: Path) -> AudioInfo:
-    """Look into a WebM file from a stranger: one Opus or Vorbis track and nothing else; AudioError otherwise.
+    """Look into a WebM file from a stranger: one Opus or Vorbis track, perhaps WebVTT beside it; AudioError otherwise.
 
-    FFmpeg never guesses the format and opens nothing but this file. The duration (seconds) is taken from the last
-    block, not from the header, where a browser leaves it out and a liar fills it in. OSError when it cannot be read.
+    FFmpeg never guesses the format and opens nothing but this file. The duration (seconds) is what the packets of Opus
+    give (RFC 6716, 3.1), less what is skipped at both ends, and of Vorbis the time between its first block and its
+    last; the header is not asked: a browser leaves it out and a liar fills it in. OSError when it cannot be read.
     """
     with open(path, "rb") as file, open_input(file) as source:
         stream = audio_stream(source)
-        if len(source.streams) != 1 or stream.codec_context.name not in ("opus", "libopus", "vorbis"):
-            raise AudioError("it is not a memo: a WebM file with one Opus or Vorbis track and nothing else")
-        end = 0.0
-        for start in (2**40, 0):  # the last cluster by its cue; without cues all of it
-            with contextlib.suppress(AudioError), translated("read"):
-                source.seek(start, backward=True)
-            for packet in packets(source, stream):
-                if packet.pts is not None and packet.time_base:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if end:
-                break
-        if not end:
+        kinds = sorted((other.type, getattr(other.codec_context, "name", "")) for other in source.streams)
+        if stream.codec_context.name not in (*_OPUS, "vorbis") or kinds[1:] not in ([], [("subtitle", "webvtt")]):
+            raise AudioError("it is not a memo: a WebM file with one Opus or Vorbis track and at most WebVTT beside it")
+        found = lay_out(file, source)
+        if not found.duration:
             raise AudioError("there is no sound in it")
-        return AudioInfo(duration=end, claimed=(source.duration or 0) / 1e6, words=words_of(source))
+        missing = (source.duration or 0) / 1e6 - found.end
+        claimed = found.duration + max(0.0, missing) if source.duration else 0.0
+        return AudioInfo(duration=found.duration, claimed=claimed, words=words_of(source))
+
+
+def read_words(path: Path) -> Words:
+    """Read what a WebM file says of itself, and nothing else; AudioError when it is none, OSError as `probe`."""
+    with open(path, "rb") as file, open_input(file) as source:
+        return words_of(source)
+
+
+def timeline_of(path: Path) -> Timeline:
+    """Find out where in a file what is heard when, as far as it makes sense; OSError when it cannot be read."""
+    with open(path, "rb") as file, contextlib.suppress(AudioError), open_input(file) as source:
+        return lay_out(file, source)
+    return Timeline()
+
+
+def lay_out(file: BinaryIO, source: av.container.InputContainer) -> Timeline:
+    """Find out where in an open WebM file what is heard when: by a walk, or by FFmpeg where the walk cannot.
+
+    A file that took too long has the duration that its last block tells. AudioError when it cannot be read.
+    """
+    stream = audio_stream(source)
+    position = file.tell()
+    found = timeline.read(file)
+    file.seek(position)  # where FFmpeg left it
+    is_opus = stream.codec_context.name in _OPUS
+    if found.whole and is_opus and found.codec == "opus":
+        return found
+    if is_opus and not found.late:
+        return _counted(source, stream, found)
+    with translated("read"):
+        begin, end = _span(source, stream)
+    duration = max(0.0, end - begin)
+    return replace(found, codec="opus" if is_opus else "vorbis", duration=duration, begin=begin, end=end, steady=True)
+
+
+def _counted(source: av.container.InputContainer, stream: av.AudioStream, found: Timeline) -> Timeline:
+    """Count what FFmpeg finds in a file that is damaged, or written in a rare way."""
+    with contextlib.suppress(AudioError), translated("read"):
+        source.seek(0)
+    end, samples, skip = 0.0, 0, -1
+    for packet in packets(source, stream):
+        begin, cut = skipped(packet)
+        if skip < 0:
+            skip = begin or (opus.pre_skip(stream.codec_context.extradata) or 0)
+        more = opus.count_samples(memoryview(packet))
+        samples += more - (cut if cut <= more else 0)
+        if packet.pts is not None and packet.time_base:
+            end = float(packet.pts * packet.time_base) + more / RATE
+    return replace(found, duration=max(0, samples - max(0, skip)) / RATE, end=end, skip=max(0, skip), steady=False)
+
+
+def _span(source: av.container.InputContainer, stream: av.AudioStream) -> tuple[float, float]:
+    """Find where on the container's clock the sound begins and ends, in seconds: a seek and a few packets."""
+    begin = end = 0.0
+    for packet in packets(source, stream):
+        if packet.pts is not None and packet.time_base:
+            begin = float(packet.pts * packet.time_base)
+            break
+    for start in (2**40, 0):  # the last cluster by its cue; without cues all of it
+        with contextlib.suppress(AudioError), translated("read"):
+            source.seek(start, backward=True)
+        for packet in packets(source, stream):
+            if packet.pts is not None and packet.time_base:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if end:
+            break
+    return begin, end
+
+
+def in_time(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[tuple[Packet, float]]:
+    """Give packets, each with the seconds that are heard up to its end; holes are closed, and the first begins at 0.
+
+    A time stamp that is off becomes that of its samples; the others stay, so that a file that was finished stays what
+    it is. Vorbis does not tell its samples: only where it begins is put right.
+    """
+    tick = float((stream.time_base or 0) * RATE)
+    is_opus = stream.codec_context.name in _OPUS
+    near = _ROUNDED * RATE
+    done = shift = None
+    last, hidden = -1e18, 0
+    for packet in packets:
+        if not packet.size or packet.pts is None:
+            continue
+        if not is_opus:
+            if shift is None:
+                shift = packet.pts if abs(packet.pts * tick) >= timeline.NEAR * RATE else 0
+            packet.pts = packet.dts = packet.pts - shift
+            yield packet, (packet.pts + (packet.duration or 0)) * tick / RATE
+            continue
+        begin, cut = skipped(packet)
+        if done is None:
+            done = -begin
+            hidden = 0 if begin else (opus.pre_skip(stream.codec_context.extradata) or 0)
+        off = packet.pts * tick - done
+        more = opus.count_samples(memoryview(packet))
+        if not -near < off < near or packet.pts * tick < last:
+            off = 0.0
+            packet.time_base = _SAMPLE
+            packet.pts = packet.dts = done
+            packet.duration = more
+        last = done + off
+        done += more
+        hidden += cut if cut <= more else 0
+        yield packet, (done - hidden) / RATE
 
 
 def warm_up() -> None:
@@ -154,46 +243,6 @@ def is_finished(path: Path) -> bool:
     with open(path, "rb") as file:
         head = file.read(2**16).partition(_CLUSTER)[0]
     return _CUES in head and _DURATION.search(head) is not None
-
-
-def clusters(path: Path) -> Clusters:
-    """Find the clusters of a file as far as they make sense; none where it has none. OSError when it cannot be read.
-
-    FFmpeg takes them from the cues; of a file without any, a browser's, it looks at every block. Of more than
-    `CLUSTERS` some are left out, evenly, but not the first.
-    """
-    found: list[tuple[float, int]] = []
-    codec = "opus"
-    with _Hasty(path) as file:
-        with contextlib.suppress(AudioError), open_input(file, indexmem=_INDEX) as source:
-            stream = audio_stream(source)
-            codec = "vorbis" if stream.codec_context.name == "vorbis" else codec
-            with contextlib.suppress(AudioError), translated("read"):
-                source.seek(2**40, backward=True)  # past the end: whatever is not in the cues is read
-            tick = float(stream.time_base or 0)
-            for entry in stream.index_entries:
-                start = round(max(0.0, entry.timestamp * tick), 3), entry.pos  # the first begins before 0
-                if not found or (start[0] > found[-1][0] and start[1] > found[-1][1]):
-                    found.append(start)
-        told = found[:: -(-len(found) // CLUSTERS) or 1]
-        return Clusters(codec=codec, starts=tuple(itertools.takewhile(lambda start: _is_cluster(file, start[1]), told)))
-
-
-class _Hasty(io.FileIO):
-    """A file that ends when its time is over: while FFmpeg seeks, nothing else can stop it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._end = time.thread_time() + INDEXING
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(size) if time.thread_time() < self._end else b""
-
-
-def _is_cluster(file: io.FileIO, offset: int) -> bool:
-    with contextlib.suppress(OSError):  # cues may point to where no file ends
-        return os.pread(file.fileno(), len(_CLUSTER), offset) == _CLUSTER
-    return False
 
 
 def parse_bitrate(bits: int) -> int:
@@ -239,6 +288,8 @@ def open_input(
         source = av.open(file, "r", format=form, options=options, metadata_errors="surrogateescape")
     with source:
         make_readable(source)
+        if form == "matroska":
+            _without_subtitles(source)
         yield source
 
 
@@ -252,6 +303,17 @@ def audio_stream(source: av.container.InputContainer) -> av.AudioStream:
             raise AudioError(f"{codec.sample_rate} Hz and {codec.channels} channels cannot be")
         return stream
     raise AudioError("there is no sound in it")
+
+
+def _without_subtitles(source: av.container.InputContainer) -> None:
+    """Have words beside the sound passed over: what is wrong in them would end what can be heard."""
+    import av.stream
+
+    if source.streams.subtitles:
+        for words in source.streams.subtitles:
+            words.discard = av.stream.Discard.all
+        with contextlib.suppress(AudioError), translated("read"):
+            source.seek(0)
 
 
 def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Packet]:
@@ -284,7 +346,7 @@ def pulled(sink: av.filter.Graph | av.filter.context.FilterContext) -> Iterator[
 
 
 def skipped(packet: Packet) -> tuple[int, int]:
-    """Read how many frames of a packet a decoder throws away: at its beginning and at its end."""
+    """Read how many samples of a packet a decoder throws away: at its beginning and at its end."""
     if not packet.has_sidedata("skip_samples"):
         return 0, 0
     begin, end = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))

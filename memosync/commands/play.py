@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from .. import files
 from ..audio import webm
-from ..audio.playback import FASTEST, SLOWEST, Output, hear
+from ..audio.playback import FASTEST, SLOWEST, Output, opened
 from ..audio.portaudio import patiently
 from ..audio.speaker import Speaker
 from ..console import Console
@@ -92,7 +92,7 @@ def play_memo(
     with files.as_library_error(f"play {memo.file}"):
         file = library.path(memo).open("rb")
     webm.warm_up()
-    with file, closing(ask(Speaker)) as speaker, webm.open_input(file) as source:
+    with file, closing(ask(Speaker)) as speaker, opened(file) as recording:
         console.tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
         output = Output(speaker.rate, speaker.channels, speaker.block)
         now = Playing(duration=memo.duration, position=position, speed=speed)
@@ -102,7 +102,7 @@ def play_memo(
         while wanted:
             if blocks is None or wanted != now:
                 now = wanted
-                blocks = hear(source, now.position, now.speed, output)
+                blocks = recording.hear(now.position, now.speed, output)
                 first = list(islice(blocks, AHEAD))
                 ask(partial(speaker.restart, now.position, None if now.paused else first))
             while speaker.queued < AHEAD and (block := next(blocks, None)):

@@ -194,7 +194,7 @@ def _page(
     with contextlib.suppress(AudioError):  # what cannot be measured may be heard all the same
         wave = levels_of(library, memo, on_progress=on_listening, stop=stop).wave
     with files.as_library_error(f"read {memo.file}"):
-        clusters = webm.clusters(library.path(memo))
+        timeline = webm.timeline_of(library.path(memo))
     torrent = frozen_torrent(library, memo)
     data = torrent.data if torrent else b""
     return page.write(
@@ -212,8 +212,10 @@ def _page(
             link=link,
             trackers=browser_trackers(target.trackers),
             stun=server_for(network),
-            codec=clusters.codec,
+            codec=timeline.codec,
             heights=heights(wave, page.COLUMNS),
-            clusters=clusters.starts,
+            clusters=timeline.clusters,
+            begin=0.0 if timeline.is_right else timeline.begin,
+            track=0 if timeline.is_right or timeline.codec != "opus" else timeline.track,
         )
     )

@@ -82,13 +82,13 @@ def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Cal
         raise LibraryError(f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one")
     infohash, size = memo.infohash, memo.size
     if not memo.is_frozen:
-        if webm.probe(path).words != memo.words:
+        if webm.read_words(path) != memo.words:
             reword(library, memo)
         torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
         infohash, size = torrent.infohash, torrent.size
         library.keep_torrent(infohash, torrent.data)
     elif infohash and not library.torrent(infohash).exists():
-        again = torrent_again(library, memo, path, webm.probe(path).words)
+        again = torrent_again(library, memo, path, webm.read_words(path))
         if not again:
             raise LibraryError(f"the torrent of memo {memo_id} is lost", "fetch it again from somebody who has it")
         library.keep_torrent(infohash, again.data)

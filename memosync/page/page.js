@@ -84,14 +84,20 @@ function whole () {
   return new Blob(pieces, { type: 'audio/webm' })
 }
 
+async function mended () {
+  const data = new Clock(memo, 0).mend(new Uint8Array(await whole().arrayBuffer()))
+  return new Blob([data], { type: 'audio/webm' })
+}
+
 // Where it cannot be played while it loads, or that failed: from where it was, once all of it is here.
-function playWhole () {
+async function playWhole () {
   if (!torrent.done) {
     torrent.once('done', playWhole)
     return
   }
+  const file = memo.track ? await mended() : whole()
   const at = audio.currentTime
-  audio.src = URL.createObjectURL(whole())
+  audio.src = URL.createObjectURL(file)
   audio.currentTime = at
   audio.addEventListener('error', () => {
     broken = words.unplayable

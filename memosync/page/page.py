@@ -22,7 +22,10 @@ from urllib.parse import urlsplit
 
 from ..index import parse_toml
 
-BEFORE, AFTER = ("alone.js", "sha1.js"), ("store.js", "wave.js", "stream.js", "state.js", "page.js")  # WebTorrent
+BEFORE, AFTER = (
+    ("alone.js", "sha1.js"),
+    ("store.js", "wave.js", "clock.js", "stream.js", "state.js", "page.js"),
+)  # WebTorrent
 COLUMNS = 480  # of the waveform, at most
 _FETCH = "<code>memosync fetch</code>"
 _EXPORT = "export{i as default};"  # how WebTorrent's build ends, but for a comment that names its source map
@@ -47,7 +50,9 @@ class Page:
     stun: str = ""  # host:port
     codec: str = "opus"  # as in MIME types
     heights: Sequence[float] = ()  # of the waveform, 0 to 1
-    clusters: Sequence[tuple[float, int]] = ()  # seconds, and where in the file
+    clusters: Sequence[tuple[float, int]] = ()  # seconds of sound before one, and where in the file
+    begin: float = 0.0  # seconds: what the file's clock says where the sound begins
+    track: int = 0  # whose blocks have to be timed by their samples (of Opus); 0: that clock can be believed
 
 
 class _Template(Template):
@@ -125,6 +130,8 @@ def _data(page: Page) -> str:
         "type": f'audio/webm; codecs="{page.codec}"',
         "heights": [round(100 * height) for height in page.heights],
         "clusters": [[seconds, offset] for seconds, offset in page.clusters],
+        "begin": round(page.begin, 3),
+        "track": page.track,
         "words": words()["live"],
     }
     text = json.dumps(data, separators=(",", ":"))  # all that is not ASCII is escaped

@@ -20,6 +20,7 @@ class Stream {
   #fed = null // the byte that it has come to; null when none is going on
   #iterator = null
   #begun = false // the player knows what kind of sound it is
+  #clock = null // where the file's own is wrong
 
   static canPlay (type) {
     return Boolean(SourceKind?.isTypeSupported(type))
@@ -48,6 +49,7 @@ class Stream {
 
   #open () {
     this.#buffer = this.#source.addSourceBuffer(this.#memo.type)
+    if (!this.#memo.track) this.#buffer.timestampOffset = -this.#memo.begin
     this.#source.duration = this.#memo.duration
     if (this.#file) this.#feed(this.#audio.currentTime)
   }
@@ -68,8 +70,9 @@ class Stream {
     const counts = () => mine === this.#feeding
     this.#iterator?.return()
     const first = this.#memo.clusters[0]?.[1] ?? 0
-    const begin = this.#memo.clusters.findLast(([start]) => start <= seconds)?.[1] ?? 0
+    const [start, begin] = this.#memo.clusters.findLast(([start]) => start <= seconds) ?? [0, 0]
     this.#fed = begin
+    this.#clock = this.#memo.track ? new Clock(this.#memo, begin > first ? start : 0) : null
     try {
       await this.#settled()
       if (!counts()) return
@@ -97,7 +100,8 @@ class Stream {
     for (let step = await iterator.next(); !step.done && counts(); step = await iterator.next()) {
       for (let at = 0; at < step.value.length && counts(); at += PORTION) {
         const portion = step.value.subarray(at, at + PORTION)
-        await this.#append(portion, counts)
+        const mended = this.#clock ? this.#clock.mend(portion) : portion
+        if (mended.length) await this.#append(mended, counts)
         start += portion.length
         if (counts() && end === this.#memo.size) this.#fed = start
       }

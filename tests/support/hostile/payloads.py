@@ -62,7 +62,13 @@ REFUSED: dict[str, Callable[[Path, str], bytes]] = {
     "a video track beside": lambda path, url: webm(path, "-c:v", "libvpx", inputs=[*_TONE, *_PICTURE]),
     "a video track alone": lambda path, url: webm(path, "-c:v", "libvpx", inputs=_PICTURE),
     "two audio tracks": lambda path, url: webm(path, "-map", "0:a", "-map", "0:a"),
-    "subtitles beside": lambda path, url: webm(path, inputs=[*_TONE, "-i", _words(path)]),
+    "two tracks of words beside": lambda path, url: webm(
+        path, "-map", "0:a", "-map", "1:s", "-map", "1:s", inputs=[*_TONE, "-i", _words(path)]
+    ),
+    "words of another kind beside": lambda path, url: webm(
+        path, "-c:s", "srt", inputs=[*_TONE, "-i", _words(path)], form="matroska"
+    ),
+    "words alone": lambda path, url: webm(path, inputs=["-i", _words(path)]),
     "an attachment": lambda path, url: webm(
         path, "-attach", _words(path), "-metadata:s:t", "mimetype=text/plain", form="matroska"
     ),

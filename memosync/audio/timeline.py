@@ -1,0 +1,417 @@
+"""When each packet of a memo is heard: its samples count, and not what the container's clock says.
+
+A recorder that was paused leaves a hole in that clock, a live stream begins at 27 hours, and some programs count in
+another unit. Opus tells in the first byte of a packet how many samples it gives (RFC 6716, 3.1), so all that is needed
+is a walk over the elements of the file (Matroska, RFC 9559; EBML, RFC 8794), in plain Python: an hour takes 0.1 s,
+where FFmpeg's demuxer takes one. What the walk does not understand it leaves to that.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from .opus import RATE, SAMPLES, count_samples
+
+CLUSTERS = 1_000  # that are told: of an hour all, of a day every 87 s one
+PATIENCE = 10.0  # seconds of CPU that a walk may take
+NEAR = 0.025  # seconds that a clock may be off and still be right
+_WINDOW = 2**20  # bytes that are read at once
+_HELD = 16 * CLUSTERS  # clusters that are remembered while it walks
+_UNKNOWN = -1  # the size of an element that ends where another one begins
+
+_EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+_INFO, _TRACKS = 0x1549A966, 0x1654AE6B
+_OTHERS = {0x114D9B74, 0x1C53BB6B, 0x1254C367, 0x1043A770, 0x1941A469}  # SeekHead, Cues, Tags, Chapters, Attachments
+_FILLING = {0xEC, 0xBF}  # Void, CRC-32
+_TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK, _DISCARD = 0xE7, 0xA3, 0xA0, 0xA1, 0x75A2
+_IN_CLUSTERS = {0xA7, 0xAB, 0x5854, *_FILLING}  # Position, PrevSize, SilentTracks
+_SCALE, _TRACK, _NUMBER, _TYPE, _CODEC, _PRIVATE, _DELAY = 0x2AD7B1, 0xAE, 0xD7, 0x83, 0x86, 0x63A2, 0x56AA
+_ENCODINGS = 0x6D80  # what compresses packets, or encrypts them
+_AUDIO = 2
+_CODECS: dict[bytes, Literal["opus", "vorbis"]] = {b"A_OPUS": "opus", b"A_VORBIS": "vorbis"}
+
+
+_WIDTHS = [9 - first.bit_length() for first in range(256)]  # bytes of a name or a size that begins so (RFC 8794, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Where in a file what is heard when."""
+
+    codec: Literal["opus", "vorbis"] = "opus"
+    track: int = 1  # its number, by which blocks name it
+    duration: float = 0.0  # seconds of sound; of Vorbis it is not known here
+    begin: float = 0.0  # seconds on the container's clock at which the sound begins
+    end: float = 0.0  # seconds on that clock at which the last block ends
+    clusters: tuple[
+        tuple[float, int], ...
+    ] = ()  # seconds of sound before one (to a millisecond), its offset; both rise
+    skip: int = 0  # samples of the first packets that are not heard
+    steady: bool = False  # from `begin` on that clock goes as the samples do; believed of Vorbis
+    whole: bool = False  # all of the file was understood
+    late: bool = False  # it took longer than `PATIENCE`
+
+    @property
+    def is_right(self) -> bool:
+        """Tell whether the container's clock can be believed."""
+        return self.steady and abs(self.begin) < NEAR
+
+
+def read(file: BinaryIO) -> Timeline:
+    """Walk over a WebM file as far as it makes sense; OSError when it cannot be read."""
+    walk = _Walk(file, time.thread_time() + PATIENCE)
+    try:
+        walk.go()
+        walk.whole = True
+    except _Nonsense:
+        pass
+    except _Late:
+        walk.late = True
+    return walk.timeline()
+
+
+class _Nonsense(Exception):
+    """This is damaged, cut, or written as few do: let FFmpeg see to it."""
+
+
+class _Late(Exception):
+    """It took too long."""
+
+
+class _Walk:
+    """One pass over a file; positions are offsets in it, bytes are looked at in a window that moves on."""
+
+    def __init__(self, file: BinaryIO, until: float) -> None:
+        self._file, self._until = file, until
+        self._size = file.seek(0, 2)
+        self._data, self._from = b"", 0  # the window, and where it begins
+        self.whole = self.late = False
+        self.number = 0  # of the track, 0 until it is known
+        self._codec: Literal["opus", "vorbis"] = "opus"
+        self._tracks, self._others = b"", set[int]()
+        self._tick = RATE / 1000  # samples: of the container's clock
+        self._samples = SAMPLES
+        self._codec_delay = self._pre_skip = 0  # samples
+        self._done = self._cut = 0  # samples that packets gave, and that are discarded at the end
+        self._first: float | None = None  # samples, on the container's clock; so are the next two
+        self._last = 0.0
+        self._low, self._high = -math.inf, math.inf  # what the clock may say more than the samples
+        self._is_steady = True
+        self._clusters: list[tuple[float, int]] = []
+        self._seen, self._stride = 0, 1
+
+    def timeline(self) -> Timeline:
+        """Tell what was found."""
+        is_opus = self._codec == "opus"
+        skip = self._codec_delay or self._pre_skip
+        first = (self._first or 0.0) + (0 if self._codec_delay else skip)
+        shift = skip if is_opus else first
+        told: list[tuple[float, int]] = []
+        for at, offset in self._clusters:
+            start = round(max(0.0, (at - shift) / RATE), 3)
+            if not told or start > told[-1][0]:
+                told.append((start, offset))
+        return Timeline(
+            codec=self._codec,
+            track=self.number,
+            duration=max(0, self._done - skip - self._cut) / RATE,
+            begin=first / RATE,
+            end=self._last / RATE,
+            clusters=tuple(told[:: -(-len(told) // CLUSTERS) or 1]),
+            skip=skip,
+            steady=self._is_steady and self.whole,
+            whole=self.whole,
+            late=self.late,
+        )
+
+    def go(self) -> None:
+        """Walk to the end of the file; _Nonsense or _Late before it."""
+        at, end = 0, 0  # of the segment that it is in
+        while at < self._size:
+            name, size, body = self._element(at)
+            if at >= end and name not in ((_EBML, _SEGMENT, *_FILLING) if not end else _FILLING):
+                raise _Nonsense  # of three segments with sizes, one after the other, FFmpeg reads two
+            if name == _SEGMENT:
+                at, end = body, self._size if size == _UNKNOWN else body + size
+                continue
+            if name == _CLUSTER:
+                at = self._cluster(at, body, size)
+                continue
+            if size == _UNKNOWN or name not in (_EBML, _INFO, _TRACKS, *_OTHERS, *_FILLING):
+                raise _Nonsense
+            if name in (_INFO, _TRACKS):
+                self._learn(name, self._bytes(body, size))
+            at = body + size
+
+    # -- what is in front
+
+    def _learn(self, name: int, data: bytes) -> None:
+        """Take what the header says; other segments have to say the same."""
+        if name == _INFO:
+            if not self.number:
+                nanoseconds = _whole(_children(data).get(_SCALE, b"")) or 1_000_000
+                self._tick = nanoseconds * RATE / 10**9
+            return
+        if self._tracks:
+            if data != self._tracks:
+                raise _Nonsense
+            return
+        self._tracks = data
+        for entry, body in _each(data):
+            if entry != _TRACK:
+                continue
+            found = _children(body)
+            number = _whole(found.get(_NUMBER, b""))
+            if _whole(found.get(_TYPE, b"")) != _AUDIO:
+                self._others.add(number)
+            elif self.number or not 0 < number < 127 or _ENCODINGS in found:
+                raise _Nonsense
+            elif codec := _CODECS.get(found.get(_CODEC, b"").rstrip(b"\0")):
+                self.number, self._codec = number, codec
+                self._samples = SAMPLES if codec == "opus" else [1] * 256
+                self._codec_delay = round(_whole(found.get(_DELAY, b"")) * RATE / 10**9)
+                self._pre_skip = int.from_bytes(found.get(_PRIVATE, b"")[10:12], "little") if codec == "opus" else 0
+            else:
+                raise _Nonsense
+        if not self.number or self.number in self._others:
+            raise _Nonsense
+
+    # -- clusters
+
+    def _cluster(self, offset: int, at: int, size: int) -> int:
+        """Walk over a cluster and give the position behind it."""
+        if not self.number:
+            raise _Nonsense
+        end = self._size if size == _UNKNOWN else at + size
+        last = min(end, self._size)
+        stamp, is_heard, before = 0, False, self._done  # of the cluster, in ticks; whether there is sound in it
+        try:
+            while at < last:
+                if self._first is not None and (run := self._blocks(stamp, at, last)) > at:
+                    is_heard, at = True, run
+                    continue
+                name, length, body = self._element(at)
+                if size == _UNKNOWN and name > 0xFFFFFF:  # only what is no part of a cluster has a name of four bytes
+                    break
+                if length == _UNKNOWN or body + length > last:
+                    raise _Nonsense
+                if name == _TIMESTAMP:
+                    stamp = int.from_bytes(self._bytes(body, min(length, 8)), "big")
+                elif name in (_SIMPLE_BLOCK, _BLOCK_GROUP):
+                    data = self._bytes(body, length)
+                    self._group(stamp, data) if name == _BLOCK_GROUP else self._block(stamp, data, 0)
+                    is_heard = True
+                elif name not in _IN_CLUSTERS:
+                    raise _Nonsense
+                at = body + length
+        finally:
+            if is_heard:
+                self._keep(before if self._codec == "opus" else self._ticks(stamp), offset)
+        return at
+
+    def _keep(self, at: float, offset: int) -> None:
+        """Remember where a cluster begins, or every other one when there are too many."""
+        if self._seen % self._stride == 0:
+            self._clusters.append((at, offset))
+            if len(self._clusters) >= _HELD:
+                self._clusters = self._clusters[::2]
+                self._stride *= 2
+        self._seen += 1
+
+    def _blocks(self, stamp: int, start: int, end: int) -> int:
+        """Run over SimpleBlocks as nearly all are: of this track, one frame each, a size of one byte or two.
+
+        250,000 of them an hour and a half: nothing here that need not be. Give the position of the first other element.
+        """
+        data, at = self._data, start - self._from
+        rest = end - self._from
+        stop = min(len(data), rest) - 8
+        if not 0 <= at < stop or data[at] != _SIMPLE_BLOCK:
+            return start
+        track, tick, zero = 0x80 | self.number, self._tick, stamp - 0x8000  # what is added to a time makes it positive
+        samples, done, low, high = self._samples, self._done, self._low, self._high
+        body = more = 0
+        while at < stop and data[at] == _SIMPLE_BLOCK:
+            size = data[at + 1]
+            if size >= 0x80:
+                size, here = size - 0x80, at + 2
+            elif size >= 0x40:
+                size, here = (size - 0x40) << 8 | data[at + 2], at + 3
+            else:
+                break
+            if data[here] != track or data[here + 3] & 6 or size < 5 or here + size > rest:
+                break
+            if not (more := samples[data[here + 4]] or count_samples(data[here + 4 : here + size])):
+                break
+            clock = (zero + ((data[here + 1] ^ 0x80) << 8 | data[here + 2])) * tick - done
+            if not low < clock < high:
+                self._is_steady = False
+                low, high = -math.inf, math.inf
+            done += more
+            at, body = here + size, here
+        if body:
+            if self._codec == "opus":
+                self._done = done
+            self._low, self._high = low, high
+            self._last = (zero + ((data[body + 1] ^ 0x80) << 8 | data[body + 2])) * tick + more
+        return at + self._from
+
+    def _group(self, stamp: int, data: bytes) -> None:
+        found = _children(data)
+        if _BLOCK not in found:
+            raise _Nonsense
+        discard = int.from_bytes(found.get(_DISCARD, b""), "big", signed=True)  # nanoseconds
+        if discard < 0 or len(found.get(_DISCARD, b"")) > 8:
+            raise _Nonsense
+        self._block(stamp, found[_BLOCK], round(discard * RATE / 10**9))
+
+    def _block(self, stamp: int, data: bytes, discard: int) -> None:
+        """Count a block with all its frames (RFC 9559, 10)."""
+        if len(data) < 5 or not data[0] & 0x80:
+            raise _Nonsense
+        if data[0] & 0x7F in self._others:
+            return
+        if data[0] & 0x7F != self.number:
+            raise _Nonsense
+        clock = self._ticks(stamp + int.from_bytes(data[1:3], "big", signed=True))
+        frames = _frames_of(data)
+        if len(frames) > 1:
+            self._is_steady = False  # which nobody but FFmpeg takes
+            if discard:
+                raise _Nonsense
+        if self._first is None:
+            self._first = clock
+            self._low, self._high = clock - NEAR * RATE, clock + NEAR * RATE
+        if self._codec == "vorbis":
+            self._last = clock
+            self._low, self._high = -math.inf, math.inf
+            return
+        if not self._low < clock - self._done < self._high:
+            self._is_steady = False
+        samples = sum(map(count_samples, frames))
+        self._done += samples
+        self._cut += discard if discard <= samples else 0  # as decoders have it
+        self._last = clock + samples
+
+    def _ticks(self, count: int) -> float:
+        return count * self._tick
+
+    # -- elements
+
+    def _element(self, at: int) -> tuple[int, int, int]:
+        """Read an element's name, its size and where its body begins (RFC 8794, 5 and 6)."""
+        here = at - self._from
+        data = self._data
+        if not 0 <= here < len(data) - 12:
+            data, here = self._window(at, 12)
+            if here >= len(data):
+                raise _Nonsense
+        length = _WIDTHS[data[here]]
+        body = here + length
+        if length > 4 or body >= len(data):
+            raise _Nonsense
+        name = int.from_bytes(data[here:body], "big") if length > 1 else data[here]
+        width = _WIDTHS[data[body]]
+        if width == 1:
+            size, full = data[body] & 0x7F, 0x7F
+        else:
+            full = (1 << 7 * width) - 1
+            size = int.from_bytes(data[body : body + width], "big") & full
+        if width > 8 or body + width > len(data):
+            raise _Nonsense
+        return name, _UNKNOWN if size == full else size, at + length + width
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        """Read the body of an element."""
+        here = at - self._from
+        if 0 <= here <= len(self._data) - size:
+            return self._data[here : here + size]
+        if at + size > self._size:
+            raise _Nonsense
+        if size > _WINDOW:
+            raise _Nonsense
+        data, here = self._window(at, size)
+        return data[here : here + size]
+
+    def _window(self, at: int, size: int) -> tuple[bytes, int]:
+        """Have so many bytes at a position in the window, as far as the file has them, and tell where in it."""
+        here = at - self._from
+        is_last = self._from + len(self._data) >= self._size
+        if here < 0 or here > len(self._data) or (here > len(self._data) - size and not is_last):
+            if time.thread_time() > self._until:
+                raise _Late
+            self._file.seek(at)
+            self._data, self._from, here = self._file.read(_WINDOW), at, 0
+        return self._data, here
+
+
+def _whole(data: bytes) -> int:
+    return int.from_bytes(data[:8], "big")
+
+
+def _children(data: bytes) -> dict[int, bytes]:
+    return dict(_each(data))
+
+
+def _each(data: bytes) -> list[tuple[int, bytes]]:
+    """Split the body of an element into what is in it; _Nonsense where it ends too late."""
+    found: list[tuple[int, bytes]] = []
+    at = 0
+    while at < len(data):
+        length = _WIDTHS[data[at]]
+        body = at + length
+        width = _WIDTHS[data[body]] if body < len(data) else 9
+        if length > 4 or width > 8 or body + width > len(data):
+            raise _Nonsense
+        size = int.from_bytes(data[body : body + width], "big") & (1 << 7 * width) - 1
+        end = body + width + size
+        if end > len(data):
+            raise _Nonsense
+        found.append((int.from_bytes(data[at:body], "big"), data[body + width : end]))
+        at = end
+    return found
+
+
+def _frames_of(data: bytes) -> list[bytes]:
+    """Split a block into its frames (RFC 9559, 10.3)."""
+    lacing = data[3] & 6
+    if not lacing:
+        return [data[4:]]
+    count, at = data[4] + 1, 5
+    sizes: list[int] = []
+    if lacing == 4:
+        size, rest = divmod(len(data) - at, count)
+        if rest:
+            raise _Nonsense
+        sizes = [size] * count
+    else:
+        for number in range(count - 1):
+            if lacing == 2:
+                size = 0
+                while at < len(data) and data[at] == 255:
+                    size, at = size + 255, at + 1
+                if at >= len(data):
+                    raise _Nonsense
+                size, at = size + data[at], at + 1
+            else:
+                width = _WIDTHS[data[at]] if at < len(data) else 9
+                if width > 8 or at + width > len(data):
+                    raise _Nonsense
+                size = int.from_bytes(data[at : at + width], "big") & (1 << 7 * width) - 1
+                at += width
+                if number:
+                    size += sizes[-1] - ((1 << 7 * width - 1) - 1)
+            if size < 0:
+                raise _Nonsense
+            sizes.append(size)
+        sizes.append(len(data) - at - sum(sizes))
+    if min(sizes) <= 0 or at + sum(sizes) != len(data):
+        raise _Nonsense
+    frames: list[bytes] = []
+    for size in sizes:
+        frames.append(data[at : at + size])
+        at += size
+    return frames
