@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import AudioError
 from ..memo import Words
 from ..stop import Stop
+from .carried import carried_of
 from .tags import words_of
 from .webm import RATE, Reader, Sound, audio_stream, decode, layout, open_input, packets, translated
 from .writer import FRAMES_AT_ONCE, Chained, Writer
@@ -52,9 +53,12 @@ def import_source(
     with contextlib.ExitStack() as opened:
         source = opened.enter_context(_open(file))
         stream = audio_stream(source)
-        words = describe(words_of(source, stream))
+        words, carried = describe(words_of(source, stream)), carried_of(source, stream)
         if stream.codec_context.name in ("opus", "libopus") and stream.codec_context.channels <= 2:
-            with Writer(target, words, sound, template=stream, live=live) as writer, contextlib.suppress(Chained):
+            with (
+                Writer(target, words, sound, carried=carried, template=stream, live=live) as writer,
+                contextlib.suppress(Chained),
+            ):
                 for packet in packets(source, stream):
                     writer.copy(packet, mend=live)
                     on_progress(writer.duration)
@@ -66,7 +70,7 @@ def import_source(
             source = opened.enter_context(_open(file))
             stream = audio_stream(source)
         resampler = av.AudioResampler("flt", layout(sound), RATE, frame_size=FRAMES_AT_ONCE if live or limit else RATE)
-        with Writer(target, words, sound, live=live) as writer:
+        with Writer(target, words, sound, carried=carried, live=live) as writer:
             for frame in _decode(source, stream):
                 if frame is not None:
                     frame.pts = None  # what a source says of time may be broken; its samples follow each other

@@ -1,7 +1,8 @@
 """WebM and Opus: finished, and looked into with suspicion.
 
 The one owner of PyAV. Finishing, recovering and importing Opus are one thing, a remux: packets are copied untouched
-into a file with Duration and Cues in front, whose bytes depend on nothing but the packets and the words.
+into a file with Duration and Cues in front, whose bytes depend on nothing but the packets, the words, and what else the
+file carries (chapters).
 Container: WebM (a subset of Matroska, RFC 9559); codec: Opus (RFC 6716).
 """
 
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 from .. import files
 from ..errors import AudioError, UsageError
 from ..memo import Words
+from .carried import Carried, carried_of, to_chapters, to_matroska
 from .tags import to_tags, words_of
 
 if TYPE_CHECKING:
@@ -82,11 +84,12 @@ class Reader(Protocol):
         """Tell whether `seek` works."""
 
 
-def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
+def finish(part: Path, target: Path, words: Words | None = None, carried: Carried | None = None) -> AudioInfo:
     """Remux `part`, a recording that ended or was killed, into `target`, with other words where they are given.
 
-    The same packets and words give the same bytes. A duration of 0 means that no packet is in it. AudioError when it is
-    not WebM, LibraryError when the disk refuses.
+    What it carries besides them stays, but for chapters after the end. The same packets, words and things carried give
+    the same bytes. A duration of 0 means that no packet is in it. AudioError when it is not WebM, LibraryError when the
+    disk refuses.
     """
     import av
 
@@ -101,10 +104,11 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
                 raise
             return AudioInfo(duration=0, words=Words())  # it ends within its header
         stream = audio_stream(source)
-        words = words or words_of(source)
+        words, carried = words or words_of(source), carried or carried_of(source)
         packet = last = None
         with av.open(target, "w", format="webm", options=FINISHED) as file:
-            file.metadata.update(to_tags(words))
+            file.metadata.update(to_tags(words) | to_matroska(carried, words))
+            file.set_chapters(to_chapters(carried))
             copied = file.add_stream_from_template(stream)
             for packet in _until_damage(
                 source.demux(stream)
@@ -113,7 +117,10 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
                     last = packet.pts + (packet.duration or 0)
                     packet.stream = copied
                     file.mux_one(packet)
-        return AudioInfo(duration=float((last or 0) * (stream.time_base or 0)), words=words)
+        duration = float((last or 0) * (stream.time_base or 0))
+    if (cut := carried.until(duration)) != carried:  # its end is known only now, and chapters stand before it
+        return finish(part, target, words, cut)
+    return AudioInfo(duration=duration, words=words)
 
 
 def probe(path: Path) -> AudioInfo:
@@ -138,6 +145,12 @@ def probe(path: Path) -> AudioInfo:
         if not end:
             raise AudioError("there is no sound in it")
         return AudioInfo(duration=end, claimed=(source.duration or 0) / 1e6, words=words_of(source))
+
+
+def carried_by(path: Path) -> Carried:
+    """Find what a memo's file carries besides its words; AudioError when it is not WebM, OSError."""
+    with open(path, "rb") as file, open_input(file) as source:
+        return carried_of(source)
 
 
 def warm_up() -> None:

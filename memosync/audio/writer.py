@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import AudioError, LibraryError
 from ..memo import Words
+from .carried import NOTHING, Carried, to_chapters, to_matroska
 from .tags import to_tags
-from .webm import FINISHED, RATE, Sound, layout, translated
+from .webm import FINISHED, RATE, Sound, finish, layout, translated
 
 if TYPE_CHECKING:
     import av
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
 _LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFmpeg keeps everything in memory
 _SYNC_EVERY = 5 * RATE  # frames
+_NONE = -(2**62)  # before any time of a packet
 
 
 class Chained(Exception):
@@ -42,6 +44,7 @@ class Writer:
         words: Words,
         sound: Sound,
         *,
+        carried: Carried = NOTHING,  # what is to be in it besides the words
         template: av.AudioStream | None = None,  # copy the packets of this stream instead of encoding
         live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
         tap: Tap | None = None,  # is given what was encoded, decoded again: what a listener will get
@@ -51,11 +54,13 @@ class Writer:
 
         self._tick = Fraction(1, RATE)
         self._path, self._live, self._encoding, self._tap = path, live, template is None, tap
+        self._words, self._carried = words, carried
         self._frames = self._synced = 0  # frames that went in
-        self._shift, self._next = 0, -(2**62)  # of copied packets, in units of the stream's time base
+        self._shift, self._next = 0, _NONE  # of copied packets, in units of the stream's time base
         with translated("write"):
             self._file = av.open(path, "w", format="webm", options=_LIVE if live else FINISHED)
-            self._file.metadata.update(to_tags(words))
+            self._file.metadata.update(to_tags(words) | to_matroska(carried, words))
+            self._file.set_chapters(to_chapters(carried))
             if template is None:
                 options = {"application": "voip", "frame_duration": "20", "compression_level": "10"}
                 shape = layout(sound)
@@ -86,9 +91,12 @@ class Writer:
     def copy(self, packet: Packet, *, mend: bool = False) -> None:
         """Copy a packet; `Chained` when its time is before the last one's, as where another Ogg stream begins.
 
-        With `mend` it is moved behind the last one instead. AudioError, or LibraryError of the disk.
+        A first one that is late is moved to the beginning, and all others with it. With `mend` one that is too early
+        is moved behind the last one instead. AudioError, or LibraryError of the disk.
         """
         assert packet.pts is not None
+        if self._next == _NONE:
+            self._shift = min(0, -packet.pts)
         if packet.pts + self._shift < self._next:
             if not mend:
                 raise Chained
@@ -103,12 +111,23 @@ class Writer:
         self._sync()
 
     def close(self) -> None:
-        """Write what the encoder still holds, and end the file; AudioError, or LibraryError of the disk."""
+        """Write what the encoder still holds, and end the file; AudioError, or LibraryError of the disk.
+
+        Where chapters are after its end it is written once more, unless it is `live`: then `finish` does it.
+        """
         with translated("write"):
             if self._encoding:
                 self._mux(self._stream.encode(None))
                 self._listen(None)
             self._file.close()
+        if not self._live and self._carried.until(self.duration) != self._carried:
+            half = self._path.with_suffix(".half")
+            try:
+                finish(self._path, half, self._words)
+                with files.as_library_error("write the audio"):
+                    files.move(half, self._path)
+            finally:
+                half.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Close the file after a failure, without what the encoder still holds."""
