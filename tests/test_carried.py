@@ -266,6 +266,11 @@ def test_a_comment_that_is_the_description_stands_there_once(memosync: Program, 
 
     memosync("record", tmp_path / "0.mka", "-d", "Mine")
 
+    assert (said(file_of(memosync))["description"], said(file_of(memosync)).get("comment")) == ("Mine", None)
+
+    both = tagged(plain, tmp_path / "both.mka", "-c:a", "aac", tags={"comment": "Said", "description": "Described"})
+    memosync("record", both, "-d", "Mine")
+
     assert (said(file_of(memosync))["description"], said(file_of(memosync))["comment"]) == ("Mine", "Said")
 
     memosync("edit", "last", "-d", "")

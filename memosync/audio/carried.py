@@ -163,14 +163,22 @@ def _chapters_of(source: av.container.InputContainer, begin: Fraction) -> tuple[
 
 
 def _tags_of(source: av.container.InputContainer, stream: av.AudioStream | None) -> dict[str, str]:
-    """Find the tags that are worth keeping; of those of the stream what Matroska, or nobody, says of its language."""
+    """Find the tags that are worth keeping.
+
+    A comment is one beside a description; without one it is the description (`tags.words_of`). What Matroska says of
+    the language of a stream is not believed: where nothing is said that means English.
+    """
     own = dict(stream.metadata) if stream else {}
-    if own.get("language") == "und" or "matroska" in source.format.name:  # where none is given it says English
+    if own.get("language") == "und" or "matroska" in source.format.name:
         own.pop("language", None)
     found: dict[str, str] = {}
+    described = False
     for name, value in {**own, **source.metadata}.items():
         known = _ALSO_CALLED.get(name.lower(), name.lower())
         value = (clean_description if known == "comment" else clean_title)(value)
+        described |= bool(value) and name.lower() in ("description", "comments")
         if known in _TAGS and value and (known not in found or name.lower() == "comments"):
             found[known] = value
+    if not described:
+        found.pop("comment", None)
     return {name: found[name] for name in _TAGS if name in found}
