@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOST_CHAPTERS = 1_000  # as many as three digits can number
 _MS = Fraction(1, 1000)
 _NEAR = 100  # milliseconds that a last chapter may claim more than there is, as where a length was rounded
+_LONGEST = 10**12  # milliseconds, some thirty years: what is later would not fit into 64 bits everywhere
 _TAGS = (  # in the order in which they are written and shown
     *("artist", "album_artist", "author", "performer", "composer", "originator", "album", "track", "disc", "genre"),
     *("show", "episode_id", "comment", "synopsis", "language", "location", "copyright", "license", "publisher"),
@@ -145,9 +146,9 @@ def to_info(carried: Carried) -> dict[bytes, str]:
 def _chapters_of(source: av.container.InputContainer, begin: Fraction) -> tuple[Chapter, ...]:
     """Find chapters and make them follow each other; those that end before `begin`, seconds, are left out."""
     found: dict[int, Chapter] = {}
-    for chapter in source.chapters():
+    for chapter in source.chapters()[: 10 * MOST_CHAPTERS]:  # a stranger's file may have millions
         tick = chapter["time_base"] or _MS
-        start, end = (round((chapter[edge] * tick - begin) * 1000) for edge in ("start", "end"))
+        start, end = (min(round((chapter[edge] * tick - begin) * 1000), _LONGEST) for edge in ("start", "end"))
         if end > 0 or start >= 0:
             title = chapter["metadata"].get("title", "")
             if source.format.name == "mp3" and re.fullmatch(r"chp?\d+", title):  # what FFmpeg says where there is none
