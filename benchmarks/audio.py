@@ -208,10 +208,10 @@ def _wait_for_sound(ear: Ear, level: float) -> None:
 
 @contextmanager
 def exporting(form: str, directory: Path, _quick: bool) -> Iterator[Contestants]:
-    """Write an hour as a file: Ogg is a copy of its packets, WAV is decoded."""
+    """Write an hour as a file: Ogg is a copy of its packets, WAV is decoded, FLAC and MP3 are encoded again."""
     env = environment(directory)
     library, hour = _record_hour(directory, env)
-    options = ["-c", "copy"] if form == "ogg" else []
+    options = {"ogg": ["-c", "copy"], "mp3": ["-c:a", "libmp3lame", "-b:a", "64k"]}.get(form, [])
     yield {
         US: lambda: run(memosync(library, "export", "last", "--force", "-o", directory / f"ours.{form}"), env),
         "ffmpeg": lambda: run([*FFMPEG, "-i", hour, *options, directory / f"ffmpeg.{form}"], env),
@@ -286,6 +286,14 @@ ROWS = [
     Row("play-start", "`play` of 1 h to its first sound", starting, [Bar("s", 0.4)], repeat=11, quick=3),
     Row("play-seek", "a key to the sound 30 min further", seeking, [Bar("s", 0.1)], repeat=11, quick=3),
     Row("export-wav", "exporting 1 h as WAV", partial(exporting, "wav"), [Bar("CPU s", 1.5, times="ffmpeg")], repeat=3),
+    Row("export-mp3", "exporting 1 h as MP3", partial(exporting, "mp3"), [Bar("CPU s", 1.3, times="ffmpeg")], repeat=5),
+    Row(
+        "export-flac",
+        "exporting 1 h as FLAC",
+        partial(exporting, "flac"),
+        [Bar("CPU s", 1.5, times="ffmpeg")],
+        repeat=3,
+    ),
     Row("export-ogg", "exporting 1 h as Ogg", partial(exporting, "ogg"), [Bar("s", 1.5, more_than="ffmpeg")]),
     Row("show", "`show` of 1 h", showing, [Bar("s", 0.3), Bar("first s", 10)], repeat=5),
     Row("stop", "stop to saved, a recording of 1 h", stopping, [Bar("s", 1.5)], repeat=5),

@@ -349,7 +349,8 @@ def export(
     ctx: typer.Context,
     memos: MemosArgument = None,
     form: Annotated[
-        Literal["webm", "ogg", "wav", "flac", "mp3"] | None, typer.Option("-f", help="The format; webm by default.")
+        Literal["webm", "ogg", "opus", "wav", "flac", "mp3"] | None,
+        typer.Option("-f", help="The format; webm by default."),
     ] = None,
     place: Annotated[str | None, typer.Option("-o", metavar="FILE|DIR", help="Where to; - is standard output.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -185,6 +186,38 @@ def test_ogg_has_the_same_packets(full: Program, tmp_path: Path) -> None:
 
     assert sound.probe(tmp_path / "copy.opus")["format_name"] == "ogg"
     assert sound.packets(tmp_path / "copy.opus") == sound.packets(file_of(full))
+
+
+def test_opus_is_a_name_of_ogg(full: Program, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    answer = full("export", "last", "-f", "opus", "-o", tmp_path / "out")
+    full("export", "last", "-f", "ogg", "-o", tmp_path / "out.ogg")
+
+    assert Path(answer.out.strip()).name == "Über- “alles”.opus"
+    assert Path(answer.out.strip()).read_bytes() == (tmp_path / "out.ogg").read_bytes()
+
+
+@pytest.mark.parametrize("delay", [True, False])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_opus_without_its_header_gets_one_in_ogg(memosync: Program, tmp_path: Path, delay: bool, channels: int) -> None:
+    """Some recorders leave CodecPrivate out, and CodecDelay with it (RFC 9559, 5.1.4.1.22 and 5.1.4.1.28)."""
+    (tmp_path / "plain.wav").write_bytes(sound.wav(sound.tone(1, channels=channels), channels=channels))
+    whole = sound.convert(tmp_path / "plain.wav", tmp_path / "whole.webm", "-c:a", "libopus").read_bytes()
+    void = lambda found: b"\xec" + bytes([0x80 + len(found[0]) - 2]) + bytes(len(found[0]) - 2)  # noqa: E731
+    data, count = re.subn(rb"\x63\xa2\x93OpusHead.{11}", void, whole, flags=re.DOTALL)
+    data = data if delay else re.sub(rb"\x56\xaa[\x83\x84].{3,4}?(?=\x56\xbb)", void, data, flags=re.DOTALL)
+    assert count == 1
+    memosync.library.mkdir()
+    (memosync.library / f"2019-03-04-x-{BROWSER_ID}.webm").write_bytes(data)
+
+    memosync("export", BROWSER_ID, "-o", tmp_path / "out.ogg")
+    wrote = (tmp_path / "out.ogg").read_bytes()
+    head = wrote[wrote.index(b"OpusHead") :][:19]
+
+    assert sound.packets(tmp_path / "out.ogg") == sound.packets(tmp_path / "whole.webm")
+    assert (head[8], head[9], head[18]) == (1, channels, 0)
+    assert int.from_bytes(head[10:12], "little") == (312 if delay else 0)
+    assert sound.hear(tmp_path / "out.ogg")[0] == pytest.approx(1 if delay else 1.02, abs=0.015)
 
 
 @pytest.mark.parametrize("form", ["webm", "ogg"])
@@ -452,3 +485,15 @@ def test_a_terminal_shows_how_far_it_is_and_then_the_name(
 
     assert "%  long" in window.wrote
     assert window.screen.lines[0] == "out.wav"
+
+
+def test_a_terminal_shows_how_long_it_will_take(memosync: Program, long_template: Path, tmp_path: Path) -> None:
+    memosync.environment["MEMOSYNC_LIBRARY"] = str(long_template)
+    window = Terminal([*PROGRAM, "export", "last", "-o", "out.mp3"], memosync.environment, 40, cwd=tmp_path)
+    window.wait_for(lambda screen: re.search(r"^ *\d+%  long  (\d+ s|\d min) left$", screen.lines[0]), "a time")
+    began = window.wrote
+    window.type("\x03")
+    window.end(Interrupted(signal.SIGINT).exit_code)
+    window.close()
+
+    assert re.search(r"\d%  long\r", began)  # at first there is none

@@ -159,3 +159,11 @@ def test_a_size_is_written_short(size: int, text: str) -> None:
 )
 def test_a_duration_is_written_as_a_clock(seconds: float, text: str) -> None:
     assert text == quantities.format_clock(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "1 s"), (7.2, "8 s"), (90, "90 s"), (91, "2 min"), (3541, "1 h 00 min"), (7_500, "2 h 05 min")],
+)
+def test_a_time_to_wait_is_written_rounded_up(seconds: float, text: str) -> None:
+    assert text == quantities.format_span(seconds)

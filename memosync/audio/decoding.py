@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
@@ -17,6 +18,7 @@ from ..errors import AudioError
 from ..memo import Words
 from ..quantities import format_clock
 from . import pcm
+from .carried import NOTHING, Carried, carried_of
 from .tags import words_of
 from .webm import Reader, open_input, skipped, translated
 
@@ -154,8 +156,8 @@ class Source:
     stream: av.AudioStream | None = None
     channels = 0
 
-    def __init__(self, words: Words, duration: float | None) -> None:
-        self.words = words
+    def __init__(self, words: Words, carried: Carried, duration: float | None) -> None:
+        self.words, self.carried = words, carried
         self.duration = duration  # seconds, as the source says; None where it does not
         self.tracks = [0]  # that have sound which can be decoded
         self.track = 0
@@ -182,7 +184,9 @@ class _Decoded(Source):
             raise AudioError(_without_sound(container))
         first = next((stream for stream in streams if stream.disposition & 1), streams[0])  # 1: the default one
         stream = next((stream for stream in streams if stream.index == track), first)
-        super().__init__(words_of(container, stream), (container.duration or 0) / 1_000_000 or None)
+        super().__init__(
+            words_of(container, stream), carried_of(container, stream), (container.duration or 0) / 1_000_000 or None
+        )
         self.tracks, self.track = [stream.index for stream in streams], stream.index
         self.stream, self.channels = stream, stream.codec_context.channels
         self.is_opus = stream.codec_context.name in ("opus", "libopus") and self.channels <= 2
@@ -268,12 +272,21 @@ class _Decoded(Source):
                         yield frame
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a file says of itself besides its sound."""
+
+    words: Words = Words()
+    carried: Carried = NOTHING
+    names: tuple[str, ...] = ()  # of its channels
+
+
 class _Plain(Source):
     """Samples behind a header that `pcm` read."""
 
-    def __init__(self, words: Words, found: pcm.Pcm, read: Callable[[int], bytes]) -> None:
+    def __init__(self, said: _Said, found: pcm.Pcm, read: Callable[[int], bytes]) -> None:
         length = None if found.length is None else found.length / found.frame / found.rate
-        super().__init__(words, length)
+        super().__init__(said.words, said.carried, length)
         self._pcm, self._read = found, read
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
@@ -284,8 +297,8 @@ class _Plain(Source):
 class _Sndfile(Source):
     """What libsndfile reads."""
 
-    def __init__(self, words: Words, sound: soundfile.SoundFile, names: tuple[str, ...]) -> None:
-        super().__init__(words, sound.frames / sound.samplerate)
+    def __init__(self, said: _Said, sound: soundfile.SoundFile, names: tuple[str, ...]) -> None:
+        super().__init__(said.words, said.carried, sound.frames / sound.samplerate)
         self._sound = sound
         self._names = names if len(names) == sound.channels else ("",) * sound.channels
 
@@ -319,8 +332,8 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
         pipe = cast("Pipe", file)
         begin = pipe.peek(64)
         if found := pcm.parse(pipe.peek):
-            words, _ = _described(io.BytesIO(pipe.read(found.start) + bytes(64 * found.frame)))
-            yield _Plain(words, found, pipe.read)
+            said = _described(io.BytesIO(pipe.read(found.start) + bytes(64 * found.frame)))
+            yield _Plain(said, found, pipe.read)
             return
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
         # same, 0.9 s at 48 kHz
@@ -340,7 +353,7 @@ def _open_plain(file: BinaryIO, begin: bytes) -> contextlib.AbstractContextManag
         return None
     import soundfile
 
-    words, names = _described(file)
+    said = _described(file)
     found = pcm.parse(lambda size: _read_at(file, 0, size))
     if found:
         found = pcm.corrected(found, file.seek(0, io.SEEK_END), lambda at, size: _read_at(file, at, size))
@@ -351,11 +364,11 @@ def _open_plain(file: BinaryIO, begin: bytes) -> contextlib.AbstractContextManag
     possible = sound and sound.samplerate in pcm.RATES and sound.channels <= pcm.CHANNELS
     if sound and possible and sound.subtype.startswith(_SUBTYPES):
         if not found or (found.length == sound.frames * found.frame and not found.is_narrow):
-            return contextlib.closing(_Sndfile(words, sound, found.names if found else names))
+            return contextlib.closing(_Sndfile(said, sound, found.names if found else said.names))
         sound.close()
     if found:
         file.seek(found.start)
-        return contextlib.nullcontext(_Plain(words, found, file.read))
+        return contextlib.nullcontext(_Plain(said, found, file.read))
     return None
 
 
@@ -364,14 +377,15 @@ def _read_at(file: BinaryIO, at: int, size: int) -> bytes:
     return file.read(size)
 
 
-def _described(file: BinaryIO) -> tuple[Words, tuple[str, ...]]:
-    """Have FFmpeg read the words of a file of WAV's family, and the names of its channels."""
+def _described(file: BinaryIO) -> _Said:
+    """Have FFmpeg read what a file of WAV's family says of itself."""
     with contextlib.suppress(AudioError):
         file.seek(0)
         with open_input(file, _FAMILY, None) as container:
             for stream in filter(_can_be, container.streams.audio):
-                return words_of(container, stream), names_of(stream.codec_context.layout)
-    return Words(), ()
+                names = names_of(stream.codec_context.layout)
+                return _Said(words_of(container, stream), carried_of(container, stream), names)
+    return _Said()
 
 
 def names_of(layout: av.AudioLayout) -> tuple[str, ...]:

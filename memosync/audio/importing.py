@@ -176,7 +176,14 @@ class _Import:
                         copies = self._way.copy and source.is_opus
                         self._words = self._words or self._describe(source.words)
                         template = source.stream if copies else None
-                        new = Writer(self._target, self._words, self._sound, template=template, live=self._live)
+                        new = Writer(
+                            self._target,
+                            self._words,
+                            self._sound,
+                            carried=source.carried,
+                            template=template,
+                            live=self._live,
+                        )
                         writer = opened.enter_context(new)
                         tracks, track = source.tracks, source.track
                     elif copies:  # behind a first link: the same kind is copied where nothing can be read twice

@@ -1,7 +1,8 @@
 """WebM and Opus: finished, and looked into with suspicion.
 
 The one owner of PyAV. Finishing, recovering and importing Opus are one thing, a remux: packets are copied untouched
-into a file with Duration and Cues in front, whose bytes depend on nothing but the packets and the words.
+into a file with Duration and Cues in front, whose bytes depend on nothing but the packets, the words, and what else the
+file carries (chapters).
 Container: WebM (a subset of Matroska, RFC 9559); codec: Opus (RFC 6716).
 """
 
@@ -22,6 +23,7 @@ from .. import files
 from ..errors import AudioError, UsageError
 from ..memo import Words
 from . import opus, timeline
+from .carried import Carried, carried_of, to_chapters, to_matroska
 from .tags import make_readable, to_tags, words_of
 from .timeline import Timeline
 
@@ -74,11 +76,12 @@ class Reader(Protocol):
         """Tell whether `seek` works."""
 
 
-def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
+def finish(part: Path, target: Path, words: Words | None = None, carried: Carried | None = None) -> AudioInfo:
     """Remux `part`, a recording that ended or was killed, into `target`, with other words where they are given.
 
-    The same packets and words give the same bytes; a clock that is off is put right. A duration of 0 means that no
-    packet is in it. AudioError when it is not WebM, LibraryError when the disk refuses.
+    What it carries besides them stays, but for chapters after the end; a clock that is off is put right. The same
+    packets, words and things carried give the same bytes. A duration of 0 means that no packet is in it. AudioError
+    when it is not WebM, LibraryError when the disk refuses.
     """
     import av
 
@@ -94,16 +97,19 @@ def finish(part: Path, target: Path, words: Words | None = None) -> AudioInfo:
             return AudioInfo(duration=0, words=Words())  # it ends within its header
         stream = audio_stream(source)
         _without_subtitles(source)
-        words = words or words_of(source)
+        words, carried = words or words_of(source), carried or carried_of(source)
         last = 0.0
         with av.open(target, "w", format="webm", options=FINISHED) as file:
-            file.metadata.update(to_tags(words))
+            file.metadata.update(to_tags(words) | to_matroska(carried, words))
+            file.set_chapters(to_chapters(carried))
             copied = file.add_stream_from_template(stream)
             # 180,000 times for an hour: nothing here that need not be
             for packet, last in in_time(_until_damage(source.demux(stream)), stream):  # noqa: B007
                 packet.stream = copied
                 file.mux_one(packet)
-        return AudioInfo(duration=last, words=words)
+    if (cut := carried.until(last)) != carried:  # its end is known only now, and chapters stand before it
+        return finish(part, target, words, cut)
+    return AudioInfo(duration=last, words=words)
 
 
 def probe(path: Path) -> AudioInfo:
@@ -228,6 +234,12 @@ def in_time(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[tuple
         done += more
         hidden += cut if cut <= more else 0
         yield packet, (done - hidden) / RATE
+
+
+def carried_by(path: Path) -> Carried:
+    """Find what a memo's file carries besides its words; AudioError when it is not WebM, OSError."""
+    with open(path, "rb") as file, open_input(file) as source:
+        return carried_of(source)
 
 
 def warm_up() -> None:

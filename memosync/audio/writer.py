@@ -17,9 +17,10 @@ from .. import files
 from ..errors import AudioError, LibraryError
 from ..memo import Words
 from . import opus
+from .carried import NOTHING, Carried, to_chapters, to_matroska
 from .resampling import Resampler
 from .tags import to_tags
-from .webm import FINISHED, RATE, Sound, layout, skipped, translated
+from .webm import FINISHED, RATE, Sound, finish, layout, skipped, translated
 
 if TYPE_CHECKING:
     import av
@@ -30,6 +31,7 @@ FRAMES_AT_ONCE = 4_800  # fed to the encoder: 0.1 s
 _LIVE = {"flush_packets": "1", "cluster_time_limit": "400"}  # without these FFmpeg keeps everything in memory
 _OPTIONS = {"application": "voip", "frame_duration": "20", "compression_level": "10"}
 _SYNC_EVERY = 5 * RATE  # frames
+_NONE = -(2**62)  # before any time of a packet
 
 
 class Writer:
@@ -41,6 +43,7 @@ class Writer:
         words: Words,
         sound: Sound,
         *,
+        carried: Carried = NOTHING,  # what is to be in it besides the words
         template: av.AudioStream | None = None,  # Opus, whose packets are to be copied; what is encoded goes behind
         live: bool = False,  # every 0.4 s reaches the disk: kill -9 costs no more
         tap: Tap | None = None,  # is given what was encoded, decoded again: what a listener will get
@@ -51,6 +54,7 @@ class Writer:
         self._tick = Fraction(1, RATE)
         self._path, self._live, self._copies, self._tap = path, live, template is not None, tap
         self._sound = sound if template is None else Sound(template.codec_context.channels, sound.bitrate)
+        self._words, self._carried = words, carried
         self._frames = self._synced = 0  # frames that went in
         self._copied = 0  # samples in packets that were copied, or encoded behind them
         self._encoder: av.AudioCodecContext | None = None  # of what follows copied packets
@@ -58,7 +62,8 @@ class Writer:
         self._begin = -(opus.PRE_SKIP if skip is None else skip)  # the time of the first copied packet, in samples
         with translated("write"):
             self._file = av.open(path, "w", format="webm", options=_LIVE if live else FINISHED)
-            self._file.metadata.update(to_tags(words))
+            self._file.metadata.update(to_tags(words) | to_matroska(carried, words))
+            self._file.set_chapters(to_chapters(carried))
             if template is None or skip is None:  # an encoder writes the head where there is none
                 shape = layout(self._sound)
                 stream = self._file.add_stream(
@@ -134,13 +139,24 @@ class Writer:
             self._encoder = None
 
     def close(self) -> None:
-        """Write what the encoder still holds, and end the file; AudioError, or LibraryError of the disk."""
+        """Write what the encoder still holds, and end the file; AudioError, or LibraryError of the disk.
+
+        Where chapters are after its end it is written once more, unless it is `live`: then `finish` does it.
+        """
         self._end_encoder()
         with translated("write"):
             if not self._copies:
                 self._mux(self._stream.encode(None))
                 self._listen(None)
             self._file.close()
+        if self._frames and not self._live and self._carried.until(self.duration) != self._carried:
+            half = self._path.with_suffix(".half")
+            try:
+                finish(self._path, half, self._words)
+                with files.as_library_error("write the audio"):
+                    files.move(half, self._path)
+            finally:
+                half.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Close the file after a failure, without what the encoder still holds."""

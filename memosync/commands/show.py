@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..audio.carried import NOTHING, Carried, to_matroska
 from ..audio.loudness import Levels
+from ..audio.webm import carried_by
 from ..errors import AudioError, LibraryError
 from ..library.measures import levels_of
 from ..library.served import served_as
@@ -19,10 +22,11 @@ from .list_ import Row, row_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A memo, what its swarm does, and how loud it is."""
+    """A memo, what its swarm does, what its file carries besides its words, and how loud it is."""
 
     row: Row
     swarm: SwarmState | None  # None when it is not served
+    carried: Carried
     levels: Levels | None
     fault: AudioError | LibraryError | None  # why there are no levels
 
@@ -40,13 +44,18 @@ def show(
     state = client.current(library)
     served = served_as(found) if state else None
     swarm = state.swarms.get(served, SwarmState(infohash=served)) if state and served else None
+    carried = NOTHING
+    with contextlib.suppress(AudioError, OSError):  # what is wrong is said of its levels
+        carried = carried_by(library.path(found))
+        carried = replace(carried, tags=to_matroska(carried, found.words))  # else a description may stand there twice
     levels: Levels | None = None
     fault: AudioError | LibraryError | None = None
     try:
         levels = levels_of(library, found, on_progress=on_listening, stop=stop)
     except (AudioError, LibraryError) as error:
         fault = error
-    return Shown(row=row_of(library, found, linker(state, command.network)), swarm=swarm, levels=levels, fault=fault)
+    row = row_of(library, found, linker(state, command.network))
+    return Shown(row=row, swarm=swarm, carried=carried, levels=levels, fault=fault)
 
 
 def path_of(command: Globals, memo: str) -> str:

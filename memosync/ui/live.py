@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ..quantities import format_clock, format_count, format_size
+from ..quantities import format_clock, format_count, format_size, format_span
 from .keyboard import Steered, has_controls, keys
 from .terminal import is_screen, show, tell
 
@@ -108,15 +108,30 @@ class FetchView:
 
 
 class Fraction:
-    """How far something long is; gone when it is done."""
+    """How far something long is, and how long it will still take; gone when it is done."""
 
     def __init__(self) -> None:
         self._drawn = time.monotonic()
+        self._of, self._last = "", 1.0
+        self._began = (0.0, 0.0)  # when it was first heard of, and which fraction was done then
 
     def __call__(self, of: str, fraction: float) -> None:
-        if is_screen(sys.stderr) and (fraction == 1 or time.monotonic() - self._drawn > 0.1):
-            self._drawn = time.monotonic()
-            show("" if fraction == 1 else f"{fraction:4.0%}  {of}")
+        """Draw it ten times a second; what of the same name is less far than before is another one."""
+        now = time.monotonic()
+        if of != self._of or fraction < self._last:
+            self._began = (now, fraction)
+        self._of, self._last = of, fraction
+        if is_screen(sys.stderr) and (fraction == 1 or now - self._drawn > 0.1):
+            self._drawn = now
+            if fraction == 1:
+                show("")
+            else:
+                show(f"{fraction:4.0%}  {of}", self._left(now, fraction), "")
+
+    def _left(self, now: float, fraction: float) -> str:
+        """Say how long it will still take, from when it has taken a second."""
+        spent, done = now - self._began[0], fraction - self._began[1]
+        return f"  {format_span(spent * (1 - fraction) / done)} left" if spent > 1 and done > 0 else ""
 
 
 def serving(state: SeederState, served: int) -> None:

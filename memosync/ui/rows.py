@@ -115,7 +115,7 @@ def fetched(row: Row, as_json: bool = False) -> None:
 
 def shown(found: Shown, as_json: bool = False) -> None:
     """Show a memo: with its waveform to a person, else each field as a name, TAB and its value, or all as JSON."""
-    memo, swarm, levels = found.row.memo, found.swarm, found.levels
+    memo, swarm, levels, carried = found.row.memo, found.swarm, found.levels, found.carried
     loudness, peak = (levels.loudness, levels.peak) if levels else (None, None)
     fields = _as_json(found.row) | {
         "state": swarm.state if swarm else None,
@@ -124,6 +124,8 @@ def shown(found: Shown, as_json: bool = False) -> None:
         "addresses": list(swarm.addresses) if swarm else [],
         "loudness": None if loudness is None else round(loudness, 2),
         "peak": None if peak is None else _plain(round(peak, 2)),
+        "chapters": [{"start": chapter.start / 1000, "title": chapter.title} for chapter in carried.chapters],
+        "carried": dict(carried.tags),
     }
     write(sys.stderr, clear())
     if found.row.damaged:
@@ -144,9 +146,11 @@ def shown(found: Shown, as_json: bool = False) -> None:
         "loudness": f"{loudness:.1f} LUFS" if loudness is not None else levels and "too short or too quiet to say",
         "peak": f"{peak:.1f} dBFS" if peak is not None else None,
     }
-    for name, value in fields.items():
+    marks = [f"{format_clock(chapter.start / 1000)}  {chapter.title}" for chapter in carried.chapters]
+    fields |= {"chapters": "\n".join(marks), "carried": None}
+    for name, value in [*fields.items(), *((name.replace("_", " "), text) for name, text in carried.tags.items())]:
         if value not in (None, False, "", []) and name not in ("file", "peers", "given"):
-            lines = value.split("\n") if name == "description" else [_as_text(value)]
+            lines = value.split("\n") if name in ("description", "comment", "chapters") else [_as_text(value)]
             for label, line in zip([name, *[""] * len(lines)], lines, strict=False):
                 write(sys.stdout, f"{label:12} {one_line(line)}".rstrip() + "\n", flush=False)
     for line in draw(levels.wave if levels else b"", width(sys.stdout), rows=3):
