@@ -276,7 +276,7 @@ class _Decoded(Source):
 class _Said:
     """What a file says of itself besides its sound."""
 
-    words: Words = Words()
+    words: Words = Words()  # noqa: RUF009
     carried: Carried = NOTHING
     names: tuple[str, ...] = ()  # of its channels
 
