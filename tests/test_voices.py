@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import ogg, sound
+from support import matroska, ogg, sound
 from support.library import memos, only
 from support.program import Program
 
@@ -450,3 +450,15 @@ def test_an_error_says_what_it_is_and_not_audio_only_of_what_is_none(memosync: P
 
     for error, file, said in zip(errors, files, odd.values(), strict=True):
         assert error.startswith(f"memosync: error: {file}: {said}")
+
+
+@both_ways
+def test_a_first_packet_that_no_decoder_takes_is_left_out(memosync: Program, tmp_path: Path, record: Ways) -> None:
+    head, *audio = matroska.packets()
+    broken = bytes([9 << 3 | 2, 200, 0])  # a frame longer than the packet
+    (tmp_path / "odd.webm").write_bytes(matroska.webm([head, broken, *audio], lambda number: 20 * number))
+
+    said = record(memosync, tmp_path / "odd.webm")
+
+    assert "0.02 s at 00:00 are missing there" in said
+    assert sound.packets(Path(only(memosync)["path"])) == audio

@@ -149,11 +149,14 @@ class _Import:
     def warnings(self) -> Iterator[str]:
         """Say what a person should know of what was written."""
         yield from self._notes
+        if self._cancels:
+            yield self._cancels
         yield from self._damage.told()
 
     def _begin(self, way: _Way) -> None:
         self._way = way
         self._notes: list[str] = []
+        self._cancels = ""
         self._damage = Damage()
         self._heard = False
 
@@ -215,15 +218,13 @@ class _Import:
 
     def _copy(self, source: Source, writer: Writer) -> _Way | None:
         """Copy the packets of Opus; another way when some are to be left out, which only decoding can do."""
-        import av
-
         for packet in source.packets(self._damage, lambda: writer.duration):
             if packet.is_discard:
                 if not isinstance(self._file, Pipe):
                     return replace(self._way, copy=False)
                 continue
             if not self._heard:
-                with contextlib.suppress(av.error.InvalidDataError), translated("read"):
+                with contextlib.suppress(AudioError), translated("read"):
                     peaks = [abs(samples_of(frame)).max() for frame in source.decode(packet)]
                     self._heard = max(peaks, default=0) > SILENCE
             try:
@@ -265,11 +266,9 @@ class _Import:
                 resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))
             stood_in = mixer.standing_in
             mixed = mixer.mix(block)
-            if mixer.standing_in is not None and stood_in is None:
-                number, at = mixer.standing_in + 1, format_clock(writer.duration)
-                self._notes.append(
-                    f"from {at} on its channels cancel each other: the loudest one, {number} of {len(names)}, stands in"
-                )
+            if mixer.standing_in is not None and stood_in is None and not self._cancels:
+                which = f"the loudest one, {mixer.standing_in + 1} of {len(names)}, stands in"
+                self._cancels = f"from {format_clock(writer.duration)} on its channels cancel each other: {which}"
             self._heard |= mixer.peak > SILENCE
             put(_frame(mixed, rate, out))
             self._on_progress(writer.duration, source.duration)
