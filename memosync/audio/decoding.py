@@ -55,7 +55,6 @@ _KNOWN = {  # how files begin that are audio, or could be taken for it
     b"\x1f\x43\xb6\x75": "a part of a WebM without its beginning",
     b"\x30\x26\xb2\x75": "WMA",
 }
-_PLANES = 8  # of a frame; PyAV 18.1 looks for one more where there are as many, and falls
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
 _PATIENCE, _FOLLOWS = 25, 0.1  # packets after which a jump is one for good; how fast its slow drift is followed
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
@@ -193,18 +192,27 @@ class _Decoded(Source):
         self._container = container
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
-        waiting: list[Block] = []
-        shape: Shape | None = None
-        have = 0
-        for frame in self._frames(damage, now):
-            found = names_of(frame.layout), frame.sample_rate
-            if shape and waiting and (shape != found or have >= seconds * found[1]):
-                yield shape, _joined(waiting)
-                waiting, have = [], 0
-            waiting.append(samples_of(frame))
-            shape, have = found, have + frame.samples
-        if waiting and shape:
-            yield shape, _joined(waiting)
+        import av
+
+        kind: tuple[str, int, str] | None = None
+        shape: Shape = (), 0
+        packer: av.AudioResampler | None = None  # FFmpeg puts frames together with less ado than NumPy
+        for frame in chain(self._frames(damage, now), (None,)):
+            found = (frame.layout.name, frame.sample_rate, frame.format.name) if frame else None
+            if packer and found != kind:
+                with translated("read"):
+                    rest = packer.resample(None)
+                yield from ((shape, samples_of(piece)) for piece in rest)
+            if not frame:
+                return
+            if found != kind:
+                kind, shape = found, (names_of(frame.layout), frame.sample_rate)
+                size = round(seconds * frame.sample_rate) or 1
+                packer = av.AudioResampler("flt", frame.layout, frame.sample_rate, frame_size=size)
+            assert packer
+            with translated("read"):
+                whole = packer.resample(frame)
+            yield from ((shape, samples_of(piece)) for piece in whole)
 
     def packets(self, damage: Damage, now: Callable[[], float]) -> Iterator[Packet]:
         """Give all packets that are not empty; what cannot be read costs no more than itself.
@@ -225,7 +233,7 @@ class _Decoded(Source):
         import av
 
         assert self.stream
-        broken = 0
+        broken, unit = 0, float(self.stream.time_base or 0)
         clock = _Clock(damage, now, _SLACK if self.is_opus else _GAP)
         demuxed = self._container.demux(self.stream)
         while broken < _BROKEN_RUN:
@@ -243,8 +251,8 @@ class _Decoded(Source):
             if not packet.size:
                 continue
             broken = 0
-            if packet.pts is not None and packet.time_base and packet.duration:
-                clock.tick(float(packet.pts * packet.time_base), float(packet.duration * packet.time_base))
+            if packet.pts is not None and packet.duration:
+                clock.tick(packet.pts * unit, packet.duration * unit)
             yield packet
 
     def decode(self, packet: Packet) -> list[av.AudioFrame]:
@@ -255,21 +263,13 @@ class _Decoded(Source):
         import av
 
         assert self.stream
-        packer: av.AudioResampler | None = None
         with translated("read"):
             for packet in chain(self.packets(damage, now), (None,)):
-                frames: list[av.AudioFrame] = []
                 try:
-                    frames = self.stream.codec_context.decode(packet)
+                    yield from self.stream.codec_context.decode(packet)
                 except (av.error.InvalidDataError, av.error.PatchWelcomeError):
                     if packet:
                         damage.hit(now(), float((packet.duration or 0) * (packet.time_base or 0)) or None)
-                for frame in frames:
-                    if frame.format.is_planar and frame.layout.nb_channels >= _PLANES:
-                        packer = packer or av.AudioResampler("flt", frame.layout, frame.sample_rate)
-                        yield from packer.resample(frame)
-                    else:
-                        yield frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +395,10 @@ def names_of(layout: av.AudioLayout) -> tuple[str, ...]:
 
 
 def samples_of(frame: av.AudioFrame) -> Block:
-    """Give the samples of a frame of any format: channels x frames, 1.0 is full scale."""
+    """Give the samples of a frame of any format: channels x frames, 1.0 is full scale.
+
+    It must not have 8 planes or more: of exactly 8 PyAV 18.1 reads a ninth, and falls.
+    """
     import numpy as np
 
     data = frame.to_ndarray()
@@ -415,12 +418,6 @@ def _whole(packet: Packet) -> Packet:
     whole = cast("Packet", av.Packet(bytes(packet)))
     whole.pts, whole.dts, whole.duration, whole.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
     return whole
-
-
-def _joined(blocks: list[Block]) -> Block:
-    import numpy as np
-
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
 
 def _can_be(stream: av.AudioStream) -> bool:

@@ -40,7 +40,7 @@ class Mixer:
         """
         import numpy as np
 
-        self.peak = 0.0  # of what came in
+        self.peak = 0.0  # of what came in, until it carries something
         self.standing_in: int | None = None  # the channel, from 0, that stands in for a mix that cancels
         self._names, self._outputs, self._patience = names, outputs, patience
         self._guess = not all(names) and len(names) > 2
@@ -62,10 +62,12 @@ class Mixer:
         """Mix a block; samples that are no numbers are silence."""
         import numpy as np
 
-        if not np.isfinite(block).all():
+        power = _power(block)
+        if not np.isfinite(power).all():
             block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
+            power = _power(block)
         before = self._now
-        self._look(block)
+        self._look(block, power)
         mixed: Block = (self._now @ block).astype(np.float32, copy=False)
         if self._begun and before is not self._now:
             fade = np.linspace(0, 1, min(_FADE, block.shape[1]), dtype=np.float32)
@@ -74,25 +76,26 @@ class Mixer:
         self._begun = True
         return mixed
 
-    def _look(self, block: Block) -> None:
+    def _look(self, block: Block, power: NDArray[np.float64]) -> None:
         """See what the channels carry and what is left of them in the mix, and choose the mix from here on."""
         import numpy as np
 
         if not block.size:
             return
-        peaks = np.abs(block).max(axis=1)
-        self.peak = max(self.peak, float(peaks.max()))
+        wanted = self._guess and not self._fixed
+        if wanted or self.peak <= CARRIES:
+            peaks = np.maximum(block.max(axis=1), -block.min(axis=1))
+            self.peak = max(self.peak, float(peaks.max()))
+            if wanted and (peaks > CARRIES)[~self._carrying].any():
+                self._carrying |= peaks > CARRIES
+                self._plain = self._weights()
+                self._choose()
         if len(self._names) == 1:
             return
-        if self._guess and not self._fixed and (peaks > CARRIES)[~self._carrying].any():
-            self._carrying |= peaks > CARRIES
-            self._plain = self._weights()
-            self._choose()
-        power = np.einsum("cf,cf->c", block, block, dtype=np.float64)
-        mixed = self._plain @ block
         self._power += power
         self._channels += power
-        self._mixed += np.einsum("cf,cf->c", mixed, mixed, dtype=np.float64)
+        mixed = self._plain @ block
+        self._mixed += _power(mixed)
         self._frames += block.shape[1]
         if self._frames >= self._patience:
             self._judge()
@@ -146,3 +149,11 @@ class Mixer:
 
     def _mirrored(self) -> list[str]:
         return [name if name.startswith("LFE") else name.translate(_MIRROR) for name in self._names]
+
+
+def _power(block: Block) -> NDArray[np.float64]:
+    """Give the sum of squares of each row, which is no number where one in the row is none."""
+    import numpy as np
+
+    rows = np.ascontiguousarray(block)
+    return np.array([np.dot(row, row) for row in rows], np.float64)
