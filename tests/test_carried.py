@@ -348,3 +348,17 @@ def test_a_memo_without_anything_is_the_same_as_ever(memosync: Program, plain: P
 def shown(program: Program) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(program("show", "last", "--json").out)
     return found
+
+
+def test_where_a_telephone_was_goes_to_nobody(memosync: Program, plain: Path, tmp_path: Path) -> None:
+    place = {"location": "+48.2082+016.3738/", "artist": "Me"}
+    phone = tagged(plain, tmp_path / "phone.m4a", "-c:a", "aac", tags=place)
+    film = tagged(plain, tmp_path / "phone.mov", "-c:a", "aac", "-movflags", "use_metadata_tags", tags=place)
+    assert b"+48.2082" in phone.read_bytes()
+    assert b"+48.2082" in film.read_bytes()
+
+    memosync("record", phone, film)
+
+    for memo in memosync.library.glob("*.webm"):
+        assert b"+48.2082" not in memo.read_bytes()
+        assert b"Me" in memo.read_bytes()

@@ -47,6 +47,7 @@ OWNERS = {
     "segno": {"ui"},
     "av": {"audio"},
     "numpy": {"audio"},
+    "lameenc": {"audio"},
     "sounddevice": {"audio"},
     "soundfile": {"audio"},
     "libtorrent": {"torrent"},

@@ -1,4 +1,4 @@
-"""What a file carries besides its words, from file to file: chapters, and who made it, where, and of which album.
+"""What a file carries besides its words, from file to file: chapters, and who made it, and of which album.
 
 The index has none of it. The neighbour of `webm` in the room that owns PyAV, whose names for tags are FFmpeg's.
 """
@@ -22,14 +22,13 @@ MOST_CHAPTERS = 1_000  # as many as three digits can number
 _MS = Fraction(1, 1000)
 _NEAR = 100  # milliseconds that a last chapter may claim more than there is, as where a length was rounded
 _LONGEST = 10**12  # milliseconds, some thirty years: what is later would not fit into 64 bits everywhere
-_TAGS = (  # in the order in which they are written and shown
+_TAGS = (  # in the order in which they are written and shown; not where it was: a memo is given to strangers
     *("artist", "album_artist", "author", "performer", "composer", "originator", "album", "track", "disc", "genre"),
-    *("show", "episode_id", "comment", "synopsis", "language", "location", "copyright", "license", "publisher"),
+    *("show", "episode_id", "comment", "synopsis", "language", "copyright", "license", "publisher"),
     *("organization", "contact", "isrc", "url", "make", "model", "encoded_by"),
 )
 _ALSO_CALLED = {
     "comments": "comment",  # what `vorbis_comments` makes of one beside a description
-    "com.apple.quicktime.location.iso6709": "location",
     "com.apple.quicktime.make": "make",
     "com.apple.quicktime.model": "model",
     "com.apple.quicktime.author": "author",

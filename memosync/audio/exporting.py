@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC
@@ -38,6 +39,7 @@ from .webm import (
 if TYPE_CHECKING:
     import av
     import av.container
+    from av.container.core import Chapter as AvChapter
 
     from .webm import Packet
 
@@ -45,13 +47,9 @@ if TYPE_CHECKING:
 
 Format = Literal["webm", "ogg", "opus", "wav", "flac", "mp3"]  # Opus is Ogg under another name
 _OPUS = ("opus", "libopus")
-_CODECS: dict[str, tuple[str, str, dict[str, str]]] = {  # with the samples it takes, and its options
-    "flac": ("flac", "s16", {}),
-    # PyAV 18.1 brings a LAME that was compiled without optimisation: its default, 3, takes three times as long as that
-    # of a distribution. 7 takes as long, and speech loses nothing (PESQ-wb against the memo: 3 4.37, 5 4.34, 7 4.42).
-    "mp3": ("libmp3lame", "fltp", {"compression_level": "7"}),
-}
 _BITRATE = 64_000  # bits a second for each channel of an MP3; constant: a player knows its length from a pipe, too
+_MP3_FRAME, _MP3_DELAY = 1152, 1105  # frames: in one of MP3; that encoder and decoder make of nothing (LAME, FFmpeg)
+_SKIP_SAMPLES = 11  # FFmpeg's number for side data that say what is not to be heard
 _LOOK_EVERY = 50  # packets, often a second
 _RIFF = {"title": b"INAM", "DESCRIPTION": b"ICMT", "KEYWORDS": b"IKEY", "DATE_RECORDED": b"ICRD"}
 
@@ -109,10 +107,13 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
         return
     with open(path, "rb") as file, open_input(file) as source:
         stream, carried = audio_stream(source), carried_of(source)
-        if form == "ogg" or form == "opus":
-            _write_ogg(source, stream, target, _to_vorbis(words) | to_vorbis(carried, words), look)
+        comments = _to_vorbis(words) | to_vorbis(carried, words)
+        if form == "mp3":
+            _write_mp3(source, stream, target, _to_id3(words, carried), to_id3(carried), look)
+        elif form == "flac":
+            _write_flac(source, stream, target, comments, look)
         else:
-            _encode(source, stream, target, words, carried, look, form)
+            _write_ogg(source, stream, target, comments, look)
 
 
 def _write_ogg(
@@ -189,38 +190,83 @@ def _write_wav(path: Path, target: Target, words: Words, look: Look, frames: int
         _write_wav(path, target, words, look, done)
 
 
-def _encode(
-    source: av.container.InputContainer,
-    stream: av.AudioStream,
-    target: Target,
-    words: Words,
-    carried: Carried,
-    look: Look,
-    form: Literal["flac", "mp3"],
+def _write_flac(
+    source: av.container.InputContainer, stream: av.AudioStream, target: Target, comments: dict[str, str], look: Look
 ) -> None:
-    codec, samples, options = _CODECS[form]
-    channels = min(2, stream.codec_context.channels)
     tick, done = Fraction(1, RATE), 0
-    with _open_output(target, form) as file:
-        layout = "mono" if channels == 1 else "stereo"
-        encoded = cast(
-            "av.AudioStream",
-            file.add_stream(
-                codec, rate=RATE, layout=layout, format=samples, bit_rate=_BITRATE * channels, options=options
-            ),
-        )
-        if form == "flac":
-            file.metadata.update(_to_vorbis(words) | to_vorbis(carried, words))
-        else:
-            file.metadata.update(_to_id3(words, carried))
-            file.set_chapters(to_id3(carried))
+    with _open_output(target, "flac") as file:
+        encoded = file.add_stream("flac", rate=RATE, layout=_layout(stream), format="s16")
+        file.metadata.update(comments)
         file.start_encoding()
-        for frame in _decode(source, stream, samples, encoded.codec_context.frame_size):
+        for frame in _decode(source, stream, "s16", RATE):  # PyAV cuts them
             frame.pts, frame.time_base = done, tick
             file.mux(encoded.encode(frame))
             done += frame.samples
             look(done)
         file.mux(encoded.encode(None))
+
+
+def _write_mp3(
+    source: av.container.InputContainer,
+    stream: av.AudioStream,
+    target: Target,
+    tags: dict[str, str],
+    chapters: list[AvChapter],
+    look: Look,
+) -> None:
+    """Write MP3 frames of a constant bit rate (ISO/IEC 11172-3) behind an ID3v2.4 tag.
+
+    They are made by lameenc: the LAME in PyAV 18.1 was compiled without optimisation, and takes three times as long.
+    FFmpeg's encoder is opened and gets nothing: the file takes its parameters from it.
+    """
+    import av
+    import lameenc
+    from av.packet import PacketSideData
+
+    channels = min(2, stream.codec_context.channels)
+    lame = lameenc.Encoder()
+    lame.silence()
+    lame.set_channels(channels)
+    lame.set_in_sample_rate(RATE)
+    lame.set_bit_rate(_BITRATE * channels // 1000)
+    lame.set_quality(3)  # what LAME and FFmpeg take where nobody asks for another
+    size = 144 * _BITRATE * channels // RATE  # bytes of a frame
+    made, done, number, tick = bytearray(), 0, 0, Fraction(1, RATE)
+    with _open_output(target, "mp3") as file:
+        encoded = file.add_stream("libmp3lame", rate=RATE, layout=_layout(stream), bit_rate=_BITRATE * channels)
+        file.metadata.update(tags)
+        file.set_chapters(chapters)
+        file.start_encoding()
+
+        def write(keep: int) -> None:
+            """Write the frames that are there but for the last `keep` bytes of them."""
+            nonlocal number
+            while len(made) >= size + keep:
+                packet = av.Packet(bytes(made[:size]))
+                del made[:size]
+                packet.stream, packet.time_base = encoded, tick
+                packet.pts = packet.dts = number * _MP3_FRAME - _MP3_DELAY
+                packet.duration = _MP3_FRAME
+                if number == 0 or not made:  # from these FFmpeg knows what a player has to leave out at both ends
+                    begin = 0 if number else _MP3_DELAY
+                    end = 0 if made else max(0, packet.pts + _MP3_FRAME - done)
+                    skipped = PacketSideData(_SKIP_SAMPLES, 10)  # type: ignore[call-arg]  # as Cython has it, not its stub
+                    skipped.update(struct.pack("<IIBB", begin, end, 0, 0))
+                    packet.set_sidedata(skipped)
+                number += 1
+                file.mux_one(packet)
+
+        for frame in _decode(source, stream, "s16", RATE):
+            made += lame.encode(bytes(frame.planes[0])[: frame.samples * 2 * channels])
+            done += frame.samples
+            write(keep=size)
+            look(done)
+        made += lame.flush()
+        write(keep=0)
+
+
+def _layout(stream: av.AudioStream) -> str:
+    return "mono" if stream.codec_context.channels == 1 else "stereo"
 
 
 def _decode(
@@ -232,11 +278,10 @@ def _decode(
     """
     import av.filter
 
-    layout = "mono" if stream.codec_context.channels == 1 else "stereo"
     with translated("read"):
         graph = av.filter.Graph()
         begin, end = graph.add_abuffer(template=stream), graph.add("abuffersink")
-        even = graph.add("aformat", f"sample_fmts={form}:sample_rates={RATE}:channel_layouts={layout}")
+        even = graph.add("aformat", f"sample_fmts={form}:sample_rates={RATE}:channel_layouts={_layout(stream)}")
         graph.link_nodes(begin, even, graph.add("asetnsamples", f"n={size}:p=0"), end).configure()
         for number, packet in enumerate(chain(packets(source, stream), (None,))):
             for frame in stream.codec_context.decode(packet):
