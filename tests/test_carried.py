@@ -352,7 +352,7 @@ def shown(program: Program) -> dict[str, Any]:
 
 def test_where_a_telephone_was_goes_to_nobody(memosync: Program, plain: Path, tmp_path: Path) -> None:
     place = {"location": "+48.2082+016.3738/", "artist": "Me"}
-    phone = tagged(plain, tmp_path / "phone.m4a", "-c:a", "aac", tags=place)
+    phone = tagged(plain, tmp_path / "phone.opus", "-c:a", "libopus", tags=place)
     film = tagged(plain, tmp_path / "phone.mov", "-c:a", "aac", "-movflags", "use_metadata_tags", tags=place)
     assert b"+48.2082" in phone.read_bytes()
     assert b"+48.2082" in film.read_bytes()
