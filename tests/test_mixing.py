@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from memosync.audio.decoding import names_of, samples_of
+from memosync.audio.decoding import block_of, names_of
 from memosync.audio.mixing import Mixer
 
 Block = NDArray[np.float32]
@@ -39,7 +39,7 @@ def by_ffmpeg(block: Block, layout: str, outputs: int) -> Block:
     frame.sample_rate = RATE
     graph.push(frame)
     graph.push(None)
-    return samples_of(cast("av.AudioFrame", graph.pull()))
+    return block_of(cast("av.AudioFrame", graph.pull()))
 
 
 @pytest.mark.parametrize("outputs", [1, 2])

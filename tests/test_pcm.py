@@ -135,6 +135,17 @@ def test_a_length_beyond_4_gb_is_whole(seconds: int) -> None:
     assert corrected(rf64, 44 + len(ds64) + length) == length
 
 
+def test_chunks_behind_more_than_4_gb_are_no_sound() -> None:
+    length, tail = 45_000 * 48_000 * 2, sound.chunk(b"LIST", b"INFO")
+    found = pcm.parse(lambda count: sound.wav(b"", length=length % 2**32)[:count])
+    assert found
+
+    there = {44 + length: tail}  # all else is silence
+    whole = pcm.corrected(found, 44 + length + len(tail), lambda at, count: there.get(at, bytes(count))[:count])
+
+    assert whole.length == length
+
+
 @pytest.mark.parametrize(
     "data",
     [

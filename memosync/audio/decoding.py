@@ -202,7 +202,7 @@ class _Decoded(Source):
             if packer and found != kind:
                 with translated("read"):
                     rest = packer.resample(None)
-                yield from ((shape, samples_of(piece)) for piece in rest)
+                yield from ((shape, block_of(piece)) for piece in rest)
             if not frame:
                 return
             if found != kind:
@@ -212,7 +212,7 @@ class _Decoded(Source):
             assert packer
             with translated("read"):
                 whole = packer.resample(frame)
-            yield from ((shape, samples_of(piece)) for piece in whole)
+            yield from ((shape, block_of(piece)) for piece in whole)
 
     def packets(self, damage: Damage, now: Callable[[], float]) -> Iterator[Packet]:
         """Give all packets that are not empty; what cannot be read costs no more than itself.
@@ -394,7 +394,7 @@ def names_of(layout: av.AudioLayout) -> tuple[str, ...]:
     return tuple("" if name in ("NONE", "UNSD", "") else name for name in names)
 
 
-def samples_of(frame: av.AudioFrame) -> Block:
+def block_of(frame: av.AudioFrame) -> Block:
     """Give the samples of a frame of any format: channels x frames, 1.0 is full scale.
 
     It must not have 8 planes or more: of exactly 8 PyAV 18.1 reads a ninth, and falls.

@@ -23,7 +23,7 @@ from ..memo import Words
 from ..quantities import format_clock, format_size
 from ..stop import Stop
 from .chains import links_of_file, links_of_pipe
-from .decoding import Damage, Source, open_source, samples_of
+from .decoding import Damage, Source, block_of, open_source
 from .levels import SILENCE
 from .mixing import CARRIES, Mixer
 from .webm import RATE, Sound, layout, translated
@@ -225,7 +225,7 @@ class _Import:
                 continue
             if not self._heard:
                 with contextlib.suppress(AudioError), translated("read"):
-                    peaks = [abs(samples_of(frame)).max() for frame in source.decode(packet)]
+                    peaks = [abs(block_of(frame)).max() for frame in source.decode(packet)]
                     self._heard = max(peaks, default=0) > SILENCE
             try:
                 writer.copy(packet)
