@@ -266,6 +266,24 @@ def test_who_comes_to_a_tracker_after_us_is_found_by_asking_again(
         assert 0 == fetching.wait(60)
 
 
+def test_who_is_not_up_yet_at_the_address_in_the_link_is_called_until_he_is(
+    memosync: Program, seeder: Peer, sound: Path, ended: Ended
+) -> None:
+    interface = f"127.0.0.1:{seeder.session.listen_port()}"
+    seeder.session.apply_settings({"listen_interfaces": ""})
+    wait_until(lambda: not seeder.session.is_listening(), "the seeder to be deaf")
+    fetching = ended(memosync.start("fetch", seeder.link, text=True))
+    assert fetching.stderr
+    for line in fetching.stderr:
+        if "Connection refused" in line:  # ten seconds on: libtorrent alone gives an address up after three attempts
+            break
+
+    seeder.session.apply_settings({"listen_interfaces": interface})
+
+    assert 0 == fetching.wait(60)
+    assert bytes_of(memosync) == sound.read_bytes()
+
+
 def test_a_torrent_file_that_is_not_there_is_a_usage_error(memosync: Program) -> None:
     result = memosync("fetch", "no.torrent", code=UsageError.exit_code)
 

@@ -61,7 +61,8 @@ class Swarm:
         """Start another program on a link, or on a .torrent of a file it has; give what it has said so far."""
         look = ["--check-integrity"] if isinstance(source, Path) else []  # else aria2c believes that it has nothing
         commands: dict[str, list[str | Path]] = {
-            "aria2c": ["aria2c", *look, f"--dir={downloads}", source],
+            # on its own it ends, and drops what is under way, once it has sent as much as there is
+            "aria2c": ["aria2c", *look, "--seed-ratio=0", f"--dir={downloads}", source],
             "rtorrent": ["rtorrent", "-n", "-d", downloads, "-o", "system.daemon.set=true", source],
             "transmission-daemon": ["transmission-daemon", "--foreground", "--download-dir", downloads],
         }

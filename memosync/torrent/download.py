@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,7 +92,7 @@ def fetch(
     handle = session.add_torrent(params)
     signalling.poll(session, handle, 0, 0)
     sources = Sources(network, trackers=trackers, peers=params.peers, tracker_of=signalling.tracker_of)
-    download = _Download(session, handle, sources)
+    download = _Download(session, handle, sources, params.peers)
     try:
         while True:
             finished = False
@@ -161,9 +161,16 @@ def ask(
 class _Download:
     """One torrent being fetched."""
 
-    def __init__(self, session: lt.session, handle: lt.torrent_handle, sources: Sources) -> None:
-        self._session, self._handle, self._sources = session, handle, sources
+    def __init__(
+        self,
+        session: lt.session,
+        handle: lt.torrent_handle,
+        sources: Sources,
+        addresses: Sequence[tuple[str, int]],  # that the link names, and that may be called
+    ) -> None:
+        self._session, self._handle, self._sources, self._addresses = session, handle, sources, addresses
         self._last_byte = self._asked = time.monotonic()
+        self._failures = 3  # after which an address is given up
         self._arrived = -1
         self._progress: Progress | None = None
         self._summed_up = 0.0
@@ -231,12 +238,21 @@ class _Download:
             self._syncing.start()
 
     def ask_again(self, peers: int) -> None:
-        """Announce again while there are no peers: a tracker's interval is half an hour, and others come meanwhile."""
+        """Announce and call again while there are no peers.
+
+        A tracker's interval is half an hour, and libtorrent gives an address up after three failures: here it is
+        allowed one more, which takes effect when somebody names it again.
+        """
         if peers:
             self._asked = time.monotonic()
         elif time.monotonic() > self._asked + ASK_EVERY:
             self._asked = time.monotonic()
+            self._failures += 1
+            self._session.apply_settings({"max_failcount": self._failures})
             self._handle.force_reannounce(0, -1, 1)  # of all, and now
+            self._handle.force_dht_announce()
+            for address in self._addresses:
+                self._handle.connect_peer(address)
 
     def remove(self) -> None:
         """Remove the torrent and delete the files that libtorrent made for it."""
