@@ -217,5 +217,6 @@ _RULES: dict[str, Callable[[Any], object]] = {
     "shared": lambda value: isinstance(value, bool),
     "fetched": lambda value: isinstance(value, bool),
     "trackers": _are_texts,
+    "typed": lambda value: isinstance(value, bool),
     "trashed": lambda value: isinstance(value, datetime),
 }

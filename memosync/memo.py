@@ -38,6 +38,7 @@ class Memo:
     shared: bool = False  # the seeder serves it
     fetched: bool = False  # somebody else's, from a swarm
     trackers: tuple[str, ...] = ()  # only where they are not the default ones
+    typed: bool = False  # a person here named them, not a link
     trashed: datetime | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the index that we do not know
 

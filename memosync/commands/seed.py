@@ -78,7 +78,7 @@ def status(command: Globals, options: SeedOptions) -> tuple[SeederState, list[St
     for memo in library.index().memos:
         if infohash := served_as(memo):
             browsers = None
-            if any(map(is_websocket, trackers_of(memo.trackers, state.network))):
+            if any(map(is_websocket, trackers_of(memo.trackers, state.network, typed=memo.typed))):
                 browsers = not state.crowded or infohash in state.announced
             rows.append(Status(memo, state.swarms.get(infohash, SwarmState(infohash=infohash)), browsers))
     return state, rows

@@ -21,7 +21,7 @@ from .store import Library
 
 
 def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...]) -> list[Memo]:
-    """Freeze memos and mark them as shared, many at a time; with `trackers` instead of those they had, if any."""
+    """Freeze memos and mark them as shared, many at a time; with `trackers`, typed here, instead of those they had."""
     marked: dict[MemoId, Memo] = {}
     for batch in library.locked(memos):
         marked |= library.update({memo_id: _freeze(library, memo_id, trackers) for memo_id in batch})
@@ -94,6 +94,8 @@ def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Cal
         library.keep_torrent(infohash, again.data)
 
     def mark(memo: Memo) -> Memo:
-        return replace(memo, infohash=infohash, size=size, shared=True, trackers=trackers or memo.trackers)
+        if trackers:
+            memo = replace(memo, trackers=trackers, typed=True)
+        return replace(memo, infohash=infohash, size=size, shared=True)
 
     return mark

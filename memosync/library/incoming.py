@@ -96,7 +96,7 @@ def take_in(library: Library, incoming: Incoming, info: AudioInfo, trackers: Seq
         with library.lock(lost.id):
             library.add(lost, path)
         return lost
-    usable = usable_trackers(trackers, Network.PUBLIC)[0]
+    usable = usable_trackers(trackers, Network.PUBLIC)
     others = tuple(usable) if set(usable) - set(DEFAULT_TRACKERS) else ()
     memo_id = info.words.id or library.take_id()
     while True:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from .. import files
@@ -55,8 +54,8 @@ class Reconciler:
             before, signature = self._served.get(wanted.infohash, (None, None))
             if before == wanted:
                 continue
-            only_trackers = before is not None and replace(before, trackers=wanted.trackers) == wanted
-            if only_trackers and self._server.replace_trackers(wanted.infohash, wanted.trackers):
+            same_file = before is not None and (before.path, before.torrent) == (wanted.path, wanted.torrent)
+            if same_file and self._server.replace_trackers(wanted.infohash, wanted.trackers, typed=wanted.typed):
                 self._served[wanted.infohash] = wanted, signature
             else:
                 self._serve(wanted)
@@ -75,7 +74,7 @@ class Reconciler:
             elif younger and not metainfo.fits(metainfo.read(torrent), path):
                 self._server.call_damaged(infohash, f"{path.name} was altered")
             else:
-                self._server.serve(path, torrent, wanted.trackers)
+                self._server.serve(path, torrent, wanted.trackers, typed=wanted.typed)
         except (OSError, MemosyncError, RuntimeError) as error:
             self._server.call_damaged(infohash, f"its torrent cannot be read: {error}")
 
