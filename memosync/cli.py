@@ -10,7 +10,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -20,7 +20,7 @@ import typer
 from . import __version__
 from .errors import UsageError
 from .network import Network
-from .quantities import parse_duration, parse_position, parse_size, parse_when
+from .quantities import local, parse_duration, parse_position, parse_size, parse_when
 from .ui import live, rows, terminal
 from .ui.signals import ending as _stop
 from .ui.terminal import items as _items
@@ -86,7 +86,7 @@ def _when(text: str) -> datetime:
 
 
 def _now() -> datetime:
-    return datetime.now().astimezone().replace(microsecond=0)
+    return local(datetime.now(UTC)).replace(microsecond=0)
 
 
 MemosArgument = Annotated[

@@ -106,7 +106,7 @@ def file_name(title: str, recorded: datetime, memo_id: MemoId) -> str:
     """Choose the file's name once and for all: date, slug, id."""
     slug = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", title).lower()).strip("-")
     slug = slug.encode()[:60].decode(errors="ignore").strip("-")
-    return "-".join(filter(None, [f"{recorded:%Y-%m-%d}".rjust(10, "0"), slug, memo_id])) + ".webm"
+    return "-".join(filter(None, [str(recorded.date()), slug, memo_id])) + ".webm"
 
 
 def id_in_file_name(name: str) -> MemoId | None:

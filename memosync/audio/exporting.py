@@ -10,7 +10,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
@@ -324,7 +324,15 @@ def _to_id3(words: Words, carried: Carried) -> dict[str, str]:
     tags, more = to_tags(words), to_matroska(carried, words)
     if "comment" not in more and words.description:
         tags["comment"] = tags.pop("DESCRIPTION")
-    return tags | more | ({"date": f"{words.recorded.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"} if words.recorded else {})
+    return tags | more | ({"date": _utc(words.recorded)} if words.recorded else {})
+
+
+def _utc(when: datetime) -> str:
+    """Write a moment as ID3v2.4 has it, in UTC; at the edges of the calendar, where UTC is beyond them, its year."""
+    try:
+        return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    except OverflowError:
+        return f"{when.year:04}"
 
 
 def _to_info(words: Words) -> dict[bytes, str]:
