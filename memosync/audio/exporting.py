@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import struct
-import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -16,6 +15,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
+from .. import files
 from ..errors import AudioError, MemosyncError, UsageError
 from ..memo import Words
 from . import opus, wav
@@ -89,9 +89,10 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
     """
     info = probe(path)
     if form == "webm":
-        with tempfile.TemporaryDirectory() as directory:
+        with contextlib.ExitStack() as made:
             if info.words != words or not is_finished(path) or not timeline_of(path).is_right:
-                mended = Path(directory) / "memo.webm"  # FFmpeg puts the cues in front by reading what it wrote
+                # FFmpeg puts the cues in front by reading what it wrote
+                mended = made.enter_context(files.scratch()) / "memo.webm"
                 if finish(path, mended, words).duration < info.duration - 0.1:
                     raise AudioError("it cannot be read to its end")
                 path = mended

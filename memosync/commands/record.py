@@ -29,7 +29,7 @@ from ..library.store import Library
 from ..memo import Memo, Words, clean_description, clean_title, parse_tags
 from ..quantities import format_moment, from_stamp, local
 from ..stop import Stop
-from .arguments import Globals, each
+from .arguments import Globals, each, reading
 from .share import ShareOptions, share
 
 Key = Literal["pause", "save", "discard"]
@@ -97,7 +97,7 @@ def record(
     sources = _find_sources(options.sources)
     recorder = _Recorder(
         command=command,
-        library=command.open(),
+        library=command.open_to_swarms() if options.share else command.open(),
         words=words,
         now=now,
         sound=sound,
@@ -123,7 +123,7 @@ def _find_sources(names: Sequence[str]) -> list[Path | None]:
     for name in names:
         if name != "-" and not os.access(name, os.R_OK):
             raise UsageError(f"{one_line(name)}: there is no such file, or it cannot be read")
-        if name != "-" and Path(name).is_dir():
+        if name != "-" and os.path.isdir(name):
             raise UsageError(f"{one_line(name)} is a directory", "name the files in it")
     return [None if name == "-" else Path(name) for name in names]
 
@@ -228,7 +228,10 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
             if whole:
                 console.progress(shown, min(done / whole, 0.999))
 
-    with open(source or 0, "rb", buffering=0, closefd=source is not None) as file:  # libsndfile shares its position
+    with reading():
+        # libsndfile shares its position
+        file = open(source or 0, "rb", buffering=0, closefd=source is not None)  # noqa: SIM115  # a with for errors here
+    with file:
         status = os.fstat(file.fileno())
         written = from_stamp(int(status.st_mtime)) if stat.S_ISREG(status.st_mode) else None
         live = not file.seekable()
@@ -241,16 +244,17 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
             with library.lock(memo_id):
                 try:
                     reader = Pipe(recorder.stop, file.fileno()) if live else file
-                    import_source(
-                        reader,
-                        target,
-                        describe,
-                        recorder.sound,
-                        live=live,
-                        limit=recorder.limit,
-                        on_progress=progress,
-                        warn=lambda text: console.warn(f"{shown}: {text}"),
-                    )
+                    with reading():
+                        import_source(
+                            reader,
+                            target,
+                            describe,
+                            recorder.sound,
+                            live=live,
+                            limit=recorder.limit,
+                            on_progress=progress,
+                            warn=lambda text: console.warn(f"{shown}: {text}"),
+                        )
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
                         library.add(made, target)

@@ -70,7 +70,7 @@ def share(
         if not parse_tracker(url):
             example = "give udp://, http(s):// or ws(s)://HOST:PORT"
             raise UsageError(f"{one_line(url)[:100]!r} is not a tracker", example)
-    library = library or command.open()
+    library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
     memos = choose(library, options.memos, everything=options.everything)
     if options.stop:
         _stop_sharing(library, memos, command.console)
@@ -169,7 +169,7 @@ def _with_page(
         nobody = "no browser would find the memo: none of its trackers is one"
         raise UsageError(nobody, f"--tracker {_TRACKER[network]}")
     path = Path(options.page or "")
-    free_place(path, force=options.force)
+    free_place(path, force=options.force, otherwise="another --page")
 
     def write(link: str) -> None:
         try:
