@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,11 +36,9 @@ class Globals:
 
     def open_to_swarms(self) -> Library:
         """Open a library in which libtorrent finds files; LibraryError where it does not: 2.1.1 knows UTF-8 alone."""
-        try:
-            str(self.root).encode()
-        except UnicodeEncodeError:
+        if str(self.root).encode(errors="replace") != os.fsencode(self.root):
             fault = f"the path {self.root} is not UTF-8, and memos in it can be neither served nor fetched"
-            raise LibraryError(fault, "rename it, or give another --library") from None
+            raise LibraryError(fault, "rename it, or give another --library")
         return self.open()
 
 
