@@ -321,7 +321,7 @@ def test_a_python_that_libtorrent_does_not_come_for_is_refused_in_one_line(tmp_p
     )
     other.chmod(0o755)
 
-    command = ["make", "-s", "-C", ROOT, "-W", "pyproject.toml", ".venv/ready", f"PYTHON={other}"]
+    command = ["make", "-s", "-C", str(ROOT), "-W", "pyproject.toml", ".venv/ready", f"PYTHON={other}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     said = f"Python {', '.join([first, *others])} or {last}"
