@@ -17,11 +17,12 @@ from urllib.parse import quote
 
 import libtorrent as lt
 import pytest
+from support.disk import without_temporary
 from support.faults import LOOKS_LONG
 from support.library import Listed, memos, only
 from support.netns import Network
 from support.program import PROGRAM, Ended, Program, errors
-from support.sound import noise
+from support.sound import convert, noise, probe
 from support.terminal import Terminal
 from support.tracker import Tracker
 from support.waiting import wait_until
@@ -185,6 +186,19 @@ def test_the_title_comes_out_of_the_torrents_name_when_the_file_has_none(
     assert memo["title"] == "Gespräch im Café"
     assert memo["duration"] == pytest.approx(10, abs=0.1)
     assert bytes_of(memosync) == sound.read_bytes()
+
+
+def test_a_memo_of_the_last_day_of_the_calendar_goes_everywhere(memosync: Program, short: Path, tmp_path: Path) -> None:
+    when, memo_id = "9999-12-31T23:59:59-12:00", "7k3f9x2a"
+    dated = ("-c", "copy", "-metadata", f"DATE_RECORDED={when}", "-metadata", f"MEMOSYNC_ID={memo_id}")
+    file = convert(short, tmp_path / "dated.webm", *dated)
+    peer = Peer(torrent_of(file), tmp_path, file)
+
+    memosync("fetch", peer.link)
+    memosync("export", "last", "-f", "mp3", "-o", tmp_path / "out.mp3")
+
+    assert (memo_id, when) == (only(memosync)["id"], only(memosync)["recorded"])
+    assert probe(tmp_path / "out.mp3")["tags"]["date_recorded"] == when
 
 
 def test_an_id_that_is_taken_here_is_replaced(memosync: Program, theirs: Shared, short: Path) -> None:
@@ -502,7 +516,9 @@ def test_what_it_waits_for_is_said_after_a_second_and_every_answer_after_ten(
 def test_info_names_it_and_downloads_nothing(memosync: Program, seeder: Peer, sound: Path) -> None:
     link = seeder.link + "&dn=What%20they%20call%20it"
 
+    memosync.under = without_temporary(memosync.library.parent)
     rows = memosync("fetch", "--info", link).out
+    memosync.under = []
     (line,) = memosync("fetch", "--info", "--json", link).lines
 
     infohash, size = str(seeder.handle.info_hashes().v1), sound.stat().st_size

@@ -313,6 +313,26 @@ def test_every_exit_code_is_in_the_manual() -> None:
     assert codes | {0, 1} == {code for code in described if code < 128}
 
 
+@pytest.mark.parametrize("minor", [10, 14])
+def test_a_python_that_libtorrent_does_not_come_for_is_refused_in_one_line(tmp_path: Path, minor: int) -> None:
+    required = re.search(r'^requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert required
+    first, *others, last = [f"3.{number}" for number in range(*map(int, required.groups()))]
+    other = tmp_path / "python"
+    other.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, {minor}); exec(sys.argv[1])" "$2"\n'
+    )
+    other.chmod(0o755)
+
+    command = ["make", "-s", "-C", str(ROOT), "-W", "pyproject.toml", ".venv/ready", f"PYTHON={other}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    said = f"Python {', '.join([first, *others])} or {last}"
+    assert done.stderr.startswith(f"{said} is needed: ")
+    assert said in README
+    assert done.returncode
+
+
 def test_the_session_in_the_readme_can_be_typed() -> None:
     typed = [line.split() for line in re.findall(r"^    \$ memosync (.*)$", README, re.MULTILINE)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import IO, TypeVar
 
 from .. import files
 from ..console import Console, one_line
-from ..errors import Interrupted, MemosyncError, Several, UsageError
+from ..errors import Interrupted, LibraryError, MemosyncError, Several, UsageError
 from ..library.adopt import open_library
 from ..library.store import Library
 from ..magnet import shorten
@@ -32,6 +33,13 @@ class Globals:
     def open(self) -> Library:
         """Open the library and bring home what a crash left in it; LibraryError when its index cannot be trusted."""
         return open_library(self.root, self.console)
+
+    def open_to_swarms(self) -> Library:
+        """Open a library in which libtorrent finds files; LibraryError where it does not: 2.1.1 knows UTF-8 alone."""
+        if str(self.root).encode(errors="replace") != os.fsencode(self.root):
+            fault = f"the path {self.root} is not UTF-8, and memos in it can be neither served nor fetched"
+            raise LibraryError(fault, "rename it, or give another --library")
+        return self.open()
 
 
 def each(
@@ -69,12 +77,25 @@ def titles(memos: Sequence[Memo]) -> str:
     return f"{named} and {len(memos) - 3} more" if len(memos) > 3 else named
 
 
-def free_place(path: Path, *, force: bool) -> None:
-    """Insist that a file may be written there; UsageError when there is one, unless with `force`, or no directory."""
-    if path.exists() and not (force and path.is_file()):
-        raise UsageError(f"{path} exists", "--force replaces a file")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no directory {path.parent}", "make it, or name another")
+def free_place(path: Path, *, force: bool, otherwise: str) -> None:
+    """Insist that a file may be written there.
+
+    UsageError when there is one, unless with `force`, or no directory; LibraryError where we may not look.
+    """
+    with files.as_library_error(f"write {path}", otherwise):
+        if path.exists() and not (force and path.is_file()):
+            raise UsageError(f"{path} exists", "--force replaces a file")
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no directory {path.parent}", "make it, or name another")
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Raise UsageError for what the operating system refuses to read of what a person named."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot read it: {error.strerror}") from error
 
 
 @contextmanager

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from .. import magnet
 from ..audio import sandbox
 from ..console import Console
-from ..errors import AudioError, Interrupted, TorrentError, UsageError
+from ..errors import AudioError, Interrupted, TorrentError
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet
@@ -25,7 +24,7 @@ from ..stop import Stop
 from ..torrent import download, metainfo
 from ..torrent.download import Progress
 from ..torrent.metainfo import Metainfo
-from .arguments import Globals, each
+from .arguments import Globals, each, reading
 from .list_ import Row, row_of
 from .play import PlayOptions, Steering, play_memo
 from .rm import bring_back
@@ -64,7 +63,7 @@ def fetch(
     steered: Callable[[], AbstractContextManager[Steering | None]] = nullcontext,
 ) -> None:
     """Fetch every memo of every link, and answer each as soon as it is here."""
-    library, console = command.open(), command.console
+    library, console = command.open_to_swarms(), command.console
 
     def fetch_one(source: _Source) -> None:
         memo = _fetch(library, source, command.network, options, stop=stop, console=console, view=view)
@@ -163,18 +162,17 @@ def _metadata(
         return metainfo.read(kept.read_bytes())
     found = [source.torrent] if source.torrent else []
     if not found:
-        with tempfile.TemporaryDirectory() as nowhere:
-            download.fetch(
-                source.link,
-                Path(nowhere, "nothing"),
-                network=network,
-                accept=found.append,
-                stop=stop,
-                timeout=timeout,
-                info_only=True,
-                dht=library.session_state(),
-                on_progress=view(),
-            )
+        download.fetch(
+            source.link,
+            download.NOWHERE,
+            network=network,
+            accept=found.append,
+            stop=stop,
+            timeout=timeout,
+            info_only=True,
+            dht=library.session_state(),
+            on_progress=view(),
+        )
     return metainfo.read(found[0])
 
 
@@ -194,14 +192,11 @@ def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: S
 def _is_file(text: str) -> bool:
     if re.match(r"(?i)magnet:|https?:", text):
         return False
-    return text.endswith(".torrent") or (len(text) < 4096 and "\0" not in text and Path(text).is_file())
+    return text.endswith(".torrent") or os.path.isfile(text)
 
 
 def _read_file(path: str) -> _Source:
     """Read a .torrent file; UsageError when it is not there."""
-    try:
-        with open(path, "rb") as file:
-            torrent = metainfo.read(file.read(metainfo.LARGEST_TORRENT + 1))
-    except OSError as error:
-        raise UsageError(f"cannot read it: {error.strerror}") from error
+    with reading(), open(path, "rb") as file:
+        torrent = metainfo.read(file.read(metainfo.LARGEST_TORRENT + 1))
     return _Source(Magnet(infohash=torrent.infohash, trackers=torrent.trackers), torrent.data)

@@ -68,7 +68,7 @@ def share(
     if (options.no_seed and (options.foreground or options.wait)) or (options.foreground and options.wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
     trackers = _trackers(options, command.network, command.console)
-    library = library or command.open()
+    library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
     memos = choose(library, options.memos, everything=options.everything)
     if options.stop:
         _stop_sharing(library, memos, command.console)
@@ -187,7 +187,7 @@ def _with_page(
         nobody = "no browser would find the memo: none of its trackers is one"
         raise UsageError(nobody, f"--tracker {_TRACKER[network]}")
     path = Path(options.page or "")
-    free_place(path, force=options.force)
+    free_place(path, force=options.force, otherwise="another --page")
 
     def write(link: str) -> None:
         try:

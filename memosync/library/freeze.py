@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from .. import files
 from ..audio import webm
 from ..errors import LibraryError, NotFoundError, TorrentError
 from ..memo import Memo, MemoId, Words, torrent_name
@@ -77,7 +78,12 @@ def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Cal
     memo = library.index().get(memo_id)
     if memo is None or memo.trashed:
         raise NotFoundError(f"memo {memo_id} was removed meanwhile")
-    path = library.path(memo)
+    with files.as_library_error(f"read {memo.file}"):
+        return _frozen(library, memo, trackers)
+
+
+def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...]) -> Callable[[Memo], Memo]:
+    memo_id, path = memo.id, library.path(memo)
     if not path.exists():
         raise LibraryError(f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one")
     infohash, size = memo.infohash, memo.size

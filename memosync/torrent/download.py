@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +34,7 @@ _FETCHING: lt.settings_pack = {
     "prioritize_partial_pieces": True,  # a fetch that is killed then loses no more than one
     "close_redundant_connections": False,  # the seeder should learn that we have everything before we go
 }
+NOWHERE = Path(os.devnull, "nothing")  # where nothing can be written: of what only the metadata is wanted
 SYNC_EVERY = 16_000_000  # bytes
 ASK_EVERY = 15.0  # seconds between two announces while there are no peers: who seeds may just begin
 
@@ -144,10 +144,10 @@ def ask(
             raise SwarmError("all have answered")
 
     nothing = Magnet(infohash=InfoHash(os.urandom(20).hex()), trackers=tuple(trackers))
-    with contextlib.suppress(SwarmError), tempfile.TemporaryDirectory() as nowhere:
+    with contextlib.suppress(SwarmError):
         fetch(
             nothing,
-            Path(nowhere, "nothing"),
+            NOWHERE,
             network=network,
             accept=lambda _torrent: None,
             stop=stop,
