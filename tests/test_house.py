@@ -65,6 +65,7 @@ OWNERS = {
 }
 FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front loads its verbs so
     "commands.completion": {"audio.microphone"},
+    "commands.fetch": {"page.page"},
     "commands.seed": {"seeder.run"},
     "commands.share": {"page.page", "seeder.run"},
     "ui.live": {"torrent.sources", "ui.player"},

@@ -146,7 +146,8 @@ def test_what_is_no_link_to_a_memo_is_refused_with_a_reason(link: str, why: str)
         [magnet.parse(part) for part in magnet.split(link)]
 
 
-FULL = f"magnet:?xt=urn:btih:{INFOHASH}&dn=Call%20with%20Dr.%20Kim%20(2)&tr=udp%3A%2F%2Fa%3A1&tr=wss%3A%2F%2Fb%2F%3Fc%26d&x.pe=[::1]:6881"
+FULL = f"magnet:?xt=urn:btih:{INFOHASH}&dn=Call%20with%20Dr.%20Kim%20(2)&tr=udp%3A%2F%2Fa%3A1"
+FULL += "&tr=wss%3A%2F%2Fb%2F%3Fc%26d&x.pe=[::1]:6881"
 RAW = f"magnet:?xt=urn:btih:{INFOHASH}&dn=a b&tr=udp://a:1&tr=http://b/announce"
 APOSTROPHE = RAW.replace("a b", "Bob's talk")
 ESCAPED = FULL.replace("&", "&amp;")

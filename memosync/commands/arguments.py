@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from ..network import Network
 from ..stop import Stop
 
 Item = TypeVar("Item")
+INPUT = 0  # the descriptor of standard input
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,52 @@ def titles(memos: Sequence[Memo]) -> str:
     """Name memos to a person."""
     named = ", ".join(f"“{one_line(memo.title)[:60]}”" for memo in memos[:3])
     return f"{named} and {len(memos) - 3} more" if len(memos) > 3 else named
+
+
+def is_file(text: str) -> bool:
+    """Tell whether a text is the path of what may be read, or must not be: of anything but a directory."""
+    try:
+        return not stat.S_ISDIR(os.stat(text).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def read_file(path: str, most: int, stop: Stop) -> bytes:
+    """Read a file or a pipe, `most` bytes at most and one more; UsageError when it is not there, or something else.
+
+    Interrupted on `stop`, also while nobody writes into the pipe.
+    """
+    with _as_usage_error():
+        kind = os.stat(path).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
+            raise UsageError("it is neither a file nor a pipe")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            return read_all(descriptor, most, stop)
+        finally:
+            os.close(descriptor)
+
+
+def read_all(descriptor: int, most: int, stop: Stop) -> bytes:
+    """Read to the end, `most` bytes at most and one more; Interrupted on `stop`, also while nothing comes."""
+    data = bytearray()
+    with _as_usage_error():
+        while len(data) <= most:
+            stop.check()
+            if not select.select([descriptor], [], [], 0.1)[0]:
+                continue
+            if not (piece := os.read(descriptor, min(2**20, most + 1 - len(data)))):
+                break
+            data += piece
+    return bytes(data)
+
+
+@contextmanager
+def _as_usage_error() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot read it: {error.strerror}") from error
 
 
 def free_place(path: Path, *, force: bool) -> None:
