@@ -28,6 +28,7 @@ from support.tracker import Tracker
 from support.waiting import wait_until
 
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
+from memosync.torrent import metainfo
 
 PIECE = 32768
 ISOLATED: lt.settings_pack = {
@@ -377,6 +378,18 @@ def test_a_link_that_names_nobody_is_not_waited_for(memosync: Program, link: str
     assert len(errors(result.err)) == 1
     assert "names nobody" in result.err
     assert "memosync: hint: --network public" in result.err
+
+
+def test_who_names_nobody_is_not_refused_for_what_is_here_already(memosync: Program, sound: Path) -> None:
+    torrent = metainfo.read(torrent_of(sound))
+    arrived = memosync.library / ".memosync" / "incoming" / torrent.infohash
+    arrived.mkdir(parents=True)
+    (arrived / "torrent").write_bytes(torrent.data)
+    (arrived / "memo.webm").write_bytes(sound.read_bytes())
+
+    memosync("fetch", torrent.infohash)
+
+    assert bytes_of(memosync) == sound.read_bytes()
 
 
 def test_a_key_is_not_said_again(memosync: Program) -> None:

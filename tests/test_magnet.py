@@ -388,13 +388,22 @@ def test_a_key_stands_in_no_message(link: str) -> None:
     assert KEY not in magnet.shorten(link.upper(), width=500).lower()
 
 
-@given(st.text(max_size=40) | st.text("magnet:?xt=urnbih&.%0af", max_size=80).map("magnet:?".__add__))
+@given(
+    st.text(max_size=40)
+    | st.lists(st.sampled_from([*FULL.split("&"), *" \n&(<)>.\"'[]"])).map("".join)
+    | st.text("magnet:?xt=urnbih&.%0af", max_size=80).map("magnet:?".__add__)
+)
 def test_any_text_is_a_link_or_refused(text: str) -> None:
     try:
-        links = [magnet.parse(part) for part in magnet.split(text)]
+        links = read(text)
     except TorrentError:
         return
     assert all(magnet.parse_infohash(link.infohash) for link in links)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_text(data: bytes) -> None:
+    assert len(magnet.decode(data)) <= len(data)
 
 
 @pytest.mark.parametrize(
