@@ -292,6 +292,10 @@ def test_a_pipe_without_an_end_is_not_read_to_it(target: Target) -> None:
     assert "too large" in errors.stderr
 
 
+def test_links_without_an_end_are_not_read_to_it(target: Target) -> None:
+    target.refuses("fetch", "-", stdin=b"magnet:?dn=x\n" * 2_000_000, code=TorrentError.exit_code)
+
+
 def test_a_page_of_an_enemy_is_refused(target: Target) -> None:
     link = '<!doctype html><a id="magnet" href="%s">'
     pages = {

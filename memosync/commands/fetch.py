@@ -200,6 +200,8 @@ def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: S
             data = read_all(INPUT, metainfo.LARGEST_TORRENT, stop)
             if _FILE.match(data):
                 do(_source(data))
+            elif len(data) > metainfo.LARGEST_TORRENT:
+                raise TorrentError("these links are more than can be read at once", "give fewer of them")
             else:
                 each(magnet.unwrap(magnet.decode(data), is_file), one, name=str, stop=stop, console=console)
         else:

@@ -70,7 +70,14 @@ REFUSED: dict[str, bytes] = {
     "no files": _files(),
     "a list of files that is a number": torrent(info(length=None, files=1)),
     "a pad file before": _files(_file(".pad", "50", attr="p"), _file("a.webm")),
-    "a pad file of more than a piece": _files(_file("a.webm"), _file(".pad", "9", attr="p", length=PIECE)),
+    "a pad file of a piece": torrent(
+        info(
+            length=None,
+            name="memos",
+            pieces=b"x" * 40,
+            files=[_file("a.webm"), _file(".pad", "9", attr="p", length=PIECE)],
+        )
+    ),
     "a pad file of a petabyte": _files(_file("a.webm"), _file(".pad", "9", attr="p", length=2**50)),
     "a pad file and another": _files(_file("a.webm"), _file(".pad", "20", attr="p", length=20), _file("b", length=30)),
     "nothing but a pad file": _files(_file(".pad", "100", attr="p", length=100)),
