@@ -28,6 +28,7 @@ from support.tracker import Tracker
 from support.waiting import wait_until
 
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
+from memosync.page import page
 from memosync.torrent import metainfo
 
 PIECE = 32768
@@ -344,15 +345,14 @@ def test_standard_input_that_does_not_end_hears_ctrl_c(memosync: Program, ended:
     os.close(there)
 
 
-def test_a_page_brings_its_memo(memosync: Program, theirs: Shared, tmp_path: Path) -> None:
-    page = tmp_path / "memo.html"
-    theirs.program("share", theirs.memos[0]["id"], "--page", page, "--tracker", "ws://127.0.0.1:9")
+def test_a_page_is_the_link_in_it(memosync: Program, short: Path, tmp_path: Path) -> None:
+    memo, file = memosync("record", short).out, tmp_path / "memo.html"
+    link = memosync("share", "last", "--page", file, "--tracker", "ws://127.0.0.1:9", "--no-seed").out.strip()
 
-    first = memosync("fetch", page).out
-    again = [memosync("fetch", "-", stdin=page.read_bytes()).out, memosync("fetch", f"file://{page}").out]
+    fetched = [memosync("fetch", file, f"file://{file}").out, memosync("fetch", "-", stdin=file.read_bytes()).out]
 
-    assert bytes_of(memosync) == Path(theirs.memos[0]["path"]).read_bytes()
-    assert [first, first] == again
+    assert [memo * 2, memo] == fetched
+    assert link == page.link_in(file.read_text())
 
 
 def test_links_are_read_as_people_paste_them(memosync: Program, theirs: Shared) -> None:
@@ -378,6 +378,15 @@ def test_a_link_that_names_nobody_is_not_waited_for(memosync: Program, link: str
     assert len(errors(result.err)) == 1
     assert "names nobody" in result.err
     assert "memosync: hint: --network public" in result.err
+    assert not list(memosync.library.glob(".memosync/incoming/*"))
+
+
+def test_a_torrent_file_that_names_nobody_is_not_waited_for(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    torrent = tmp_path / "memo.torrent"
+    torrent.write_bytes(torrent_of(sound))
+
+    for _ in range(2):
+        memosync("fetch", torrent, "--timeout", "1h", code=SwarmError.exit_code)
 
 
 def test_who_names_nobody_is_not_refused_for_what_is_here_already(memosync: Program, sound: Path) -> None:
@@ -403,14 +412,11 @@ def test_a_key_is_not_said_again(memosync: Program) -> None:
     assert 2 == result.err.count("private")
 
 
-@pytest.mark.parametrize("piece", [PIECE, 2**19])
-def test_padding_behind_the_file_is_none_of_it(
-    memosync: Program, sound: Path, tmp_path: Path, piece: int, ended: Ended
-) -> None:
+def test_padding_behind_the_file_is_none_of_it(memosync: Program, sound: Path, tmp_path: Path) -> None:
     size = sound.stat().st_size
     entry = lt.create_file_entry("Folder/Their talk.webm", size)
-    padding = lt.create_file_entry("Folder/.pad/1", -size % piece, lt.file_storage.flag_pad_file)
-    made = lt.create_torrent([entry, padding], piece, lt.create_torrent.v1_only)
+    padding = lt.create_file_entry("Folder/.pad/1", -size % PIECE, lt.file_storage.flag_pad_file)
+    made = lt.create_torrent([entry, padding], PIECE, lt.create_torrent.v1_only)
     (tmp_path / "Folder").mkdir()
     os.link(sound, tmp_path / "Folder" / "Their talk.webm")
     lt.set_piece_hashes(made, str(tmp_path))
@@ -608,11 +614,11 @@ def test_the_timeout_begins_again_with_every_new_byte(memosync: Program, seeder:
     assert only(memosync)
 
 
-@pytest.mark.parametrize("what", ["nobody", "a port where nobody listens", "a tracker that is silent"])
+@pytest.mark.parametrize("what", ["a port where nobody listens", "a tracker that is silent"])
 def test_without_peers_it_ends_in_time(memosync: Program, what: str) -> None:
     link = "magnet:?xt=urn:btih:" + 40 * "a"
     with Tracker(mode="silent") as silent:
-        link += {"nobody": "", "a port where nobody listens": "&x.pe=127.0.0.1:9999"}.get(what, f"&tr={silent.udp_url}")
+        link += {"a port where nobody listens": "&x.pe=127.0.0.1:9999"}.get(what, f"&tr={silent.udp_url}")
         started = time.monotonic()
         result = memosync("fetch", link, env={"MEMOSYNC_TIMEOUT": "1s"}, code=SwarmError.exit_code)
 

@@ -116,8 +116,6 @@ def _fetch(
     if memo := already_here(library, infohash):
         shutil.rmtree(library.incoming(infohash), ignore_errors=True)  # one died when it had put it in its place
         return _out_of_trash(library, memo, console)
-    if not any(library.incoming(infohash).glob("*")):  # of one that is there, nothing may be missing
-        _refuse_what_names_nobody(source.link, network)
     library.prepare()
     sandbox.start()
     with only_fetch(library, infohash, stop=stop, console=console):
@@ -127,6 +125,11 @@ def _fetch(
         try:
             if source.torrent and not incoming.torrent:
                 incoming.accept(source.torrent)
+            if not incoming.file.exists() and (
+                nobody := _nobody(source.link, network)
+            ):  # of a file nothing may be missing
+                incoming.remove()
+                raise nobody
             download.fetch(
                 source.link,
                 incoming.file,
@@ -164,8 +167,9 @@ def _metadata(
     if already_here(library, source.link.infohash) and kept.exists():
         return metainfo.read(kept.read_bytes())
     found = [source.torrent] if source.torrent else []
+    if not found and (nobody := _nobody(source.link, network)):
+        raise nobody
     if not found:
-        _refuse_what_names_nobody(source.link, network)
         with tempfile.TemporaryDirectory() as nowhere:
             download.fetch(
                 source.link,
@@ -181,15 +185,16 @@ def _metadata(
     return metainfo.read(found[0])
 
 
-def _refuse_what_names_nobody(link: Magnet, network: Network) -> None:
-    """SwarmError where nobody would ever come: without the DHT and local discovery, only the link tells who has it."""
+def _nobody(link: Magnet, network: Network) -> SwarmError | None:
+    """Say so where nobody would ever come: without the DHT and local discovery, only the link tells who has it."""
     if network is not Network.LOOPBACK or any(usable_trackers(link.trackers, network)):
-        return
-    if not any(network.allows(address) for address, _port in filter(None, map(parse_peer, link.peers))):
-        raise SwarmError(
-            "this link names nobody who could have it: no tracker and no address on this machine",
-            "--network public looks further, in the DHT, too",
-        )
+        return None
+    if any(network.allows(address) for address, _port in filter(None, map(parse_peer, link.peers))):
+        return None
+    return SwarmError(
+        "this link names nobody who could have it: no tracker and no address on this machine",
+        "--network public looks further, in the DHT, too",
+    )
 
 
 def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: Stop, console: Console) -> None:
