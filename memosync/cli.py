@@ -257,7 +257,7 @@ def fetch(
 
     if info and play:
         raise UsageError("--info and --play exclude each other")
-    links = _items(links, needed=True, what="LINK")
+    links = terminal.given(links, what="LINK")
     options = _filled(verb.FetchOptions, locals())
     if info:
         show = partial(rows.info, as_json=as_json)

@@ -66,6 +66,7 @@ OWNERS = {
 }
 FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front loads its verbs so
     "commands.completion": {"audio.microphone"},
+    "commands.fetch": {"page.page"},
     "commands.seed": {"seeder.run"},
     "commands.share": {"page.page", "seeder.run"},
     "torrent.tracker_proxy": {"torrent.trackers"},

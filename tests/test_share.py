@@ -112,7 +112,7 @@ def test_dash_reads_ids_and_rows_of_list(memosync: Program, three: list[str]) ->
     first, second, third = three
     rows = memosync("list").out
 
-    ids = memosync("share", "-", "--no-seed", stdin=f"{second}\n\n  {third[:6]}\n")
+    ids = memosync("share", "-", "--no-seed", stdin=f"\ufeff{second}\n\n  {third[:6]}\n")
     all_rows = memosync("share", first, "-", "--no-seed", stdin=rows)
 
     assert [infohash(line) for line in ids.lines] == infohashes(memosync, second, third)

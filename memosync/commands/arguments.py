@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from ..network import Network
 from ..stop import Stop
 
 Item = TypeVar("Item")
+INPUT = 0  # the descriptor of standard input
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,44 @@ def reading() -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"cannot read it: {error.strerror}") from error
+
+
+def is_file(text: str) -> bool:
+    """Tell whether a text is the path of what may be read, or must not be: of anything but a directory."""
+    try:
+        return not stat.S_ISDIR(os.stat(text).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def read_file(path: str, most: int, stop: Stop) -> bytes:
+    """Read a file or a pipe, `most` bytes at most and one more; UsageError when it is not there, or something else.
+
+    Interrupted on `stop`, also while nobody writes into the pipe.
+    """
+    with reading():
+        kind = os.stat(path).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
+            raise UsageError("it is neither a file nor a pipe")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            return read_all(descriptor, most, stop)
+        finally:
+            os.close(descriptor)
+
+
+def read_all(descriptor: int, most: int, stop: Stop) -> bytes:
+    """Read to the end, `most` bytes at most and one more; Interrupted on `stop`, also while nothing comes."""
+    data = bytearray()
+    with reading():
+        while len(data) <= most:
+            stop.check()
+            if not select.select([descriptor], [], [], 0.1)[0]:
+                continue
+            if not (piece := os.read(descriptor, min(2**20, most + 1 - len(data)))):
+                break
+            data += piece
+    return bytes(data)
 
 
 @contextmanager

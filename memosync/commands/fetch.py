@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -12,19 +11,19 @@ from dataclasses import dataclass
 from .. import magnet
 from ..audio import sandbox
 from ..console import Console
-from ..errors import AudioError, Interrupted, TorrentError
+from ..errors import AudioError, Interrupted, SwarmError, TorrentError
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo, clean_title
-from ..network import Network
+from ..network import Network, parse_peer, usable_trackers
 from ..seeder import client
 from ..seeder.links import linker
 from ..stop import Stop
 from ..torrent import download, metainfo
 from ..torrent.download import Progress
 from ..torrent.metainfo import Metainfo
-from .arguments import Globals, each, reading
+from .arguments import INPUT, Globals, each, is_file, read_all, read_file
 from .list_ import Row, row_of
 from .play import PlayOptions, Steering, play_memo
 from .rm import bring_back
@@ -37,7 +36,7 @@ View = Callable[[], Callable[[Progress], None]]  # made anew for each link
 class FetchOptions:
     """What is to be fetched, and how."""
 
-    links: Sequence[str] = ()  # magnets, infohashes, share links, .torrent files
+    links: Sequence[str] = ()  # magnets, infohashes, share links, .torrent files, pages, - for what is piped in
     info: bool = False  # only say what it is
     timeout: float = 60.0  # seconds without a new byte
     max_size: int = 10**9  # bytes
@@ -124,6 +123,11 @@ def _fetch(
         try:
             if source.torrent and not incoming.torrent:
                 incoming.accept(source.torrent)
+            if not incoming.file.exists() and (
+                nobody := _nobody(source.link, network)
+            ):  # of a file nothing may be missing
+                incoming.remove()
+                raise nobody
             download.fetch(
                 source.link,
                 incoming.file,
@@ -161,6 +165,8 @@ def _metadata(
     if already_here(library, source.link.infohash) and kept.exists():
         return metainfo.read(kept.read_bytes())
     found = [source.torrent] if source.torrent else []
+    if not found and (nobody := _nobody(source.link, network)):
+        raise nobody
     if not found:
         download.fetch(
             source.link,
@@ -176,12 +182,44 @@ def _metadata(
     return metainfo.read(found[0])
 
 
+def _nobody(link: Magnet, network: Network) -> SwarmError | None:
+    """Say so where nobody would ever come: without the DHT and local discovery, only the link tells who has it."""
+    if network is not Network.LOOPBACK or any(usable_trackers(link.trackers, network)):
+        return None
+    if any(network.allows(address) for address, _port in filter(None, map(parse_peer, link.peers))):
+        return None
+    return SwarmError(
+        "this link names nobody who could have it: no tracker and no address on this machine",
+        "--network public looks further, in the DHT, too",
+    )
+
+
 def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: Stop, console: Console) -> None:
-    """Do it for every .torrent file, every link, and every link in a share link, which names no file."""
+    """Do it for every file, every link, and every link in a share link or a text, which names no file."""
 
     def whole(text: str) -> None:
-        if _is_file(text):
-            do(_read_file(text))
+        if text in _STANDARD_INPUT:
+            data = read_all(INPUT, metainfo.LARGEST_TORRENT, stop)
+            if _FILE.match(data):
+                do(_source(data))
+            elif len(data) > metainfo.LARGEST_TORRENT:
+                raise TorrentError("these links are more than can be read at once", "give fewer of them")
+            else:
+                each(magnet.unwrap(magnet.decode(data), is_file), one, name=str, stop=stop, console=console)
+        else:
+            one(text)
+
+    def one(text: str) -> None:
+        if _names_file(text):
+            do(_source(read_file(text, metainfo.LARGEST_TORRENT, stop)))
+        elif len(lines := magnet.unwrap(text)) > 1:
+            each(lines, line, name=str, stop=stop, console=console)
+        else:
+            line("".join(lines))
+
+    def line(text: str) -> None:
+        if path := magnet.path_of(text):
+            do(_source(read_file(path, metainfo.LARGEST_TORRENT, stop)))
         else:
             links = magnet.split(text)
             each(links, lambda link: do(_Source(magnet.parse(link))), name=str, stop=stop, console=console)
@@ -189,14 +227,23 @@ def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: S
     each(texts, whole, name=str, stop=stop, console=console)
 
 
-def _is_file(text: str) -> bool:
-    if re.match(r"(?i)magnet:|https?:", text):
+_STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_FILE = re.compile(rb"d\d+:|(?i:(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b)")  # how a torrent or a page begins
+
+
+def _names_file(text: str) -> bool:
+    if re.match(r"(?i)magnet:|https?:|file:", text):
         return False
-    return text.endswith(".torrent") or os.path.isfile(text)
+    return is_file(text) or (text.endswith(".torrent") and "\n" not in text and magnet.clean(text) == text)
 
 
-def _read_file(path: str) -> _Source:
-    """Read a .torrent file; UsageError when it is not there."""
-    with reading(), open(path, "rb") as file:
-        torrent = metainfo.read(file.read(metainfo.LARGEST_TORRENT + 1))
+def _source(data: bytes) -> _Source:
+    """Read a .torrent file, or a page that `share --page` wrote."""
+    if _FILE.match(data) and data[:1] != b"d" and len(data) <= metainfo.LARGEST_TORRENT:
+        from ..page import page  # which few are given
+
+        if not (link := page.link_in(data.decode("utf-8", "replace"))):
+            raise TorrentError("there is no memo in this page", "share --page writes one that has a memo in it")
+        return _Source(magnet.parse(link))
+    torrent = metainfo.read(data)
     return _Source(Magnet(infohash=torrent.infohash, trackers=torrent.trackers), torrent.data)

@@ -191,21 +191,27 @@ def ask(question: str, otherwise: bool = False) -> bool | None:
     return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
 
 
+def given(arguments: Iterable[str] | None, *, what: str) -> list[str]:
+    """Insist on arguments; UsageError without any."""
+    if not arguments:
+        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
+    return list(arguments)
+
+
 def items(arguments: Iterable[str] | None, *, needed: bool, what: str) -> list[str]:
     """Take the arguments of a command, where `-` stands for the lines of standard input; UsageError without any.
 
     A row of `list` will do for an id: that is its first field.
     """
-    if not arguments and needed:
-        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
-    found = [item for argument in arguments or [] for item in (_lines_of_input() if argument == "-" else [argument])]
+    wanted = given(arguments, what=what) if needed else arguments or []
+    found = [item for argument in wanted for item in (_lines_of_input() if argument == "-" else [argument])]
     return [item.split("\t")[0] for item in found]
 
 
 def _lines_of_input() -> list[str]:
     """Read one item a line from standard input; blank lines are nothing."""
     try:
-        lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines() if sys.stdin else []
+        lines = sys.stdin.buffer.read().decode("utf-8-sig", "replace").splitlines() if sys.stdin else []
     except OSError as error:
         raise UsageError(f"cannot read standard input: {error.strerror}") from error
     return [line.strip() for line in lines if line.strip()]
