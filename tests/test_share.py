@@ -184,6 +184,34 @@ def test_the_variable_replaces_the_default_trackers(memosync: Program, three: li
     assert lt.parse_magnet_uri(link.strip()).trackers == trackers
 
 
+def test_a_tracker_outside_of_the_network_is_refused_and_one_of_the_variable_is_left_out(
+    memosync: Program, sound: Path
+) -> None:
+    memosync("record", sound)
+    name, ours = "udp://tracker.example:6969/announce", "UDP://127.0.0.1:1"
+
+    refused = memosync("share", "last", "--no-seed", "--tracker", ours, "--tracker", name, code=UsageError.exit_code)
+    assert refused.out == ""
+    assert f"{name} is outside of --network loopback" in refused.err
+    assert only(memosync)["trackers"] == []
+
+    shared = memosync("share", "last", "--no-seed", env={"MEMOSYNC_TRACKERS": f"{name} {ours}"})
+    assert f"{name} is outside of --network loopback; it is left out" in shared.err
+    assert "tr=udp%3A%2F%2F127.0.0.1%3A1" in shared.out
+    assert (only(memosync)["trackers"], only(memosync)["typed"]) == (["udp://127.0.0.1:1"], True)
+
+
+def test_a_tracker_is_used_as_it_was_typed(memosync: Program, sound: Path) -> None:
+    memosync("record", sound)
+    with Tracker() as tracker:
+        url = tracker.http_url + "?passkey=secret"  # what a stranger could not have us ask here
+
+        link = memosync("share", "last", "--tracker", url).out
+
+        assert "passkey%3Dsecret" in link
+        wait_until(lambda: tracker.announces, "it to be asked")
+
+
 def test_other_trackers_of_a_served_memo_are_asked_at_once_and_cost_no_peer(
     memosync: Program, other: Program, three: list[str]
 ) -> None:

@@ -33,6 +33,7 @@ class Entry(TypedDict, total=False):
     shared: bool
     fetched: bool
     trackers: list[str]
+    typed: bool
     trashed: datetime
 
 
@@ -51,6 +52,7 @@ class Listed(TypedDict):
     shared: bool
     fetched: bool
     trackers: list[str]
+    typed: bool
     trashed: str | None
     path: str
     link: str  # or null
