@@ -19,7 +19,7 @@ from memosync.errors import UsageError
 INFOHASH = "c12fe1c06bba254a9dc9f519b335aa7c1367a88a"
 TRACKER = "udp://127.0.0.1:6969/announce"
 KEYS = ["id", "file", "title", "description", "tags", "recorded", "duration", "size", "infohash", "shared", "fetched"]
-KEYS += ["trackers", "trashed", "path", "link"]
+KEYS += ["trackers", "typed", "trashed", "path", "link"]
 NOW = datetime.now().astimezone().replace(microsecond=0)
 FULL = {
     "id": "7k3f9x2a",

@@ -470,7 +470,7 @@ def test_without_a_tracker_for_browsers_no_page_is_written_and_nothing_is_shared
     place = tmp_path / "page.html"
 
     for options in (["--network", "loopback"], ["--network", "lan"]):
-        for tracker in ([], ["--tracker", "udp://127.0.0.1:1"], ["--tracker", "wss://tracker.example.com"]):
+        for tracker in ([], ["--tracker", "udp://127.0.0.1:1"]):
             result = memosync(*options, "share", "last", *tracker, "--page", place, code=UsageError.exit_code)
             assert (result.out, result.err.count("\n")) == ("", 2)
             assert "no browser" in result.err

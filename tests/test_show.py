@@ -21,7 +21,7 @@ from memosync.errors import AudioError, LibraryError, NotFoundError
 
 NAMES = [
     *("id", "file", "title", "description", "tags", "recorded", "duration", "size", "infohash", "shared", "fetched"),
-    *("trackers", "trashed", "path", "link", "state", "peers", "given", "addresses", "loudness", "peak"),
+    *("trackers", "typed", "trashed", "path", "link", "state", "peers", "given", "addresses", "loudness", "peak"),
     *("chapters", "carried"),
 ]
 
