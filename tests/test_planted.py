@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -404,15 +405,19 @@ def test_a_library_that_is_there_keeps_its_rights(memosync: Program, theirs: Pro
     assert {f"{path.stat().st_mode & 0o777:o}" for path in memosync.library.glob("[!.]*")} == {f"{0o666 & ~umask():o}"}
 
 
-def test_check_says_what_other_accounts_can_read(memosync: Program, tmp_path: Path) -> None:
-    recorded(memosync)
-    above = [place for place in memosync.library.parents if place.is_relative_to(tmp_path.parents[1])]
-    for place in [*above, memosync.library]:
-        place.chmod(0o755)
-    for path in memosync.library.glob("[!.]*"):
-        path.chmod(0o644)
+def test_check_says_what_other_accounts_can_read(memosync: Program) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # where every account may go, unlike pytest's
+        Path(place).chmod(0o755)
+        here = memosync.on(Path(place) / "Memos")
+        here.library.mkdir()
+        here.library.chmod(0o755)
+        recorded(here)
+        for path in here.library.glob("[!.]*"):
+            path.chmod(0o644)
 
-    (said,) = [line for line in memosync("check").lines if "\treaders\t" in line]
+        (said,) = [line for line in here("check").lines if "\treaders\t" in line]
+        here.library.chmod(0o750)
+        assert "\treaders\t" not in here("check").out
 
     assert said.startswith("note\treaders\tevery account of this machine can read the index and 1 memo; chmod 700 ")
 
