@@ -354,6 +354,17 @@ def test_a_lock_that_is_held_stays_when_a_backup_links_to_it(tmp_path: Path) -> 
         assert files.acquire(tmp_path / "lock", wait=False) is None
 
 
+@pytest.mark.parametrize("kind", LINKS)
+def test_what_others_are_to_write_by_its_name_is_a_new_file(tmp_path: Path, outside: Path, kind: str) -> None:
+    path = tmp_path / "new"
+    LINKS[kind](path, outside)
+
+    files.make_new(path)
+    path.write_bytes(b"what FFmpeg writes")
+
+    assert outside.read_bytes() == PRECIOUS
+
+
 def test_what_writers_that_died_left_goes_and_what_a_living_one_writes_stays(memosync: Program) -> None:
     recorded(memosync)
     dead, alive = (memosync.library / f".index.toml-0123456{number}.tmp" for number in (7, 8))
