@@ -256,7 +256,7 @@ def made_whole(path: Path, replace: bool) -> Iterator[IO[bytes]]:
 def move(source: Path, target: Path, sync: bool = True) -> None:
     """Rename a finished file to its place, its content on the disk before its name; a file there gives it its mode."""
     _keep_mode(target, source)
-    if sync:
+    if sync and is_regular(source):  # an odd file is put away, too
         sync_file(source)
     os.replace(source, target)
     if sync:
@@ -288,7 +288,7 @@ def free_name(path: Path) -> Path:
 
 
 def sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | _CAREFULLY)
     try:
         os.fsync(descriptor)
     finally:

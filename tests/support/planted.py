@@ -76,7 +76,7 @@ def make_origin(home: Path, zygote: Zygote) -> Origin:
     return Origin(library.root, names)
 
 
-FILES = {  # each path of a library that is a file, and two verbs that meet it
+FILES: dict[str, tuple[str, ...]] = {  # each path of a library that is a file, and verbs that meet it
     "index.toml": ("list", "edit"),
     "PLAIN_FILE": ("show", "edit"),
     "SHARED_FILE": ("export shared", "share shared"),
@@ -94,7 +94,7 @@ FILES = {  # each path of a library that is a file, and two verbs that meet it
     ".memosync/incoming/FOREIGN_HASH/memo.webm": ("fetch", "list"),
     ".memosync/incoming/FOREIGN_HASH/torrent": ("fetch", "list"),
     ".memosync/incoming/FOREIGN_HASH/.FOREIGN_HASH.parts": ("list", "rm"),
-    ".memosync/torrents/SHARED_HASH.torrent": ("share shared", "export shared"),
+    ".memosync/torrents/SHARED_HASH.torrent": ("share shared", "export shared", "repair"),
     ".memosync/cache/PLAIN_ID": ("show", "rm"),
     ".memosync/trash/TRASHED_FILE": ("show trashed", "restore"),
     ".memosync/trash.toml": ("rm", "purge"),
@@ -103,7 +103,7 @@ FILES = {  # each path of a library that is a file, and two verbs that meet it
     ".memosync/seeder.log": ("status", "list"),
     ".memosync/session": ("list", "show"),
 }
-DIRECTORIES = {
+DIRECTORIES: dict[str, tuple[str, ...]] = {
     ".memosync": ("list", "stop"),
     ".memosync/recording": ("record", "edit"),
     ".memosync/torrents": ("share", "export shared"),
