@@ -10,7 +10,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from . import __version__
-from .errors import UsageError
+from .errors import LibraryError, MemosyncError, UsageError
 from .network import Network
-from .quantities import parse_duration, parse_position, parse_size, parse_when
+from .quantities import local, parse_duration, parse_position, parse_size, parse_when
 from .ui import live, rows, terminal
 from .ui.signals import ending as _stop
 from .ui.terminal import items as _items
@@ -46,20 +46,35 @@ def _filled(kind: type[Options], given: Mapping[str, Any]) -> Options:
     return kind(**{name: given[name] for name in names if given.get(name) is not None})
 
 
-def _root(ctx: typer.Context) -> Path:
-    return Path(ctx.find_root().params.get("library") or _default_library()).expanduser()
+def _root(library: str | None) -> Path:
+    """Give where the library is; UsageError without a home directory, LibraryError without a working directory."""
+    path = Path(library or os.environ.get("MEMOSYNC_LIBRARY") or "~/Memos")
+    try:
+        if path.parts[:1] == ("~",) and not os.path.isabs(os.environ.get("HOME", "/")):
+            raise RuntimeError  # an empty one would be /
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise UsageError("there is no home directory", "say where: --library DIR or MEMOSYNC_LIBRARY=DIR") from None
+    except FileNotFoundError:
+        gone = f"the library {path} cannot be found: the working directory was removed"
+        raise LibraryError(gone, "give --library the whole path") from None
 
 
 def _ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    from .commands.completion import memo_ids
-
-    return memo_ids(_root(ctx), incomplete, trashed=False)
+    return _begun(ctx, incomplete, trashed=False)
 
 
 def _ids_in_trash(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    return _begun(ctx, incomplete, trashed=True)
+
+
+def _begun(ctx: typer.Context, beginning: str, *, trashed: bool) -> list[tuple[str, str]]:
     from .commands.completion import memo_ids
 
-    return memo_ids(_root(ctx), incomplete, trashed=True)
+    try:
+        return memo_ids(_root(ctx.find_root().params.get("library")), beginning, trashed=trashed)
+    except MemosyncError:  # there is no place for a library
+        return []
 
 
 def _devices(incomplete: str) -> list[str]:
@@ -74,19 +89,12 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _default_library() -> Path:
-    try:
-        return Path(os.environ.get("MEMOSYNC_LIBRARY") or Path.home() / "Memos")
-    except RuntimeError:
-        raise UsageError("there is no home directory", "say where: --library DIR") from None
-
-
 def _when(text: str) -> datetime:
     return parse_when(text, _now())
 
 
 def _now() -> datetime:
-    return datetime.now().astimezone().replace(microsecond=0)
+    return local(datetime.now(UTC)).replace(microsecond=0)
 
 
 MemosArgument = Annotated[
@@ -124,8 +132,7 @@ def main(
             raise UsageError("--library is empty", "name a directory, or leave it out")
         from .commands.arguments import Globals
 
-        root = (Path(library) if library else _default_library()).expanduser().absolute()
-        ctx.obj = Globals(root, network, terminal.console(live.Fraction()))
+        ctx.obj = Globals(_root(library), network, terminal.console(live.Fraction()))
 
 
 @app.command()
@@ -250,7 +257,7 @@ def fetch(
 
     if info and play:
         raise UsageError("--info and --play exclude each other")
-    links = _items(links, needed=True, what="LINK")
+    links = terminal.given(links, what="LINK")
     options = _filled(verb.FetchOptions, locals())
     if info:
         show = partial(rows.info, as_json=as_json)
@@ -425,4 +432,8 @@ def run() -> int:
         raise UsageError(line[:1].lower() + line[1:], f"{command} --help says what it takes") from error
     except typer.Abort as error:
         raise KeyboardInterrupt from error
+    except OSError as error:
+        if not {"-h", "--help"} & set(sys.argv):
+            raise
+        raise LibraryError(f"cannot write the answer: {error.strerror}") from error  # Typer prints help by itself
     return result if isinstance(result, int) else 0

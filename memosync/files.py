@@ -383,6 +383,17 @@ def are_same(one: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Give a directory for as long as a block takes; LibraryError where there is no place for it."""
+    import tempfile  # which takes 5 ms to load
+
+    with contextlib.ExitStack() as made:
+        with as_library_error("make a temporary directory", "another TMPDIR"):
+            directory = made.enter_context(tempfile.TemporaryDirectory(prefix="memosync-"))
+        yield Path(directory)
+
+
+@contextlib.contextmanager
 def as_library_error(doing: str, otherwise: str = "another --library") -> Iterator[None]:
     """Turn what the operating system refused into a LibraryError that says what we were doing."""
     try:

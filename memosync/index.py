@@ -16,6 +16,7 @@ from .console import one_line
 from .errors import LibraryError
 from .magnet import InfoHash
 from .memo import Memo, MemoId, id_in_file_name, parse_id
+from .quantities import local
 
 VERSION = 1
 REBUILD = "memosync check --repair rebuilds it; nothing is changed until then"
@@ -182,7 +183,7 @@ def _memo(entry: dict[str, Any]) -> Memo:
         known[name] = tuple(known[name])
     for name in known.keys() & {"recorded", "trashed"}:
         if known[name].tzinfo is None:
-            known[name] = known[name].astimezone()
+            known[name] = local(known[name])
     return Memo(**known, extra=extra)
 
 
@@ -217,5 +218,6 @@ _RULES: dict[str, Callable[[Any], object]] = {
     "shared": lambda value: isinstance(value, bool),
     "fetched": lambda value: isinstance(value, bool),
     "trackers": _are_texts,
+    "typed": lambda value: isinstance(value, bool),
     "trashed": lambda value: isinstance(value, datetime),
 }

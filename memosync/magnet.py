@@ -1,12 +1,17 @@
-"""Links: magnets (BEP 9), bare infohashes, and the share links of the browser app this grew from."""
+"""Links: magnets (BEP 9), bare infohashes, and magnets in the addresses of web apps; as they were pasted.
+
+`unwrap` puts lines together, `split` cleans a link and takes it out of a page's address, `parse` reads what is left
+and forgives nothing.
+"""
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NewType
-from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from .console import one_line
 from .errors import TorrentError, UsageError
@@ -18,7 +23,26 @@ MOST_SEEDS = 1_000  # memos in one share link
 LONGEST_BASE = 2_000  # characters
 _HEX = re.compile(r"[0-9a-fA-F]{40}")
 _BASE32 = re.compile(r"[A-Za-z2-7]{32}")
+_PRIVATE = re.compile(r"[0-9a-fA-F]{40}\.[A-Za-z2-7]{26}")  # a private link's short form: infohash and key
+_KEY = re.compile(r"(?i)((?<![0-9a-f])[0-9a-f]{40}\.|x(?:\.|%(?:25)*2e)key(?:=|%(?:25)*3d))[a-z2-7]{16,}")
 _PAGE = re.compile(r"(?i)https?://|file://")
+
+# what people's programs put around a link, or into it
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")  # no width, or direction
+_AMPERSAND = re.compile(r"(?i)&(?:(?:amp|#0*38|#x0*26);)+")  # escaped for HTML, once or more
+_ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][\da-fA-F]{1,6}|[A-Za-z]{1,20});")
+_CLOSERS = dict(zip("(<[{„“”«»‹›‘‚「『《（【\"'`", ")>]}“””»«›‹’‘」』》）】\"'`", strict=True))
+_MARKS = {"]": "[/", ">": "<"}  # what ends the text of [url] and <code>
+_BRACKETS = {")": "(", ">": "<", "]": "[", "}": "{"}
+_TRAILING = frozenset(".,;:!?…·\"'`“”„«»‹›‘’‚」』》）】")
+_COLON = "(?::|%(?:25)*3a)"  # as it is, or percent-encoded, once or more
+_MAGNET = rf"magnet{_COLON}"
+_URN = rf"(?:\??xt=)?urn{_COLON}bt(?:ih|mh|pk){_COLON}|btih{_COLON}"
+_ADDRESS = rf"(?:https?|file){_COLON}(?:/|%(?:25)*2f)"
+_AT_A_WORD = re.compile(rf"(?i)(?:^|(?<=[\s(<\[{{\"'`“„«‹‘])){_MAGNET}")
+_ANYWHERE = re.compile(rf"(?i)(?<![a-z0-9])(?:{_MAGNET}|{_ADDRESS}|{_URN})")
+_AT_THE_BEGINNING = re.compile(rf"(?i)[(<\[{{\"'`]{{0,3}}(?:{_MAGNET}|{_ADDRESS}|{_URN})")
+_ENCODED = re.compile(r"(?i)(?:magnet|https?|file|(?:xt=)?urn|btih)%|magnet:/*%(?:25)*3f")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +61,9 @@ class Magnet:
         parts += ["tr=" + quote(url, safe="") for url in self.trackers]
         parts += ["x.pe=" + quote(peer, safe=":[]") for peer in self.peers]
         parts += [quote(name, safe=".") + "=" + quote(value, safe=":") for name, value in self.other]
-        return "magnet:?" + "&".join(parts)
+        text = "magnet:?" + "&".join(parts)
+        last = text[-1]  # a dot or a bracket would be taken for the sentence's
+        return text if last.isalnum() or last in "-_~=" else f"{text[:-1]}%{ord(last):02X}"
 
 
 def parse_infohash(text: str) -> InfoHash | None:
@@ -53,8 +79,10 @@ def parse_infohash(text: str) -> InfoHash | None:
 
 def parse(link: str) -> Magnet:
     """Read one magnet or bare infohash; TorrentError for anything else, and for kinds of link not known yet."""
+    if _PRIVATE.fullmatch(link):
+        raise _private()
     if infohash := parse_infohash(link):
-        return Magnet(infohash=infohash)
+        return Magnet(infohash=_insist(infohash))
     if not link[:8].lower().startswith("magnet:?"):
         raise TorrentError(
             "this is not a link to a memo", "give a magnet, an infohash, a share link or a .torrent file"
@@ -75,14 +103,20 @@ def parse(link: str) -> Magnet:
                 trackers[value] = None
             case "x.pe":
                 peers[value] = None
+            case "x.key":
+                raise _private()
             case _:
                 other.append((key, value))
     for topic in topics:
         prefix, _, digits = topic.rpartition(":")
-        if prefix.lower() == "urn:btih" and (infohash := parse_infohash(digits)):
+        if prefix.lower() != "urn:btih":
+            continue
+        if _PRIVATE.fullmatch(digits):
+            raise _private()
+        if infohash := parse_infohash(digits):
             name = names[0] if names else ""
             return Magnet(
-                infohash=infohash, name=name, trackers=tuple(trackers), peers=tuple(peers), other=tuple(other)
+                infohash=_insist(infohash), name=name, trackers=tuple(trackers), peers=tuple(peers), other=tuple(other)
             )
     if any(topic.lower().startswith("urn:btmh:") for topic in topics):
         raise TorrentError("this link is for BitTorrent v2 alone (btmh), which this version cannot fetch")
@@ -91,21 +125,167 @@ def parse(link: str) -> Magnet:
     raise TorrentError("this magnet has no infohash that can be read", "ask for the whole link again")
 
 
+def _private() -> TorrentError:
+    return TorrentError("this is a private link, which this version cannot open", "update memosync")
+
+
+def _insist(infohash: InfoHash) -> InfoHash:
+    """Refuse the one infohash that libtorrent takes for none."""
+    if not infohash.strip("0"):
+        raise TorrentError("an infohash of nothing but zeros is nobody's", "ask for the whole link again")
+    return infohash
+
+
+def decode(data: bytes) -> str:
+    """Read text in UTF-8 or UTF-16, with a byte order mark or without: UTF-16 of a link has a zero in each pair."""
+    encoding = "utf-8-sig"
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
+    elif b"\0" in data[:2]:
+        encoding = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
+    return data.decode(encoding, "replace")
+
+
+def unwrap(text: str, is_path: Callable[[str], bool] = lambda _line: False) -> list[str]:
+    """Give the links that stand one a line, or in several where a program wrapped them.
+
+    A line that does not begin like a link continues the one before; a blank one ends it, and so does a path.
+    """
+    links: list[list[str]] = []
+    is_open = False
+    for whole in _UNSEEN.sub("", text).splitlines():
+        line = whole.strip().lstrip("> ").split("\t")[0].rstrip()  # quoted in a mail; the first field of a row
+        if not line:
+            is_open = False
+        elif is_open and not is_path(line) and not _begins(line, links[-1]):
+            links[-1].append(line)
+        else:
+            links.append([line])
+            is_open = not is_path(line)
+    return ["".join(lines) for lines in links]
+
+
+def _begins(line: str, before: list[str]) -> bool:
+    """Tell whether a line begins a link; only a magnet does after one that was cut amid a parameter."""
+    if _AT_A_WORD.search(line):
+        return True
+    if _AT_A_WORD.search(before[0]) and before[-1].lower().endswith(("=", "btih:")):
+        return False
+    alone = _trimmed(line.lstrip("(<[{\"'`"))
+    return bool(_AT_THE_BEGINNING.match(line) or parse_infohash(alone) or _PRIVATE.fullmatch(alone))
+
+
+def clean(text: str) -> str:
+    """Find the link in what was pasted: without what stands around it, HTML's and percent-encoding of the whole.
+
+    What has no link in it comes back without what quotes it.
+    """
+    text = _unescape(_UNSEEN.sub("", text).strip())
+    if start := _AT_A_WORD.search(text) or _ANYWHERE.search(text):
+        text = _until_closed(text[start.start() :], text[: start.start()][-1:])
+    link = _trimmed(text.lstrip("".join(_CLOSERS)))
+    for _ in range(3):
+        if _ENCODED.match(link) or (link[:7].lower() == "magnet:" and "=" not in link):
+            link = _unescape(unquote(link))
+    link = re.sub(r"(?i)^magnet:/{0,3}(?:\?&*|(?=xt=))", "magnet:?", link)
+    link = re.sub(r"(?i)^\??(?=xt=urn:)", "magnet:?", link)
+    return re.sub(r"(?i)^(?:urn:)?(?=bt(?:ih|mh|pk):)", "magnet:?xt=urn:", link)
+
+
+def _unescape(text: str) -> str:
+    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), _AMPERSAND.sub("&", text))
+
+
+def _until_closed(text: str, opener: str) -> str:
+    """Cut off what follows the bracket, quotation mark or mark-up that closes the one before a link."""
+    if mark := _MARKS.get(opener):
+        return text.partition(mark)[0]
+    opener = "[" if opener == "=" else opener  # [url=…]
+    closer = _CLOSERS.get(opener)
+    if not closer:
+        return re.split("[<>]", text, maxsplit=1)[0]
+    if closer in "\"'`":  # an apostrophe may stand in a name
+        return re.split(rf"{closer}(?=[\s>.,;:)\]]|$)", text, maxsplit=1)[0]
+    depth = 1
+    for found in re.finditer(f"[{re.escape(opener + closer)}]", text):
+        depth += 1 if found[0] == opener else -1
+        if not depth:
+            text = text[: found.start()]
+            break
+    more = {"(": r"\s+[\"']", "<": r"\|"}.get(opener)  # a title in Markdown, a label in Slack
+    return re.split(more, text, maxsplit=1)[0] if more else text
+
+
+def _trimmed(text: str) -> str:
+    """Take off the end what belongs to the sentence: punctuation, and brackets that were not opened here."""
+    surplus = {closer: text.count(closer) - text.count(opener) for closer, opener in _BRACKETS.items()}
+    end = len(text)
+    while end and ((last := text[end - 1]) in _TRAILING or last.isspace() or surplus.get(last, 0) > 0):
+        if last in surplus:
+            surplus[last] -= 1
+        end -= 1
+    return text[:end]
+
+
+def path_of(link: str) -> str | None:
+    """Give the path that a `file://` link names (RFC 8089); None for any other, and for a share link."""
+    link = clean(link) if len(link) <= LONGEST_LINK else ""
+    if link[:7].lower() != "file://":
+        return None
+    parts = _address(link)
+    if any(_links_in(parts)):
+        return None
+    path = unquote(parts.path, errors="surrogateescape")
+    if parts.netloc.lower() not in ("", "localhost") or not path or "\0" in path:
+        raise TorrentError("this is no file on this machine")
+    return path
+
+
 def split(link: str) -> list[str]:
-    """Take a share link (`https://…/share?seeds=<magnet>&seeds=…`) apart; any other link is itself alone."""
-    link = link.strip()
+    """Clean a link, and take a page's address apart (`https://…/share?seeds=<magnet>&seeds=…`, `https://…/#HASH`)."""
     if len(link) > LONGEST_LINK:
         raise TorrentError(f"this link is longer than {LONGEST_LINK} characters")
+    link = clean(link)
     if not _PAGE.match(link):
         return [link]
+    seeds, others = _links_in(parts := _address(link))
+    if not seeds and not others:
+        if parts.path.lower().endswith(".torrent"):
+            raise TorrentError("there is no memo in this link", "download it: curl -L ADDRESS | memosync fetch -")
+        raise TorrentError("there is no memo in this link", "a share link has ?seeds=magnet:… in it")
+    return list(dict.fromkeys(map(clean, seeds or others)))[:MOST_SEEDS]
+
+
+def _address(link: str) -> SplitResult:
     try:
-        parts = urlsplit(link)
+        return urlsplit(link)
     except ValueError:
         raise TorrentError("this address cannot be read") from None
-    seeds = [value.strip() for query in _queries(parts) for key, value in _query(query) if key == "seeds"]
-    if not seeds:
-        raise TorrentError("there is no memo in this link", "a share link has ?seeds=magnet:… in it")
-    return list(dict.fromkeys(seeds))[:MOST_SEEDS]
+
+
+def _links_in(parts: SplitResult) -> tuple[list[str], list[str]]:
+    """Find the links in a page's address: those of `seeds=`, and those that are its query or fragment, or in them."""
+    seeds: list[str] = []
+    others: list[str] = []
+    for text, query in zip((parts.query, parts.fragment), _queries(parts), strict=True):
+        whole = text.lstrip("/!?")
+        if raw := re.split(r"(?i)(?=magnet:/*\?)", text)[1:]:  # nobody encoded them: each ends where the next begins
+            others += [re.sub(r"[?&][\w.]*=$", "", one) for one in raw]
+        elif re.match(rf"(?i){_MAGNET}|{_URN}", whole):
+            others.append(whole)
+        else:
+            first = re.split(r"[?&/]", whole, maxsplit=1)[0]
+            if text is parts.fragment and _BASE32.fullmatch(first):  # in a query it may be anything
+                others.append(first)
+            values = _query(query or text)
+            seeds += [value for key, value in values if key == "seeds"]
+            others += [one for one in (first, *(value for _, value in values)) if _is_link(one)]
+    return seeds, others
+
+
+def _is_link(text: str) -> bool:
+    text = text.strip()
+    return bool(_HEX.fullmatch(text) or _PRIVATE.fullmatch(text) or re.match(rf"(?i){_MAGNET}|{_URN}", text))
 
 
 def check_base(base: str) -> None:
@@ -156,6 +336,6 @@ def _query(text: str) -> list[tuple[str, str]]:
 
 
 def shorten(link: str, width: int = 80) -> str:
-    """Name a link or a file in a message by its beginning and its end."""
-    line = one_line(link.strip())
+    """Name a link or a file in a message by its beginning and its end, without the key of a private one."""
+    line = _KEY.sub(r"\1…", one_line(link.strip()))
     return line if len(line) <= width else line[: width // 2] + "…" + line[1 - width // 2 :]

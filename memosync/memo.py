@@ -17,7 +17,7 @@ MemoId = NewType("MemoId", str)  # 8 characters of Crockford base32, lower case
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(f"[{ALPHABET}]{{8}}")
-_FILE = re.compile(rf"\d{{4}}-\d\d-\d\d(?:-[^/\x00-\x1f\x7f]+)?-([{ALPHABET}]{{8}})\.webm")
+_FILE = re.compile(rf"\d{{4}}-\d\d-\d\d(?:-[^/]+)?-([{ALPHABET}]{{8}})\.webm")
 _UNSAFE = re.compile(r'[/\\:*?"<>|]')
 TITLE_LIMIT, DESCRIPTION_LIMIT, TAGS_LIMIT = 500, 20_000, 50
 
@@ -38,6 +38,7 @@ class Memo:
     shared: bool = False  # the seeder serves it
     fetched: bool = False  # somebody else's, from a swarm
     trackers: tuple[str, ...] = ()  # only where they are not the default ones
+    typed: bool = False  # a person here named them, not a link
     trashed: datetime | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the index that we do not know
 
@@ -106,12 +107,12 @@ def file_name(title: str, recorded: datetime, memo_id: MemoId) -> str:
     """Choose the file's name once and for all: date, slug, id."""
     slug = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", title).lower()).strip("-")
     slug = slug.encode()[:60].decode(errors="ignore").strip("-")
-    return "-".join(filter(None, [f"{recorded:%Y-%m-%d}".rjust(10, "0"), slug, memo_id])) + ".webm"
+    return "-".join(filter(None, [str(recorded.date()), slug, memo_id])) + ".webm"
 
 
 def id_in_file_name(name: str) -> MemoId | None:
-    """Read the id out of a name of our own pattern; None for any other name."""
-    match = _FILE.fullmatch(name)
+    """Read the id out of a name of our own pattern; None for any other name, and for one that no index may have."""
+    match = _FILE.fullmatch(name) if one_line(name) == name else None
     return MemoId(match[1]) if match else None
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 Address = IPv4Address | IPv6Address
+Block = IPv4Network | IPv6Network  # of addresses
 
 # Long-lived public trackers, UDP (BEP 15) for programs and WebSocket for browser tabs: the ones WebTorrent itself uses.
 DEFAULT_TRACKERS = (
@@ -23,12 +25,17 @@ DEFAULT_TRACKERS = (
     "wss://tracker.btorrent.xyz",
 )
 MOST_TRACKERS, MOST_PEERS = 20, 8  # taken from one link
+LONGEST_TRACKER = 500  # characters
 _CANDIDATE = re.compile(r"a=candidate:\S+ \d+ \w+ \d+ ([\da-fA-F.:]+) (\d+) typ [ -~]*")
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 _PRIVATE = (
     *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"),
     *("fe80::/10", "fc00::/7"),
 )
+# On the internet nobody is at these (RFC 6890): this machine, groups, and IPv4 in the clothes of IPv6, in which any
+# address may hide: mapped, compatible and translated ones all begin with eight zeros, Teredo, 6to4.
+_NOBODY = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/8", "2001::/32", "2002::/16", "fec0::/10", "ff00::/8")
+_EVERYBODY = ("0.0.0.0/0", "::/0")
 
 
 class Network(enum.StrEnum):
@@ -47,8 +54,33 @@ class Network(enum.StrEnum):
         return not self.ranges or _within(address, self.ranges)
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which peers may be called, whoever names them: what a link, a tracker, a peer or a tab says is a stranger's word.
+
+    On `public` nobody on this machine, and private addresses only in networks that this machine is connected to.
+    """
+
+    network: Network
+    near: tuple[Block, ...] = ()  # the blocks that this machine is connected to, or has itself
+
+    def rules(self) -> Iterator[tuple[Block, bool]]:
+        """Give blocks of addresses and whether they may be called; of two that overlap the later one counts."""
+        if self.network is not Network.PUBLIC:
+            yield from ((_block(text), False) for text in _EVERYBODY)
+            yield from ((_block(text), True) for text in self.network.ranges)
+            return
+        yield from ((_block(text), False) for text in (*_NOBODY, *_PRIVATE))
+        private = list(map(_block, _PRIVATE))
+        yield from ((block, True) for block in self.near if any(_is_part(block, whole) for whole in private))
+
+    def allows(self, address: Address) -> bool:
+        """Tell whether a peer at an address may be called."""
+        return [True, *(may for block, may in self.rules() if address in block)][-1] and not address.is_multicast
+
+
 def is_private(address: Address) -> bool:
-    return _within(address, (*_PRIVATE, *_LOOPBACK)) or address.is_unspecified or address.is_multicast
+    return _within(address, (*_PRIVATE, *_NOBODY))
 
 
 def parse_address(text: str) -> Address | None:
@@ -69,31 +101,55 @@ def parse_peer(text: str) -> tuple[Address, int] | None:
     return address, int(port)
 
 
-def parse_tracker(url: str) -> tuple[str, str, bool] | None:
-    """Read a tracker's URL as scheme, host and whether its request is an ordinary one; None when it is none.
+@dataclass(frozen=True, slots=True)
+class Tracker:
+    """A tracker's URL, taken apart."""
 
-    libtorrent sends an HTTP or WebSocket request as the link's author wrote it, so one whose path is neither `/` nor
-    `/announce`, or that has a query, must not reach a private address.
+    url: str  # its scheme in lower case
+    scheme: str
+    host: str
+    is_ordinary: bool  # its request is one that any tracker gets
+
+    def may_be_asked(self, address: Address, network: Network, *, typed: bool) -> bool:
+        """Tell whether it may be asked at an address: that of its URL, or one that its name has.
+
+        An HTTP or WebSocket request goes out as the URL's author wrote it, so one whose path is neither `/` nor
+        `/announce`, or that has a query, reaches no private address, unless the URL was `typed` here.
+        """
+        if not network.allows(address) or address.is_multicast or address.is_unspecified:
+            return False
+        return typed or self.is_ordinary or not is_private(address)
+
+
+def parse_tracker(url: str) -> Tracker | None:
+    """Read a tracker's URL; None when it is none.
+
+    One with a fragment is none: what stands behind the # would be sent. Nor is one with a user's name in it.
     """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
         return None
-    named = host and (parse_address(host) or re.fullmatch(r"[\w.-]+", host))
-    if (
-        parts.scheme not in ("udp", "http", "https", "ws", "wss")
-        or not named
-        or not url.isprintable()
-        or len(url) > 500
-    ):
+    if parts.scheme not in ("udp", "http", "https", "ws", "wss") or not host or len(url) > LONGEST_TRACKER:
         return None
-    return parts.scheme, host or "", parts.scheme == "udp" or (parts.path in ("", "/", "/announce") and not parts.query)
+    if not (parse_address(host) or re.fullmatch(r"[\w.-]+", host)):
+        return None
+    if not url.isprintable() or " " in url or "#" in url or "@" in parts.netloc:
+        return None
+    ordinary = parts.path in ("", "/", "/announce") and "?" not in url
+    whole = parts.scheme + url[len(parts.scheme) :]
+    return Tracker(whole, parts.scheme, host, parts.scheme == "udp" or ordinary)
 
 
 def is_websocket(url: str) -> bool:
     """Tell whether browsers are found through this tracker, and nobody else is."""
     return url.partition(":")[0] in ("ws", "wss")
+
+
+def is_udp(url: str) -> bool:
+    """Tell whether a tracker takes datagrams (BEP 15)."""
+    return url.startswith("udp:")
 
 
 def browser_trackers(urls: Iterable[str]) -> list[str]:
@@ -104,49 +160,36 @@ def browser_trackers(urls: Iterable[str]) -> list[str]:
     return [url for url in urls if is_websocket(url) and parse_tracker(url) and "[" not in url]
 
 
-def usable_trackers(urls: Iterable[str], network: Network) -> tuple[list[str], list[str]]:
-    """Split a link's trackers into those to use and those to use only when their name is a public address.
+def usable_trackers(urls: Iterable[str], network: Network, *, typed: bool = False) -> list[str]:
+    """Choose the trackers to use, `typed` by a person here or named by a link.
 
-    In `lan` and `loopback` every name is dropped, so no name is ever looked up there.
+    In `lan` and `loopback` every name is dropped, so no name is ever looked up there. Elsewhere it is looked up when
+    the tracker is asked, and what addresses it has decides then.
     """
-    good: list[str] = []
-    after_lookup: list[str] = []
-    for url in list(dict.fromkeys(urls))[:MOST_TRACKERS]:
-        if not (tracker := parse_tracker(url)):
-            continue
-        _, host, ordinary = tracker
-        if address := parse_address(host):
-            if network.allows(address) and (ordinary or not is_private(address)):
-                good.append(url)
-        elif network is Network.PUBLIC:
-            (good if ordinary else after_lookup).append(url)
-    return good, after_lookup
+    usable: dict[str, None] = {}  # an ordered set
+    for tracker in filter(None, map(parse_tracker, urls)):
+        address = parse_address(tracker.host)
+        if tracker.may_be_asked(address, network, typed=typed) if address else network is Network.PUBLIC:
+            usable[tracker.url] = None
+        if len(usable) == MOST_TRACKERS:
+            break
+    return list(usable)
 
 
 @functools.cache
-def trackers_of(own: tuple[str, ...], network: Network) -> tuple[str, ...]:
+def trackers_of(own: tuple[str, ...], network: Network, *, typed: bool = False) -> tuple[str, ...]:
     """Give the trackers a memo is announced to: its own or the default ones, as far as the network allows."""
-    return tuple(usable_trackers(own or DEFAULT_TRACKERS, network)[0])
+    return tuple(usable_trackers(own or DEFAULT_TRACKERS, network, typed=typed))
 
 
-def usable_peers(peers: Iterable[str], network: Network, own: Iterable[Address]) -> list[tuple[str, int]]:
-    """Choose the peers of a link that may be called; private ones only where this machine has such a network.
-
-    Link-local addresses are a network of their own: every interface has one, wherever it leads.
-    """
-    networks = {address.is_link_local for address in own if is_private(address) and not address.is_loopback}
-    chosen: dict[tuple[str, int], None] = {}  # an ordered set
-    for address, port in filter(None, map(parse_peer, peers)):
-        near = is_private(address) and not address.is_loopback
-        nobody = address.is_multicast or address.is_unspecified
-        if network.allows(address) and not nobody and (not near or address.is_link_local in networks):
-            chosen[str(address), port] = None
-        if len(chosen) == MOST_PEERS:
-            break
-    return list(chosen)
+def usable_peers(peers: Iterable[str], reach: Reach) -> list[tuple[str, int]]:
+    """Choose the peers of a link that may be called, at most MOST_PEERS."""
+    found = (peer for peer in map(parse_peer, peers) if peer and reach.allows(peer[0]))
+    chosen = dict.fromkeys((str(address), port) for address, port in found)
+    return list(chosen)[:MOST_PEERS]
 
 
-def usable_candidates(description: str, network: Network) -> str:
+def usable_candidates(description: str, reach: Reach) -> str:
     """Take out of a WebRTC description (SDP, RFC 8866) every candidate (RFC 8839) that may not be called.
 
     Names are not: looking one up may leave the network.
@@ -157,13 +200,17 @@ def usable_candidates(description: str, network: Network) -> str:
             return True
         found = _CANDIDATE.fullmatch(line)
         peer = found and parse_peer(":".join(found.groups()))
-        return bool(peer and network.allows(peer[0]) and not peer[0].is_multicast)
+        return bool(peer and reach.allows(peer[0]))
 
     return "".join(f"{line}\r\n" for line in re.split(r"[\r\n]+", description) if line and usable(line))
 
 
-_network = functools.cache(ip_network)
+_block = functools.cache(ip_network)
+
+
+def _is_part(block: Block, whole: Block) -> bool:
+    return block.version == whole.version and block.subnet_of(whole)  # type: ignore[arg-type]
 
 
 def _within(address: Address, ranges: Iterable[str]) -> bool:
-    return any(address in _network(text) for text in ranges)
+    return any(address in _block(text) for text in ranges)

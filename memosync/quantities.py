@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from .errors import UsageError
 
@@ -40,19 +40,41 @@ def parse_when(text: str, now: datetime) -> datetime:
     """Read `2026-08-01`, `7d` or `yesterday` (or `today`) as the moment it began; UsageError for anything else."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if text in ("today", "yesterday"):
-        return _local(midnight - timedelta(days=text == "yesterday"))
+        # the offset is looked up again: yesterday may have had another
+        return local((midnight - timedelta(days=text == "yesterday")).replace(tzinfo=None))
     try:
         if match := re.fullmatch(r"(\d{1,5})d", text):
             return now - timedelta(days=int(match[1]))
         when = datetime.fromisoformat(text)
-        return when if when.tzinfo else when.astimezone()
+        return when if when.tzinfo else local(when)
     except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is not a date", "write it as 2026-08-01, 7d or yesterday") from None
 
 
-def _local(when: datetime) -> datetime:
-    """Look up the offset again: yesterday may have had another."""
-    return when.replace(tzinfo=None).astimezone()
+def local(when: datetime) -> datetime:
+    """Give a moment as clocks here show it; one without an offset is of this place.
+
+    UTC stands in for an offset that TOML and RFC 3339 cannot write, as local mean time had; at the edges of the
+    calendar, where the same moment here would be in the year 0 or 10000, it stays as it is.
+    """
+    try:
+        here = when.astimezone()
+        return here.astimezone(UTC) if (here.utcoffset() or timedelta()) % timedelta(minutes=1) else here
+    except (ValueError, OverflowError, OSError):
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def from_stamp(seconds: float) -> datetime:
+    """Give the local time of a Unix time stamp, which file systems have beyond the calendar: its edge then."""
+    try:
+        return local(datetime.fromtimestamp(seconds, UTC))
+    except (ValueError, OverflowError, OSError):
+        return (datetime.min if seconds < 0 else datetime.max).replace(microsecond=0, tzinfo=UTC)
+
+
+def format_moment(when: datetime) -> str:
+    """Write `2026-08-25 10:11`; the year always has four digits, which C's `%Y` does not give it (glibc)."""
+    return f"{when.date()} {when:%H:%M}"
 
 
 def format_clock(seconds: float) -> str:

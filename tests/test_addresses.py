@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from memosync import network
-from memosync.network import DEFAULT_TRACKERS, MOST_PEERS, MOST_TRACKERS, Network
+from memosync.network import DEFAULT_TRACKERS, MOST_PEERS, MOST_TRACKERS, Network, Reach
+from memosync.torrent import session
 
-AT_HOME = [ip_address("127.0.0.1"), ip_address("192.168.7.2")]
-ABROAD = [ip_address("127.0.0.1"), ip_address("203.0.113.5")]
+AT_HOME = (ip_network("192.168.7.0/24"), ip_network("fe80::/64"), ip_network("203.0.113.0/24"))
+PUBLIC = Reach(Network.PUBLIC, AT_HOME)
 
 
 @pytest.mark.parametrize(
@@ -72,16 +73,58 @@ def test_a_peer_is_an_address_and_a_port_that_is_not_privileged(text: str, peer:
     assert peer == (parsed and (str(parsed[0]), parsed[1]))
 
 
-def test_private_peers_are_called_only_where_this_machine_has_such_a_network() -> None:
-    peers = ["192.168.1.9:7000", "10.0.0.1:7000", "8.8.8.8:7000", "127.0.0.1:7000", "0.0.0.0:7000", "224.0.0.1:7000"]
+CALLED_BY = [
+    ("8.8.8.8", "public"),
+    ("2001:db8::1", "public"),
+    ("172.32.0.1", "public"),
+    ("192.168.7.9", "public lan"),
+    ("fe80::9", "public lan"),
+    ("192.168.8.9", "lan"),
+    ("10.0.0.1", "lan"),
+    ("172.17.0.2", "lan"),
+    ("100.64.0.1", "lan"),
+    ("169.254.1.1", "lan"),
+    ("fd00::1", "lan"),
+    ("fe80:0:0:1::1", "lan"),
+    ("127.0.0.1", "lan loopback"),
+    ("127.9.9.9", "lan loopback"),
+    ("::1", "lan loopback"),
+    ("0.0.0.0", ""),
+    ("0.1.2.3", ""),
+    ("224.0.0.1", ""),
+    ("239.255.255.250", ""),
+    ("255.255.255.255", ""),
+    ("240.0.0.1", ""),
+    ("::", ""),
+    ("ff02::1", ""),
+    ("fec0::1", ""),
+    ("::127.0.0.1", ""),
+    ("64:ff9b::7f00:1", ""),
+    ("2002:7f00:1::1", ""),
+    ("2002:a00:1::1", ""),
+    ("2001:0:7f00:1::", ""),
+]
 
-    at_home = network.usable_peers(peers, Network.PUBLIC, AT_HOME)
-    abroad = network.usable_peers(peers, Network.PUBLIC, ABROAD)
 
-    assert network.usable_peers(["10.0.0.1:7000"], Network.PUBLIC, [*ABROAD, ip_address("fe80::2")]) == []
-    assert network.usable_peers(["[fe80::9]:7000"], Network.PUBLIC, [ip_address("fe80::2")]) == [("fe80::9", 7000)]
-    assert [host for host, _ in at_home] == ["192.168.1.9", "10.0.0.1", "8.8.8.8", "127.0.0.1"]
-    assert [host for host, _ in abroad] == ["8.8.8.8", "127.0.0.1"]
+@pytest.mark.parametrize(("address", "called_by"), CALLED_BY)
+def test_whoever_names_a_peer_it_is_called_only_where_it_may_be(address: str, called_by: str) -> None:
+    assert called_by.split() == [reach.value for reach in Network if Reach(reach, AT_HOME).allows(ip_address(address))]
+
+
+@pytest.mark.parametrize("reach", [Reach(network, AT_HOME) for network in Network], ids=str)
+def test_libtorrent_is_told_the_same(reach: Reach) -> None:
+    blocked = session.filter_of(reach)
+
+    for text in [*dict(CALLED_BY), "::ffff:127.0.0.1", "::ffff:8.8.8.8"]:
+        wrapped = text.startswith("::ffff:")
+        assert (blocked.access(text) == 0) == (not wrapped and reach.allows(ip_address(text))), text
+
+
+def test_peers_of_a_link_are_called_only_where_they_may_be() -> None:
+    peers = ["192.168.7.9:7000", "10.0.0.1:7000", "8.8.8.8:7000", "127.0.0.1:7000", "[::ffff:192.168.7.8]:7000"]
+
+    assert [host for host, _ in network.usable_peers(peers, PUBLIC)] == ["192.168.7.9", "8.8.8.8", "192.168.7.8"]
+    assert [host for host, _ in network.usable_peers(peers, Reach(Network.PUBLIC))] == ["8.8.8.8"]
 
 
 @pytest.mark.parametrize(
@@ -90,13 +133,13 @@ def test_private_peers_are_called_only_where_this_machine_has_such_a_network() -
 def test_peers_outside_the_mode_s_ranges_are_dropped(reach: Network, hosts: list[str]) -> None:
     peers = ["192.168.1.9:7000", "8.8.8.8:7000", "127.0.0.1:7000", "127.0.0.1:7000"]
 
-    assert hosts == [host for host, _ in network.usable_peers(peers, reach, AT_HOME)]
+    assert hosts == [host for host, _ in network.usable_peers(peers, Reach(reach))]
 
 
 def test_of_many_peers_a_few_are_called() -> None:
     peers = [f"8.8.{number // 250}.{number % 250}:7000" for number in range(10_000)]
 
-    assert MOST_PEERS == 8 == len(network.usable_peers(peers, Network.PUBLIC, AT_HOME))
+    assert MOST_PEERS == 8 == len(network.usable_peers(peers, PUBLIC))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +154,7 @@ def test_of_many_peers_a_few_are_called() -> None:
 )
 def test_an_ordinary_tracker_is_used_inside_the_mode_s_own_range(url: str) -> None:
     for reach in Network:
-        assert ([url], []) == network.usable_trackers([url], reach)
+        assert [url] == network.usable_trackers([url], reach)
 
 
 @pytest.mark.parametrize(
@@ -122,25 +165,48 @@ def test_an_ordinary_tracker_is_used_inside_the_mode_s_own_range(url: str) -> No
         "ws://10.0.0.1/x",
         "wss://[fe80::1]/secret",
         "http://[::ffff:192.168.1.1]/x",
-        "http://0.0.0.0/x",
+        "http://127.0.0.1/announce?",
+        "http://127.0.0.1/announce/../apply.cgi",
+        "http://127.0.0.1/%61nnounce",
+        "http://127.0.0.1//announce",
+        "http://127.0.0.1/announce;x",
+        "HTTP://127.0.0.1/x",
     ],
 )
-def test_an_odd_request_reaches_no_private_address(url: str) -> None:
+def test_an_odd_request_reaches_no_private_address_unless_a_person_typed_it(url: str) -> None:
     for reach in Network:
-        assert network.usable_trackers([url], reach) == ([], [])
+        assert network.usable_trackers([url], reach) == []
+    tracker = network.parse_tracker(url)
+    assert tracker
+    assert [tracker.url] == network.usable_trackers([url], Network.PUBLIC, typed=True)
 
 
-def test_an_odd_request_to_a_name_waits_for_its_address() -> None:
-    odd, ordinary = "http://router.example/reboot?now", "http://tracker.example/announce"
+@pytest.mark.parametrize(
+    "url", ["http://0.0.0.0/announce", "udp://[::]:80", "udp://224.0.0.1:1900", "ws://[ff02::1]:80"]
+)
+def test_nobody_is_asked_where_nobody_is(url: str) -> None:
+    for typed in (False, True):
+        assert network.usable_trackers([url], Network.PUBLIC, typed=typed) == []
 
-    assert ([ordinary], [odd]) == network.usable_trackers([odd, ordinary], Network.PUBLIC)
+
+def test_a_name_is_looked_up_when_its_tracker_is_asked() -> None:
+    urls = ["http://router.example/reboot?now", "http://tracker.example/announce"]
+
+    assert urls == network.usable_trackers(urls, Network.PUBLIC)
+
+
+def test_the_scheme_s_case_is_no_matter() -> None:
+    urls = ["UDP://8.8.8.8:80", "Wss://Tracker.example/Path", "udp://8.8.8.8:80"]
+
+    assert network.usable_trackers(urls, Network.PUBLIC) == ["udp://8.8.8.8:80", "wss://Tracker.example/Path"]
 
 
 @pytest.mark.parametrize("reach", [Network.LAN, Network.LOOPBACK])
 def test_every_name_is_dropped_where_none_may_be_looked_up(reach: Network) -> None:
     names = [*DEFAULT_TRACKERS, "http://localhost/announce", "udp://tracker:1", "http://x.example/odd"]
 
-    assert network.usable_trackers(names, reach) == ([], [])
+    for typed in (False, True):
+        assert network.usable_trackers(names, reach, typed=typed) == []
 
 
 @pytest.mark.parametrize(
@@ -155,18 +221,23 @@ def test_every_name_is_dropped_where_none_may_be_looked_up(reach: Network) -> No
         "udp://127.0.0.1:99999",
         "http://127.0.0.1/\r\nX: y",
         "udp://127.0.0.1:1/" + 1000 * "a",
+        "http://127.0.0.1/announce#/../apply.cgi?x",
+        "http://tracker.example/announce#",
+        "udp://127.0.0.1:1#x.key=secret",
+        "http://admin:admin@192.168.1.1/announce",
+        "http://127.0.0.1/a b",
     ],
     ids=lambda url: url[:30],
 )
 def test_what_is_no_tracker_is_dropped(url: str) -> None:
     assert network.parse_tracker(url) is None
-    assert network.usable_trackers([url], Network.PUBLIC) == ([], [])
+    assert network.usable_trackers([url], Network.PUBLIC, typed=True) == []
 
 
 def test_of_many_trackers_some_are_used_once_each() -> None:
     urls = [f"udp://8.8.8.8:{number}" for number in range(1, 10_001)]
 
-    good, _ = network.usable_trackers([urls[0], *urls], Network.PUBLIC)
+    good = network.usable_trackers([urls[0], *urls], Network.PUBLIC)
 
     assert urls[:20] == good
     assert MOST_TRACKERS == 20
@@ -187,11 +258,12 @@ CANDIDATE = "a=candidate:1 1 UDP 2122317823 {} 40000 typ host"
     [
         (CANDIDATE.format("8.8.8.8"), "public"),
         (CANDIDATE.format("2001:db8::1"), "public"),
-        (CANDIDATE.format("10.1.2.3"), "public lan"),
-        (CANDIDATE.format("fd77::1"), "public lan"),
-        (CANDIDATE.format("127.0.0.1"), "public lan loopback"),
-        (CANDIDATE.format("::ffff:127.0.0.1"), "public lan loopback"),
-        ("a=candidate:9 1 udp 1 10.1.2.3 50000 typ srflx raddr 8.8.8.8 rport 9 generation 0", "public lan"),
+        (CANDIDATE.format("10.1.2.3"), "lan"),
+        (CANDIDATE.format("fd77::1"), "lan"),
+        (CANDIDATE.format("192.168.7.3"), "public lan"),
+        (CANDIDATE.format("127.0.0.1"), "lan loopback"),
+        (CANDIDATE.format("::ffff:127.0.0.1"), "lan loopback"),
+        ("a=candidate:9 1 udp 1 10.1.2.3 50000 typ srflx raddr 8.8.8.8 rport 9 generation 0", "lan"),
         (CANDIDATE.format("127.0.0.1").replace("40000", "53"), ""),
         (CANDIDATE.format("224.0.0.1"), ""),
         (CANDIDATE.format("outside.example"), ""),
@@ -211,7 +283,7 @@ def test_of_a_browser_s_description_what_may_be_called_stays(line: str, reached_
     before, after = "v=0", "a=mid:0"
     for end in ("\r\n", "\n", "\r"):
         description = end.join([before, line, after, ""])
-        kept = {reach.value: network.usable_candidates(description, reach) for reach in Network}
+        kept = {reach.value: network.usable_candidates(description, Reach(reach, AT_HOME)) for reach in Network}
 
         assert kept == {
             reach.value: "\r\n".join([before, *[line] * (reach.value in reached_by.split()), after, ""])

@@ -729,10 +729,21 @@ def test_what_may_not_be_read_is_said_without_a_traceback(library: Library, memo
     library.private.chmod(0)
     worse = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
     library.private.chmod(0o755)
+    library.root.chmod(0o600)
+    worst = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
+    library.root.chmod(0o755)
 
     assert rows(done.stdout)[memo.id] == ("defect", f"{memo.file} cannot be read: Permission denied")
-    assert [done.returncode, worse.returncode] == [LibraryError.exit_code] * 2
-    assert "Traceback" not in done.stderr + worse.stderr
+    assert [done.returncode, worse.returncode, worst.returncode] == [LibraryError.exit_code] * 3
+    assert "Traceback" not in done.stderr + worse.stderr + worst.stderr
+    assert rows(worst.stdout)["rights"][0] == "note"
+
+
+def test_where_no_library_can_be_made_is_not_called_a_place_that_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "thing").write_text("no directory")
+
+    assert Library(tmp_path / "thing" / "new" / "Memos").closed() == tmp_path / "thing"
+    assert Library(tmp_path / "new" / "Memos").closed() is None
 
 
 def many(library: Library, number: int) -> None:

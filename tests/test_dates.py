@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support import sound
+from support.library import make_memo
+from support.program import Program
 
-from memosync.audio import dates
+from memosync import index, memo, quantities
+from memosync.audio import dates, exporting, tags
+from memosync.audio.carried import NOTHING
+from memosync.index import Index
+from memosync.memo import Words
+from memosync.page import page
 
 NOW = datetime(2026, 8, 25, 10, 11, 12, tzinfo=UTC)
 DAY = datetime(2019, 3, 4).astimezone()
@@ -186,3 +200,81 @@ def test_nothing_that_stands_anywhere_breaks_it(text: str, name: str) -> None:
     assert not moment.microsecond
     assert timedelta() == (moment.utcoffset() or timedelta()) % timedelta(minutes=1)
     assert moment <= NOW + timedelta(days=1)
+
+
+DAYS = [datetime.min, datetime.max.replace(microsecond=0)]
+OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+WRITTEN = st.builds(datetime.replace, st.sampled_from(DAYS) | st.datetimes(), microsecond=st.just(0))
+LATE = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(-timedelta(hours=12)))
+EARLY = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+
+
+@contextmanager
+def at(zone: str) -> Iterator[None]:
+    """Be where clocks show another time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Pacific/Kiritimati", "Europe/Amsterdam", "UTC-25", "XXX-1:02:03"])
+@settings(max_examples=30)
+@given(naive=WRITTEN, offset=st.none() | OFFSETS)
+@example(naive=DAYS[1], offset=LATE.tzinfo)
+@example(naive=DAYS[0], offset=EARLY.tzinfo)
+@example(naive=datetime(1930, 5, 1), offset=None)  # when Amsterdam was 19 minutes and 32 seconds ahead
+def test_every_date_that_toml_can_write_holds_everywhere(zone: str, naive: datetime, offset: timezone | None) -> None:
+    written = naive.replace(tzinfo=offset)
+    with at(zone):
+        text = index.dumps(Index((make_memo(1, recorded=written, trashed=written),)))
+        (one,) = index.loads(text).memos
+        again = index.dumps(Index((one,)))
+        when = one.recorded
+
+        assert (one,) == index.loads(again).memos
+        assert when.tzinfo
+        assert naive == when.replace(tzinfo=None) or not offset
+        assert one.id == memo.id_in_file_name(memo.file_name("", when, one.id))
+        assert len("2026-08-25 10:11") == len(quantities.format_moment(when))
+        assert quantities.parse_when(when.isoformat(), NOW) == when
+        said = Words(title="T", recorded=when, id=one.id)
+        assert when == datetime.fromisoformat(tags.to_tags(said)["DATE_RECORDED"])
+        assert exporting._to_id3(said, NOTHING)["date"]
+        assert dates.choose([when.isoformat()], "talk", when, NOW)[0].tzinfo
+        assert not dates.Date(when).refines(dates.Date(when))
+        assert f"{when.year}" in page._date(when)
+        if found := dates.parse_date(when.isoformat()):
+            assert found.moment == when
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library with a memo of the last hour of the calendar, one of its first, and one without an offset."""
+    folder = tmp_path_factory.mktemp("far")
+    (folder / "tone.wav").write_bytes(sound.wav(sound.tone(0.5)))
+    program = Program(folder / "Memos", {"HOME": str(folder)})
+    program("record", *[folder / "tone.wav"] * 3)
+    path = program.library / "index.toml"
+    memos = index.loads(path.read_text()).memos
+    dated = zip(memos, (LATE, EARLY, datetime(1930, 5, 1)), strict=True)
+    path.write_text(index.dumps(Index(tuple(replace(one, recorded=when) for one, when in dated))))
+    return program.library
+
+
+def test_memos_of_the_first_and_the_last_day_are_like_any_other(memosync: Program, far: Path, tmp_path: Path) -> None:
+    shutil.copytree(far, memosync.library)
+    memosync.environment["TZ"] = "Europe/Amsterdam"
+    rows = [row.split("\t")[:2] for row in memosync("list", "--since", "0001-01-01T00:00:00+14:00").lines]
+    late, old, early = [memo_id for memo_id, _ in rows]
+
+    memosync("export", late, early, "-f", "mp3", "-o", f"{tmp_path}/")
+    memosync("edit", early, "-t", "New")
+    memosync("share", late, "--no-seed", "--tracker", "ws://127.0.0.1:9", "--page", tmp_path / "page.html")
+    memosync("rm", late, old)
+
+    assert [LATE.isoformat(), "1930-04-30T23:40:28+00:00", EARLY.isoformat()] == [when for _, when in rows]
+    said = [sound.probe(path)["tags"] for path in sorted(tmp_path.glob("*.mp3"))]
+    assert {"9999", "0001"} == {tags["date"] for tags in said}
+    assert {LATE.isoformat(), EARLY.isoformat()} == {tags["date_recorded"] for tags in said}

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -17,16 +18,19 @@ from urllib.parse import quote
 
 import libtorrent as lt
 import pytest
+from support.disk import without_temporary
 from support.faults import LOOKS_LONG
 from support.library import Listed, memos, only
 from support.netns import Network
 from support.program import PROGRAM, Ended, Program, errors
-from support.sound import noise
+from support.sound import convert, noise, probe
 from support.terminal import Terminal
 from support.tracker import Tracker
 from support.waiting import wait_until
 
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
+from memosync.page import page
+from memosync.torrent import metainfo
 
 PIECE = 32768
 ISOLATED: lt.settings_pack = {
@@ -150,6 +154,14 @@ def staged(memosync: Program) -> list[Path]:
     return list(memosync.library.glob(".memosync/incoming/*/*"))
 
 
+def has_open(pid: int, path: Path) -> bool:
+    """Tell whether a process has a file open."""
+    try:
+        return any(link.resolve() == path for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
 def without_peers(link: str) -> str:
     return re.sub(r"&x\.pe=[^&]*", "", link)
 
@@ -185,6 +197,19 @@ def test_the_title_comes_out_of_the_torrents_name_when_the_file_has_none(
     assert memo["title"] == "Gespräch im Café"
     assert memo["duration"] == pytest.approx(10, abs=0.1)
     assert bytes_of(memosync) == sound.read_bytes()
+
+
+def test_a_memo_of_the_last_day_of_the_calendar_goes_everywhere(memosync: Program, short: Path, tmp_path: Path) -> None:
+    when, memo_id = "9999-12-31T23:59:59-12:00", "7k3f9x2a"
+    dated = ("-c", "copy", "-metadata", f"DATE_RECORDED={when}", "-metadata", f"MEMOSYNC_ID={memo_id}")
+    file = convert(short, tmp_path / "dated.webm", *dated)
+    peer = Peer(torrent_of(file), tmp_path, file)
+
+    memosync("fetch", peer.link)
+    memosync("export", "last", "-f", "mp3", "-o", tmp_path / "out.mp3")
+
+    assert (memo_id, when) == (only(memosync)["id"], only(memosync)["recorded"])
+    assert probe(tmp_path / "out.mp3")["tags"]["date_recorded"] == when
 
 
 def test_an_id_that_is_taken_here_is_replaced(memosync: Program, theirs: Shared, short: Path) -> None:
@@ -289,6 +314,150 @@ def test_a_torrent_file_that_is_not_there_is_a_usage_error(memosync: Program) ->
 
     assert len(errors(result.err)) == 1
     assert "no.torrent" in result.err
+
+
+@pytest.mark.parametrize("way", ["<(cat {})", "/dev/stdin < {}", "/dev/stdin < <(cat {})", "- < {}", "file://{}"])
+def test_a_torrent_comes_out_of_a_pipe_and_by_an_address_too(
+    memosync: Program, seeder: Peer, sound: Path, tmp_path: Path, way: str
+) -> None:
+    with Tracker() as tracker:
+        tracker.strangers.append(("127.0.0.1", seeder.session.listen_port()))
+        torrent = tmp_path / "memo"
+        torrent.write_bytes(torrent_of(sound, announce=tracker.udp_url.encode()))
+        command = [*PROGRAM, "fetch", way.format(torrent)]
+
+        shell = ["bash", "-c", " ".join(command)]
+        subprocess.run(shell, env=memosync.environment, check=True, capture_output=True, timeout=60)
+
+    assert bytes_of(memosync) == sound.read_bytes()
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_a_pipe_that_nobody_writes_into_hears_ctrl_c(
+    memosync: Program, tmp_path: Path, ended: Ended, form: str
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    fetching = ended(memosync.start("fetch", form.format(pipe)))
+    wait_until(lambda: has_open(fetching.pid, pipe), "it to open the pipe")
+
+    fetching.send_signal(signal.SIGINT)
+
+    assert 130 == fetching.wait(60)
+
+
+def test_standard_input_that_does_not_end_hears_ctrl_c(memosync: Program, ended: Ended) -> None:
+    here, there = os.pipe()
+    os.write(there, b"magnet:?")
+    fetching = ended(memosync.start("fetch", "-", stdin=here))
+    wait_until(lambda: not select.select([here], [], [], 0)[0], "it to read what there is")
+
+    fetching.send_signal(signal.SIGINT)
+
+    assert 130 == fetching.wait(60)
+    os.close(here)
+    os.close(there)
+
+
+def test_a_page_is_the_link_in_it(memosync: Program, short: Path, tmp_path: Path) -> None:
+    memo, file = memosync("record", short).out, tmp_path / "memo.html"
+    link = memosync("share", "last", "--page", file, "--tracker", "ws://127.0.0.1:9", "--no-seed").out.strip()
+
+    fetched = [memosync("fetch", file, f"file://{file}").out, memosync("fetch", "-", stdin=file.read_bytes()).out]
+
+    assert [memo * 2, memo] == fetched
+    assert link == page.link_in(file.read_text())
+
+
+def test_links_are_read_as_people_paste_them(memosync: Program, theirs: Shared) -> None:
+    first, second = theirs.links
+    wrapped = "\n".join(first[at : at + 70] for at in range(0, len(first), 70))
+    escaped = second.replace("&", "&amp;")
+
+    from_a_file = memosync("fetch", "-", stdin=f"{wrapped}\n<{escaped}>\n".encode("utf-16")).lines
+    typed = memosync("fetch", f"“{escaped}”.", quote(first, safe=""), wrapped, f"{wrapped}\n{escaped}").lines
+
+    one, other = (memo["id"] for memo in theirs.memos)
+    assert [one, other] == from_a_file
+    assert [other, one, one, one, other] == typed
+
+
+@pytest.mark.parametrize(
+    "link", [40 * "a", f"magnet:?xt=urn:btih:{40 * 'a'}&tr=udp://tracker.example:1&x.pe=192.0.2.1:6881"]
+)
+@pytest.mark.parametrize("options", [[], ["--info"]])
+def test_a_link_that_names_nobody_is_not_waited_for(memosync: Program, link: str, options: list[str]) -> None:
+    result = memosync("fetch", link, *options, "--timeout", "1h", code=SwarmError.exit_code)
+
+    assert len(errors(result.err)) == 1
+    assert "names nobody" in result.err
+    assert "memosync: hint: --network public" in result.err
+    assert not list(memosync.library.glob(".memosync/incoming/*"))
+
+
+def test_a_torrent_file_that_names_nobody_is_not_waited_for(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    torrent = tmp_path / "memo.torrent"
+    torrent.write_bytes(torrent_of(sound))
+
+    for _ in range(2):
+        memosync("fetch", torrent, "--timeout", "1h", code=SwarmError.exit_code)
+
+
+def test_who_names_nobody_is_not_refused_for_what_is_here_already(memosync: Program, sound: Path) -> None:
+    torrent = metainfo.read(torrent_of(sound))
+    arrived = memosync.library / ".memosync" / "incoming" / torrent.infohash
+    arrived.mkdir(parents=True)
+    (arrived / "torrent").write_bytes(torrent.data)
+    (arrived / "memo.webm").write_bytes(sound.read_bytes())
+
+    memosync("fetch", torrent.infohash)
+
+    assert bytes_of(memosync) == sound.read_bytes()
+
+
+def test_a_key_is_not_said_again(memosync: Program) -> None:
+    key = "mfrggzdfmztwq2lknnwg23tpoa"
+    links = [f"{40 * 'a'}.{key}", f"magnet:?xt=urn:btih:{40 * 'a'}&x.key={key}"]
+
+    result = memosync("fetch", *links, code=TorrentError.exit_code)
+
+    assert len(errors(result.err)) == 2
+    assert key not in result.err
+    assert 2 == result.err.count("private")
+
+
+def test_padding_behind_the_file_is_none_of_it(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    size = sound.stat().st_size
+    entry = lt.create_file_entry("Folder/Their talk.webm", size)
+    padding = lt.create_file_entry("Folder/.pad/1", -size % PIECE, lt.file_storage.flag_pad_file)
+    made = lt.create_torrent([entry, padding], PIECE, lt.create_torrent.v1_only)
+    (tmp_path / "Folder").mkdir()
+    os.link(sound, tmp_path / "Folder" / "Their talk.webm")
+    lt.set_piece_hashes(made, str(tmp_path))
+    torrent = lt.bencode(made.generate())
+    peer = Peer(torrent, tmp_path, tmp_path / "Folder" / "Their talk.webm")
+
+    result = memosync("fetch", "--info", "--json", peer.link)
+    memosync("fetch", peer.link)
+
+    assert size == json.loads(result.out)["size"]
+    assert only(memosync)["title"] == "Their talk"
+    assert bytes_of(memosync) == sound.read_bytes()
+    assert [] == list(memosync.library.rglob(".pad"))
+
+    other = memosync.on(tmp_path / "Other")
+    other("fetch", memosync("share", "last").out.strip())  # from its stored torrent, whose padding is on no disk
+    assert memosync("check").code == 0
+    assert bytes_of(other) == sound.read_bytes()
+
+
+def test_a_name_that_ends_like_a_word_is_no_kind_of_file(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    names = ["Call with Dr.Kim", "About Node.js"]
+    peers = [Peer(torrent_of(sound, name, PIECE * 2**at), tmp_path, sound) for at, name in enumerate(names)]
+
+    memosync("fetch", *(peer.link for peer in peers))
+
+    assert {memo["title"] for memo in memos(memosync)} == set(names)
 
 
 def share_link(*links: str) -> str:
@@ -459,11 +628,11 @@ def test_the_timeout_begins_again_with_every_new_byte(memosync: Program, seeder:
     assert only(memosync)
 
 
-@pytest.mark.parametrize("what", ["nobody", "a port where nobody listens", "a tracker that is silent"])
+@pytest.mark.parametrize("what", ["a port where nobody listens", "a tracker that is silent"])
 def test_without_peers_it_ends_in_time(memosync: Program, what: str) -> None:
     link = "magnet:?xt=urn:btih:" + 40 * "a"
     with Tracker(mode="silent") as silent:
-        link += {"nobody": "", "a port where nobody listens": "&x.pe=127.0.0.1:9999"}.get(what, f"&tr={silent.udp_url}")
+        link += {"a port where nobody listens": "&x.pe=127.0.0.1:9999"}.get(what, f"&tr={silent.udp_url}")
         started = time.monotonic()
         result = memosync("fetch", link, env={"MEMOSYNC_TIMEOUT": "1s"}, code=SwarmError.exit_code)
 
@@ -502,7 +671,9 @@ def test_what_it_waits_for_is_said_after_a_second_and_every_answer_after_ten(
 def test_info_names_it_and_downloads_nothing(memosync: Program, seeder: Peer, sound: Path) -> None:
     link = seeder.link + "&dn=What%20they%20call%20it"
 
+    memosync.under = without_temporary(memosync.library.parent)
     rows = memosync("fetch", "--info", link).out
+    memosync.under = []
     (line,) = memosync("fetch", "--info", "--json", link).lines
 
     infohash, size = str(seeder.handle.info_hashes().v1), sound.stat().st_size

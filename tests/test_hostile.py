@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import pytest
 from support import hostile
 from support.hostile import payloads, torrents
 from support.hostile.swarm import Swarm, Victim
-from support.hostile.target import Target, steering, tree
+from support.hostile.target import SECONDS, Target, steering, tree
 from support.program import PROGRAM
 from support.sound import noise
 from support.terminal import Terminal
@@ -27,7 +28,7 @@ from support.tracker import Tracker
 from memosync import index, magnet
 from memosync.audio import webm
 from memosync.console import one_line
-from memosync.errors import AudioError, LibraryError, TorrentError
+from memosync.errors import AudioError, LibraryError, TorrentError, UsageError
 from memosync.library.store import Library
 from memosync.memo import Memo
 from memosync.torrent import metainfo
@@ -214,6 +215,14 @@ LINKS: dict[str, str | bytes] = {
     "a share link of a file": "https://example.org/share?seeds=/etc/passwd",
     "a share link of a torrent here": "https://example.org/share?seeds=private.torrent",
     "a share link of a share link": f"https://example.org/share?seeds=https://example.org/share?seeds={HASH}",
+    "a share link of a file by its address": "https://example.org/share?seeds=file:///etc/passwd",
+    "a file behind an address": "https://example.org/#file:///etc/passwd",
+    "a link of zeros": "magnet:?xt=urn:btih:" + "0" * 40,
+    "zeros alone": "0" * 40,
+    "a private link": f"{HASH}.{'k' * 26}",
+    "a private magnet": f"magnet:?xt=urn:btih:{HASH}&x.key={'k' * 26}",
+    "entities that are none": f"magnet:?xt=urn:btih:{HASH[:39]}&#0;&#x1b;&#xd800;&#1114112;&quot;&#27;]0;owned&#7;",
+    "escape sequences percent-encoded": "magnet%3A%3Fxt%3D%1b%5d0%3bowned%07",
     "a share link on no host": f"https://[::1/share?seeds={HASH}",
     "sixty thousand parameters": f"magnet:?xt=urn:btih:{HASH}" + "&x=1" * 60_000,
     "one parameter of 900 kB": "magnet:?xt=" + "urn:btih:" * 100_000,
@@ -237,13 +246,72 @@ def test_a_link_to_no_memo_is_an_error_of_torrents(name: str) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8:surrogateescape", "utf-8:strict"])
 def test_links_to_no_memo_are_refused_one_by_one(target: Target, good: bytes, encoding: str) -> None:
     (target.here / "private.torrent").write_bytes(torrents.torrent(torrents.info(good)))
-    lines = b"\n".join(link if isinstance(link, bytes) else link.encode() for link in LINKS.values())
+    lines = b"\n\n".join(link if isinstance(link, bytes) else link.encode() for link in LINKS.values())
     environment = {"PYTHONIOENCODING": encoding}
 
     target.refuses("fetch", "-", stdin=lines, code=TorrentError.exit_code, count=len(LINKS), env=environment)
 
     assert [] == target.files()
     assert [] == target.incoming()
+
+
+def test_nothing_but_files_and_pipes_is_opened(target: Target) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(target.here / "socket"))
+        listening.listen()
+        places = [
+            "/dev/zero",
+            "/dev/tty",
+            "file:///dev/zero",
+            "socket",
+            f"file://{target.here}/socket",
+            "nothing.torrent",
+        ]
+
+        target.refuses("fetch", *places, code=UsageError.exit_code, count=len(places))
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+def test_a_pipe_without_an_end_is_not_read_to_it(target: Target) -> None:
+    with subprocess.Popen(["cat", "/dev/zero"], stdout=subprocess.PIPE) as endless:
+        assert endless.stdout
+        place = f"/dev/fd/{endless.stdout.fileno()}"
+        errors = subprocess.run(
+            [*PROGRAM, "fetch", place],
+            env=target.program.environment,
+            pass_fds=[endless.stdout.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        endless.kill()
+
+    assert TorrentError.exit_code == errors.returncode
+    assert "too large" in errors.stderr
+
+
+def test_links_without_an_end_are_not_read_to_it(target: Target) -> None:
+    target.refuses("fetch", "-", stdin=b"magnet:?dn=x\n" * 2_000_000, code=TorrentError.exit_code)
+
+
+def test_a_page_of_an_enemy_is_refused(target: Target) -> None:
+    link = '<!doctype html><a id="magnet" href="%s">'
+    pages = {
+        "none": "",
+        "file": "file:///etc/passwd",
+        "page": f"https://x/#{HASH}",
+        "zeros": "0" * 40,
+        "other": "x" * 10**6,
+    }
+    for name, value in pages.items():
+        (target.here / f"{name}.html").write_text(link % value)
+    (target.here / "another.html").write_text(f"<html><a href='magnet:?xt=urn:btih:{HASH}'>")
+
+    target.refuses("fetch", *(f"{name}.html" for name in (*pages, "another")), code=TorrentError.exit_code, count=6)
+
+    assert [] == target.files()
 
 
 def test_what_a_link_wants_called_is_not_called(target: Target, swarm: Swarm, good: bytes, victim: Victim) -> None:

@@ -52,6 +52,7 @@ OWNERS = {
     "soundfile": {"audio"},
     "libtorrent": {"torrent"},
     "websockets": {"torrent"},
+    "aiohappyeyeballs": {"torrent"},
     "tomli": {"index"},
     "tomli_w": {"index"},
     "fcntl": {"files"},
@@ -65,8 +66,10 @@ OWNERS = {
 }
 FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front loads its verbs so
     "commands.completion": {"audio.microphone"},
+    "commands.fetch": {"page.page"},
     "commands.seed": {"seeder.run"},
     "commands.share": {"page.page", "seeder.run"},
+    "torrent.tracker_proxy": {"torrent.trackers"},
     "ui.live": {"torrent.sources", "ui.player"},
 }
 HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice", "soundfile", "websockets"}
@@ -270,6 +273,7 @@ def test_every_option_of_a_verb_is_filled_from_the_command_line() -> None:
         fields = {field.name for field in dataclasses.fields(kind)}
         given = {parameter.name for parameter in commands()[name].params}
         given |= {"device", "trackers"} if name == "check" else set()  # from the environment alone
+        given |= {"typed"} if name == "share" else set()  # where its trackers come from
 
         assert fields <= given, name
 
@@ -308,6 +312,26 @@ def test_every_exit_code_is_in_the_manual() -> None:
     }
 
     assert codes | {0, 1} == {code for code in described if code < 128}
+
+
+@pytest.mark.parametrize("minor", [10, 14])
+def test_a_python_that_libtorrent_does_not_come_for_is_refused_in_one_line(tmp_path: Path, minor: int) -> None:
+    required = re.search(r'^requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert required
+    first, *others, last = [f"3.{number}" for number in range(*map(int, required.groups()))]
+    other = tmp_path / "python"
+    other.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, {minor}); exec(sys.argv[1])" "$2"\n'
+    )
+    other.chmod(0o755)
+
+    command = ["make", "-s", "-C", str(ROOT), "-W", "pyproject.toml", ".venv/ready", f"PYTHON={other}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    said = f"Python {', '.join([first, *others])} or {last}"
+    assert done.stderr.startswith(f"{said} is needed: ")
+    assert said in README
+    assert done.returncode
 
 
 def test_the_session_in_the_readme_can_be_typed() -> None:

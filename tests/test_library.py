@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from support import sound
-from support.disk import NAMESPACE, POWERLESS
+from support.disk import NAMESPACE, POWERLESS, SmallDisk
 from support.library import WHEN, add, make_memo, memos, state
 from support.program import PROGRAM, Ended, Program
 from support.waiting import wait_until
@@ -254,6 +254,23 @@ def test_an_index_is_always_newer_than_the_one_before_whatever_the_clock_says(li
     library.transaction(add(2))
 
     assert library.index_time() > before
+
+
+def test_time_stamps_beyond_the_calendar_are_its_edge(memosync: Program, disk: SmallDisk, one: Path) -> None:
+    undated = sound.convert(one, disk.seen / "undated.webm", "-c", "copy", "-map_metadata", "-1")
+    orphan = undated.rename(one.with_name("2026-08-25-abcdefgh.webm"))
+    source = disk.seen / "sound.wav"
+    source.write_bytes(SECOND)
+    for path, stamp in ((orphan, 2**40), (source, -(2**40)), (memosync.library / "index.toml", 2**40)):
+        os.utime(path, (stamp, stamp))
+        assert path.stat().st_mtime == stamp
+
+    said = memosync("record", disk.place / "sound.wav").err
+    found = memosync("check").out
+
+    assert "the date of its time stamp, 0001-01-01, cannot be relied on; the time is that of now" in said
+    assert "index.1.toml is of 9999-12-31" in found
+    assert {"9999", str(datetime.now().year)} == {memo["recorded"][:4] for memo in memos(memosync)}
 
 
 # -- snapshots

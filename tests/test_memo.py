@@ -77,6 +77,8 @@ def test_a_title_without_a_letter_makes_no_slug() -> None:
         "2026-08-25-talk-7k3f9x2i.webm",
         "2026-08-25/talk-7k3f9x2a.webm",
         "2026-08-25-a\nb-7k3f9x2a.webm",
+        "2026-08-25-caf\udce9-7k3f9x2a.webm",  # which is not UTF-8, as the index is
+        "2026-08-25-a\u200eb-7k3f9x2a.webm",
         ".2026-08-25-7k3f9x2a.webm",
     ],
 )

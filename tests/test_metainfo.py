@@ -161,6 +161,30 @@ def test_what_we_make_we_read_the_same(tmp_path: Path) -> None:
     assert made == metainfo.read(made.data)
 
 
+@pytest.mark.parametrize("size", [1, 2**14 - 1, 2**14, 2**15, 50_000])
+@pytest.mark.parametrize("padding", [[1], [2**14 - 1], [5, 7]])
+def test_padding_belongs_to_the_pieces_and_not_to_the_file(tmp_path: Path, size: int, padding: list[int]) -> None:
+    path = tmp_path / "folder" / "memo.webm"
+    path.parent.mkdir()
+    path.write_bytes(b"m" * size)
+    pads = [
+        lt.create_file_entry(f"folder/.pad/{number}", length, lt.file_storage.flag_pad_file)
+        for number, length in enumerate(padding)
+    ]
+    entry = lt.create_file_entry("folder/memo.webm", size)
+    made = lt.create_torrent([entry, *pads], 2**14, lt.create_torrent.v1_only)
+    lt.set_piece_hashes(made, str(tmp_path))
+
+    torrent = metainfo.read(lt.bencode(made.generate()))
+    fitted = metainfo.fits(torrent, path)
+    path.write_bytes(b"m" * (size - 1) + b"n")
+
+    assert (size, sum(padding), "memo.webm") == (torrent.size, torrent.padding, torrent.name)
+    assert torrent == metainfo.read(torrent.data)
+    assert fitted
+    assert not metainfo.fits(torrent, path)
+
+
 def test_one_altered_byte_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "memo"
     path.write_bytes(MEMO)

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from support import sound
+from support.disk import without_temporary
 from support.library import memos
-from support.program import PROGRAM, Program
+from support.program import PROGRAM, Program, answer
 from support.terminal import Terminal
 
-from memosync.errors import NotFoundError, UsageError
+from memosync.errors import LibraryError, NotFoundError, TorrentError, UsageError
 
 INTERRUPT_AT = """
 import os, sys
@@ -161,3 +162,117 @@ def test_a_reader_that_has_seen_enough_is_no_failure(memosync: Program, tmp_path
             ["bash", "-c", script, "bash", *PROGRAM], env=memosync.environment, capture_output=True, text=True
         )
         assert (done.stdout, "Traceback" in done.stderr) == ("0\n", False), command
+
+
+ONE_LINE = "memosync: error: [^\n]+[^.\n]\n(memosync: hint: [^\n]+\n)?"
+NO_PASSWD = "import os, pwd, sys\nos.getuid = lambda: 2**31 - 2\n"  # a user whom /etc/passwd does not know
+
+
+@pytest.mark.parametrize(
+    ("home", "library", "code"),
+    [
+        ("", "", UsageError.exit_code),
+        ("home", "", UsageError.exit_code),
+        (None, "", UsageError.exit_code),
+        (None, "~nobody-at-all/Memos", UsageError.exit_code),
+        ("", "{}/Memos", 0),
+        ("{}", "~/Memos", 0),
+    ],
+)
+def test_without_a_home_directory_it_asks_for_a_library(
+    memosync: Program, tmp_path: Path, home: str | None, library: str, code: int
+) -> None:
+    memosync.meddle(NO_PASSWD)
+    memosync.environment["MEMOSYNC_LIBRARY"] = library.format(tmp_path)
+    memosync.environment["HOME"] = (home or "").format(tmp_path)
+    memosync.under = ["env", "--unset=HOME"] if home is None else []
+
+    result = memosync("list", code=code)
+
+    if code:
+        assert re.fullmatch(ONE_LINE, result.err)
+        assert "say where: --library DIR or MEMOSYNC_LIBRARY=DIR\n" in result.err
+
+
+def test_a_tab_without_a_home_directory_offers_nothing(memosync: Program) -> None:
+    memosync.environment |= {"HOME": "", "MEMOSYNC_LIBRARY": ""}
+
+    offered = answer(memosync, "memosync", "show", "")
+
+    assert not offered.stdout.strip()
+    assert "memosync: error" not in offered.stderr
+
+
+@pytest.mark.parametrize(("library", "code"), [("here", LibraryError.exit_code), ("{}/Memos", 0)])
+def test_a_working_directory_that_was_removed_matters_to_what_is_in_it_alone(
+    memosync: Program, tmp_path: Path, library: str, code: int
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    memosync.under = ["sh", "-c", f'cd {gone}; rmdir {gone}; exec "$@"', "sh"]
+
+    result = memosync("--library", library.format(tmp_path), "list", code=code)
+
+    assert re.fullmatch(ONE_LINE if code else "memosync: no memos yet[^\n]+\n", result.err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "streams", "code"),
+    [
+        ("list --help", ">/dev/full", LibraryError.exit_code),
+        ("rm -", "0>{}", UsageError.exit_code),  # which cannot be read
+        ("record -", "0>{}", UsageError.exit_code),
+    ],
+)
+def test_a_stream_that_refuses_is_one_line(
+    memosync: Program, tmp_path: Path, arguments: str, streams: str, code: int
+) -> None:
+    memosync.under = ["sh", "-c", f'exec "$@" {streams.format(tmp_path / "only-written")}', "sh"]
+
+    result = memosync(*arguments.split(), code=code)
+
+    assert re.fullmatch(ONE_LINE, result.err)
+    assert not list(memosync.library.glob("*.webm"))
+
+
+def test_a_name_too_long_for_a_file_is_one_line(memosync: Program, tmp_path: Path) -> None:
+    memosync("record", "-", stdin=sound.wav(sound.tone(0.1)))
+    page = ["share", "last", "--no-seed", "--tracker", "ws://127.0.0.1:9", "--page"]
+
+    for arguments in (["export", "last", "-o", tmp_path / (300 * "n" + ".ogg")], [*page, tmp_path / (300 * "n")]):
+        assert re.fullmatch(ONE_LINE, memosync(*arguments, code=LibraryError.exit_code).err)
+    assert re.fullmatch(ONE_LINE, memosync("fetch", 300 * "n", code=TorrentError.exit_code).err)
+    assert memosync("export", "last", "-o", tmp_path / (251 * "n" + ".ogg")).err == ""
+
+
+def test_a_path_that_is_not_utf8_is_answered_as_it_is(memosync: Program, tmp_path: Path) -> None:
+    odd = memosync.on(tmp_path / "caf\udce9")
+    odd.environment |= {"PYTHONIOENCODING": "utf-8:strict"}  # as in any locale but C
+    odd("record", "-", "-t", "Größe", stdin=sound.wav(sound.tone(0.1)))
+
+    path, _ = odd.start("show", "--path", "last").communicate(timeout=60)
+    out, err = odd.start("fetch", "--timeout", "1", 40 * "a").communicate(timeout=60)
+    served = odd("share", "last", code=LibraryError.exit_code)
+
+    assert Path(path.rstrip(b"\n").decode(errors="surrogateescape")).is_file()
+    assert b"is not UTF-8" in err
+    assert "is not UTF-8" in served.err
+    assert (b"", "") == (out, served.out)
+    assert not (odd.library / ".memosync" / "seeder.toml").exists()
+    assert not list(odd.library.glob(".memosync/incoming/*"))
+
+
+def test_without_a_place_for_temporary_files_what_needs_one_is_one_line(memosync: Program, tmp_path: Path) -> None:
+    memosync("record", "-", "-t", "One", stdin=sound.wav(sound.tone(0.1)))
+    index = memosync.library / "index.toml"
+    index.write_text(index.read_text().replace('"One"', '"Two"'))  # so that an export is made anew
+    memosync.under = without_temporary(tmp_path)
+
+    refused = memosync("export", "last", "-o", tmp_path / "two.webm", code=LibraryError.exit_code)
+    terminal = Terminal([*memosync.under, *PROGRAM, "edit", "last"], {**memosync.environment, "EDITOR": "true"}, 300)
+    told = terminal.end(LibraryError.exit_code)
+    terminal.close()
+
+    assert re.fullmatch(ONE_LINE, refused.err)
+    assert "no usable temporary directory" in refused.err
+    assert "no usable temporary directory" in told

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import libtorrent as lt
 import pytest
+from support.disk import POWERLESS
 from support.handshake import greet, is_connected, offers, visiting
 from support.library import Entry, entries, only
-from support.program import PROGRAM, Ended, Program
+from support.program import PROGRAM, Ended, Program, errors
 from support.seeder import is_alive, port_of_our_own
 from support.sound import noise
 from support.terminal import Terminal
@@ -111,7 +112,7 @@ def test_dash_reads_ids_and_rows_of_list(memosync: Program, three: list[str]) ->
     first, second, third = three
     rows = memosync("list").out
 
-    ids = memosync("share", "-", "--no-seed", stdin=f"{second}\n\n  {third[:6]}\n")
+    ids = memosync("share", "-", "--no-seed", stdin=f"\ufeff{second}\n\n  {third[:6]}\n")
     all_rows = memosync("share", first, "-", "--no-seed", stdin=rows)
 
     assert [infohash(line) for line in ids.lines] == infohashes(memosync, second, third)
@@ -595,6 +596,26 @@ def test_a_memo_whose_file_is_gone_is_not_shared(memosync: Program, three: list[
 
     assert result.out == ""
     assert str(file) in result.err
+
+
+@pytest.mark.parametrize("fault", ["a directory", "closed", "a disk that fails"])
+def test_a_memo_that_cannot_be_read_is_not_shared(memosync: Program, three: list[str], fault: str) -> None:
+    memo = three[0]
+    file = memosync.library / entry(memosync, memo)["file"]
+    if fault == "closed":
+        file.chmod(0)
+        memosync.under = POWERLESS
+    elif fault == "a directory":
+        file.unlink()
+        file.mkdir()
+    else:
+        memosync.under = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(file), "-e", "inject=read:error=EIO"]
+
+    result = memosync("share", memo, "--no-seed", code=LibraryError.exit_code)
+
+    assert (result.out, len(errors(result.err))) == ("", 1)
+    assert f"cannot read {file.name}: " in result.err
+    assert "infohash" not in entry(memosync, memo)
 
 
 def test_a_seeder_of_another_network_is_not_used(memosync: Program, three: list[str]) -> None:

@@ -30,10 +30,8 @@ def test_only_who_has_said_nothing_is_waited_for() -> None:
 
 
 def test_a_tracker_is_named_without_its_path_and_where_there_is_no_source_that_is_said() -> None:
-    sources = Sources(
-        Network.PUBLIC, trackers=["http://t.example/secret/announce"], peers=[], tracker_of=lambda alert: alert.url
-    )
-    alone = Sources(Network.LOOPBACK, trackers=[], peers=[("127.0.0.1", 7000)], tracker_of=lambda alert: alert.url)
+    sources = Sources(Network.PUBLIC, trackers=["http://t.example/secret/announce"], peers=[], tracker_of=str)
+    alone = Sources(Network.LOOPBACK, trackers=[], peers=[("127.0.0.1", 7000)], tracker_of=str)
 
     assert describe_all(sources.answers()) == (
         "http://t.example: no answer yet; DHT: no answer yet; LAN: nobody answered; addresses in the link: none to call"

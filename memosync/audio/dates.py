@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 from ..console import one_line
+from ..quantities import local
 
 _LONGEST = 80  # characters of a date in a tag
 _AHEAD = timedelta(days=1)  # how far a clock may be wrong, or its time zone
@@ -89,7 +90,7 @@ class Date:
 
     def refines(self, other: Date) -> bool:
         """Tell whether this says the same as another one, and more."""
-        mine, theirs = (date.moment.astimezone().timetuple()[: other.parts] for date in (self, other))
+        mine, theirs = (local(date.moment).timetuple()[: other.parts] for date in (self, other))
         return self.parts > other.parts and mine == theirs
 
 
@@ -113,14 +114,14 @@ def choose(texts: Iterable[str], name: str, stamp: datetime | None, now: datetim
             break
         if not found and not doubtful and date.parts > 3 and str(date.moment.year) in text:  # of 850304_1011 who knows
             doubtful, place = text, " in its name"
-    written = Date(stamp.astimezone()) if stamp and is_believable(stamp, now) else None
+    written = Date(local(stamp)) if stamp and is_believable(stamp, now) else None
     if named and (not found or named.refines(found)):
         found = named
     taken = "its name" if found else "its time stamp"
     if written and (not found or (found.parts == 3 and written.refines(found))):
         found = written
     if stamp and not found and not doubtful:
-        doubtful, place = f"{stamp:%Y-%m-%d}", " of its time stamp"
+        doubtful, place = str(stamp.date()), " of its time stamp"
     word = f"the date{place}, {one_line(doubtful)[:50]}, cannot be relied on; " if doubtful else ""
     if found is None:
         return now, word and word + "the time is that of now"
@@ -235,10 +236,11 @@ def _made(
 
 def _whole(moment: datetime, parts: int = 6) -> Date:
     moment = moment.replace(microsecond=0)
-    moment = moment if moment.tzinfo else moment.astimezone()
-    # offsets have whole minutes, in TOML and everywhere since 1972
-    minutes = not (moment.utcoffset() or timedelta()) % timedelta(minutes=1)
-    return Date(moment if minutes else moment.astimezone(UTC), parts)
+    if not moment.tzinfo:
+        moment = local(moment)
+    elif (moment.utcoffset() or timedelta()) % timedelta(minutes=1):  # TOML cannot write that
+        moment = moment.astimezone(UTC)
+    return Date(moment, parts)
 
 
 def _month(name: str) -> int:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import struct
-import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
@@ -90,9 +89,10 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
     """
     info = probe(path)
     if form == "webm":
-        with tempfile.TemporaryDirectory() as directory:
+        with contextlib.ExitStack() as made:
             if info.words != words or not is_finished(path) or not timeline_of(path).is_right:
-                mended = Path(directory) / "memo.webm"  # FFmpeg puts the cues in front by reading what it wrote
+                # FFmpeg puts the cues in front by reading what it wrote
+                mended = made.enter_context(files.scratch()) / "memo.webm"
                 if finish(path, mended, words).duration < info.duration - 0.1:
                     raise AudioError("it cannot be read to its end")
                 path = mended
@@ -325,7 +325,15 @@ def _to_id3(words: Words, carried: Carried) -> dict[str, str]:
     tags, more = to_tags(words), to_matroska(carried, words)
     if "comment" not in more and words.description:
         tags["comment"] = tags.pop("DESCRIPTION")
-    return tags | more | ({"date": f"{words.recorded.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"} if words.recorded else {})
+    return tags | more | ({"date": _utc(words.recorded)} if words.recorded else {})
+
+
+def _utc(when: datetime) -> str:
+    """Write a moment as ID3v2.4 has it, in UTC; at the edges of the calendar, where UTC is beyond them, its year."""
+    try:
+        return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    except OverflowError:
+        return f"{when.year:04}"
 
 
 def _to_info(words: Words) -> dict[bytes, str]:

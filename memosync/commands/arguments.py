@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from typing import IO, TypeVar
 
 from .. import files
 from ..console import Console, one_line
-from ..errors import Interrupted, MemosyncError, Several, UsageError
+from ..errors import Interrupted, LibraryError, MemosyncError, Several, UsageError
 from ..library.adopt import open_library
 from ..library.store import Library
 from ..magnet import shorten
@@ -19,6 +22,7 @@ from ..network import Network
 from ..stop import Stop
 
 Item = TypeVar("Item")
+INPUT = 0  # the descriptor of standard input
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,13 @@ class Globals:
     def open(self) -> Library:
         """Open the library and bring home what a crash left in it; LibraryError when its index cannot be trusted."""
         return open_library(self.root, self.console)
+
+    def open_to_swarms(self) -> Library:
+        """Open a library in which libtorrent finds files; LibraryError where it does not: 2.1.1 knows UTF-8 alone."""
+        if str(self.root).encode(errors="replace") != os.fsencode(self.root):
+            fault = f"the path {self.root} is not UTF-8, and memos in it can be neither served nor fetched"
+            raise LibraryError(fault, "rename it, or give another --library")
+        return self.open()
 
 
 def each(
@@ -69,12 +80,63 @@ def titles(memos: Sequence[Memo]) -> str:
     return f"{named} and {len(memos) - 3} more" if len(memos) > 3 else named
 
 
-def free_place(path: Path, *, force: bool) -> None:
-    """Insist that a file may be written there; UsageError when there is one, unless with `force`, or no directory."""
-    if path.exists() and not (force and path.is_file()):
-        raise UsageError(f"{path} exists", "--force replaces a file")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no directory {path.parent}", "make it, or name another")
+def free_place(path: Path, *, force: bool, otherwise: str) -> None:
+    """Insist that a file may be written there.
+
+    UsageError when there is one, unless with `force`, or no directory; LibraryError where we may not look.
+    """
+    with files.as_library_error(f"write {path}", otherwise):
+        if path.exists() and not (force and path.is_file()):
+            raise UsageError(f"{path} exists", "--force replaces a file")
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no directory {path.parent}", "make it, or name another")
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Raise UsageError for what the operating system refuses to read of what a person named."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot read it: {error.strerror}") from error
+
+
+def is_file(text: str) -> bool:
+    """Tell whether a text is the path of what may be read, or must not be: of anything but a directory."""
+    try:
+        return not stat.S_ISDIR(os.stat(text).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def read_file(path: str, most: int, stop: Stop) -> bytes:
+    """Read a file or a pipe, `most` bytes at most and one more; UsageError when it is not there, or something else.
+
+    Interrupted on `stop`, also while nobody writes into the pipe.
+    """
+    with reading():
+        kind = os.stat(path).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
+            raise UsageError("it is neither a file nor a pipe")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            return read_all(descriptor, most, stop)
+        finally:
+            os.close(descriptor)
+
+
+def read_all(descriptor: int, most: int, stop: Stop) -> bytes:
+    """Read to the end, `most` bytes at most and one more; Interrupted on `stop`, also while nothing comes."""
+    data = bytearray()
+    with reading():
+        while len(data) <= most:
+            stop.check()
+            if not select.select([descriptor], [], [], 0.1)[0]:
+                continue
+            if not (piece := os.read(descriptor, min(2**20, most + 1 - len(data)))):
+                break
+            data += piece
+    return bytes(data)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,12 +85,12 @@ def _choose_places(
     And the format: where none is given, that of the file's extension. UsageError when there is none, or when the file
     exists, unless with `force`; in a directory a name that is free is taken.
     """
-    if place is None or not (place.endswith("/") or Path(place).is_dir()):
+    if place is None or not (place.endswith("/") or os.path.isdir(place)):
         if len(memos) > 1:
             raise UsageError(f"{len(memos)} memos need a directory", "-o DIR/ takes them all")
         path = Path(place) if place is not None else None
         if path:
-            free_place(path, force=force)
+            free_place(path, force=force, otherwise="another -o")
         return form or format_of(path.suffix if path else ""), [(memo, path) for memo in memos]
     form = form or "webm"
     found: list[tuple[Memo, _Place]] = []
@@ -98,7 +99,7 @@ def _choose_places(
         stem = torrent_name(memo.words, memo.id).removesuffix(".webm").strip(" .-") or memo.id
         names = chain((f"{stem}.{form}",), (f"{stem} {number}.{form}" for number in count(2)))
         paths = (Path(place, name) for name in names if name.casefold() not in taken)
-        path = next(path for path in paths if force or not path.exists())
+        path = next(path for path in paths if force or not os.path.exists(path))
         taken.add(path.name.casefold())
         found.append((memo, path))
     return form, found

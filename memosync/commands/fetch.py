@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from .. import magnet
 from ..audio import sandbox
 from ..console import Console
-from ..errors import AudioError, Interrupted, TorrentError, UsageError
+from ..errors import AudioError, Interrupted, SwarmError, TorrentError
 from ..library.freeze import believed
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo, clean_title
-from ..network import Network
+from ..network import Network, parse_peer, usable_trackers
 from ..seeder import client
 from ..seeder.links import linker
 from ..stop import Stop
 from ..torrent import download, metainfo
 from ..torrent.download import Progress
 from ..torrent.metainfo import Metainfo
-from .arguments import Globals, each
+from .arguments import INPUT, Globals, each, is_file, read_all, read_file
 from .list_ import Row, row_of
 from .play import PlayOptions, Steering, play_memo
 from .rm import bring_back
@@ -39,7 +37,7 @@ View = Callable[[], Callable[[Progress], None]]  # made anew for each link
 class FetchOptions:
     """What is to be fetched, and how."""
 
-    links: Sequence[str] = ()  # magnets, infohashes, share links, .torrent files
+    links: Sequence[str] = ()  # magnets, infohashes, share links, .torrent files, pages, - for what is piped in
     info: bool = False  # only say what it is
     timeout: float = 60.0  # seconds without a new byte
     max_size: int = 10**9  # bytes
@@ -65,7 +63,7 @@ def fetch(
     steered: Callable[[], AbstractContextManager[Steering | None]] = nullcontext,
 ) -> None:
     """Fetch every memo of every link, and answer each as soon as it is here."""
-    library, console = command.open(), command.console
+    library, console = command.open_to_swarms(), command.console
 
     def fetch_one(source: _Source) -> None:
         memo = _fetch(library, source, command.network, options, stop=stop, console=console, view=view)
@@ -126,6 +124,11 @@ def _fetch(
         try:
             if source.torrent and not incoming.torrent:
                 incoming.accept(source.torrent)
+            if not incoming.file.exists() and (
+                nobody := _nobody(source.link, network)
+            ):  # of a file nothing may be missing
+                incoming.remove()
+                raise nobody
             download.fetch(
                 source.link,
                 incoming.file,
@@ -163,28 +166,61 @@ def _metadata(
     if already_here(library, infohash) and (kept := believed(library.torrent(infohash), infohash)):
         return kept
     found = [source.torrent] if source.torrent else []
+    if not found and (nobody := _nobody(source.link, network)):
+        raise nobody
     if not found:
-        with tempfile.TemporaryDirectory() as nowhere:
-            download.fetch(
-                source.link,
-                Path(nowhere, "nothing"),
-                network=network,
-                accept=found.append,
-                stop=stop,
-                timeout=timeout,
-                info_only=True,
-                dht=library.session_state(),
-                on_progress=view(),
-            )
+        download.fetch(
+            source.link,
+            download.NOWHERE,
+            network=network,
+            accept=found.append,
+            stop=stop,
+            timeout=timeout,
+            info_only=True,
+            dht=library.session_state(),
+            on_progress=view(),
+        )
     return metainfo.read(found[0])
 
 
+def _nobody(link: Magnet, network: Network) -> SwarmError | None:
+    """Say so where nobody would ever come: without the DHT and local discovery, only the link tells who has it."""
+    if network is not Network.LOOPBACK or any(usable_trackers(link.trackers, network)):
+        return None
+    if any(network.allows(address) for address, _port in filter(None, map(parse_peer, link.peers))):
+        return None
+    return SwarmError(
+        "this link names nobody who could have it: no tracker and no address on this machine",
+        "--network public looks further, in the DHT, too",
+    )
+
+
 def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: Stop, console: Console) -> None:
-    """Do it for every .torrent file, every link, and every link in a share link, which names no file."""
+    """Do it for every file, every link, and every link in a share link or a text, which names no file."""
 
     def whole(text: str) -> None:
-        if _is_file(text):
-            do(_read_file(text))
+        if text in _STANDARD_INPUT:
+            data = read_all(INPUT, metainfo.LARGEST_TORRENT, stop)
+            if _FILE.match(data):
+                do(_source(data))
+            elif len(data) > metainfo.LARGEST_TORRENT:
+                raise TorrentError("these links are more than can be read at once", "give fewer of them")
+            else:
+                each(magnet.unwrap(magnet.decode(data), is_file), one, name=str, stop=stop, console=console)
+        else:
+            one(text)
+
+    def one(text: str) -> None:
+        if _names_file(text):
+            do(_source(read_file(text, metainfo.LARGEST_TORRENT, stop)))
+        elif len(lines := magnet.unwrap(text)) > 1:
+            each(lines, line, name=str, stop=stop, console=console)
+        else:
+            line("".join(lines))
+
+    def line(text: str) -> None:
+        if path := magnet.path_of(text):
+            do(_source(read_file(path, metainfo.LARGEST_TORRENT, stop)))
         else:
             links = magnet.split(text)
             each(links, lambda link: do(_Source(magnet.parse(link))), name=str, stop=stop, console=console)
@@ -192,17 +228,23 @@ def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: S
     each(texts, whole, name=str, stop=stop, console=console)
 
 
-def _is_file(text: str) -> bool:
-    if re.match(r"(?i)magnet:|https?:", text):
+_STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_FILE = re.compile(rb"d\d+:|(?i:(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b)")  # how a torrent or a page begins
+
+
+def _names_file(text: str) -> bool:
+    if re.match(r"(?i)magnet:|https?:|file:", text):
         return False
-    return text.endswith(".torrent") or (len(text) < 4096 and "\0" not in text and Path(text).is_file())
+    return is_file(text) or (text.endswith(".torrent") and "\n" not in text and magnet.clean(text) == text)
 
 
-def _read_file(path: str) -> _Source:
-    """Read a .torrent file; UsageError when it is not there."""
-    try:
-        with open(path, "rb") as file:
-            torrent = metainfo.read(file.read(metainfo.LARGEST_TORRENT + 1))
-    except OSError as error:
-        raise UsageError(f"cannot read it: {error.strerror}") from error
+def _source(data: bytes) -> _Source:
+    """Read a .torrent file, or a page that `share --page` wrote."""
+    if _FILE.match(data) and data[:1] != b"d" and len(data) <= metainfo.LARGEST_TORRENT:
+        from ..page import page  # which few are given
+
+        if not (link := page.link_in(data.decode("utf-8", "replace"))):
+            raise TorrentError("there is no memo in this page", "share --page writes one that has a memo in it")
+        return _Source(magnet.parse(link))
+    torrent = metainfo.read(data)
     return _Source(Magnet(infohash=torrent.infohash, trackers=torrent.trackers), torrent.data)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -27,8 +27,9 @@ from ..library.measures import keep_measured
 from ..library.recover import finish_recording
 from ..library.store import Library
 from ..memo import Memo, Words, clean_description, clean_title, parse_tags
+from ..quantities import format_moment, from_stamp, local
 from ..stop import Stop
-from .arguments import Globals, each
+from .arguments import Globals, each, reading
 from .share import ShareOptions, share
 
 Key = Literal["pause", "save", "discard"]
@@ -96,7 +97,7 @@ def record(
     sources = _find_sources(options.sources)
     recorder = _Recorder(
         command=command,
-        library=command.open(),
+        library=command.open_to_swarms() if options.share else command.open(),
         words=words,
         now=now,
         sound=sound,
@@ -122,7 +123,7 @@ def _find_sources(names: Sequence[str]) -> list[Path | None]:
     for name in names:
         if name != "-" and not os.access(name, os.R_OK):
             raise UsageError(f"{one_line(name)}: there is no such file, or it cannot be read")
-        if name != "-" and Path(name).is_dir():
+        if name != "-" and os.path.isdir(name):
             raise UsageError(f"{one_line(name)} is a directory", "name the files in it")
     return [None if name == "-" else Path(name) for name in names]
 
@@ -152,7 +153,7 @@ def _record_microphone(recorder: _Recorder, device: str | None, control: Control
     memo_id = library.take_id()
     part = library.part(memo_id)
     given = recorder.words
-    words = replace(given, id=memo_id, title=given.title or f"{given.recorded:%Y-%m-%d %H:%M}")
+    words = replace(given, id=memo_id, title=given.title or format_moment(given.recorded or recorder.now))
     memo: Memo | None = None
     try:
         with library.lock(memo_id):
@@ -181,7 +182,7 @@ def _record_microphone(recorder: _Recorder, device: str | None, control: Control
             finally:  # whatever happened, a bug included: the file first
                 recording.close()
                 warn()
-                trashed = datetime.now().astimezone() if key == "discard" else None
+                trashed = local(datetime.now(UTC)) if key == "discard" else None
                 memo = finish_recording(library, memo_id, trashed)
     finally:  # without the memo's lock, which sharing takes
         if memo:
@@ -218,7 +219,7 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
         recorded, word = dates.choose(own.dates, name, written, recorder.now)
         if word:
             console.warn(f"{shown}: {word}")
-        title = words.title or own.title or clean_title(name) or f"{recorded:%Y-%m-%d %H:%M}"
+        title = words.title or own.title or clean_title(name) or format_moment(recorded)
         return Words(title, words.description or own.description, words.tags or own.tags, recorded, memo_id)
 
     def progress(done: float, whole: float | None) -> None:
@@ -227,9 +228,12 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
             if whole:
                 console.progress(shown, min(done / whole, 0.999))
 
-    with open(source or 0, "rb", buffering=0, closefd=source is not None) as file:  # libsndfile shares its position
+    with reading():
+        # libsndfile shares its position
+        file = open(source or 0, "rb", buffering=0, closefd=source is not None)  # noqa: SIM115  # a with for errors here
+    with file:
         status = os.fstat(file.fileno())
-        written = datetime.fromtimestamp(int(status.st_mtime)).astimezone() if stat.S_ISREG(status.st_mode) else None
+        written = from_stamp(int(status.st_mtime)) if stat.S_ISREG(status.st_mode) else None
         live = not file.seekable()
         library.prepare()
         memo_id = library.take_id()
@@ -240,16 +244,17 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
             with library.lock(memo_id):
                 try:
                     reader = Pipe(recorder.stop, file.fileno()) if live else file
-                    import_source(
-                        reader,
-                        target,
-                        describe,
-                        recorder.sound,
-                        live=live,
-                        limit=recorder.limit,
-                        on_progress=progress,
-                        warn=lambda text: console.warn(f"{shown}: {text}"),
-                    )
+                    with reading():
+                        import_source(
+                            reader,
+                            target,
+                            describe,
+                            recorder.sound,
+                            live=live,
+                            limit=recorder.limit,
+                            on_progress=progress,
+                            warn=lambda text: console.warn(f"{shown}: {text}"),
+                        )
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
                         library.add(made, target)

@@ -16,7 +16,7 @@ from ..library.freeze import freeze, frozen_torrent
 from ..library.measures import levels_of
 from ..library.store import Library
 from ..memo import Memo, torrent_name
-from ..network import Network, browser_trackers, parse_tracker, trackers_of
+from ..network import Network, browser_trackers, parse_tracker, trackers_of, usable_trackers
 from ..seeder import client
 from ..seeder.links import linker
 from ..seeder.state import SeederState, Settings
@@ -40,6 +40,7 @@ class ShareOptions:
     memos: Sequence[str] = ()
     everything: bool = False
     trackers: Sequence[str] = ()  # instead of those it has
+    typed: bool = False  # these stand on the command line
     no_seed: bool = False  # only the link
     foreground: bool = False  # serve here until interrupted
     wait: bool = False  # return when somebody has all of it
@@ -66,11 +67,8 @@ def share(
     """
     if (options.no_seed and (options.foreground or options.wait)) or (options.foreground and options.wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
-    for url in options.trackers:
-        if not parse_tracker(url):
-            example = "give udp://, http(s):// or ws(s)://HOST:PORT"
-            raise UsageError(f"{one_line(url)[:100]!r} is not a tracker", example)
-    library = library or command.open()
+    trackers = _trackers(options, command.network, command.console)
+    library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
     memos = choose(library, options.memos, everything=options.everything)
     if options.stop:
         _stop_sharing(library, memos, command.console)
@@ -78,12 +76,12 @@ def share(
     network, console = command.network, command.console
     answer = _share_links(options, len(memos), console.answer)
     if options.page is not None:
-        answer = _with_page(command, options, library, memos, answer, on_listening, stop)
+        answer = _with_page(command, options, trackers, library, memos, answer, on_listening, stop)
     state = client.current(library)
     if not options.no_seed:
         client.refuse_another_network(state, network)
     console.tell("whoever has the link can listen, and a link cannot be called back")
-    shared = freeze(library, memos, tuple(options.trackers))
+    shared = freeze(library, memos, trackers)
     if options.foreground:
         _serve_here(command, library, shared, answer, on_state, stop)
         return
@@ -92,6 +90,24 @@ def share(
     _answer_all(shared, state, network, answer)
     if options.wait:
         client.wait_until_delivered(library, shared, stop=stop)
+
+
+def _trackers(options: ShareOptions, network: Network, console: Console) -> tuple[str, ...]:
+    """Choose the trackers that were given instead of the default ones.
+
+    UsageError for what is none, and for one on the command line that the network does not allow; for one of the
+    variable a warning.
+    """
+    for url in options.trackers:
+        if not parse_tracker(url):
+            example = "give udp://, http(s):// or ws(s)://HOST:PORT, without # and user names"
+            raise UsageError(f"{one_line(url)[:100]!r} is not a tracker", example)
+        if not usable_trackers([url], network, typed=True):
+            refused = f"{one_line(url)[:100]} is outside of --network {network.value}"
+            if options.typed:
+                raise UsageError(refused, f"give its address, one that --network {network.value} reaches")
+            console.warn(f"{refused}; it is left out")
+    return tuple(usable_trackers(options.trackers, network, typed=True))
 
 
 def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console) -> None:
@@ -153,6 +169,7 @@ def _share_links(options: ShareOptions, many: int, answer: Answer) -> Answer:
 def _with_page(
     command: Globals,
     options: ShareOptions,
+    trackers: tuple[str, ...],
     library: Library,
     memos: Sequence[Memo],
     answer: Answer,
@@ -165,11 +182,12 @@ def _with_page(
         raise UsageError("standard output is for the link", "--page FILE.html")
     if len(memos) != 1:
         raise UsageError(f"a page is for one memo, these are {len(memos)}", "run it once for each")
-    if not browser_trackers(trackers_of(tuple(options.trackers) or memos[0].trackers, network)):
+    own = (trackers, True) if trackers else (memos[0].trackers, memos[0].typed)
+    if not browser_trackers(trackers_of(own[0], network, typed=own[1])):
         nobody = "no browser would find the memo: none of its trackers is one"
         raise UsageError(nobody, f"--tracker {_TRACKER[network]}")
     path = Path(options.page or "")
-    free_place(path, force=options.force)
+    free_place(path, force=options.force, otherwise="another --page")
 
     def write(link: str) -> None:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from ..errors import LibraryError
@@ -11,7 +10,7 @@ from ..files import are_same, time_of, used_space
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..memo import MemoId, id_in_file_name
-from ..quantities import format_count, format_size
+from ..quantities import format_count, format_moment, format_size, from_stamp
 from .finding import Finding
 
 
@@ -42,7 +41,7 @@ def leftovers(library: Library) -> Iterator[Finding]:
     for memo_id, path in library.orphans(trashed=True):
         yield Finding("note", memo_id, f"{path.name} is in the trash, and not in the index; --repair names it there")
     if trashed := [memo.trashed for memo in library.index().memos if memo.trashed]:
-        yield Finding("ok", "trash", f"{format_count(len(trashed))}, the oldest since {min(trashed):%Y-%m-%d}")
+        yield Finding("ok", "trash", f"{format_count(len(trashed))}, the oldest since {min(trashed).date()}")
 
 
 def snapshots(library: Library) -> Iterator[Finding]:
@@ -53,8 +52,8 @@ def snapshots(library: Library) -> Iterator[Finding]:
         yield Finding("note", "snapshots", str(error))
         return
     if path:
-        when = datetime.fromtimestamp(time_of(path) / 1e9)
-        yield Finding("ok", "snapshots", f"{path.name} is of {when:%Y-%m-%d %H:%M}, {format_count(len(index.memos))}")
+        when = format_moment(from_stamp(time_of(path) / 1e9))
+        yield Finding("ok", "snapshots", f"{path.name} is of {when}, {format_count(len(index.memos))}")
     elif found:
         yield Finding("note", "snapshots", "none can be read")
 

@@ -27,12 +27,12 @@ def port(state: SeederState, network: Network) -> Iterator[Finding]:
 
 def sources(library: Library, network: Network, trackers: Sequence[str], stop: Stop) -> Iterator[Finding]:
     """Find what each tracker and the DHT answer."""
-    usable, doubtful = usable_trackers(trackers or DEFAULT_TRACKERS, network)
-    if not usable + doubtful:
+    usable = usable_trackers(trackers or DEFAULT_TRACKERS, network, typed=True)
+    if not usable:
         yield Finding("note", "trackers", f"with --network {network.value} there is none to ask")
         if network is not Network.PUBLIC:
             return
-    answers = ask(usable + doubtful, network, stop=stop, timeout=PATIENCE, dht=library.session_state())
+    answers = ask(usable, network, stop=stop, timeout=PATIENCE, dht=library.session_state())
     for source, answer in answers.items():
         if "://" in source or (source == "DHT" and network is Network.PUBLIC):
             good = answer.peers is not None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..memo import Memo, MemoId, clean_title, file_name
+from ..quantities import format_moment, from_stamp
 
 if TYPE_CHECKING:
     from ..audio.webm import AudioInfo
@@ -25,8 +25,8 @@ class Entry:
 def new_memo(memo_id: MemoId, info: AudioInfo, path: Path, when: float, title: str = "") -> Memo:
     """Make the entry for a file from what it says of itself; `when` (Unix seconds) and `title` stand in."""
     words = info.words
-    recorded = words.recorded or datetime.fromtimestamp(int(when)).astimezone()
-    title = words.title or clean_title(title) or f"{recorded:%Y-%m-%d %H:%M}"
+    recorded = words.recorded or from_stamp(int(when))
+    title = words.title or clean_title(title) or format_moment(recorded)
     return Memo(
         id=memo_id,
         file=file_name(title, recorded, memo_id),

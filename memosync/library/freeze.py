@@ -23,7 +23,7 @@ from .store import Library
 
 
 def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...]) -> list[Memo]:
-    """Freeze memos and mark them as shared, many at a time; with `trackers` instead of those they had, if any."""
+    """Freeze memos and mark them as shared, many at a time; with `trackers`, typed here, instead of those they had."""
     marked: dict[MemoId, Memo] = {}
     for batch in library.locked(memos):
         marked |= library.update({memo_id: _freeze(library, memo_id, trackers) for memo_id in batch})
@@ -85,27 +85,32 @@ def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Cal
     memo = library.index().get(memo_id)
     if memo is None or memo.trashed:
         raise NotFoundError(f"memo {memo_id} was removed meanwhile")
-    path = library.path(memo)
+    with files.as_library_error(f"read {memo.file}"):
+        return _frozen(library, memo, trackers)
+
+
+def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...]) -> Callable[[Memo], Memo]:
+    memo_id, path = memo.id, library.path(memo)
     if not path.is_file():
         raise LibraryError(f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one")
     if not memo.is_frozen and path.is_symlink():  # nobody may choose by it what of ours a link gives away
         raise LibraryError(f"the file of memo {memo_id} is a symbolic link: {path}", "put the file itself there")
     infohash, size = memo.infohash, memo.size
     if not memo.is_frozen:
-        with files.as_library_error(f"read {memo.file}"):
-            if webm.read_words(path) != memo.words:
-                reword(library, memo)
-            torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
+        if webm.read_words(path) != memo.words:
+            reword(library, memo)
+        torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
         infohash, size = torrent.infohash, torrent.size
         library.keep_torrent(infohash, torrent.data)
     elif infohash and not frozen_torrent(library, memo):
-        with files.as_library_error(f"read {memo.file}"):
-            again = torrent_again(library, memo, path, webm.read_words(path))
+        again = torrent_again(library, memo, path, webm.read_words(path))
         if not again:
             raise LibraryError(f"the torrent of memo {memo_id} is lost", "fetch it again from somebody who has it")
         library.keep_torrent(infohash, again.data)
 
     def mark(memo: Memo) -> Memo:
-        return replace(memo, infohash=infohash, size=size, shared=True, trackers=trackers or memo.trackers)
+        if trackers:
+            memo = replace(memo, trackers=trackers, typed=True)
+        return replace(memo, infohash=infohash, size=size, shared=True)
 
     return mark

@@ -25,6 +25,17 @@ from .entries import new_memo
 from .freeze import believed
 from .store import Library
 
+# A title may end like a file's name ("Call with Dr.Kim", "About Node.js"): it is no memo only where this is known.
+_NO_MEMO = re.compile(
+    r"""(?ix) \. (
+    mp[34] | m4[abv] | aac | ac3 | aiff? | amr | ape | flac | og[agv] | opus | wav | wma | 3gp | midi? | m3u8?
+    | avi | flv | mk[av] | mov | mpe?g | wmv | vob | srt | vtt | gif | heic | jpe?g | png | psd | svg | tiff? | webp
+    | csv | docx? | epub | html? | ini | json | mobi | nfo | od[pst] | pdf | pptx? | rtf | toml | txt | xlsx? | xml
+    | 7z | apk | bat | bz2 | cmd | deb | dll | dmg | exe | t?gz | iso | jar | lnk | msi | rar | rpm | scr | tar
+    | torrent | vbs | xz | ya?ml | zip | zst
+    )\Z"""
+)
+
 
 class Incoming:
     """The directory of one download, with its torrent as soon as that is accepted."""
@@ -113,7 +124,7 @@ def take_in(library: Library, incoming: Incoming, info: AudioInfo, trackers: Seq
         with library.lock(lost.id):
             library.add(lost, path)
         return lost
-    usable = usable_trackers(trackers, Network.PUBLIC)[0]
+    usable = usable_trackers(trackers, Network.PUBLIC)
     others = tuple(usable) if set(usable) - set(DEFAULT_TRACKERS) else ()
     memo_id = info.words.id or library.take_id()
     while True:
@@ -142,9 +153,8 @@ def _is_ours(path: Path, most: int) -> bool:
 
 
 def _refuse_what_is_no_memo(torrent: Metainfo, max_size: int) -> None:
-    extension = re.search(r"\.([A-Za-z][A-Za-z0-9]{1,3})$", torrent.name)
-    if extension and extension[1].lower() not in ("webm", "weba"):
-        raise TorrentError(f"this is a .{extension[1]} file, not a memo (a WebM file)")
+    if ending := _NO_MEMO.search(torrent.name):
+        raise TorrentError(f"this is a .{ending[1]} file, not a memo (a WebM file)")
     if torrent.size > max_size:
         raise TorrentError(
             f"it has {format_size(torrent.size)}, more than {format_size(max_size)}", "raise --max-size to have it"

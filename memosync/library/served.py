@@ -19,6 +19,7 @@ class Served:
     path: Path  # the file that is served
     torrent: Path  # its kept .torrent
     trackers: tuple[str, ...]  # that it is announced to
+    typed: bool = False  # they were, by a person here
 
 
 def served(library: Library, network: Network) -> list[Served]:
@@ -28,7 +29,8 @@ def served(library: Library, network: Network) -> list[Served]:
             infohash=infohash,
             path=library.path(memo),
             torrent=library.torrent(infohash),
-            trackers=trackers_of(memo.trackers, network),
+            trackers=trackers_of(memo.trackers, network, typed=memo.typed),
+            typed=memo.typed,
         )
         for memo in library.index().memos
         if (infohash := served_as(memo))

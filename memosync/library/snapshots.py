@@ -16,6 +16,7 @@ from .. import files, index
 from ..errors import LibraryError
 from ..index import Index
 from ..memo import MemoId
+from ..quantities import from_stamp
 from .entries import Entry
 
 SNAPSHOTS, DAYS = 5, 7  # kept: the indexes before the last changes, and one of each of the last days
@@ -43,7 +44,7 @@ class Snapshots:
             if files.is_regular(older):
                 files.move(older, self._private / f"index.{number + 1}.toml", sync=False)
         files.keep_copy(path, self._private / "index.1.toml")
-        day = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d")
+        day = from_stamp(path.stat().st_mtime).date()
         files.keep_copy(path, self._private / f"index.{day}.toml")
         days = sorted(name for name in files.names(self._private) if re.fullmatch(rf"index\.{_DAY}\.toml", name))
         for name in days[:-DAYS]:

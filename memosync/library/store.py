@@ -283,8 +283,11 @@ class Library:
 
     def closed(self) -> Path | None:
         """Find what of the library, or of its place, cannot be written by this user; None where there is nothing."""
-        places = [self.root, self.private, self.root / "index.toml"] if self.root.exists() else [self.root.parent]
-        return next((place for place in places if place.exists() and not os.access(place, os.W_OK)), None)
+        if not os.path.exists(self.root):
+            above = next(place for place in self.root.parents if os.path.exists(place))
+            return None if above.is_dir() and _may_write(above) else above
+        places = (self.root, self.private, self.root / "index.toml")
+        return next((place for place in places if os.path.lexists(place) and not _may_write(place)), None)
 
     def recordings(self) -> list[tuple[MemoId, Path]]:
         """Every recording that is in progress, or was when its process died."""
@@ -328,6 +331,10 @@ class Library:
     def downloads(self) -> list[InfoHash]:
         """Downloads that are not finished."""
         return [InfoHash(name) for name in sorted(files.names(self.private / "incoming"))]
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK | (os.X_OK if os.path.isdir(path) else 0))
 
 
 def _size(path: Path, links: bool = True) -> int | None:

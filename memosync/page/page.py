@@ -11,6 +11,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,6 +87,12 @@ def write(page: Page) -> str:
         style=style,
         script=script,
     )
+
+
+def link_in(text: str) -> str | None:
+    """Find the link for programs in a page that `write` wrote."""
+    found = re.search(r'<a id="magnet" href="([^"]*)"', text)
+    return html.unescape(found[1]) if found else None
 
 
 @cache

@@ -20,7 +20,7 @@ def linker(state: SeederState | None, network: Network) -> Linker:
     def link(memo: Memo) -> str | None:
         if not memo.infohash:
             return None
-        trackers = trackers_of(memo.trackers, state.network)
+        trackers = trackers_of(memo.trackers, state.network, typed=memo.typed)
         return str(Magnet(infohash=memo.infohash, name=memo.title, trackers=trackers, peers=peers))
 
     return link

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from .. import files
@@ -56,8 +55,8 @@ class Reconciler:
             before, *signatures = self._served.get(wanted.infohash, (None, None, None))
             if before == wanted:
                 continue
-            only_trackers = before is not None and replace(before, trackers=wanted.trackers) == wanted
-            if only_trackers and self._server.replace_trackers(wanted.infohash, wanted.trackers):
+            same_file = before is not None and (before.path, before.torrent) == (wanted.path, wanted.torrent)
+            if same_file and self._server.replace_trackers(wanted.infohash, wanted.trackers, typed=wanted.typed):
                 self._served[wanted.infohash] = wanted, signatures[0], signatures[1]
             else:
                 self._serve(wanted)
@@ -78,7 +77,7 @@ class Reconciler:
             elif younger and not metainfo.fits(torrent, path):
                 self._server.call_damaged(infohash, f"{path.name} was altered")
             else:
-                self._server.serve(path, torrent.data, wanted.trackers)
+                self._server.serve(path, torrent.data, wanted.trackers, typed=wanted.typed)
         except (OSError, MemosyncError, RuntimeError) as error:
             self._server.call_damaged(infohash, f"its torrent cannot be read: {error}")
 

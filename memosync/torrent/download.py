@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from ..errors import MemosyncError, SwarmError, TorrentError
 from ..files import as_library_error, sync_file
 from ..magnet import InfoHash, Magnet
-from ..network import Address, Network, is_private, is_websocket, parse_address, usable_peers, usable_trackers
+from ..network import Network, is_websocket, usable_peers, usable_trackers
 from ..stop import Stop
 from .metainfo import wrap
-from .session import free_port, open_session
+from .session import free_port, open_session, reach_of, renew_reach
 from .sources import Answer, Sources, describe_all
+from .tracker_proxy import TrackerProxy
 from .webrtc.signalling import Signalling
 
 if TYPE_CHECKING:
@@ -36,6 +34,7 @@ _FETCHING: lt.settings_pack = {
     "prioritize_partial_pieces": True,  # a fetch that is killed then loses no more than one
     "close_redundant_connections": False,  # the seeder should learn that we have everything before we go
 }
+NOWHERE = Path(os.devnull, "nothing")  # where nothing can be written: of what only the metadata is wanted
 SYNC_EVERY = 16_000_000  # bytes
 ASK_EVERY = 15.0  # seconds between two announces while there are no peers: who seeds may just begin
 
@@ -62,6 +61,7 @@ def fetch(
     accept: Callable[[bytes], None],
     stop: Stop,
     timeout: float,  # seconds without a new byte
+    typed: bool = False,  # the link's trackers were, by a person here
     info_only: bool = False,  # end once `accept` has had the metadata
     dht: bytes = b"",  # what `dht_state` of an earlier session gave
     on_progress: Callable[[Progress], None] = lambda _progress: None,
@@ -74,11 +74,12 @@ def fetch(
     """
     import libtorrent as lt
 
-    good, doubtful = usable_trackers(link.trackers, network)
-    trackers = good + [url for url in doubtful if _is_public(url)]
+    trackers = usable_trackers(link.trackers, network, typed=typed)
     params = lt.load_torrent_buffer(torrent) if torrent else lt.parse_magnet_uri(f"magnet:?xt=urn:btih:{link.infohash}")
-    signalling = Signalling(link.infohash, [url for url in trackers if is_websocket(url)], network)
-    others = [url for url in trackers if not is_websocket(url)]
+    proxy = TrackerProxy(network)
+    urls = {url: proxy.url_for(url, typed=typed) for url in trackers}
+    signalling = Signalling(link.infohash, [url for url in trackers if is_websocket(url)], network, proxy)
+    others = [urls[url] for url in trackers if not is_websocket(url)]
     params.trackers, params.tracker_tiers = others, list(range(len(others)))
     params.url_seeds, params.http_seeds, params.dht_nodes = [], [], []
     params.save_path, params.renamed_files = str(path.parent), {0: path.name}
@@ -88,10 +89,10 @@ def fetch(
         params.flags |= flags.upload_mode
     session = open_session(network, free_port(network), {**_FETCHING, **signalling.settings}, dht)
     # peers added with the torrent are connected to at once, later ones at the next tick, a second away
-    params.peers = usable_peers(link.peers, network, _own_addresses(session))
+    params.peers = usable_peers(link.peers, reach_of(network))
     handle = session.add_torrent(params)
     signalling.poll(session, handle, 0, 0)
-    sources = Sources(network, trackers=trackers, peers=params.peers, tracker_of=signalling.tracker_of)
+    sources = Sources(network, trackers=trackers, peers=params.peers, tracker_of=proxy.tracker_of)
     download = _Download(session, handle, sources, params.peers)
     try:
         while True:
@@ -143,14 +144,15 @@ def ask(
             raise SwarmError("all have answered")
 
     nothing = Magnet(infohash=InfoHash(os.urandom(20).hex()), trackers=tuple(trackers))
-    with contextlib.suppress(SwarmError), tempfile.TemporaryDirectory() as nowhere:
+    with contextlib.suppress(SwarmError):
         fetch(
             nothing,
-            Path(nowhere, "nothing"),
+            NOWHERE,
             network=network,
             accept=lambda _torrent: None,
             stop=stop,
             timeout=timeout,
+            typed=True,
             info_only=True,
             dht=dht,
             on_progress=record,
@@ -183,6 +185,7 @@ class _Download:
 
         self._session.wait_for_alert(50)
         alerts = self._session.pop_alerts()
+        renew_reach()
         for alert in alerts:
             self._sources.handle_alert(alert)
             match alert:
@@ -275,19 +278,3 @@ class _Download:
                 elif isinstance(alert, kinds):
                     return refused
         return refused
-
-
-def _own_addresses(session: lt.session) -> list[Address]:
-    """Give the addresses of this machine at which the session that was just opened listens."""
-    import libtorrent as lt
-
-    listened = [alert.address for alert in session.pop_alerts() if isinstance(alert, lt.listen_succeeded_alert)]
-    return list(filter(None, map(parse_address, listened)))
-
-
-def _is_public(url: str) -> bool:
-    """Look a tracker's name up, and tell whether every address it has is a public one."""
-    with contextlib.suppress(OSError, ValueError, UnicodeError):
-        found = [parse_address(str(entry[4][0])) for entry in socket.getaddrinfo(urlsplit(url).hostname, 80)]
-        return bool(found) and all(address and not is_private(address) for address in found)
-    return False

@@ -25,11 +25,12 @@ LARGEST_TORRENT = 20_000_000  # bytes of a .torrent file we are willing to read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metainfo:
-    """A torrent of exactly one ordinary file."""
+    """A torrent of exactly one ordinary file, and maybe of padding behind it (BEP 47): zeros that are on no disk."""
 
     infohash: InfoHash
     name: str  # as its author wrote it: for people, never for paths
-    size: int  # bytes
+    size: int  # bytes, of the file
+    padding: int = 0  # bytes
     piece_length: int  # bytes
     pieces: bytes  # SHA-1 of each piece, 20 bytes each
     trackers: tuple[str, ...] = ()
@@ -78,26 +79,29 @@ def read(data: bytes) -> Metainfo:
         trackers = tuple(dict.fromkeys(params.trackers))
         if not info.info_hashes().has_v1():
             raise TorrentError("this torrent is of BitTorrent v2 alone, which this version cannot fetch")
-        if info.num_files() != 1:
-            raise TorrentError(f"this torrent has {info.num_files()} files; a memo is one")
-        if storage.file_flags(0) & (lt.file_storage.flag_pad_file | lt.file_storage.flag_symlink):
+        pads = [bool(storage.file_flags(at) & lt.file_storage.flag_pad_file) for at in range(info.num_files())]
+        if pads.count(False) > 1:
+            raise TorrentError(f"this torrent has {pads.count(False)} files; a memo is one")
+        if pads[0] or storage.file_flags(0) & lt.file_storage.flag_symlink:
             raise TorrentError("this torrent's file is not an ordinary one")
         raw: Bencoded = lt.bdecode(data)
         raw = raw[b"info"]
         name = raw.get(b"name.utf-8") or raw.get(b"name") or b""
         if raw.get(b"files"):  # one file in a folder: the file's own name says more
             name = (raw[b"files"][0].get(b"path") or [name])[-1]
-        size, length, pieces = info.total_size(), info.piece_length(), raw.get(b"pieces", b"")
+        size, length, pieces = storage.file_size(0), info.piece_length(), raw.get(b"pieces", b"")
+        padding = info.total_size() - size
     except TorrentError:
         raise
     except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise TorrentError(f"this is not a torrent: {one_line(str(error))[:100]}") from error
-    if not 0 < size < 2**50 or len(pieces) != 20 * -(-size // length):
+    if not 0 < size < 2**50 or not 0 <= padding < length or len(pieces) != 20 * -(-(size + padding) // length):
         raise TorrentError("this torrent's sizes contradict each other")
     return Metainfo(
         infohash=InfoHash(str(info.info_hashes().v1)),
         name=name.decode("utf-8", "replace") if isinstance(name, bytes) else "",
         size=size,
+        padding=padding,
         piece_length=length,
         pieces=pieces,
         trackers=trackers,
@@ -111,15 +115,16 @@ def fits(metainfo: Metainfo, path: Path) -> bool:
 
 
 def fitting(torrents: Iterable[Metainfo], path: Path) -> Metainfo | None:
-    """Find the torrent that a file is; it is read once for each length of pieces."""
-    hashes: dict[int, bytes] = {}
+    """Find the torrent that a file is; it is read once for each length of pieces and of padding."""
+    hashes: dict[tuple[int, int], bytes] = {}
     with contextlib.suppress(OSError):
         size = path.stat().st_size
         for torrent in torrents:
             if torrent.size == size:
-                if torrent.piece_length not in hashes:
-                    hashes[torrent.piece_length] = _hash(path, torrent.piece_length)
-                if hashes[torrent.piece_length] == torrent.pieces:
+                form = torrent.piece_length, torrent.padding
+                if form not in hashes:
+                    hashes[form] = _hash(path, *form)
+                if hashes[form] == torrent.pieces:
                     return torrent
     return None
 
@@ -132,8 +137,8 @@ def wrap(info: bytes) -> bytes:
     return b"d4:info" + info + b"e"
 
 
-def _hash(path: Path, length: int) -> bytes:
-    """SHA-1 every piece of a file; the last one may be short."""
+def _hash(path: Path, length: int, padding: int = 0) -> bytes:
+    """SHA-1 every piece of a file, and of less than a piece of zeros behind it; the last one may be short."""
     import hashlib
 
     hashes = bytearray()
@@ -143,5 +148,10 @@ def _hash(path: Path, length: int) -> bytes:
         while count := file.readinto(buffer):
             while count < length and (more := file.readinto(buffer[count:])):
                 count += more
-            hashes += hashlib.sha1(buffer[:count]).digest()
+            zeros = min(padding, length - count)  # none but behind the end
+            buffer[count : count + zeros] = bytes(zeros)
+            padding -= zeros
+            hashes += hashlib.sha1(buffer[: count + zeros]).digest()
+    if padding:
+        hashes += hashlib.sha1(bytes(padding)).digest()
     return bytes(hashes)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..magnet import InfoHash
 from .dht import Bootstrap
-from .session import fault_of
+from .session import fault_of, renew_reach
 
 if TYPE_CHECKING:
     import libtorrent as lt
@@ -135,6 +135,7 @@ class Seeding:
             self._asked = time.monotonic()
             self.session.post_torrent_updates(0)
             self._bootstrap.poll()
+            renew_reach()
 
     def handle_alert(self, alert: lt.alert) -> None:
         """Record in its swarm what an alert tells, and log the faults of trackers."""
@@ -168,7 +169,7 @@ class Seeding:
                     self._update(status)
             case lt.tracker_error_alert():  # ten thousand memos need not say the same
                 url, fault = self.tracker_of(alert), fault_of(alert)
-                if self._tracker_faults.get(url) != fault:
+                if fault and self._tracker_faults.get(url) != fault:
                     self._tracker_faults[url] = fault
                     self._log(f"tracker {url}: {fault}")
             case lt.session_stats_alert():

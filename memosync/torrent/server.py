@@ -12,6 +12,7 @@ from ..magnet import InfoHash
 from ..network import Network, is_websocket, parse_address
 from .seeding import SEEDING, Seeding, Swarm
 from .session import dht_state, free_port, is_free, leave, open_session
+from .tracker_proxy import TrackerProxy
 from .webrtc.browsers import Browsers
 
 if TYPE_CHECKING:
@@ -58,15 +59,16 @@ class Server:
         self._up, self._down = up, down
         limits: lt.settings_pack = {"upload_rate_limit": up, "download_rate_limit": down}
         session = open_session(network, self.port, {**SEEDING, **_FOR_PROGRAMS, **limits}, dht)
-        self._programs = _Programs(session, self.port, up=up, down=down, on_damage=self.call_damaged, log=log)
+        proxy = TrackerProxy(network)
+        self._programs = _Programs(session, self.port, proxy, up=up, down=down, on_damage=self.call_damaged, log=log)
         self._browsers: Browsers | None = None
         self._programs.poll(0)
         self.addresses = self._programs.addresses
         if not self.addresses:
             raise SeederError(f"cannot listen on port {self.port}", "choose another --port")
 
-    def serve(self, path: Path, torrent: bytes, trackers: Sequence[str]) -> None:
-        """Serve a file that is not served yet; `poll` until it is checked.
+    def serve(self, path: Path, torrent: bytes, trackers: Sequence[str], *, typed: bool = False) -> None:
+        """Serve a file that is not served yet, at trackers that a person here typed or not; `poll` until it is checked.
 
         A file that is not the torrent's becomes `damaged`. RuntimeError, libtorrent's own, when `torrent` is none.
         """
@@ -78,10 +80,10 @@ class Server:
         self._paths[infohash] = path
         for_programs, for_browsers = _by_session(trackers)
         if for_browsers:
-            self._for_browsers().serve(infohash, path, for_browsers)
-        self._programs.add(params, path, for_programs)
+            self._for_browsers().serve(infohash, path, for_browsers, typed=typed)
+        self._programs.add(params, path, self._programs.urls(for_programs, typed))
 
-    def replace_trackers(self, infohash: InfoHash, trackers: Sequence[str]) -> bool:
+    def replace_trackers(self, infohash: InfoHash, trackers: Sequence[str], *, typed: bool = False) -> bool:
         """Announce a served torrent at these trackers from now on, at once, and keep its peers and what it gave.
 
         Give False, having done nothing, when it is not served or its file is damaged. Trackers that are left out get no
@@ -91,9 +93,9 @@ class Server:
         if not (path := self._paths.get(infohash)):
             return False
         for_programs, for_browsers = _by_session(trackers)
-        self._programs.replace_trackers(infohash, for_programs)
+        self._programs.replace_trackers(infohash, self._programs.urls(for_programs, typed))
         if for_browsers:
-            self._for_browsers().serve(infohash, path, for_browsers)
+            self._for_browsers().serve(infohash, path, for_browsers, typed=typed)
         elif self._browsers:
             self._browsers.retire(infohash)
         return True
@@ -175,6 +177,7 @@ class _Programs(Seeding):
         self,
         session: lt.session,
         port: int,
+        proxy: TrackerProxy,
         *,
         up: int,
         down: int,
@@ -182,8 +185,15 @@ class _Programs(Seeding):
         log: Callable[[str], None],
     ) -> None:
         super().__init__(session, up=up, down=down, on_damage=on_damage, log=log)
-        self._port = port
+        self._port, self._proxy = port, proxy
         self.addresses: list[str] = []
+
+    def urls(self, trackers: Sequence[str], typed: bool) -> list[str]:
+        """Give the URLs that libtorrent is to know trackers by."""
+        return [self._proxy.url_for(url, typed=typed) for url in trackers]
+
+    def tracker_of(self, alert: lt.tracker_alert) -> str:
+        return self._proxy.tracker_of(super().tracker_of(alert))
 
     def handle_alert(self, alert: lt.alert) -> None:
         import libtorrent as lt

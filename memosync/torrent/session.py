@@ -9,10 +9,10 @@ import contextlib
 import errno
 import socket
 import time
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from ..network import Network
+from ..network import Network, Reach
+from .routes import connected
 
 if TYPE_CHECKING:
     import libtorrent as lt
@@ -25,11 +25,13 @@ _COMMON: lt.settings_pack = {
     "no_connect_privileged_ports": True,  # a link must not make us call somebody's mail server
     "stop_tracker_timeout": 1,  # seconds
     "alert_queue_size": 200_000,
-    "validate_https_trackers": True,
+    "apply_ip_filter_to_trackers": False,  # `network` and `trackers` have rules for them, and the proxy is here
     "webtorrent_stun_server": "",  # see `webrtc.stun`
     "dht_upload_rate_limit": 20_000,  # bytes a second
     "resolver_cache_timeout": 30,  # seconds; a name that was not found is believed lost for an eighth: 150 s by default
 }
+_SKIPPED = 180  # announce_skipped, of libtorrent's own errors
+_LOOK_EVERY = 5.0  # seconds between looks at the networks that this machine is connected to
 NO_INTERNET: lt.settings_pack = {"enable_dht": False, "enable_upnp": False, "enable_natpmp": False}
 
 
@@ -54,18 +56,50 @@ def open_session(
             params = lt.read_session_params(dht, lt.save_state_flags_t.save_dht_state)
     params.settings = {**_COMMON, **_reach(network, port), **settings, "alert_mask": mask}
     session = lt.session(params)
-    _opened.append(session)
-    if network.ranges:
-        session.set_ip_filter(_only(network))
+    _opened.append(_Opened(session, network))
     session.is_listening()  # waits for libtorrent's thread: else the first alerts may tell of some addresses only
     return session
 
 
-_opened: list[lt.session] = []
+def reach_of(network: Network) -> Reach:
+    """Give which peers may be called now."""
+    return Reach(network, connected() if network is Network.PUBLIC else ())
+
+
+def renew_reach() -> None:
+    """Keep every session to the peers that may be called now, as this machine's networks come and go."""
+    for opened in _opened:
+        opened.renew()
+
+
+class _Opened:
+    """An open session, and whom it may call."""
+
+    def __init__(self, session: lt.session, network: Network) -> None:
+        self._session, self._network = session, network
+        self._reach: Reach | None = None
+        self._looked = -_LOOK_EVERY
+        self.renew()
+
+    def renew(self) -> None:
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_EVERY:
+            self._looked = now
+            if (reach := reach_of(self._network)) != self._reach:
+                self._reach = reach
+                self._session.set_ip_filter(filter_of(reach))
+
+
+_opened: list[_Opened] = []
 
 
 def fault_of(alert: lt.tracker_error_alert) -> str:
-    """Word what went wrong with a tracker: its own failure reason (BEP 3) where it gave one."""
+    """Word what went wrong with a tracker: its own failure reason (BEP 3) where it gave one.
+
+    Nothing did when only some of our addresses were no use for asking it: it is asked from the others.
+    """
+    if alert.error.value() == _SKIPPED and alert.error.category().name() == "libtorrent":
+        return ""
     # 2.1.1 calls a WebSocket that could not be opened an operation that was canceled
     if alert.error.value() == errno.ECANCELED:
         return "no connection"
@@ -147,13 +181,11 @@ def _reach(network: Network, port: int) -> lt.settings_pack:
             }
 
 
-def _only(network: Network) -> lt.ip_filter:
-    """Block every address but those of the network's ranges."""
+def filter_of(reach: Reach) -> lt.ip_filter:
+    """Make the filter that keeps a session to the peers that may be called."""
     import libtorrent as lt
 
     rules = lt.ip_filter()
-    rules.add_rule("0.0.0.0", "255.255.255.255", 1)
-    rules.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1)
-    for block in map(ip_network, network.ranges):
-        rules.add_rule(str(block[0]), str(block[-1]), 0)
+    for block, may in reach.rules():
+        rules.add_rule(str(block[0]), str(block[-1]), 0 if may else 1)
     return rules

@@ -63,7 +63,7 @@ class Sources:
         *,
         trackers: Iterable[str],
         peers: Iterable[tuple[str, int]],  # addresses in the link that may be connected to
-        tracker_of: Callable[[lt.tracker_alert], str],
+        tracker_of: Callable[[str], str],  # of the URL that libtorrent knows
     ) -> None:
         self._network = network
         self._trackers = dict.fromkeys(trackers, Answer())
@@ -79,9 +79,10 @@ class Sources:
             case lt.dht_reply_alert():
                 self._dht = Answer(peers=alert.num_peers)
             case lt.tracker_reply_alert():
-                self._trackers[self._tracker_of(alert)] = Answer(peers=alert.num_peers)
+                self._trackers[self._tracker_of(alert.tracker_url())] = Answer(peers=alert.num_peers)
             case lt.tracker_error_alert():
-                self._trackers[self._tracker_of(alert)] = Answer(fault=fault_of(alert))
+                if fault := fault_of(alert):
+                    self._trackers[self._tracker_of(alert.tracker_url())] = Answer(fault=fault)
             case lt.session_stats_alert():  # of a look-up in vain there is no alert
                 if self._dht.pending and alert.values["dht.dht_nodes"]:
                     self._dht = Answer(peers=0)

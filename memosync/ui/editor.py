@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from .. import files
 from ..errors import UsageError
 from .terminal import ask, error
 
@@ -24,10 +25,11 @@ def edit(text: str, check: Callable[[str], Result]) -> Result | None:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or shutil.which("vi") or shutil.which("nano")
     if not editor:
         raise UsageError("there is no editor here", "name one in EDITOR, or give --title, --description or --tag")
-    descriptor, name = tempfile.mkstemp(".toml", "memosync-")  # which nobody else may read
-    path = Path(name)
-    with open(descriptor, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
+    with files.as_library_error("keep what is typed", "another TMPDIR"):
+        descriptor, name = tempfile.mkstemp(".toml", "memosync-")  # which nobody else may read
+        path = Path(name)
+        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
     while True:
         # its words are the shell's, which must not stay and die of a Ctrl-C; standard output is for the answer
         status = os.waitstatus_to_exitcode(os.system(f"exec {editor} {shlex.quote(name)} >&2"))

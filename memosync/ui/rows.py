@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..console import INVISIBLE, one_line
 from ..index import KEYS
-from ..quantities import format_clock, format_count, format_size
+from ..quantities import format_clock, format_count, format_moment, format_size
 from .terminal import align, answer, clear, flush, is_terminal, table, tell, warn, width, write
 from .wave import draw
 
@@ -38,7 +38,7 @@ def memos(rows: Iterable[Row], as_json: bool = False) -> None:
         lines = [
             (
                 row.memo.id,
-                f"{row.memo.recorded:%Y-%m-%d %H:%M}",
+                format_moment(row.memo.recorded),
                 format_clock(row.memo.duration),
                 format_size(row.memo.size),
                 row.flags,

@@ -12,7 +12,7 @@ import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import IO
+from typing import TextIO
 
 from ..console import Console, one_line
 from ..errors import LibraryError, MemosyncError, UsageError
@@ -36,7 +36,7 @@ def with_codes(console: Console) -> Console:
     return replace(console, answer=answer_both)
 
 
-def is_terminal(stream: IO[str] | None) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -191,28 +191,37 @@ def ask(question: str, otherwise: bool = False) -> bool | None:
     return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
 
 
+def given(arguments: Iterable[str] | None, *, what: str) -> list[str]:
+    """Insist on arguments; UsageError without any."""
+    if not arguments:
+        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
+    return list(arguments)
+
+
 def items(arguments: Iterable[str] | None, *, needed: bool, what: str) -> list[str]:
     """Take the arguments of a command, where `-` stands for the lines of standard input; UsageError without any.
 
     A row of `list` will do for an id: that is its first field.
     """
-    if not arguments and needed:
-        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
-    found = [item for argument in arguments or [] for item in (_lines_of_input() if argument == "-" else [argument])]
+    wanted = given(arguments, what=what) if needed else arguments or []
+    found = [item for argument in wanted for item in (_lines_of_input() if argument == "-" else [argument])]
     return [item.split("\t")[0] for item in found]
 
 
 def _lines_of_input() -> list[str]:
     """Read one item a line from standard input; blank lines are nothing."""
-    lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines() if sys.stdin else []
+    try:
+        lines = sys.stdin.buffer.read().decode("utf-8-sig", "replace").splitlines() if sys.stdin else []
+    except OSError as error:
+        raise UsageError(f"cannot read standard input: {error.strerror}") from error
     return [line.strip() for line in lines if line.strip()]
 
 
-def width(stream: IO[str]) -> int:
+def width(stream: TextIO) -> int:
     return size(stream).columns
 
 
-def size(stream: IO[str]) -> os.terminal_size:
+def size(stream: TextIO) -> os.terminal_size:
     """Give the size of a terminal, also of one that was closed."""
     try:
         columns, lines = os.get_terminal_size(stream.fileno())
@@ -221,7 +230,7 @@ def size(stream: IO[str]) -> os.terminal_size:
     return os.terminal_size((max(20, columns or 80), lines or 24))
 
 
-def is_screen(stream: IO[str] | None) -> bool:
+def is_screen(stream: TextIO | None) -> bool:
     """Tell whether a line can be redrawn there."""
     return is_terminal(stream) and os.environ.get("TERM", "") not in ("", "dumb")
 
@@ -230,14 +239,23 @@ def clear() -> str:
     return "\r\x1b[K" if is_screen(sys.stderr) else ""
 
 
-def write(stream: IO[str] | None, text: str, flush: bool = True) -> None:
+def _encoded(text: str, encoding: str) -> bytes:
+    """Encode what cannot be: a path as the bytes that it is (PEP 383), anything else with question marks."""
+    try:
+        return text.encode(encoding, "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("ascii", "replace")
+
+
+def write(stream: TextIO | None, text: str, flush: bool = True) -> None:
     if stream is None:  # closed before we began
         return
     try:
         try:
             stream.write(text)
         except UnicodeEncodeError:
-            stream.write(text.encode("ascii", "replace").decode())
+            stream.flush()
+            stream.buffer.write(_encoded(text, stream.encoding))
         if flush:
             stream.flush()
     except OSError as error:

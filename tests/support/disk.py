@@ -19,11 +19,19 @@ def read_only(directory: Path) -> list[str]:
     return [*NAMESPACE, "sh", "-c", mount, str(directory.resolve())]
 
 
+def without_temporary(directory: Path) -> list[str]:
+    """Give what a command is run under that shall find no place for temporary files, but may write in a directory."""
+    mount = 'mount --bind "$0" "$0" && for place in /tmp /var/tmp; do mount --rbind $place $place'
+    mount += ' && mount -o remount,ro,bind $place || exit 1; done; cd /proc && exec "$@"'
+    return [*NAMESPACE, "sh", "-c", mount, str(directory.resolve())]
+
+
 class SmallDisk:
     """A disk of so many bytes, mounted at `place` for what runs `under` it; a filler takes most of it."""
 
     def __init__(self, place: Path, size: int) -> None:
         place.mkdir()
+        self.place = place
         mount = f"mount -t tmpfs -o size={size} none {place} && echo mounted && exec cat"
         command = [*NAMESPACE, "sh", "-c", mount]
         pipe = subprocess.PIPE  # it ends with us

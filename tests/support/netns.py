@@ -98,12 +98,12 @@ class Host(Namespace):
         library.parent.mkdir(parents=True, exist_ok=True)
         return _Inside(self, library, {"HOME": str(library.parent), "MEMOSYNC_NETWORK": network})
 
-    def tracker(self, address: str = "", peers: Iterable[str] = ()) -> tuple[str, str]:
+    def tracker(self, address: str = "", peers: Iterable[str] = (), redirect: str = "") -> tuple[str, str]:
         """Start a tracker, on this machine's address unless told another; give its HTTP and its UDP URL.
 
-        It names these peers to everybody.
+        It names these peers to everybody, or sends who asks by HTTP elsewhere.
         """
-        options = [f"--host={address or self.address}", *(f"--peer={peer}" for peer in peers)]
+        options = [f"--host={address or self.address}", *(f"--peer={peer}" for peer in peers), f"--redirect={redirect}"]
         command = [sys.executable, tracker.__file__, *options]
         process = self.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None

@@ -1,7 +1,7 @@
 """A BitTorrent tracker for tests: HTTP (BEP 3, BEP 23) and UDP (BEP 15) on one port, IPv4, all in memory.
 
     python tests/tracker.py [--host ADDRESS] [--port N] [--mode answer|silent|garbage|refused] [--interval SECONDS]
-                            [--peer ADDRESS:PORT]...
+                            [--peer ADDRESS:PORT]... [--redirect URL]
 
 prints its two addresses, one a line, then a line for each announce, and ends with its standard input. `silent` takes
 connections and datagrams and never answers, `garbage` answers nonsense, `refused` is a port where nobody listens.
@@ -56,7 +56,9 @@ class Tracker:
         interval: int = 1800,
         on_announce: Callable[[Announce], None] = lambda announce: None,
         strangers: Sequence[tuple[str, int]] = (),  # who are in every swarm
+        redirect: str = "",  # where it sends all who ask by HTTP
     ) -> None:
+        self.redirect = redirect
         self.mode = mode
         self.interval = interval
         self.on_announce = on_announce
@@ -135,7 +137,11 @@ class _Http(http.server.BaseHTTPRequestHandler):
         # Infohashes are bytes, so everything is read as Latin-1.
         query = urllib.parse.parse_qs(url.query, encoding="latin-1")
         infohash = query.get("info_hash", [""])[0].encode("latin-1")
-        if tracker.mode == "garbage":
+        if tracker.redirect:
+            self.send_response(302)
+            self.send_header("Location", tracker.redirect)
+            self.end_headers()
+        elif tracker.mode == "garbage":
             self._answer(GARBAGE)
         elif len(infohash) != 20:
             self._answer(_bencode({"failure reason": "no info_hash"}))
@@ -154,6 +160,7 @@ class _Http(http.server.BaseHTTPRequestHandler):
             answer: dict[str | bytes, object] = {"complete": complete, "incomplete": incomplete}
             answer["interval"] = tracker.interval
             answer["peers"] = listed if first.get("compact") == "0" else _compact(peers)
+            answer["peers6"] = _compact(peers, socket.AF_INET6)
             self._answer(_bencode(answer))
 
     def _answer(self, body: bytes) -> None:
@@ -213,8 +220,9 @@ def _one_port(host: str, port: int) -> tuple[_Tcp, _Udp]:
     raise OSError("no port is free for both TCP and UDP")
 
 
-def _compact(peers: list[tuple[str, int]]) -> bytes:
-    return b"".join(socket.inet_aton(host) + struct.pack(">H", port) for host, port in peers)
+def _compact(peers: list[tuple[str, int]], family: socket.AddressFamily = socket.AF_INET) -> bytes:
+    of_family = [peer for peer in peers if (":" in peer[0]) == (family == socket.AF_INET6)]
+    return b"".join(socket.inet_pton(family, host) + struct.pack(">H", port) for host, port in of_family)
 
 
 def _bencode(value: object) -> bytes:
@@ -236,13 +244,16 @@ def main() -> None:
     parser.add_argument("--mode", choices=MODES, default="answer")
     parser.add_argument("--interval", type=int, default=1800, help="seconds between announces")
     parser.add_argument("--peer", action="append", default=[], metavar="ADDRESS:PORT", help="somebody in every swarm")
+    parser.add_argument("--redirect", default="", metavar="URL", help="where all who ask by HTTP are sent")
     options = parser.parse_args()
-    strangers = [(host, int(port)) for host, _, port in (peer.rpartition(":") for peer in options.peer)]
+    strangers = [(host.strip("[]"), int(port)) for host, _, port in (peer.rpartition(":") for peer in options.peer)]
 
     def say(announce: Announce) -> None:
         print(announce, flush=True)
 
-    with Tracker(options.host, options.port, options.mode, options.interval, say, strangers) as tracker:
+    with Tracker(
+        options.host, options.port, options.mode, options.interval, say, strangers, options.redirect
+    ) as tracker:
         print(tracker.http_url, tracker.udp_url, sep="\n", flush=True)
         sys.stdin.read()
 

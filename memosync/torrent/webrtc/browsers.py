@@ -108,11 +108,14 @@ class Browsers(Seeding):
         self._waiting = 0.0  # until when a tab that was turned away waits for a place
         self._timeout = _PEER_TIMEOUT
 
-    def serve(self, infohash: InfoHash, path: Path, trackers: Sequence[str]) -> None:
+    def serve(self, infohash: InfoHash, path: Path, trackers: Sequence[str], *, typed: bool = False) -> None:
         """Serve a file at these WebSocket trackers, if there is room, once `update` finds that it is intact.
 
-        A torrent that is served already keeps its peers and its place among the others.
+        A torrent that is served already keeps its peers and its place among the others. `typed`: the trackers were, by
+        a person here.
         """
+        for url in trackers:
+            self._proxy.url_for(url, typed=typed)
         self._served[infohash] = path, tuple(trackers)
         self._changed = True
         if infohash in self.swarms and infohash not in self._retired:

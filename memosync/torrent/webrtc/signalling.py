@@ -33,10 +33,11 @@ class Signalling:
     took the first offers may have nothing to send.
     """
 
-    def __init__(self, infohash: InfoHash, trackers: Sequence[str], network: Network) -> None:
+    def __init__(self, infohash: InfoHash, trackers: Sequence[str], network: Network, proxy: TrackerProxy) -> None:
+        """Take WebSocket trackers that `proxy` knows."""
         self._infohash, self._trackers = infohash, trackers
         self._probe = StunProbe(network, repeat=False) if trackers else None
-        self._proxy = TrackerProxy(network)
+        self._proxy = proxy
         self._schedule = Schedule()
         self._began = time.monotonic()
         self._first = 0  # the number of the first of them among the torrent's trackers
@@ -60,10 +61,6 @@ class Signalling:
             if hungry:
                 # by number, so that it goes out at once; 1 is to ignore how long the tracker wants us to wait
                 handle.force_reannounce(0, self._first + self._trackers.index(url), 1)
-
-    def tracker_of(self, alert: lt.tracker_alert) -> str:
-        """Give the URL of the tracker that an alert is about."""
-        return self._proxy.tracker_of(alert.tracker_url())
 
     def _add_trackers(self, handle: lt.torrent_handle, now: float) -> None:
         self._first = len(handle.trackers())

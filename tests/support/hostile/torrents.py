@@ -26,10 +26,14 @@ def bencode(value: Any) -> bytes:
 
 def info(payload: bytes = b"p" * 100, **changes: Any) -> dict[str, Any]:
     """Make the info dictionary of a file; `_` in a changed key is a space, None takes it out."""
-    pieces = b"".join(hashlib.sha1(payload[at : at + PIECE]).digest() for at in range(0, len(payload), PIECE))
-    fields: dict[str, Any] = {"length": len(payload), "name": "memo.webm", "piece length": PIECE, "pieces": pieces}
+    fields: dict[str, Any] = {"length": len(payload), "name": "memo.webm", "piece length": PIECE}
+    fields["pieces"] = _pieces(payload)
     fields |= {key.replace("_", " "): value for key, value in changes.items()}
     return {key: fields[key] for key in sorted(fields) if fields[key] is not None}
+
+
+def _pieces(payload: bytes) -> bytes:
+    return b"".join(hashlib.sha1(payload[at : at + PIECE]).digest() for at in range(0, len(payload), PIECE))
 
 
 def infohash(metadata: bytes) -> str:
@@ -65,7 +69,17 @@ REFUSED: dict[str, bytes] = {
     "an empty file beside": _files(_file("a.webm", length=0), _file("b.webm", length=100)),
     "no files": _files(),
     "a list of files that is a number": torrent(info(length=None, files=1)),
-    "a pad file beside": _files(_file("a.webm"), _file(".pad", "50", attr="p")),
+    "a pad file before": _files(_file(".pad", "50", attr="p"), _file("a.webm")),
+    "a pad file of a piece": torrent(
+        info(
+            length=None,
+            name="memos",
+            pieces=b"x" * 40,
+            files=[_file("a.webm"), _file(".pad", "9", attr="p", length=PIECE)],
+        )
+    ),
+    "a pad file of a petabyte": _files(_file("a.webm"), _file(".pad", "9", attr="p", length=2**50)),
+    "a pad file and another": _files(_file("a.webm"), _file(".pad", "20", attr="p", length=20), _file("b", length=30)),
     "nothing but a pad file": _files(_file(".pad", "100", attr="p", length=100)),
     "a single file that is padding": torrent(info(attr="p")),
     "a symlink": _files(_file("a.webm", attr="l", length=0, symlink_path=_PASSWD)),
@@ -148,6 +162,16 @@ def good(payload: bytes, canary: str) -> dict[str, dict[str, Any]]:
     return named | {
         "another name in UTF-8": info(payload, **{"name.utf-8": "../../../../stolen.webm"}),
         "a name that is a number in UTF-8": info(payload, **{"name.utf-8": 7}),
+        "padded": info(
+            payload,
+            length=None,
+            name="padded",
+            pieces=_pieces(payload + bytes(500)),
+            files=[
+                _file("../a.webm", length=len(payload)),
+                *(_file(".pad", "250", attr="p", length=250) for _ in "12"),
+            ],
+        ),
         "executable": info(payload, name="run.webm", attr="xh"),
         "out of order": dict(reversed(info(payload, name="order.webm").items())),
     }

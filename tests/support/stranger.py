@@ -1,0 +1,150 @@
+"""A stranger who names others: a peer that gossips (BEP 11) and a node of the DHT (BEP 5), on one port; and ears.
+
+    python stranger.py name ADDRESS PORT [--call HOST:PORT INFOHASH] -- ADDRESS:PORT...
+    python stranger.py listen ADDRESS:PORT...
+
+`name` tells whoever connects, and whom it is told to call, of these peers by PEX and of its own DHT port, and names
+them to whoever asks its node. `listen` takes TCP and UDP and prints a line of JSON for all that arrives: where, and
+what, in hexadecimal. Both say a line when they are ready, `name` one when its node is first asked, and end when they
+are killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ipaddress
+import json
+import os
+import socket
+import struct
+import threading
+from typing import Any
+
+import libtorrent as lt
+
+RESERVED = b"\0\0\0\0\0\x10\0\x01"  # extensions (BEP 10), DHT
+EXTENDED, DHT_PORT = 20, 9  # messages
+OUR_PEX = 1
+
+
+def bencode(value: Any) -> bytes:
+    return lt.bencode(value)
+
+
+def compact(named: list[str], version: int) -> list[bytes]:
+    """Write the peers of one family as six or eighteen bytes each."""
+    pairs = [
+        (ipaddress.ip_address(host.strip("[]")), int(port)) for host, _, port in (n.rpartition(":") for n in named)
+    ]
+    return [host.packed + struct.pack(">H", port) for host, port in pairs if host.version == version]
+
+
+def message(kind: int, payload: bytes) -> bytes:
+    return struct.pack(">IB", 1 + len(payload), kind) + payload
+
+
+def gossip(peer: socket.socket, infohash: bytes, dht_port: int, named: list[str], called: bool) -> None:
+    """Be a peer with nothing to give: say a handshake, and name others as soon as that may be."""
+
+    def read(count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            if not (more := peer.recv(count - len(data))):
+                raise OSError
+            data += more
+        return data
+
+    with contextlib.suppress(OSError), peer:
+        if called:
+            infohash = read(68)[28:48]
+        name = b"-TEST00-" + os.urandom(6).hex().encode()
+        peer.sendall(b"\x13BitTorrent protocol" + RESERVED + infohash + name)
+        if not called:
+            read(68)
+        peer.sendall(message(EXTENDED, b"\0" + bencode({b"m": {b"ut_pex": OUR_PEX}})))
+        peer.sendall(message(DHT_PORT, struct.pack(">H", dht_port)))
+        while True:
+            data = read(struct.unpack(">I", read(4))[0])
+            if data[:2] == bytes([EXTENDED, 0]):
+                theirs: Any = lt.bdecode(data[2:])
+                added, added6 = compact(named, 4), compact(named, 6)
+                pex = {b"added": b"".join(added), b"added.f": bytes(len(added))}
+                pex |= {b"added6": b"".join(added6), b"added6.f": bytes(len(added6))}
+                peer.sendall(message(EXTENDED, bytes([theirs[b"m"][b"ut_pex"]]) + bencode(pex)))
+
+
+def answer_queries(node: socket.socket, named: list[str]) -> None:
+    """Be a node of the DHT that knows these peers of every torrent, and no other node."""
+    own = {b"id": bytes(20), b"nodes": b"", b"token": b"token"}
+    asked = False
+    while True:
+        data, whom = node.recvfrom(2**16)
+        if not asked:
+            print("asked", flush=True)
+            asked = True
+        query: Any = lt.bdecode(data)
+        if query.get(b"y") == b"q":
+            values = {b"values": compact(named, 4) + compact(named, 6)} if query[b"q"] == b"get_peers" else {}
+            node.sendto(bencode({b"t": query[b"t"], b"y": b"r", b"r": {**own, **values}}), whom)
+
+
+def hear(where: str, ear: socket.socket) -> None:
+    def say(data: bytes) -> None:
+        os.write(1, json.dumps({"where": where, "what": data.hex()}).encode() + b"\n")  # in one piece
+
+    if ear.type == socket.SOCK_DGRAM:
+        while True:
+            say(ear.recv(2**16))
+    while True:
+        caller = ear.accept()[0]
+        say(b"")
+        with contextlib.suppress(OSError), caller:
+            caller.settimeout(1)
+            say(caller.recv(2**16))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("role", choices=("name", "listen"))
+    parser.add_argument("places", nargs="*")
+    parser.add_argument("--at", metavar="ADDRESS:PORT")
+    parser.add_argument("--call", nargs=2, metavar=("ADDRESS:PORT", "INFOHASH"))
+    options = parser.parse_intermixed_args()
+    threads = []
+    if options.role == "listen":
+        for place in options.places:
+            host, _, port = place.rpartition(":")
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                ear = socket.socket(family, kind)
+                ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                ear.bind((host.strip("[]"), int(port)))
+                if kind == socket.SOCK_STREAM:
+                    ear.listen(100)
+                threads.append(threading.Thread(target=hear, args=(place, ear)))
+    else:
+        host, _, port = options.at.rpartition(":")
+        node = socket.socket(type=socket.SOCK_DGRAM)
+        node.bind((host, int(port)))
+        threads.append(threading.Thread(target=answer_queries, args=(node, options.places)))
+        door = socket.create_server((host, int(port)))
+
+        def welcome() -> None:
+            while True:
+                peer = door.accept()[0]
+                threading.Thread(target=gossip, args=(peer, b"", int(port), options.places, True)).start()
+
+        threads.append(threading.Thread(target=welcome))
+        if options.call:
+            called, _, its_port = options.call[0].rpartition(":")
+            peer = socket.create_connection((called, int(its_port)))
+            known = bytes.fromhex(options.call[1]), int(port), options.places, False
+            threads.append(threading.Thread(target=gossip, args=(peer, *known)))
+    for thread in threads:
+        thread.start()
+    print("ready", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Doors: nobody whom a stranger names is sent a byte, but where a peer may be."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+from support import stranger
+from support.library import only
+from support.netns import Capture, Host, Namespace, Network
+from support.sound import noise
+from support.waiting import wait_until
+
+BEYOND = "192.168.99.9"  # on the other side of the gateway: a private network that we are not connected to
+CLOSED = ["127.0.0.1", "127.0.0.2", "[::1]", BEYOND, "[fd99::9]"]  # where something listens that is no peer
+WRAPPED = ["[::ffff:127.0.0.1]", "[::ffff:192.168.99.9]", "[::127.0.0.1]", "0.0.0.0", "[::]", "[2002:7f00:1::1]"]
+SOURCES = ["link", "udp", "http", "pex", "dht"]
+DNS = 53
+SOME = 3  # seconds in which libtorrent would have called the others
+PORT = {source: 11211 + number for number, source in enumerate(SOURCES)}
+
+
+class Ears:
+    """Services at addresses of a machine, on one port for each source of peers, and what they have heard."""
+
+    def __init__(self, namespace: Namespace, addresses: list[str]) -> None:
+        places = [f"{address}:{port}" for address in addresses for port in PORT.values()]
+        command = [sys.executable, stranger.__file__, "listen", *places]
+        process = namespace.start(*command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        self.heard: dict[str, list[str]] = defaultdict(list)  # by place, in hexadecimal
+        threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
+
+    def _listen(self, lines: IO[str]) -> None:
+        for line in lines:
+            heard = json.loads(line)
+            self.heard[heard["where"]].append(heard["what"])
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """Two machines, and behind their gateway a private network that they are not connected to."""
+    with Network(2, route=True) as network:
+        network.namespaces[0].ip(f"address add {BEYOND}/24 dev switch\naddress add fd99::9/64 dev switch nodad")
+        yield network
+
+
+def named(source: str, host: Host) -> list[str]:
+    """Give what a source names: everything that is closed, and an own address of the machine, which is not."""
+    return [f"{address}:{PORT[source]}" for address in (*CLOSED, *WRAPPED, host.address)]
+
+
+def start_stranger(host: Host, port: int, places: list[str], *call: str) -> IO[bytes]:
+    """Start somebody who names these; give what it says."""
+    options = ["--at", f"{host.address}:{port}", *(["--call", *call] if call else [])]
+    process = host.start(sys.executable, stranger.__file__, "name", *options, "--", *places, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    return process.stdout
+
+
+def know_a_node(library: Path, host: Host, port: int) -> None:
+    """Have a library know of a node of the DHT, as from an earlier session."""
+    node = socket.inet_aton(host.address) + struct.pack(">H", port)
+    directory = library / ".memosync"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "session").write_bytes(stranger.bencode({b"dht state": {b"node-id": bytes(20), b"nodes": [node]}}))
+
+
+def assert_only_the_open_one_is_called(ears: list[Ears], host: Host, sources: list[str]) -> None:
+    """Wait until each source was believed, then some, and see who was called."""
+
+    def everybody() -> set[str]:
+        return {place for ear in ears for place in ear.heard}
+
+    opened = {f"{host.address}:{PORT[source]}" for source in sources}
+    wait_until(lambda: opened <= everybody(), lambda: f"{opened} to be called, not {everybody()}")
+    time.sleep(SOME)
+    assert everybody() == opened
+
+
+def test_a_fetch_calls_no_service_whoever_names_it(network: Network, tmp_path: Path) -> None:
+    here, there = network.hosts
+    ears = [Ears(here, [*CLOSED[:3], here.address]), Ears(network.namespaces[0], CLOSED[3:])]
+    links = {
+        "link": "".join(f"&x.pe={place}" for place in named("link", here)),
+        "http": "&tr=" + there.tracker(peers=named("http", here))[0],
+        "udp": "&tr=" + there.tracker(peers=[place for place in named("udp", here) if "[" not in place])[1],
+        "pex": f"&x.pe={there.address}:7001",
+        "dht": "",
+    }
+    start_stranger(there, 7001, named("pex", here))
+    start_stranger(there, 7002, named("dht", here))
+
+    for source, rest in links.items():
+        program = here.program(tmp_path / source / "Memos", "public")
+        if source == "dht":
+            know_a_node(program.library, there, 7002)
+        command = f"\r\nflush_all\r\n{source}".ljust(20).encode()  # as a service may take an infohash
+        program.start("fetch", f"magnet:?xt=urn:btih:{command.hex()}{rest}")
+
+    assert_only_the_open_one_is_called(ears, here, SOURCES)
+
+
+def test_a_seeder_calls_no_service_whoever_names_it(network: Network, tmp_path: Path) -> None:
+    here, there = network.hosts
+    ears = [Ears(here, [*CLOSED[:3], here.address]), Ears(network.namespaces[0], CLOSED[3:])]
+    http = there.tracker(peers=named("http", here))[0]
+    udp = there.tracker(peers=[place for place in named("udp", here) if "[" not in place])[1]
+    node = start_stranger(there, 7002, named("dht", here))
+    program = here.program(tmp_path / "Memos", "public")
+    program("record", noise(tmp_path / "noise.flac"))
+    know_a_node(program.library, there, 7002)
+    program("seed", "--detach")
+    assert node.readline() == b"asked\n"
+
+    program("share", "last", "--tracker", http, "--tracker", udp)
+
+    seeder = tomllib.loads((program.library / ".memosync/seeder.toml").read_text())
+    start_stranger(there, 7001, named("pex", here), f"{here.address}:{seeder['port']}", only(program)["infohash"])
+    assert_only_the_open_one_is_called(ears, here, SOURCES[1:])
+
+
+@pytest.mark.parametrize("reach", ["public", "lan", "loopback"])
+def test_a_tracker_that_leads_elsewhere_leads_to_no_device_and_no_name(
+    network: Network, tmp_path: Path, reach: str
+) -> None:
+    here, there = network.hosts
+    at = (there, there.address) if reach != "loopback" else (here, "127.0.0.1")
+    device = Ears(here, [here.address, "127.0.0.1"])
+    goals = [f"http://{address}:11211/apply.cgi?reboot" for address in (here.address, "127.0.0.1")]
+    goals += ["http://device.example/announce"] if reach != "public" else []
+    trackers = [at[0].tracker(at[1], redirect=goal)[0] for goal in goals]
+    program = here.program(tmp_path / "Memos", reach)
+    program("record", noise(tmp_path / "noise.flac"))
+    capture = Capture(here)
+
+    link = f"magnet:?xt=urn:btih:{'ab' * 20}" + "".join(f"&tr={url}" for url in trackers)
+    fetching = program.start("fetch", link, stderr=subprocess.PIPE, text=True)
+    program("share", "last", *(part for url in trackers for part in ("--tracker", url)))
+
+    assert fetching.stderr
+    [_, told] = fetching.stderr.readline(), fetching.stderr.readline()
+    assert told.count("redirects to where it may not be asked") == len(goals), told
+    log = program.library / ".memosync/seeder.log"
+    wait_until(lambda: log.read_text().count("redirects to where") == len(goals), log.read_text)
+    assert device.heard == {}
+    if reach != "public":
+        assert [packet for packet in capture.so_far() if packet.port == DNS] == []
