@@ -1,6 +1,8 @@
-"""The disk: files replaced whole, locks that die with their holder.
+"""The disk: files replaced whole, locks that die with their holder, and nothing opened that is no file.
 
-The one owner of fcntl, os.replace and fsync. Nothing here knows what is in a file.
+The one owner of fcntl, os.replace and fsync. Nothing here knows what is in a file. Somebody else may write where we
+do, and plant what he likes: only regular files are opened, and what is written is a new file, or one that has no
+other name.
 """
 
 from __future__ import annotations
@@ -11,12 +13,33 @@ import fcntl
 import filecmp
 import itertools
 import os
+import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from .errors import LibraryError
+
+MOST = 100_000_000  # bytes that are read at once: ten times the index of a hundred thousand memos
+_CAREFULLY = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # what was a file a moment ago may be a FIFO now
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFREG: "a file",
+}
+
+
+class OddFile(OSError):
+    """Something else stands under a name of ours than what we put there."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(errno.EINVAL, f"{path.name} is {what}", str(path))
 
 
 class Lock:
@@ -33,16 +56,24 @@ class Lock:
         os.close(self.descriptor)
 
 
-def acquire(path: Path, wait: bool = True) -> Lock | None:
-    """Take the lock named by a file that is made for it; None when somebody has it and we do not wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def acquire(path: Path, wait: bool = True, mode: int = 0o600) -> Lock | None:
+    """Take the lock named by a file that is made for it; None when somebody has it and we do not wait.
+
+    A file that has another name, too, is left to that one. OddFile when it is none.
+    """
+    make_directory(path.parent)
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with contextlib.suppress(FileNotFoundError):
+            status_of(path)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | _CAREFULLY, mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return Lock(path, descriptor)
+                status = status_of(path)
+                if os.path.samestat(os.fstat(descriptor), status):
+                    if status.st_nlink == 1:
+                        return Lock(path, descriptor)
+                    path.unlink()  # a backup made it, or somebody who wants to hold us up; we have the lock
         except BlockingIOError:
             os.close(descriptor)
             if is_locked(path):
@@ -68,7 +99,8 @@ def locked(path: Path, remove: bool = True) -> Iterator[None]:
 def is_locked(path: Path) -> bool:
     """Tell whether a living process holds the lock; nothing is made for asking."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        status_of(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | _CAREFULLY)
     except OSError:
         return False
     try:
@@ -80,28 +112,122 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0) -> None:
-    """Replace a file whole: temporary file beside it, fsync, rename, fsync of the directory.
+def status_of(path: Path, links: bool = False) -> os.stat_result:
+    """Look at a regular file, which is not opened; OddFile when it is none, or a symbolic link, unless with `links`."""
+    status = os.stat(path, follow_symlinks=links)
+    if not stat.S_ISREG(status.st_mode):
+        raise OddFile(path, _KINDS[stat.S_IFMT(status.st_mode)])
+    return status
+
+
+def is_regular(path: Path) -> bool:
+    """Tell whether a file is there, and is no symbolic link."""
+    with contextlib.suppress(OSError):
+        return bool(status_of(path))
+    return False
+
+
+def refuse_links(directory: Path) -> None:
+    """Insist that a directory of ours, if it is there, is one and no symbolic link: that leads to what is not ours."""
+    with contextlib.suppress(FileNotFoundError):
+        kind = stat.S_IFMT(os.lstat(directory).st_mode)
+        if kind != stat.S_IFDIR:
+            raise OddFile(directory, _KINDS[kind])
+
+
+def open_regular(path: Path, links: bool = True) -> BinaryIO:
+    """Open a file for reading; OddFile for what would hang, never end or do something by being opened."""
+    status_of(path, links)
+    descriptor = os.open(path, os.O_RDONLY | _CAREFULLY | (0 if links else os.O_NOFOLLOW))
+    file = os.fdopen(descriptor, "rb")
+    status, odd = os.fstat(descriptor), ""
+    if not stat.S_ISREG(status.st_mode):
+        odd = "not what it was"
+    elif status.st_size > MOST and status.st_size - os.lseek(descriptor, 0, os.SEEK_HOLE) > MOST:
+        odd = "almost nothing but a hole"  # FFmpeg would look for sound in it for hours
+    if not odd:
+        file.seek(0)
+        return file
+    file.close()
+    raise OddFile(path, odd)
+
+
+def read(path: Path, links: bool = False) -> bytes:
+    """Read a file whole; OddFile when it is none, or larger than anything of ours."""
+    with open_regular(path, links) as file:
+        data = file.read(MOST + 1) if os.fstat(file.fileno()).st_size <= MOST else None
+    if data is None or len(data) > MOST:
+        raise OddFile(path, "too large")
+    return data
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, each closed to others where the one above it is, else as the umask says."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        try:
+            path.mkdir(0o700 if _is_closed(path.parent) else 0o777)
+        except FileExistsError:  # somebody was faster
+            if not path.is_dir():
+                raise
+
+
+def make_new(path: Path) -> None:
+    """Make an empty file for others to open by its name; what had that name is gone, and not written to."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CAREFULLY
+    try:
+        descriptor = os.open(path, flags, _new_mode(path))
+    except FileExistsError:
+        path.unlink()
+        descriptor = os.open(path, flags, _new_mode(path))
+    os.close(descriptor)
+
+
+def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0, like: Path | None = None) -> None:
+    """Replace a file whole: a new one beside it, fsync, rename, fsync of the directory.
 
     One writer at a time. Readers see all of it or none; without `sync` a power cut may take it. It has the mode of the
-    one before; its time stamp is after `newer_than` (nanoseconds), whatever the clock says.
+    one before, or of the one it is `like`; its time stamp is after `newer_than` (nanoseconds), whatever the clock says.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    make_directory(path.parent)
+    lock = acquire(path.with_name(f".{path.name}-{os.urandom(4).hex()}.tmp"), mode=_new_mode(path))
+    assert lock  # by which `sweep` knows that somebody is at it
     try:
-        with open(temporary, "wb") as file:
+        with open(lock.descriptor, "wb", closefd=False) as file:
             file.write(data)
-            file.flush()
-            _keep_mode(path, temporary)
-            if sync:
-                os.fsync(file.fileno())
-            if os.fstat(file.fileno()).st_mtime_ns <= newer_than:
-                os.utime(file.fileno(), ns=(newer_than + 1000, newer_than + 1000))
-        os.replace(temporary, path)
+        _keep_mode(like or path, lock.path)
+        if sync:
+            os.fsync(lock.descriptor)
+        if os.fstat(lock.descriptor).st_mtime_ns <= newer_than:
+            os.utime(lock.descriptor, ns=(newer_than + 1000, newer_than + 1000))
+        os.replace(lock.path, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        lock.release()
         raise
+    lock.release(remove=False)
     if sync:
         sync_directory(path.parent)
+
+
+def sweep(directory: Path) -> None:
+    """Remove what writers that died left beside their files."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            if name.endswith(".tmp") and re.fullmatch(r"\..+-[0-9a-f]{8}\.tmp", name):
+                with contextlib.suppress(OSError):
+                    if lock := acquire(directory / name, wait=False):
+                        lock.release()
+
+
+def append(path: Path, data: bytes) -> None:
+    """Write at the end of a file, or of a new one where it has another name, too, or is none."""
+    with contextlib.suppress(FileNotFoundError):
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            path.unlink()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | _CAREFULLY
+    with open(os.open(path, flags, _new_mode(path)), "ab") as file:
+        file.write(data)
 
 
 @contextlib.contextmanager
@@ -130,7 +256,7 @@ def made_whole(path: Path, replace: bool) -> Iterator[IO[bytes]]:
 def move(source: Path, target: Path, sync: bool = True) -> None:
     """Rename a finished file to its place, its content on the disk before its name; a file there gives it its mode."""
     _keep_mode(target, source)
-    if sync:
+    if sync and is_regular(source):  # an odd file is put away, too
         sync_file(source)
     os.replace(source, target)
     if sync:
@@ -141,17 +267,28 @@ def move(source: Path, target: Path, sync: bool = True) -> None:
 
 def _keep_mode(path: Path, successor: Path) -> None:
     with contextlib.suppress(OSError):  # there is none, or a file system without modes
-        successor.chmod(path.stat().st_mode)
+        mode = status_of(path).st_mode & 0o777
+        if mode != status_of(successor).st_mode & 0o777:
+            successor.chmod(mode)
+
+
+def _is_closed(directory: Path) -> bool:
+    return not os.stat(directory).st_mode & 0o077
+
+
+def _new_mode(path: Path) -> int:
+    """Give the mode that a new file is made with, before the umask."""
+    return 0o600 if _is_closed(path.parent) else 0o666
 
 
 def free_name(path: Path) -> Path:
     """Find a name beside a path that nothing has, by a number before its ending."""
     others = (path.with_stem(f"{path.stem}.{number}") for number in itertools.count(1))
-    return next(other for other in itertools.chain([path], others) if not other.exists())
+    return next(other for other in itertools.chain([path], others) if not os.path.lexists(other))
 
 
 def sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | _CAREFULLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -172,13 +309,18 @@ def keep_copy(path: Path, copy: Path) -> None:
         copy.unlink(missing_ok=True)
         os.link(path, copy)
     except OSError:
-        shutil.copyfile(path, copy)  # where there are no links, there may be no rights to copy either
+        write(copy, read(path), sync=False, like=path)  # where there are no links
 
 
-def names(directory: Path) -> list[str]:
-    """List what is in a directory, nothing where there is none; LibraryError when it cannot be read."""
+def names(directory: Path, links: bool = False) -> list[str]:
+    """List what is in a directory, nothing where there is none; LibraryError when it cannot be read.
+
+    Nor when it is a symbolic link, unless with `links`.
+    """
     with as_library_error(f"read {directory}"):
         try:
+            if not links:
+                refuse_links(directory)
             return os.listdir(directory)
         except FileNotFoundError:
             return []
@@ -192,12 +334,20 @@ def time_of(path: Path) -> int:
         return 0
 
 
+def mode_of(path: Path) -> int:
+    """Give a file's permissions, 0 where there is none."""
+    try:
+        return path.stat().st_mode & 0o777
+    except OSError:
+        return 0
+
+
 def state_of(path: Path) -> tuple[int, int, int]:
     """Identify the content of a file: by its inode, time stamp (nanoseconds) and size (bytes).
 
-    OSError when it is not there.
+    OSError when it is not there, OddFile when it is none.
     """
-    status = os.stat(path)
+    status = status_of(path, links=True)
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
@@ -217,9 +367,11 @@ def free_space(path: Path) -> int:
 def used_space(directory: Path) -> int:
     """Give the bytes that what is in a directory takes on the disk."""
     total = 0
-    for path in directory.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_blocks * 512
+    with contextlib.suppress(OSError):
+        refuse_links(directory)  # it may lead to everything
+        for path in directory.rglob("*"):
+            with contextlib.suppress(OSError):
+                total += os.lstat(path).st_blocks * 512
     return total
 
 
@@ -248,6 +400,8 @@ def as_library_error(doing: str, otherwise: str = "another --library") -> Iterat
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        if isinstance(error, OddFile):
+            raise LibraryError(f"cannot {doing}: {reason}", f"look at {error.filename}, and take it away") from error
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise LibraryError(
             f"cannot {doing}: {reason[:1].lower()}{reason[1:]}",

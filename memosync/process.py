@@ -64,6 +64,33 @@ def birth(pid: int) -> str:
         return "" if Path("/proc/self").exists() else str(pid)
 
 
+def is_ours(pid: int) -> bool:
+    """Tell whether a process is one that this user may have started and may end: never a group, or the first of all."""
+    with contextlib.suppress(OSError):
+        return pid > 1 and os.stat(f"/proc/{pid}").st_uid == os.geteuid()
+    return pid > 1 and not Path("/proc/self").exists()
+
+
+def parent(pid: int) -> int:
+    """Give the process that a process ends with, or that took it over (proc(5)); 0 where that cannot be known."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Tell whether a process of ours has a file open; one of a system without /proc may have."""
+    if not Path("/proc/self").exists():
+        return True
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.path.samestat(descriptor.stat(), status):
+                    return True
+    return False
+
+
 def arguments(pid: int) -> list[str]:
     """Give the command line of a process of ours (proc(5)); nothing where that cannot be known."""
     with contextlib.suppress(OSError):

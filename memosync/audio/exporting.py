@@ -96,7 +96,7 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
                 if finish(path, mended, words).duration < info.duration - 0.1:
                     raise AudioError("it cannot be read to its end")
                 path = mended
-            with open(path, "rb") as file:
+            with files.open_regular(path) as file:
                 shutil.copyfileobj(file, target)
         return
 
@@ -106,7 +106,7 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
     if form == "wav":
         _write_wav(path, target, words, look, _frames_of(path, info.duration, ahead=not target.seekable()))
         return
-    with open(path, "rb") as file, open_input(file) as source:
+    with files.open_regular(path) as file, open_input(file) as source:
         stream, carried = audio_stream(source), carried_of(source)
         comments = _to_vorbis(words) | to_vorbis(carried, words)
         if form == "mp3":
@@ -169,7 +169,7 @@ def _write_wav(path: Path, target: Target, words: Words, look: Look, frames: int
 
     AudioError where it cannot be.
     """
-    with open(path, "rb") as file, open_input(file) as source:
+    with files.open_regular(path) as file, open_input(file) as source:
         stream, info = audio_stream(source), _to_info(words) | to_info(carried_of(source))
         channels = min(2, stream.codec_context.channels)
         header = wav.header(channels, RATE, info, frames)
@@ -300,7 +300,7 @@ def _frames_of(path: Path, duration: float, *, ahead: bool) -> int:
     They have to where they may be more than RIFF counts; what RIFF counts and is no Opus is `wav.UNKNOWN`: it had to be
     decoded.
     """
-    with open(path, "rb") as file, open_input(file) as source:
+    with files.open_regular(path) as file, open_input(file) as source:
         stream = audio_stream(source)
         channels = min(2, stream.codec_context.channels)
         is_long = (duration + 60) * RATE * 2 * channels > wav.MOST

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import files
 from ..stop import Stop
 from .webm import audio_stream, decode, open_input, pulled, translated
 
@@ -119,7 +120,7 @@ def measure(
     """
     gauge = Gauge()
     tell = _TELL_EVERY
-    with open(path, "rb") as file, open_input(file) as source, translated("read"):
+    with files.open_regular(path) as file, open_input(file) as source, translated("read"):
         stream = audio_stream(source)
         length = (source.duration or 0) / 1_000_000  # seconds; a browser leaves it out
         for frame in decode(source.demux(stream), stream):

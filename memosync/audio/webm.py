@@ -85,6 +85,10 @@ def finish(part: Path, target: Path, words: Words | None = None, carried: Carrie
     """
     import av
 
+    try:
+        files.open_regular(part).close()
+    except OSError as error:
+        raise AudioError(f"it cannot be read: {error.strerror}") from error
     with contextlib.ExitStack() as opened:
         opened.enter_context(translated("write"))
         try:
@@ -99,6 +103,7 @@ def finish(part: Path, target: Path, words: Words | None = None, carried: Carrie
         _without_subtitles(source)
         words, carried = words or words_of(source), carried or carried_of(source)
         last = 0.0
+        make_place(target)
         with av.open(target, "w", format="webm", options=FINISHED) as file:
             file.metadata.update(to_tags(words) | to_matroska(carried, words))
             file.set_chapters(to_chapters(carried))
@@ -119,7 +124,7 @@ def probe(path: Path) -> AudioInfo:
     give (RFC 6716, 3.1), less what is skipped at both ends, and of Vorbis the time between its first block and its
     last; the header is not asked: a browser leaves it out and a liar fills it in. OSError when it cannot be read.
     """
-    with open(path, "rb") as file, open_input(file) as source:
+    with files.open_regular(path) as file, open_input(file) as source:
         stream = audio_stream(source)
         kinds = sorted((other.type, getattr(other.codec_context, "name", "")) for other in source.streams)
         if stream.codec_context.name not in (*_OPUS, "vorbis") or kinds[1:] not in ([], [("subtitle", "webvtt")]):
@@ -134,13 +139,13 @@ def probe(path: Path) -> AudioInfo:
 
 def read_words(path: Path) -> Words:
     """Read what a WebM file says of itself, and nothing else; AudioError when it is none, OSError as `probe`."""
-    with open(path, "rb") as file, open_input(file) as source:
+    with files.open_regular(path) as file, open_input(file) as source:
         return words_of(source)
 
 
 def timeline_of(path: Path) -> Timeline:
     """Find out where in a file what is heard when, as far as it makes sense; OSError when it cannot be read."""
-    with open(path, "rb") as file, contextlib.suppress(AudioError), open_input(file) as source:
+    with files.open_regular(path) as file, contextlib.suppress(AudioError), open_input(file) as source:
         return lay_out(file, source)
     return Timeline()
 
@@ -238,7 +243,7 @@ def in_time(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[tuple
 
 def carried_by(path: Path) -> Carried:
     """Find what a memo's file carries besides its words; AudioError when it is not WebM, OSError."""
-    with open(path, "rb") as file, open_input(file) as source:
+    with files.open_regular(path) as file, open_input(file) as source:
         return carried_of(source)
 
 
@@ -252,7 +257,7 @@ def is_finished(path: Path) -> bool:
 
     OSError when it cannot be read.
     """
-    with open(path, "rb") as file:
+    with files.open_regular(path) as file:
         head = file.read(2**16).partition(_CLUSTER)[0]
     return _CUES in head and _DURATION.search(head) is not None
 
@@ -262,6 +267,12 @@ def parse_bitrate(bits: int) -> int:
     if bits not in _BITRATES:
         raise UsageError(f"Opus has no bit rate of {bits}", "give --bitrate from 6k to 510k; 32k is good speech")
     return bits
+
+
+def make_place(path: Path) -> None:
+    """Make the file that FFmpeg is to write, which would follow a symbolic link; LibraryError when the disk refuses."""
+    with files.as_library_error("write the audio"):
+        files.make_new(path)
 
 
 @contextlib.contextmanager

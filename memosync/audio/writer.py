@@ -20,7 +20,7 @@ from . import opus
 from .carried import NOTHING, Carried, to_chapters, to_matroska
 from .resampling import Resampler
 from .tags import to_tags
-from .webm import FINISHED, RATE, Sound, finish, layout, skipped, translated
+from .webm import FINISHED, RATE, Sound, finish, layout, make_place, skipped, translated
 
 if TYPE_CHECKING:
     import av
@@ -60,6 +60,7 @@ class Writer:
         self._encoder: av.AudioCodecContext | None = None  # of what follows copied packets
         skip = opus.pre_skip(template.codec_context.extradata) if template else None
         self._begin = -(opus.PRE_SKIP if skip is None else skip)  # the time of the first copied packet, in samples
+        make_place(path)
         with translated("write"):
             self._file = av.open(path, "w", format="webm", options=_LIVE if live else FINISHED)
             self._file.metadata.update(to_tags(words) | to_matroska(carried, words))

@@ -12,6 +12,7 @@ from .. import magnet
 from ..audio import sandbox
 from ..console import Console
 from ..errors import AudioError, Interrupted, SwarmError, TorrentError
+from ..library.freeze import believed
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet
@@ -161,9 +162,9 @@ def _metadata(
     library: Library, source: _Source, network: Network, timeout: float, *, stop: Stop, view: View
 ) -> Metainfo:
     """Get the metadata of a link and nothing else."""
-    kept = library.torrent(source.link.infohash)
-    if already_here(library, source.link.infohash) and kept.exists():
-        return metainfo.read(kept.read_bytes())
+    infohash = source.link.infohash
+    if already_here(library, infohash) and (kept := believed(library.torrent(infohash), infohash)):
+        return kept
     found = [source.torrent] if source.torrent else []
     if not found and (nobody := _nobody(source.link, network)):
         raise nobody

@@ -90,7 +90,7 @@ def play_memo(
             raise AudioError(str(error), error.hint or elsewhere) from error
 
     with files.as_library_error(f"play {memo.file}"):
-        file = library.path(memo).open("rb")
+        file = files.open_regular(library.path(memo))
     webm.warm_up()
     with file, closing(ask(Speaker)) as speaker, opened(file) as recording:
         console.tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -32,6 +34,7 @@ def look_over(
     yield _device("output", output, stop)
     yield _disk(root)
     yield _rights(library)
+    yield from _readers(library)
     state = client.current(library)
     yield _seeder(library, state)
     if network:
@@ -64,6 +67,21 @@ def _rights(library: Library) -> Finding:
     if closed := library.closed():
         return Finding("note", "rights", f"{closed} cannot be written; list, show, play and export work")
     return Finding("ok", "rights", f"{root} can be written")
+
+
+def _readers(library: Library) -> Iterator[Finding]:
+    """Say what every account of the machine can read; one that we made is closed to them."""
+    root = library.root.resolve()
+    with contextlib.suppress(OSError, LibraryError):
+        if not all(place.stat().st_mode & stat.S_IXOTH for place in (root, *root.parents)):
+            return
+        memos = [library.path(memo) for memo in library.index().memos]
+        readable = [path for path in memos if files.mode_of(path) & stat.S_IROTH]
+        what = ["the index"] if files.mode_of(root / "index.toml") & stat.S_IROTH else []
+        what += [format_count(len(readable))] if readable else []
+        if what:
+            text = f"every account of this machine can read {' and '.join(what)}; chmod 700 {root} closes it"
+            yield Finding("note", "readers", text)
 
 
 def _seeder(library: Library, state: SeederState | None) -> Finding:

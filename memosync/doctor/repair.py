@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .. import files, index
@@ -23,7 +24,7 @@ def merge(library: Library) -> list[tuple[str, str]]:
     ours = {memo.id: memo for memo in library.index().memos}
     for path in library.snapshots.copies():
         try:
-            theirs = index.loads(path.read_text("utf-8"))
+            theirs = index.loads(files.read(path).decode("utf-8"))
         except (LibraryError, OSError, UnicodeDecodeError) as error:
             said.append(("index", f"{path.name} is left: {error}"))
             continue
@@ -42,8 +43,8 @@ def find_file(library: Library, memo: Memo) -> Path | None:
     """Find the file of a memo that is not in its place: in the trash, or under another name that has its id."""
     trashed = library.trash / memo.file
     named = [path for path, owner in library.strangers() if owner == memo]
-    for path in [trashed, *named] if trashed.exists() else named:
-        if is_file_of(library, memo, path):
+    for path in [trashed, *named]:
+        if files.is_regular(path) and is_file_of(library, memo, path):
             return path
     return None
 
@@ -56,7 +57,7 @@ def bring_back(found: Path, place: Path) -> str:
 
 def keep_torrent(library: Library, torrent: Metainfo) -> str:
     path = library.torrent(torrent.infohash)
-    if path.exists():
+    if os.path.lexists(path):
         with files.as_library_error("put the broken torrent aside"):
             files.move(path, files.free_name(path.with_suffix(".broken")))
     library.keep_torrent(torrent.infohash, torrent.data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -25,7 +26,9 @@ def open_library(root: Path, console: Console) -> Library:
     LibraryError when the index cannot be trusted; what cannot be mended is a warning, and the verb goes on.
     """
     library = Library(root)
+    library.refuse_links()
     library.index()
+    library.sweep()
     for memo_id, part in library.recordings():
         _mend(library, memo_id, part, console, lambda memo_id, part: recover(library, memo_id, part, console))
     for memo_id, path in library.leftovers():
@@ -97,7 +100,7 @@ def _mend(
 ) -> None:
     """Do it only while nobody else is at it."""
     with _left_alone(path, console), library.lock(memo_id, wait=False) as held:
-        if held and path.exists():
+        if held and os.path.lexists(path):
             mend(memo_id, path)
 
 

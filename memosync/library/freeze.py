@@ -14,6 +14,7 @@ from pathlib import Path
 from .. import files
 from ..audio import webm
 from ..errors import LibraryError, NotFoundError, TorrentError
+from ..magnet import InfoHash
 from ..memo import Memo, MemoId, Words, torrent_name
 from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
@@ -32,9 +33,15 @@ def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...]) -
 def frozen_torrent(library: Library, memo: Memo) -> Metainfo | None:
     """Read the torrent that a frozen memo's own file is known by; None when it is lost or broken, or not frozen."""
     if memo.infohash:
-        with contextlib.suppress(OSError, TorrentError):
-            torrent = metainfo.read(library.torrent(memo.infohash).read_bytes())
-            return torrent if torrent.infohash == memo.infohash else None
+        return believed(library.torrent(memo.infohash), memo.infohash)
+    return None
+
+
+def believed(path: Path, infohash: InfoHash) -> Metainfo | None:
+    """Read a torrent that stands where the one of this infohash is kept; None when it is lost, broken or another."""
+    with contextlib.suppress(OSError, TorrentError):
+        torrent = metainfo.read(files.read(path))
+        return torrent if torrent.infohash == infohash else None
     return None
 
 
@@ -68,7 +75,7 @@ def _kept_torrents(directory: Path) -> dict[int, list[Metainfo]]:
     torrents: dict[int, list[Metainfo]] = {}
     for path in directory.glob("*.torrent"):
         with contextlib.suppress(TorrentError, OSError):
-            torrent = metainfo.read(path.read_bytes())
+            torrent = metainfo.read(files.read(path))
             torrents.setdefault(torrent.size, []).append(torrent)
     return torrents
 
@@ -86,6 +93,8 @@ def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...]) -> Callable
     memo_id, path = memo.id, library.path(memo)
     if not path.exists():
         raise LibraryError(f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one")
+    if not memo.is_frozen and path.is_symlink():  # nobody may choose by it what of ours a link gives away
+        raise LibraryError(f"the file of memo {memo_id} is a symbolic link: {path}", "put the file itself there")
     infohash, size = memo.infohash, memo.size
     if not memo.is_frozen:
         if webm.read_words(path) != memo.words:
@@ -93,7 +102,7 @@ def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...]) -> Callable
         torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
         infohash, size = torrent.infohash, torrent.size
         library.keep_torrent(infohash, torrent.data)
-    elif infohash and not library.torrent(infohash).exists():
+    elif infohash and not frozen_torrent(library, memo):
         again = torrent_again(library, memo, path, webm.read_words(path))
         if not again:
             raise LibraryError(f"the torrent of memo {memo_id} is lost", "fetch it again from somebody who has it")

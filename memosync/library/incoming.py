@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from .. import files
 from ..audio.webm import AudioInfo
@@ -20,6 +22,7 @@ from ..stop import Stop
 from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
 from .entries import new_memo
+from .freeze import believed
 from .store import Library
 
 # A title may end like a file's name ("Call with Dr.Kim", "About Node.js"): it is no memo only where this is known.
@@ -38,20 +41,32 @@ class Incoming:
     """The directory of one download, with its torrent as soon as that is accepted."""
 
     def __init__(self, library: Library, infohash: InfoHash, max_size: int) -> None:
-        """Make it or find what arrived before; TorrentError when that has more than `max_size` bytes."""
+        """Make it or find what arrived before; TorrentError when that has more than `max_size` bytes.
+
+        What is in it was put there by us, or is thrown away: libtorrent writes into what it finds.
+        """
         self.directory = library.incoming(infohash)
         self.file = self.directory / "memo.webm"  # whatever the torrent calls it
         self._infohash, self._max_size = infohash, max_size
         self._kept = self.directory / "torrent"
         with files.as_library_error("keep what arrives"):
-            self.directory.mkdir(parents=True, exist_ok=True)
-        if self.torrent:
-            _refuse_what_is_no_memo(metainfo.read(self.torrent), max_size)
+            library.refuse_links()
+            if self.directory.is_symlink() or not self.directory.is_dir():
+                _throw_away(self.directory)
+            files.make_directory(self.directory)
+            torrent = believed(self._kept, infohash)
+            ours = {self.file: _is_ours(self.file, torrent.size if torrent else max_size), self._kept: torrent}
+            for path in self.directory.iterdir():
+                if not ours.get(path):
+                    _throw_away(path)
+        if torrent:
+            _refuse_what_is_no_memo(torrent, max_size)
 
     @property
     def torrent(self) -> bytes:
-        """The torrent that was accepted, now or before."""
-        return self._kept.read_bytes() if self._kept.exists() else b""
+        """The torrent that was accepted, now or before; empty when what is kept is not the one of this infohash."""
+        torrent = believed(self._kept, self._infohash)
+        return torrent.data if torrent else b""
 
     def accept(self, data: bytes) -> None:
         """Keep the torrent; TorrentError when it is another one or no memo, LibraryError without room for its file."""
@@ -98,10 +113,12 @@ def title_of(torrent: Metainfo) -> str:
 def take_in(library: Library, incoming: Incoming, info: AudioInfo, trackers: Sequence[str]) -> Memo:
     """Move a file that has all its pieces in byte for byte and index it, with the trackers of its link."""
     torrent, path = metainfo.read(incoming.torrent), incoming.file
+    if not _is_ours(path, torrent.size) or path.stat().st_size != torrent.size:
+        raise TorrentError("what arrived was exchanged", "fetch it again")
     library.keep_torrent(torrent.infohash, torrent.data)
     with contextlib.suppress(OSError):
         # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
-        path.chmod(library.torrent(torrent.infohash).stat().st_mode)
+        path.chmod(files.status_of(library.torrent(torrent.infohash)).st_mode & 0o777)
     if lost := library.index().with_infohash(torrent.infohash):  # its entry is here, its file was not
         lost = replace(lost, trashed=None)
         with library.lock(lost.id):
@@ -112,12 +129,27 @@ def take_in(library: Library, incoming: Incoming, info: AudioInfo, trackers: Seq
     memo_id = info.words.id or library.take_id()
     while True:
         with library.lock(memo_id):
-            if not library.index().get(memo_id) and not library.part(memo_id).exists():
+            if not library.index().get(memo_id) and not os.path.lexists(library.part(memo_id)):
                 memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=title_of(torrent))
                 memo = replace(memo, infohash=torrent.infohash, fetched=True, trackers=others)
                 library.add(memo, path)
                 return memo
         memo_id = library.take_id()
+
+
+def _throw_away(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_ours(path: Path, most: int) -> bool:
+    """Tell whether libtorrent may write there: into a file of so many bytes at most that has no other name."""
+    with contextlib.suppress(OSError):
+        status = files.status_of(path)
+        return status.st_nlink == 1 and status.st_size <= most
+    return False
 
 
 def _refuse_what_is_no_memo(torrent: Metainfo, max_size: int) -> None:

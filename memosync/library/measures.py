@@ -24,7 +24,7 @@ def levels_of(
 ) -> Levels:
     """Give the levels from the cache, else measure and keep them; AudioError when the memo cannot be decoded."""
     with contextlib.suppress(OSError, ValueError):
-        return loudness.loads(library.cache(memo.id).read_bytes())
+        return loudness.loads(files.read(library.cache(memo.id)))
     with files.as_library_error(f"read {memo.file}"):
         levels = loudness.measure(library.path(memo), on_progress=on_progress, stop=stop)
     _keep(library, memo, levels)
@@ -59,5 +59,4 @@ def _keep(library: Library, memo: Memo, levels: Levels) -> None:
     """Keep levels where that is possible; a file that was cut is known by its check sum, and measured again."""
     path = library.cache(memo.id)
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(levels.dumps())
+        files.write(path, levels.dumps(), sync=False)

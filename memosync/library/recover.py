@@ -10,7 +10,7 @@ from pathlib import Path
 from ..audio import webm
 from ..console import Console
 from ..errors import AudioError, LibraryError
-from ..files import move
+from ..files import make_directory, move, status_of
 from ..memo import Memo, MemoId
 from .entries import new_memo
 from .store import Library
@@ -41,7 +41,11 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
 
 
 def recover(library: Library, memo_id: MemoId, part: Path, console: Console) -> None:
-    """Finish a recording whose process died, with its memo locked; what cannot be read is kept in the trash."""
+    """Finish a recording whose process died, with its memo locked; what cannot be read is kept in the trash.
+
+    OddFile when it is no file.
+    """
+    status_of(part)
     memo = library.index().get(memo_id)
     if memo and library.path(memo).exists():  # it died between the index and this
         part.unlink()
@@ -51,6 +55,6 @@ def recover(library: Library, memo_id: MemoId, part: Path, console: Console) -> 
             console.tell(f"recovered the interrupted recording {memo.id} “{memo.title}”, {memo.duration:.1f} s")
     except AudioError:  # a power cut's work: no reason to try again every time, and none to throw it away
         kept = library.trash / part.name
-        kept.parent.mkdir(exist_ok=True)
+        make_directory(kept.parent)
         move(part, kept)
         console.warn(f"an interrupted recording cannot be read; it is kept as {kept}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 from .. import files, index
@@ -21,7 +22,7 @@ def reword(library: Library, memo: Memo) -> Memo:
     path, new = library.path(memo), library.rewritten(memo.id)
     half = new.with_suffix(".half")
     try:
-        if not path.exists():
+        if not path.is_file():
             raise AudioError(f"{path.name} is gone")
         # what cannot be read may be mended some day
         if webm.finish(path, half, memo.words).duration < max(webm.probe(path).duration, memo.duration) - 0.1:
@@ -30,7 +31,8 @@ def reword(library: Library, memo: Memo) -> Memo:
             files.move(half, new)
             size = new.stat().st_size
     finally:
-        half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next command does it
+            half.unlink()
     words = {name: getattr(memo, name) for name in index.EDITABLE}
     try:
         return library.update({memo.id: lambda memo: replace(memo, size=size, **words)})[memo.id]

@@ -41,7 +41,7 @@ class Snapshots:
             return
         for number in range(SNAPSHOTS - 1, 0, -1):
             older = self._private / f"index.{number}.toml"
-            if older.exists():
+            if files.is_regular(older):
                 files.move(older, self._private / f"index.{number + 1}.toml", sync=False)
         files.keep_copy(path, self._private / "index.1.toml")
         day = from_stamp(path.stat().st_mtime).date()
@@ -54,7 +54,7 @@ class Snapshots:
         """Read the newest that can be read; an empty index without one. LibraryError when it is newer than us."""
         for path in self.kept():
             try:
-                text = path.read_text("utf-8")
+                text = files.read(path).decode("utf-8")
                 return index.loads(text), path
             except (OSError, UnicodeDecodeError):
                 pass
@@ -65,16 +65,16 @@ class Snapshots:
 
     def copies(self) -> list[Path]:
         """List what a file synchroniser left beside the index when it changed in two places."""
-        names = [name for name in files.names(self._root) if re.fullmatch(r"index[-. (].*\.toml", name)]
+        names = [name for name in files.names(self._root, links=True) if re.fullmatch(r"index[-. (].*\.toml", name)]
         return [self._root / name for name in sorted(names) if not name.startswith(_BROKEN)]
 
     def broken(self) -> list[Path]:
         """List the indexes that were put aside when they were replaced by one made anew."""
-        return [self._root / name for name in sorted(files.names(self._root)) if name.startswith(_BROKEN)]
+        return [self._root / name for name in sorted(files.names(self._root, links=True)) if name.startswith(_BROKEN)]
 
-    def put_aside(self, path: Path, when: datetime) -> None:
+    def put_aside(self, broken: bytes, when: datetime) -> None:
         """Keep a broken index, which is about to be replaced, beside it."""
-        files.keep_copy(path, self._root / f"{_BROKEN}{when:%Y-%m-%d-%H%M%S}.toml")
+        files.write(self._root / f"{_BROKEN}{when:%Y-%m-%d-%H%M%S}.toml", broken, like=self._root / "index.toml")
 
     def entries(self, ids: Iterable[MemoId]) -> dict[MemoId, Entry]:
         """Find what they say of these memos: the copies of a file synchroniser first, then the newest of ours."""
@@ -87,7 +87,7 @@ class Snapshots:
         for path in reversed(places.values()):
             if wanted - known.keys():
                 with contextlib.suppress(LibraryError, OSError, ValueError):
-                    known = entries_in(index.loads(path.read_text("utf-8")), path) | known
+                    known = entries_in(index.loads(files.read(path).decode("utf-8")), path) | known
         return known
 
 

@@ -21,6 +21,7 @@ from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .snapshots import Snapshots
 
 _PART = ".webm.part"
+_PLACES = ("recording", "torrents", "locks", "incoming", "trash", "cache")
 
 
 class Library:
@@ -34,6 +35,17 @@ class Library:
         self.snapshots = Snapshots(root, self.private)
         self._cached: tuple[tuple[int, int, int], Index] | None = None
 
+    def refuse_links(self) -> None:
+        """Insist that our directories are some, and no links, as the library itself may be; LibraryError."""
+        with files.as_library_error(f"use {self.private}"):
+            for place in (self.private, *(self.private / name for name in _PLACES)):
+                files.refuse_links(place)
+
+    def sweep(self) -> None:
+        """Remove what writers that died left."""
+        for place in (self.root, self.private, self.torrents):
+            files.sweep(place)
+
     def index(self) -> Index:
         """Read the index, empty where there is none; LibraryError when it cannot be read or is not to be trusted."""
         path = self.root / "index.toml"
@@ -41,8 +53,10 @@ class Library:
             try:
                 identity = files.state_of(path)
                 if self._cached is None or self._cached[0] != identity:
-                    self._cached = identity, index.loads(path.read_text("utf-8"))
+                    self._cached = identity, index.loads(files.read(path, links=True).decode("utf-8"))
             except FileNotFoundError:
+                if path.is_symlink():  # what it leads to may become anything
+                    raise LibraryError("index.toml is a symbolic link to nowhere", "take it away") from None
                 if self.snapshots.kept():  # what is lost must not be replaced by what is left
                     raise LibraryError("index.toml is gone", index.REBUILD) from None
                 return Index()
@@ -55,20 +69,23 @@ class Library:
         path = self.root / "index.toml"
         with files.as_library_error(f"read {path}"):
             try:
-                return path.read_bytes()
+                return files.read(path, links=True)
             except FileNotFoundError:
                 return b""
 
     def rebuild(self, new: Index, broken: bytes, when: datetime) -> None:
-        """Put a new index in the place of a lost or `broken` one, which is kept beside it; not when it changed."""
-        path = (self.root / "index.toml").resolve()
+        """Put a new index in the place of a lost or `broken` one, which is kept beside it; not when it changed.
+
+        Where that is a symbolic link it leads to no index of ours, so the link is replaced, and not what it leads to.
+        """
+        path = self.root / "index.toml"
         with files.as_library_error(f"write {path}"):
             self.prepare()
             with files.locked(self.private / "lock", remove=False):
                 if self.index_bytes() != broken:
                     raise LibraryError("index.toml was changed meanwhile", "memosync check says how it is now")
                 if path.exists():
-                    self.snapshots.put_aside(path, when)
+                    self.snapshots.put_aside(broken, when)
                 files.write(path, index.dumps(new).encode(), newer_than=self.index_time())
 
     def index_time(self) -> int:
@@ -98,7 +115,7 @@ class Library:
         with files.as_library_error(f"save {memo.file}"):
             self.prepare()
             place = self.trash if memo.trashed else self.root
-            place.mkdir(exist_ok=True)
+            files.make_directory(place)
             files.move(staged, place / memo.file)
         self.transaction(lambda index: index.with_memo(memo))
 
@@ -155,25 +172,32 @@ class Library:
         raise NotFoundError(f"{one_line(word)[:80]!r} may be {names}{more}", "type more of the id")
 
     def path(self, memo: Memo) -> Path:
-        """Where the memo's file is; a trashed one may not have moved yet."""
-        if memo.trashed and (thrown := self.trash / memo.file).exists():
+        """Where the memo's file is; a trashed one may not have moved yet.
+
+        In the library's directory it may be a symbolic link, which its owner made; in the trash there is none.
+        """
+        if memo.trashed and files.is_regular(thrown := self.trash / memo.file):
             return thrown
         return self.root / memo.file
 
     def is_intact(self, memo: Memo, path: Path) -> bool:
         """Tell whether a memo's file is there and has the size that the index says, or will have it in a moment."""
         # while we look, its new content may move from the second place to the first, or all of it to the trash or back
-        return memo.size in (_size(path), _size(self.rewritten(memo.id)), _size(self.path(memo)))
+        new = self.rewritten(memo.id)
+        return memo.size in (_size(path), _size(new, links=False), _size(self.path(memo)))
 
     def torrent(self, infohash: InfoHash) -> Path:
         return self.torrents / f"{infohash}.torrent"
 
     def keep_torrent(self, infohash: InfoHash, data: bytes) -> None:
         """Keep a torrent for as long as there is a library: nothing else makes the same link again."""
+        path = self.torrent(infohash)
         with files.as_library_error("keep the torrent"):
             self.prepare()
-            if not self.torrent(infohash).exists():
-                files.write(self.torrent(infohash), data)
+            with contextlib.suppress(OSError):  # what is no torrent is replaced
+                if files.read(path) == data:
+                    return
+            files.write(path, data)
 
     def session_state(self, new: bytes | None = None) -> bytes:
         """Give what the last seeder here knew of the DHT, or keep what this one does."""
@@ -181,7 +205,9 @@ class Library:
         with files.as_library_error("keep the state of the session"):
             if new is not None:
                 files.write(path, new, sync=False)
-            return path.read_bytes() if path.exists() else b""
+        with contextlib.suppress(OSError):  # it may be lost
+            return files.read(path)
+        return b""
 
     def incoming(self, infohash: InfoHash) -> Path:
         return self.private / "incoming" / infohash
@@ -201,7 +227,12 @@ class Library:
         """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it."""
         memo = self.index().get(memo_id)
         with files.as_library_error(f"write {memo.file if memo else path}"):
-            if memo and not memo.is_frozen and path == self.rewritten(memo_id) and _size(path) == memo.size:
+            if (
+                memo
+                and not memo.is_frozen
+                and path == self.rewritten(memo_id)
+                and _size(path, links=False) == memo.size
+            ):
                 files.move(path, self.path(memo))
             else:
                 path.unlink(missing_ok=True)
@@ -209,6 +240,7 @@ class Library:
     @contextlib.contextmanager
     def lock(self, name: MemoId | InfoHash, wait: bool = True) -> Iterator[bool]:
         """Hold the lock of a memo or a download; False when we do not wait and somebody else has it."""
+        self.refuse_links()
         with files.as_library_error(f"lock {name}"):
             lock = files.acquire(self.private / "locks" / name, wait)
         try:
@@ -229,15 +261,19 @@ class Library:
     def take_id(self) -> MemoId:
         """Choose an id that is free here."""
         taken = {memo.id for memo in self.index().memos}
-        while (memo_id := new_id(os.urandom(5))) in taken or self.part(memo_id).exists():
+        while (memo_id := new_id(os.urandom(5))) in taken or os.path.lexists(self.part(memo_id)):
             pass
         return memo_id
 
     def prepare(self) -> None:
-        """Make the directories a write needs; LibraryError where that is not allowed."""
+        """Make the directories a write needs, the library closed to others; LibraryError where that is not allowed."""
         with files.as_library_error(f"write in {self.root}"):
+            if not self.root.exists():
+                self.root.parent.mkdir(parents=True, exist_ok=True)
+                self.root.mkdir(0o700, exist_ok=True)
             for name in ("recording", "torrents", "locks"):
-                (self.private / name).mkdir(parents=True, exist_ok=True)
+                files.make_directory(self.private / name)
+        self.refuse_links()
 
     def put_away(self, path: Path) -> Path:
         """Move a file that is nobody's any more out of people's sight, and give its new place; OSError."""
@@ -268,18 +304,19 @@ class Library:
         return found
 
     def orphans(self, index: Index | None = None, *, trashed: bool = False) -> list[tuple[MemoId, Path]]:
-        """Files with a name of our own pattern that the index does not know."""
+        """Files with a name of our own pattern that the index does not know; symbolic links are none."""
         place = self.trash if trashed else self.root
-        names = [name for name in files.names(place) if name.endswith(".webm")]
+        names = [name for name in files.names(place, links=not trashed) if name.endswith(".webm")]
         index = index or self.index()
         known = {memo.file for memo in index.memos}
         unknown = [(id_in_file_name(name), place / name) for name in sorted(names) if name not in known]
         ids = {memo.id for memo in index.memos} if unknown else set()
-        return [(memo_id, path) for memo_id, path in unknown if memo_id and memo_id not in ids]
+        found = [(memo_id, path) for memo_id, path in unknown if memo_id and memo_id not in ids]
+        return [(memo_id, path) for memo_id, path in found if files.is_regular(path)]
 
     def strangers(self) -> list[tuple[Path, Memo | None]]:
         """WebM files here that are no memo's, each with the memo whose id is in its name: a copy, or renamed."""
-        names = {name for name in files.names(self.root) if name.endswith(".webm")}
+        names = {name for name in files.names(self.root, links=True) if name.endswith(".webm")}
         names -= {memo.file for memo in self.index().memos}
         ours = {memo.id: memo for memo in self.index().memos} if names else {}
         ids = {name: re.findall(rf"-([{ALPHABET}]{{8}})(?![0-9a-z])", name) for name in sorted(names)}
@@ -300,8 +337,8 @@ def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK | (os.X_OK if os.path.isdir(path) else 0))
 
 
-def _size(path: Path) -> int | None:
+def _size(path: Path, links: bool = True) -> int | None:
     try:
-        return os.stat(path).st_size
+        return files.status_of(path, links).st_size
     except OSError:
         return None

@@ -7,6 +7,7 @@ entry. A trashed memo's file may be in either place, and the entry alone says wh
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -35,7 +36,7 @@ def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
     ids = set(ids)
     memos = [memo for memo in index.memos if memo.id in ids and memo.trashed]
     for memo in memos:
-        if not library.path(memo).exists():
+        if not any(os.path.lexists(place / memo.file) for place in (library.trash, library.root)):
             raise LibraryError(f"the file of memo {memo.id} is gone: {library.path(memo)}", "fetch it again")
         if memo.infohash and (twin := here.setdefault(memo.infohash, memo.id)) != memo.id:
             raise UsageError(f"memo {memo.id} is here already, as {twin}", f"memosync rm --purge {memo.id}")
@@ -70,7 +71,7 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
         trashed = {f"{memo.id} {memo.trashed.isoformat()}": memo for memo in library.index().memos if memo.trashed}
         looked, ages = seconds, {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            table = parse_toml(path.read_text("utf-8"))
+            table = parse_toml(files.read(path).decode("utf-8"))
             looked, ages = float(table["looked"]), {name: float(age) for name, age in dict(table["ages"]).items()}
         if trashed:
             passed = min(max(seconds - looked, 0.0), WEEK)
@@ -86,9 +87,9 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
 def _move(memos: Iterable[Memo], source: Path, target: Path) -> None:
     """Rename the memos' files, all before their directories are synced; nothing is ever replaced."""
     with files.as_library_error(f"move to {target}"):
-        target.mkdir(parents=True, exist_ok=True)
+        files.make_directory(target)
         for memo in memos:
-            if (source / memo.file).exists() and not (target / memo.file).exists():
+            if os.path.lexists(source / memo.file) and not os.path.lexists(target / memo.file):
                 files.move(source / memo.file, target / memo.file, sync=False)
         files.sync_directory(target)
         files.sync_directory(source)

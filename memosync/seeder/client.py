@@ -61,15 +61,18 @@ def start(
 def end(library: Library, timeout: float = 10) -> None:
     """End the seeder and wait until it is gone; SeederError when none runs."""
     private = library.private
+    library.refuse_links()
     deadline = time.monotonic() + timeout
     state = None
     while is_running(private):
-        state = state or read_state(private)
-        if state:
+        if said := read_state(private):  # looked at again each time: a number may be another process's by now
+            state = said
             with contextlib.suppress(ProcessLookupError):
                 os.kill(state.process, signal.SIGTERM)
         if time.monotonic() > deadline:
-            raise SeederError(f"the seeder does not end{f' (process {state.pid})' if state else ''}")
+            if not state:
+                raise SeederError("a seeder is running, but seeder.toml does not say truly which process it is")
+            raise SeederError(f"the seeder does not end (process {state.pid})")
         time.sleep(2 * _LOOK_EVERY)
     if not state:
         raise SeederError("no seeder is running", "memosync seed --detach starts one")

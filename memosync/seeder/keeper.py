@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files, process
-from ..errors import SeederError
+from ..errors import LibraryError, SeederError
 from ..stop import Stop
 from . import readiness, state
 
@@ -33,8 +33,11 @@ def main() -> None:
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-    with contextlib.suppress(SeederError), state.sole(private) as lock:  # another one was quicker: it will do
-        sys.exit(keep(private, arguments, lock, pipe, stop))
+    try:
+        with contextlib.suppress(SeederError), state.sole(private) as lock:  # another one was quicker: it will do
+            sys.exit(keep(private, arguments, lock, pipe, stop))
+    except LibraryError as error:
+        readiness.say(pipe, str(error))
 
 
 def keep(private: Path, arguments: list[str], lock: int, pipe: int, stop: Stop) -> int:
@@ -80,10 +83,9 @@ def _text(line: bytes) -> str:
 def _log(private: Path, line: bytes) -> None:
     path = state.log_of(private)
     with contextlib.suppress(OSError):
-        if path.exists() and path.stat().st_size > LOG_LIMIT:
+        if files.is_regular(path) and path.stat().st_size > LOG_LIMIT:
             files.move(path, path.with_suffix(".log.1"), sync=False)
-        with open(path, "ab") as log:
-            log.write(time.strftime("%Y-%m-%d %H:%M:%S ").encode() + line[:2000])
+        files.append(path, time.strftime("%Y-%m-%d %H:%M:%S ").encode() + line[:2000])
 
 
 if __name__ == "__main__":

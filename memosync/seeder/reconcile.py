@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import MemosyncError
+from ..library.freeze import believed
 from ..library.served import Served, served
 from ..library.store import Library
 from ..magnet import InfoHash
@@ -17,7 +18,7 @@ from ..torrent import metainfo
 from ..torrent.server import Server
 
 _LOOK_EVERY = 2.0  # seconds between looks at the files themselves
-_Signature = tuple[int, int, int]  # see files.state_of
+_Signature = tuple[int, int, int] | None  # see files.state_of; None for what is no file
 
 
 class Reconciler:
@@ -25,7 +26,7 @@ class Reconciler:
 
     def __init__(self, library: Library, server: Server, network: Network, log: Callable[[str], None]) -> None:
         self._library, self._server, self._network, self._log = library, server, network, log
-        self._served: dict[InfoHash, tuple[Served, _Signature | None]] = {}
+        self._served: dict[InfoHash, tuple[Served, _Signature, _Signature]] = {}
         self._looked = 0.0
         self.seen = 0  # the time stamp of the index acted on
 
@@ -39,8 +40,8 @@ class Reconciler:
                 self._log(f"going on with what was served before: {error}")
             self.seen = seen
         elif time.monotonic() - self._looked > max(_LOOK_EVERY, len(self._served) / 1000):
-            for wanted, signature in list(self._served.values()):
-                if _signature(wanted.path) != signature:
+            for wanted, *signatures in list(self._served.values()):
+                if [_signature(wanted.path), _signature(wanted.torrent)] != signatures:
                     self._serve(wanted)
         else:
             return
@@ -51,12 +52,12 @@ class Reconciler:
             self._server.drop(infohash)
             del self._served[infohash]
         for wanted in all_wanted:
-            before, signature = self._served.get(wanted.infohash, (None, None))
+            before, *signatures = self._served.get(wanted.infohash, (None, None, None))
             if before == wanted:
                 continue
             same_file = before is not None and (before.path, before.torrent) == (wanted.path, wanted.torrent)
             if same_file and self._server.replace_trackers(wanted.infohash, wanted.trackers, typed=wanted.typed):
-                self._served[wanted.infohash] = wanted, signature
+                self._served[wanted.infohash] = wanted, signatures[0], signatures[1]
             else:
                 self._serve(wanted)
 
@@ -65,21 +66,23 @@ class Reconciler:
         infohash, path = wanted.infohash, wanted.path
         self._server.drop(infohash)
         signature = _signature(path)
-        self._served[infohash] = wanted, signature
+        self._served[infohash] = wanted, signature, _signature(wanted.torrent)
         try:
-            torrent = wanted.torrent.read_bytes()
+            torrent = believed(wanted.torrent, infohash)
             younger = signature is not None and signature[1] > files.time_of(wanted.torrent)
-            if signature is None:
+            if torrent is None:
+                self._server.call_damaged(infohash, "its torrent is lost")
+            elif signature is None:
                 self._server.call_damaged(infohash, f"{path.name} is gone")
-            elif younger and not metainfo.fits(metainfo.read(torrent), path):
+            elif younger and not metainfo.fits(torrent, path):
                 self._server.call_damaged(infohash, f"{path.name} was altered")
             else:
-                self._server.serve(path, torrent, wanted.trackers, typed=wanted.typed)
+                self._server.serve(path, torrent.data, wanted.trackers, typed=wanted.typed)
         except (OSError, MemosyncError, RuntimeError) as error:
             self._server.call_damaged(infohash, f"its torrent cannot be read: {error}")
 
 
-def _signature(path: Path) -> _Signature | None:
+def _signature(path: Path) -> _Signature:
     with contextlib.suppress(OSError):
         return files.state_of(path)
     return None

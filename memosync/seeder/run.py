@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from .. import files
 from ..console import Console
-from ..errors import MemosyncError
+from ..errors import LibraryError, MemosyncError
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..network import Network
@@ -43,7 +44,8 @@ def run(
         if kept:
             me = replace(me, keeper=os.getppid(), restarts=kept.restarts)
         descriptors = _raise_limits()
-        write_state(private, me)
+        with files.as_library_error("say how it is"):
+            write_state(private, me)
         server = Server(
             network,
             port=settings.port or port,
@@ -68,14 +70,19 @@ def run(
                 state = _state_of(server, me, said, reconciler.seen)
                 said_at = time.monotonic()
                 if state != said:
-                    write_state(private, state)
+                    try:
+                        write_state(private, state)
+                    except OSError as error:  # tried again
+                        console.log(f"how it is cannot be said: {error.strerror}")
+                        continue
                     if kept and state.ready and not (said and said.ready):
                         readiness.say(kept.readiness)
                     said = state
                     on_state(state, server.number)
         finally:
             if known := server.close():
-                library.session_state(known)
+                with contextlib.suppress(LibraryError):  # it may be lost
+                    library.session_state(known)
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ class Kept:
 
 
 def is_running(private: Path) -> bool:
-    return files.is_locked(private / "seeder.lock")
+    return not private.is_symlink() and files.is_locked(private / "seeder.lock")
 
 
 def log_of(private: Path) -> Path:
@@ -91,18 +91,20 @@ def stamp(private: Path) -> tuple[int, int, int] | None:
 def read_state(private: Path) -> SeederState | None:
     """Read what the seeder says of itself; None when none runs, or it has not said anything yet.
 
-    Keys that this version does not know are passed over.
+    Others may have written there: the process is believed only when it can be the seeder. What this version does not
+    know, or is not what it should be, is passed over.
     """
     if not is_running(private):
         return None
     with contextlib.suppress(ValueError, KeyError, TypeError):
         table = _read(private)
-        ending = table["keeper"] and not process.birth(table["keeper"])  # its keeper was killed, and it goes too
-        if table["born"] == process.birth(table["pid"]) and not ending:
-            swarms = [SwarmState(**_known(SwarmState, swarm)) for swarm in table.pop("swarm", [])]
-            table = {"version": _FIRST_VERSION, **table, "network": Network(table["network"])}
-            table |= {name: tuple(table[name]) for name in ("addresses", "announced")}
-            return SeederState(**_known(SeederState, table), swarms={swarm.infohash: swarm for swarm in swarms})
+        if _is_seeder(private, table):
+            known = [_known(SwarmState, swarm) for swarm in table.pop("swarm", [])]
+            swarms = [SwarmState(**swarm) for swarm in known if "infohash" in swarm]
+            table = {"version": _FIRST_VERSION, **table}
+            network = Network(table.pop("network"))
+            by_infohash = {swarm.infohash: swarm for swarm in swarms}
+            return SeederState(**_known(SeederState, table), network=network, swarms=by_infohash)
     return None
 
 
@@ -143,7 +145,8 @@ def sole(private: Path, inherited: int | None = None) -> Iterator[int]:
     if inherited is not None:  # opening the lock anew would refuse ourselves
         yield inherited
         return
-    lock = files.acquire(private / "seeder.lock", wait=False)
+    with files.as_library_error("be the seeder"):
+        lock = files.acquire(private / "seeder.lock", wait=False)
     if not lock:
         raise second(private)
     try:
@@ -161,8 +164,19 @@ def second(private: Path) -> SeederError:
 
 def _read(private: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        return index.parse_toml((private / "seeder.toml").read_text("utf-8"))
+        files.refuse_links(private)
+        return index.parse_toml(files.read(private / "seeder.toml").decode("utf-8"))
     return {}
+
+
+def _is_seeder(private: Path, table: Mapping[str, Any]) -> bool:
+    """Tell whether the process that is named is there, is ours, has the lock, and its parent is the keeper, if any."""
+    pid, keeper, born = table["pid"], table["keeper"], table["born"]
+    if not (type(pid) is int and type(keeper) is int and process.is_ours(pid) and born):
+        return False
+    if keeper and not (process.is_ours(keeper) and process.parent(pid) in (keeper, 0)):  # it was killed, or is another
+        return False
+    return bool(born == process.birth(pid) and process.has_open(keeper or pid, private / "seeder.lock"))
 
 
 def _write(private: Path, table: Mapping[str, Any]) -> None:
@@ -170,5 +184,12 @@ def _write(private: Path, table: Mapping[str, Any]) -> None:
 
 
 def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:
-    """Take what fits the fields of a dataclass."""
-    return {field.name: table[field.name] for field in dataclasses.fields(kind) if field.name in table}
+    """Take what fits the fields of a dataclass, in name and in type."""
+    known: dict[str, Any] = {}
+    for field_ in dataclasses.fields(kind):
+        value = table.get(field_.name)
+        if field_.type.startswith("tuple") and isinstance(value, list):
+            value = tuple(text for text in value if isinstance(text, str))
+        if type(value).__name__ == field_.type.partition("[")[0] or (field_.type == "InfoHash" and type(value) is str):
+            known[field_.name] = value
+    return known
