@@ -94,7 +94,7 @@ def test_json_has_every_key_and_null_or_nothing_where_there_is_none(memosync: Pr
     path = str(memosync.library / "2026-01-01-7k3f9x2a.webm")
     link = full.pop("link")
     expected = {**FULL, "file": Path(path).name, "recorded": "2026-08-25T10:11:12+02:00", "path": path}
-    assert full == {**expected, "fetched": False, "trashed": None}
+    assert full == {**expected, "fetched": False, "trashed": None, "typed": False}
     assert link.startswith(f"magnet:?xt=urn:btih:{INFOHASH}&dn=Weekly%20standup&tr=udp%3A%2F%2F127.0.0.1%3A6969")
     assert (bare["description"], bare["tags"], bare["trackers"]) == ("", [], [])
     assert (bare["infohash"], bare["link"], bare["trashed"]) == (None, None, None)

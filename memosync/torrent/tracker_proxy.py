@@ -32,9 +32,10 @@ Options: TypeAlias = Mapping[str, Any]  # of `connect` and `serve`, which websoc
 
 _SILENT = logging.Logger("tracker_proxy", logging.CRITICAL + 1)
 _OPTIONS: Options = {"compression": None, "close_timeout": 1, "logger": _SILENT}
+_OPEN_TIMEOUT = 10  # seconds; slow ones take five
 _TO_TRACKER: Options = {
     **_OPTIONS,
-    "open_timeout": 10,  # seconds; slow ones take five
+    "open_timeout": _OPEN_TIMEOUT,
     "ping_interval": 8,  # seconds between two pings (RFC 6455)
     "ping_timeout": 8,  # seconds without a pong after which the connection is dead
     "proxy": None,
@@ -138,7 +139,8 @@ class TrackerProxy:
         parsed = parse_tracker(url)
         assert parsed
         with _ending_the_connection():
-            connected = await dial(parsed, self._network, typed=url in self._typed)
+            async with asyncio.timeout(_OPEN_TIMEOUT):
+                connected = await dial(parsed, self._network, typed=url in self._typed)
             async with WithoutRedirects(url, sock=connected, **_TO_TRACKER) as tracker:
                 ways = (
                     _forward(tracker, libtorrent, self._inspect_from_tracker),
