@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.hostile import payloads, peers, torrents
-from support.hostile.peers import LIARS, Peer, handshake, message
+from support.hostile.peers import LIARS, AnotherSize, NoMetadata, Peer, SlowMetadata, handshake, message
 from support.hostile.target import MEMORY, SECONDS, Target
 from support.program import Program
 
@@ -49,13 +49,13 @@ def test_a_liar_alone_is_no_source(tmp_path: Path, good: bytes, liar: type[Peer]
     assert {".memosync"} == {path.name for path in target.library.iterdir()}
 
 
-@pytest.mark.parametrize("some", [LIARS[:7], LIARS[7:14], LIARS[14:]])
+@pytest.mark.parametrize("some", [LIARS[:7], LIARS[7:9], LIARS[9:16], LIARS[16:], [AnotherSize] * 3, [NoMetadata] * 3])
 def test_liars_do_not_keep_a_memo_from_who_meets_an_honest_peer_too(
     tmp_path: Path, good: bytes, some: list[type[Peer]]
 ) -> None:
     target = Target(tmp_path)
     info = torrents.info(good)
-    met = [liar(info, good) for liar in some] + [Peer(info, good)]
+    met = [liar(info, good) for liar in some] + [SlowMetadata(info, good)]
 
     target.run("fetch", met[0].magnet + "".join(f"&x.pe=127.0.0.1:{peer.port}" for peer in met[1:]), code=0)
     for peer in met:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,8 @@ _FETCHING: lt.settings_pack = {
 }
 NOWHERE = Path(os.devnull, "nothing")  # where nothing can be written: of what only the metadata is wanted
 SYNC_EVERY = 16_000_000  # bytes
+_ROUND = 10.0  # seconds that peers have to give the metadata
+_CONNECTIONS = 100  # at most
 ASK_EVERY = 15.0  # seconds between two announces while there are no peers: who seeds may just begin
 
 
@@ -118,6 +121,8 @@ def fetch(
             signalling.poll(session, handle, progress.peers, progress.waited)
             download.sync(path)
             download.ask_again(progress.peers)
+            if not progress.size:
+                download.meet_others(progress.peers)
             stop.check()
             if progress.waited > timeout:
                 raise SwarmError(download.excuse(timeout), "the same command goes on where this one stopped")
@@ -173,6 +178,9 @@ class _Download:
         self._session, self._handle, self._sources, self._addresses = session, handle, sources, addresses
         self._last_byte = self._asked = time.monotonic()
         self._failures = 3  # after which an address is given up
+        self._met = self._last_byte  # when these peers were
+        self._rounds = 0  # of letting go and meeting again
+        self._deceived = False  # in this one
         self._arrived = -1
         self._progress: Progress | None = None
         self._summed_up = 0.0
@@ -193,6 +201,9 @@ class _Download:
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute
                 case lt.metadata_received_alert():
                     self._last_byte = time.monotonic()
+                    self._limit_connections(some=False)
+                case lt.metadata_failed_alert():
+                    self._deceived = True
         return alerts
 
     def progress(self) -> Progress:
@@ -256,6 +267,29 @@ class _Download:
             self._handle.force_dht_announce()
             for address in self._addresses:
                 self._handle.connect_peer(address)
+
+    def meet_others(self, peers: int) -> None:
+        """While the metadata does not come from the peers that are here, let go of them all and call them anew.
+
+        libtorrent takes the size of the metadata from who named one last, and asks for a piece of it every three
+        seconds: a single peer that lies about the size, answers with something else or never, can keep all others from
+        being heard. Two at a time, one a second after the other, an honest one has its turn.
+        """
+        now = time.monotonic()
+        if not peers:
+            self._met = now
+        elif now > self._met + (2 + self._rounds / 4 if self._deceived else _ROUND + 5 * self._rounds):
+            self._met, self._rounds = now, self._rounds + 1
+            self._handle.pause()
+            self._limit_connections(some=self._deceived or self._rounds % 2 == 1)
+            self._handle.resume()
+            self._deceived = False
+            for address in random.sample(self._addresses, len(self._addresses)):
+                self._handle.connect_peer(address)
+
+    def _limit_connections(self, *, some: bool) -> None:
+        self._session.apply_settings({"connection_speed": 1 if some else _FETCHING["connection_speed"]})
+        self._handle.set_max_connections(2 if some else _CONNECTIONS)
 
     def remove(self) -> None:
         """Remove the torrent and delete the files that libtorrent made for it."""

@@ -30,7 +30,7 @@ _COMMON: lt.settings_pack = {
     "dht_upload_rate_limit": 20_000,  # bytes a second
     "resolver_cache_timeout": 30,  # seconds; a name that was not found is believed lost for an eighth: 150 s by default
 }
-_SKIPPED = 180  # announce_skipped, of libtorrent's own errors
+PAUSED, SKIPPED = 40, 180  # torrent_paused, announce_skipped: of libtorrent's own errors
 _LOOK_EVERY = 5.0  # seconds between looks at the networks that this machine is connected to
 NO_INTERNET: lt.settings_pack = {"enable_dht": False, "enable_upnp": False, "enable_natpmp": False}
 
@@ -93,12 +93,17 @@ class _Opened:
 _opened: list[_Opened] = []
 
 
+def is_own(error: lt.error_code, value: int) -> bool:
+    """Tell whether an error is that one of libtorrent's own: other categories have the same numbers."""
+    return error.value() == value and error.category().name() == "libtorrent"
+
+
 def fault_of(alert: lt.tracker_error_alert) -> str:
     """Word what went wrong with a tracker: its own failure reason (BEP 3) where it gave one.
 
     Nothing did when only some of our addresses were no use for asking it: it is asked from the others.
     """
-    if alert.error.value() == _SKIPPED and alert.error.category().name() == "libtorrent":
+    if is_own(alert.error, SKIPPED):
         return ""
     # 2.1.1 calls a WebSocket that could not be opened an operation that was canceled
     if alert.error.value() == errno.ECANCELED:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ..network import Network
 from ..quantities import format_count
-from .session import fault_of
+from .session import PAUSED, fault_of, is_own
 
 if TYPE_CHECKING:
     import libtorrent as lt
@@ -88,7 +88,9 @@ class Sources:
                     self._dht = Answer(peers=0)
             case lt.peer_disconnected_alert() | lt.peer_error_alert():
                 if alert.endpoint in self._peers:
-                    self._peers[alert.endpoint] = Answer(fault=alert.error.message())
+                    silent = is_own(alert.error, PAUSED)  # see `download`
+                    fault = "it does not say what it has" if silent else alert.error.message()
+                    self._peers[alert.endpoint] = Answer(fault=fault)
 
     @property
     def need_statistics(self) -> bool:

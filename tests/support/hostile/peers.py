@@ -192,7 +192,7 @@ class SizeOfMetadata(Peer):
 
 
 class EndlessMetadata(Peer):
-    """Three times what libtorrent takes at most is announced; what is asked for is given, for ever another."""
+    """Three megabytes are announced, no more than libtorrent takes; what is asked for is given, for ever another."""
 
     def extensions(self) -> dict[str, Any]:
         return super().extensions() | {"metadata_size": 3_000_000}
@@ -200,6 +200,36 @@ class EndlessMetadata(Peer):
     def metadata_piece(self, piece: int) -> bytes:
         self.told += 1
         return os.urandom(PIECE)
+
+
+class AnotherSize(Peer):
+    """Metadata that is a byte longer than the true one."""
+
+    def extensions(self) -> dict[str, Any]:
+        return super().extensions() | {"metadata_size": len(self.metadata) + 1}
+
+    def give_metadata(self, wire: Wire, piece: int) -> None:
+        self.told += 1
+        head = bencode({"msg_type": 1, "piece": piece, "total_size": len(self.metadata) + 1})
+        wire.send(EXTENDED, bytes([wire.theirs["ut_metadata"]]) + head + self.metadata_piece(piece) + b"x")
+
+
+class NoMetadata(Peer):
+    """Metadata as large as libtorrent takes is announced, and none is given."""
+
+    def extensions(self) -> dict[str, Any]:
+        return super().extensions() | {"metadata_size": 4_000_000}
+
+    def give_metadata(self, wire: Wire, piece: int) -> None:
+        self.told += 1
+
+
+class SlowMetadata(Peer):
+    """An honest one, far away."""
+
+    def give_metadata(self, wire: Wire, piece: int) -> None:
+        self._ended.wait(0.2)
+        super().give_metadata(wire, piece)
 
 
 class Silence(Peer):
@@ -279,6 +309,7 @@ class AThousandAddresses(Peer):
 
 LIARS: list[type[Peer]] = [
     *(WrongPieces, BlocksNobodyAskedFor, Choke, WrongMetadata, SizeOfMetadata, EndlessMetadata, Silence),
+    *(AnotherSize, NoMetadata),
     *(SilenceAfterTheHandshake, Garbage, WebServer, AnotherSwarm, HangUp, MessageOf4GB, NestedExtensions, Flood),
     AThousandAddresses,
 ]
