@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import signal
 import socket
 import struct
 import subprocess
@@ -22,11 +25,14 @@ from support.netns import Capture, Host, Namespace, Network
 from support.sound import noise
 from support.waiting import wait_until
 
+from memosync.errors import SwarmError
+
 BEYOND = "192.168.99.9"  # on the other side of the gateway: a private network that we are not connected to
 CLOSED = ["127.0.0.1", "127.0.0.2", "[::1]", BEYOND, "[fd99::9]"]  # where something listens that is no peer
 WRAPPED = ["[::ffff:127.0.0.1]", "[::ffff:192.168.99.9]", "[::127.0.0.1]", "0.0.0.0", "[::]", "[2002:7f00:1::1]"]
 SOURCES = ["link", "udp", "http", "pex", "dht"]
 DNS = 53
+HANGS = 30  # seconds that a name is looked up for, where nobody answers
 SOME = 3  # seconds in which libtorrent would have called the others
 PORT = {source: 11211 + number for number, source in enumerate(SOURCES)}
 
@@ -159,3 +165,60 @@ def test_a_tracker_that_leads_elsewhere_leads_to_no_device_and_no_name(
     assert device.heard == {}
     if reach != "public":
         assert [packet for packet in capture.so_far() if packet.port == DNS] == []
+
+
+def test_a_network_is_near_as_long_as_this_machine_is_connected_to_it(network: Network, tmp_path: Path) -> None:
+    here, there = network.hosts
+    ears = Ears(network.namespaces[0], [BEYOND])
+    program = here.program(tmp_path / "Memos", "public")
+    program("record", noise(tmp_path / "noise.flac"))
+    program("share", "last")
+    seeder = tomllib.loads((program.library / ".memosync/seeder.toml").read_text())
+    call = f"{here.address}:{seeder['port']}", only(program)["infohash"]
+    strangers = itertools.count(7001)
+
+    def is_called(source: str) -> bool:
+        """Name somebody there to the seeder, and tell whether he was called in the time that this takes it."""
+        place = f"{BEYOND}:{PORT[source]}"
+        start_stranger(there, next(strangers), [place], *call)
+        with contextlib.suppress(pytest.fail.Exception):
+            wait_until(lambda: place in ears.heard, "", SOME)
+        return place in ears.heard
+
+    assert not is_called("link")
+    here.ip("address add 192.168.99.7/24 dev eth0")
+    wait_until(lambda: is_called("pex"), "the network to be believed", 30)
+    here.ip("address del 192.168.99.7/24 dev eth0")
+    time.sleep(10)  # twice as long as it takes to be seen
+
+    assert not is_called("dht")
+
+
+HANGING = [f"{scheme}://hangs-{number}.example/announce" for number in range(7) for scheme in ("http", "wss")]
+HANGING += [f"udp://hangs-{number}.example:6969" for number in range(6)]
+
+
+def test_names_that_nobody_answers_for_keep_nobody_waiting(network: Network, tmp_path: Path) -> None:
+    here, there = network.hosts
+    theirs, program = there.program(tmp_path / "theirs/Memos", "public"), here.program(tmp_path / "Memos", "public")
+    program.environment["RES_OPTIONS"] = f"timeout:{HANGS}"
+    theirs("record", noise(tmp_path / "noise.flac"))
+    link = theirs("share", "last").out.split("&tr=")[0]
+    port = tomllib.loads((theirs.library / ".memosync/seeder.toml").read_text())["port"]
+    hanging = "".join(f"&tr={url}" for url in HANGING)
+    capture = Capture(here)
+
+    began = time.monotonic()
+    program("fetch", f"{link}&x.pe={there.address}:{port}{hanging}")
+    assert time.monotonic() - began < HANGS / 2
+    wait_until(lambda: [packet for packet in capture.so_far() if packet.port == DNS], "names to be looked up", 10)
+
+    nobody = f"magnet:?xt=urn:btih:{'ab' * 20}{hanging}"
+    began = time.monotonic()
+    program("fetch", nobody, "--timeout", "2s", code=SwarmError.exit_code)
+    waiting = program.start("fetch", nobody, stderr=subprocess.PIPE, text=True)
+    assert waiting.stderr
+    assert waiting.stderr.readline() == "memosync: waiting for somebody who has it\n"
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(HANGS / 2) == 130
+    assert time.monotonic() - began < HANGS
