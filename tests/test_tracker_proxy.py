@@ -16,7 +16,7 @@ import pytest
 from support.netns import Capture, Host, Network
 from support.sound import noise
 from support.waiting import wait_until
-from support.wstracker import Remote
+from support.wstracker import OUTSIDE, Remote
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.sync.client import connect
@@ -83,6 +83,30 @@ def test_a_fetch_calls_nobody_outside_whom_a_tracker_names(network: Network, tmp
     time.sleep(ENOUGH)
     assert set() == outside(capture, name)
     assert fetching.poll() is None
+
+
+def test_on_public_nobody_calls_this_machine_or_a_far_private_one_whom_a_browser_names(
+    network: Network, tmp_path: Path
+) -> None:
+    here, hostile = tracker(network, "public")
+    programs = [here.program(tmp_path / name / "Memos", "public") for name in ("seeds", "fetches")]
+    for program in programs:
+        program.environment["MEMOSYNC_STUN"] = ""
+    programs[0]("record", noise(tmp_path / "noise.flac"))
+    capture = Capture(here)
+
+    def called() -> set[str]:
+        return {packet.destination for packet in capture.so_far() if packet.port in OUTSIDE.values()}
+
+    for begin in (
+        lambda: programs[0]("share", "last", "--tracker", hostile.url),
+        lambda: programs[1].start("fetch", f"magnet:?xt=urn:btih:{'ab' * 20}&tr={hostile.url}"),
+    ):
+        capture.packets.clear()
+        begin()
+        wait_until(lambda: "203.0.113.7" in called(), "who may be called to be called", 20)
+        time.sleep(ENOUGH)
+        assert called() <= {"203.0.113.7", "2001:db8::7"}
 
 
 class Conversation:

@@ -125,6 +125,7 @@ class Capture:
         self.host = host
         self.process = host.start(sys.executable, packets.__file__, stdin=None, stdout=subprocess.PIPE, text=True)
         self.packets: list[Packet] = []
+        self.marks = 0
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         wait_until(lambda: self.packets, "the capture to begin")
@@ -136,16 +137,18 @@ class Capture:
 
     def so_far(self) -> list[Packet]:
         """Give all packets until now: those before one that is sent for this."""
-        send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('127.0.0.1', 10))"
-        self.host.run(sys.executable, "-c", send)
+        self.marks += 1
+        mark = 10 + self.marks  # a port
+        send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('127.0.0.1', {}))"
+        self.host.run(sys.executable, "-c", send.format(mark))
         ports: list[int] = []
 
         def seen() -> bool:
             ports[:] = [packet.port for packet in list(self.packets)]
-            return 10 in ports
+            return mark in ports
 
         wait_until(seen, "the capture to come up")
-        return self.packets[: ports.index(10)]
+        return self.packets[: ports.index(mark)]
 
 
 class _Inside(Program):

@@ -54,12 +54,17 @@ _ALMOST = (  # good but for what is in the last line
     "a=setup:actpass\r\na=mid:0\r\na=fingerprint:sha-256 00\r\n"
     "a=sctp-port:99999999999\r\na=candidate:1 1 UDP 1 nowhere.invalid 99999 typ host\r\n"
 )
-OUTSIDE = (
-    "203.0.113.7",
-    "2001:db8::7",
-    "outside.example",
-    "outside.local",
-)  # the addresses are for examples (RFC 5737)
+OUTSIDE = {  # that a browser names as its own addresses, and with which port
+    "203.0.113.7": 40000,  # for examples (RFC 5737), as is the next one
+    "2001:db8::7": 41000,
+    "outside.example": 42000,
+    "outside.local": 43000,
+    "127.0.0.1": 44000,
+    "::1": 45000,
+    "::ffff:127.0.0.1": 46000,
+    "0.0.0.0": 47000,
+    "192.168.99.9": 48000,
+}
 SDP = ("", "v=0\r\n", "\0" * 1000, "v=0\r\na=candidate:" + "9" * 100_000, _DESCRIPTION, _ALMOST)
 
 
@@ -313,7 +318,9 @@ def _made_up(message: dict[str, Any]) -> dict[str, Any]:
 def _elsewhere(sdp: str) -> str:
     """Have a description name other machines as its own addresses."""
     lines = [line for line in sdp.splitlines() if "candidate" not in line]
-    lines += [f"a=candidate:{n} 1 UDP 2122260223 {host} 4{n}000 typ host" for n, host in enumerate(OUTSIDE)]
+    lines += [
+        f"a=candidate:{n} 1 UDP 2122260223 {host} {port} typ host" for n, (host, port) in enumerate(OUTSIDE.items())
+    ]
     return "".join(f"{line}\r\n" for line in lines)
 
 
