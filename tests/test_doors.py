@@ -6,8 +6,6 @@ import contextlib
 import itertools
 import json
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -23,6 +21,7 @@ from support import stranger
 from support.library import only
 from support.netns import Capture, Host, Namespace, Network
 from support.sound import noise
+from support.stranger import know_a_node, start_stranger
 from support.waiting import wait_until
 
 from memosync.errors import SwarmError
@@ -66,23 +65,6 @@ def network() -> Iterator[Network]:
 def named(source: str, host: Host) -> list[str]:
     """Give what a source names: everything that is closed, and an own address of the machine, which is not."""
     return [f"{address}:{PORT[source]}" for address in (*CLOSED, *WRAPPED, host.address)]
-
-
-def start_stranger(host: Host, port: int, places: list[str], *call: str) -> IO[bytes]:
-    """Start somebody who names these; give what it says."""
-    options = ["--at", f"{host.address}:{port}", *(["--call", *call] if call else [])]
-    process = host.start(sys.executable, stranger.__file__, "name", *options, "--", *places, stdout=subprocess.PIPE)
-    assert process.stdout
-    assert process.stdout.readline() == b"ready\n"
-    return process.stdout
-
-
-def know_a_node(library: Path, host: Host, port: int) -> None:
-    """Have a library know of a node of the DHT, as from an earlier session."""
-    node = socket.inet_aton(host.address) + struct.pack(">H", port)
-    directory = library / ".memosync"
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "session").write_bytes(stranger.bencode({b"dht state": {b"node-id": bytes(20), b"nodes": [node]}}))
 
 
 def assert_only_the_open_one_is_called(ears: list[Ears], host: Host, sources: list[str]) -> None:

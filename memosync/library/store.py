@@ -21,7 +21,7 @@ from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .snapshots import Snapshots
 
 _PART = ".webm.part"
-_PLACES = ("recording", "torrents", "locks", "incoming", "trash", "cache")
+_PLACES = ("recording", "torrents", "locks", "incoming", "trash")
 
 
 class Library:
@@ -40,6 +40,9 @@ class Library:
         with files.as_library_error(f"use {self.private}"):
             for place in (self.private, *(self.private / name for name in _PLACES)):
                 files.refuse_links(place)
+            cache = self.private / "cache"
+            if not cache.is_file():  # nothing can be kept there then, and nothing has to be
+                files.refuse_links(cache)
 
     def sweep(self) -> None:
         """Remove what writers that died left."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,7 @@ class Kept:
 
 
 def is_running(private: Path) -> bool:
-    return not private.is_symlink() and files.is_locked(private / "seeder.lock")
+    return not os.path.islink(private) and files.is_locked(private / "seeder.lock")
 
 
 def log_of(private: Path) -> Path:

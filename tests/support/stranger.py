@@ -18,10 +18,16 @@ import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
-from typing import Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import libtorrent as lt
+
+if TYPE_CHECKING:
+    from .netns import Host
 
 RESERVED = b"\0\0\0\0\0\x10\0\x01"  # extensions (BEP 10), DHT
 EXTENDED, DHT_PORT = 20, 9  # messages
@@ -102,6 +108,23 @@ def hear(where: str, ear: socket.socket) -> None:
         with contextlib.suppress(OSError), caller:
             caller.settimeout(1)
             say(caller.recv(2**16))
+
+
+def start_stranger(host: Host, port: int, places: list[str], *call: str) -> IO[bytes]:
+    """Start somebody who names these; give what it says."""
+    options = ["--at", f"{host.address}:{port}", *(["--call", *call] if call else [])]
+    process = host.start(sys.executable, __file__, "name", *options, "--", *places, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    return process.stdout
+
+
+def know_a_node(library: Path, host: Host, port: int) -> None:
+    """Have a library know of a node of the DHT, as from an earlier session."""
+    node = socket.inet_aton(host.address) + struct.pack(">H", port)
+    directory = library / ".memosync"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "session").write_bytes(bencode({b"dht state": {b"node-id": bytes(20), b"nodes": [node]}}))
 
 
 def main() -> None:
