@@ -81,7 +81,7 @@ def memosync(tmp_path: Path) -> Iterator[Program]:
     program = Program(tmp_path / "Memos", {"HOME": str(home)})
     yield program
     for lock in tmp_path.glob("*/.memosync/seeder.lock"):
-        program.on(lock.parent.parent).start("seed", "--stop").wait(60)
+        program.on(lock.parent.parent).run("seed", "--stop")
 
 
 @pytest.fixture

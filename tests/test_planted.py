@@ -19,7 +19,6 @@ from support.planted import PRECIOUS
 from support.program import Ended, Program
 from support.seeder import log, state
 from support.waiting import wait_until
-from support.zygote import Quick, Zygote, born
 
 from memosync import files, index, process
 from memosync.errors import LibraryError, SeederError
@@ -37,21 +36,10 @@ LINKS: dict[str, Plant] = {
 
 
 @pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with born() as ours:
-        yield ours
-
-
-@pytest.fixture
-def memosync(memosync: Program, zygote: Zygote) -> Quick:
-    return Quick(memosync, zygote)
-
-
-@pytest.fixture(scope="module")
-def theirs(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """Another library, with one memo that is served."""
     home = tmp_path_factory.mktemp("theirs")
-    program = Quick(Program(home / "Theirs", {"HOME": str(home)}), zygote)
+    program = Program(home / "Theirs", {"HOME": str(home)})
     program("record", "-", "-t", "Theirs", stdin=SOUND)
     program("share", "last")
     yield program

@@ -12,7 +12,6 @@ from pathlib import Path
 from memosync.library.store import Library
 from support import sound
 from support.program import Program
-from support.zygote import Quick, Zygote
 
 HUGE = 2**40  # bytes
 PRECIOUS = b"what is outside of the library, and none of its business\n"
@@ -40,14 +39,14 @@ class Origin:
         return text
 
 
-def make_origin(home: Path, zygote: Zygote) -> Origin:
+def make_origin(home: Path) -> Origin:
     """Make a library that has a memo of each kind, half a fetch, and all that is ever in `.memosync`.
 
     What is fetched stands in another one, which nobody serves.
     """
     source = home / "source.wav"
     source.write_bytes(sound.wav(sound.tone(0.5)))
-    ours, theirs = (Quick(Program(home / name, {"HOME": str(home)}), zygote) for name in ("Memos", "Theirs"))
+    ours, theirs = (Program(home / name, {"HOME": str(home)}) for name in ("Memos", "Theirs"))
     names = {"SOURCE": str(source)}
     for name in ("PLAIN", "SHARED", "TRASHED"):
         names[f"{name}_ID"] = ours("record", source, "-t", name).out.strip()

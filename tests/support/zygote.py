@@ -1,11 +1,13 @@
-"""Many verbs in a short time: each a process of its own, forked from one that has loaded the program already.
+"""The program without its start: processes forked from one that has loaded it already, otherwise like any others.
 
-`python -m support.zygote` reads a job a line from standard input, and answers a line when that has ended.
+Starting an interpreter and loading FFmpeg and libtorrent is most of what a test of a verb would take. `python -m
+support.zygote DESCRIPTOR` takes jobs from that socket, each with the descriptors of its standard streams.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -13,140 +15,159 @@ import os
 import pkgutil
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import memosync
-from support.program import Program, Result
 
-LOADED = ["av", "libtorrent", "numpy", "rich.console", "tomli", "tomli_w"]
+_LOADED = ["av", "libtorrent", "numpy", "rich.console", "tomli", "tomli_w"]
+_AT_ANY_TIME = ("MEMOSYNC_", "PYTEST_", "XDG_", "HOME", "PATH", "EDITOR", "VISUAL", "TERM")  # variables that no start reads
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a verb left."""
+class Forked:
+    """A process of the program, with what tests need of `subprocess.Popen`."""
 
-    code: int  # negative: the signal that ended it
-    out: str
-    err: str
-    seconds: float
+    def __init__(self, stdin: int, stdout: int, stderr: int, status: int) -> None:
+        self._stdin = stdin
+        self._status = os.fdopen(status)
+        self.pid = int(self._status.readline())
+        self.returncode: int | None = None
+        self._said = [b"", b""]
+        self._threads = [threading.Thread(target=self._read, args=each) for each in ((0, stdout), (1, stderr))]
+
+    def communicate(self, data: bytes = b"", timeout: float = 60) -> tuple[bytes, bytes]:
+        """Write all of its standard input, read what it says, and wait for its end; TimeoutExpired."""
+        if self._stdin >= 0:
+            self._threads.append(threading.Thread(target=self._write, args=(self._stdin, data)))
+            self._stdin = -1
+            for thread in self._threads:
+                thread.start()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in self._threads):
+            raise subprocess.TimeoutExpired("memosync", timeout)
+        if not select.select([self._status], [], [], max(0, deadline - time.monotonic()))[0]:
+            raise subprocess.TimeoutExpired("memosync", timeout)
+        with self._status:
+            self.returncode = int(self._status.readline())
+        return self._said[0], self._said[1]
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def _read(self, number: int, descriptor: int) -> None:
+        with open(descriptor, "rb") as stream:
+            self._said[number] = stream.read()
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError), open(descriptor, "wb", buffering=0) as stream:
+            while data:
+                data = data[stream.write(data) :]
 
 
 class Zygote:
-    """Run verbs of the program, one after the other."""
+    """The process that all others are forked from."""
 
     def __init__(self) -> None:
+        self._environment = dict(os.environ)
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "support.zygote"],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, "-m", "support.zygote", str(theirs.fileno())]
+        with theirs:
+            subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, pass_fds=[theirs.fileno()])
 
-    def run(self, program: Program, *arguments: object, seconds: float, stdin: bytes = b"") -> Ran:
-        """Run it to its end, or kill it after so many seconds."""
-        assert self._process.stdin
-        assert self._process.stdout
-        job = [program.environment, list(map(str, arguments)), seconds, stdin.hex()]
-        print(json.dumps(job), file=self._process.stdin, flush=True)
-        return Ran(*json.loads(self._process.stdout.readline()))
+    def may_run(self, environment: Mapping[str, str]) -> bool:
+        """Tell whether an interpreter that is started with these variables would be the same as this one."""
+        changed = dict(set(environment.items()) ^ set(self._environment.items()))
+        return all(name.startswith(_AT_ANY_TIME) for name in changed)
 
-    def close(self) -> None:
-        self._process.communicate()
-
-
-class Quick(Program):
-    """The program, run by a zygote."""
-
-    def __init__(self, program: Program, zygote: Zygote) -> None:
-        super().__init__(program.library, program.environment)
-        self.zygote = zygote
-
-    def on(self, library: Path) -> Quick:
-        return Quick(super().on(library), self.zygote)
-
-    def __call__(
-        self,
-        *arguments: object,
-        code: int = 0,
-        stdin: str | bytes = b"",
-        timeout: float = 60,
-        env: Mapping[str, str] = {},
-    ) -> Result:
-        assert not env
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        ran = self.zygote.run(self, *arguments, seconds=timeout, stdin=data)
-
-        assert code == ran.code, f"{arguments}: {ran.out}{ran.err}"
-        return Result(ran.code, ran.out, ran.err)
+    def start(self, environment: Mapping[str, str], arguments: list[str]) -> Forked:
+        """Start the program with these variables, here, with pipes for its standard streams."""
+        umask = os.umask(0)
+        os.umask(umask)
+        pipes = [os.pipe() for _ in range(4)]
+        (given, stdin), (stdout, out), (stderr, err), (status, told) = pipes
+        with tempfile.TemporaryFile() as job:
+            job.write(json.dumps([dict(environment), arguments, os.getcwd(), umask]).encode())
+            job.seek(0)
+            socket.send_fds(self._socket, [b"job"], [job.fileno(), given, out, err, told])
+        for descriptor in (given, out, err, told):
+            os.close(descriptor)
+        return Forked(stdin, stdout, stderr, status)
 
 
-@contextlib.contextmanager
-def born() -> Iterator[Zygote]:
-    """Give one, and end it."""
-    ours = Zygote()
-    try:
-        yield ours
-    finally:
-        ours.close()
+@functools.cache
+def zygote() -> Zygote:
+    """Give the one of this process; it ends with it."""
+    return Zygote()
 
 
-def _run(environment: dict[str, str], arguments: list[str], seconds: float, stdin: str) -> Ran:
-    """Fork, be the verb there, and wait for it here."""
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        given.write(bytes.fromhex(stdin))
-        given.seek(0)
-        began = time.monotonic()
-        if (pid := os.fork()) == 0:
-            _be(environment, arguments, [file.fileno() for file in (given, out, err)])
-        handle = os.pidfd_open(pid)
-        try:
-            if not select.select([handle], [], [], seconds)[0]:
-                os.kill(pid, signal.SIGKILL)
-        finally:
-            os.close(handle)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        said = [os.pread(file.fileno(), 10**6, 0).decode("utf-8", "replace") for file in (out, err)]
-        return Ran(code, said[0], said[1], time.monotonic() - began)
-
-
-def _be(environment: dict[str, str], arguments: list[str], streams: list[int]) -> None:
-    """Become a verb: never returns."""
+def _be(streams: list[int], environment: dict[str, str], arguments: list[str], directory: str, umask: int) -> None:
+    """Become the program: never returns."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+    os.closerange(3, max(streams) + 1)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["memosync", *arguments]
+    os.chdir(directory)
+    os.umask(umask)
+    tempfile.tempdir = None  # it was chosen for another environment
+    sys.argv = [str(Path(memosync.__file__).with_name("__main__.py")), *arguments]
+    code = 1
     try:
         from memosync.__main__ import main
 
         main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        sys.stdout.flush()
     except BaseException:
         traceback.print_exc()
-        sys.stderr.flush()
     finally:
-        os._exit(1)
+        sys.stderr.flush()
+        os._exit(code)
 
 
-def _serve() -> None:
-    for name in LOADED:
+def _serve(jobs: socket.socket) -> None:
+    """Fork a process for every job, and tell of each its number at once and its exit code in the end."""
+    for name in _LOADED:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(memosync.__path__, "memosync."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     gc.freeze()  # a collection would copy every page
-    for line in sys.stdin:
-        ran = _run(*json.loads(line))
-        print(json.dumps([ran.code, ran.out, ran.err, ran.seconds]), flush=True)
+    running: dict[int, tuple[int, int]] = {}  # by its pidfd: the process, and where its end is told
+    while True:
+        for ready in select.select([jobs.fileno(), *running], [], [])[0]:
+            if ready in running:
+                pid, told = running.pop(ready)
+                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(told, b"%d\n" % code)
+                os.close(ready)
+                os.close(told)
+                continue
+            message, descriptors, *_ = socket.recv_fds(jobs, 16, 5)
+            if not message:
+                return
+            *streams, told = descriptors
+            with open(streams.pop(0)) as job:
+                doing = json.load(job)
+            if (pid := os.fork()) == 0:
+                _be(streams, *doing)
+            os.write(told, b"%d\n" % pid)
+            running[os.pidfd_open(pid)] = pid, told
+            for descriptor in streams:
+                os.close(descriptor)
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(socket.socket(fileno=int(sys.argv[1])))
