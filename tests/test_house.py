@@ -27,7 +27,7 @@ VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "ex
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 WORDS = {"", "console", "errors", "index", "magnet", "memo", "network", "quantities", "stop"}
-GROUND = {"files", "process"}
+GROUND = {"files", "process", "sealing"}
 BELOW = WORDS | GROUND
 MAY = {  # which rooms, or modules of one, a room may use besides itself
     **dict.fromkeys(WORDS, WORDS),
@@ -53,6 +53,7 @@ OWNERS = {
     "libtorrent": {"torrent"},
     "websockets": {"torrent"},
     "aiohappyeyeballs": {"torrent"},
+    "cryptography": {"sealing"},
     "tomli": {"index"},
     "tomli_w": {"index"},
     "fcntl": {"files"},
@@ -72,7 +73,7 @@ FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front l
     "torrent.tracker_proxy": {"torrent.trackers"},
     "ui.live": {"torrent.sources", "ui.player"},
 }
-HEAVY = {"av", "libtorrent", "numpy", "rich", "segno", "sounddevice", "soundfile", "websockets"}
+HEAVY = {"av", "cryptography", "libtorrent", "numpy", "rich", "segno", "sounddevice", "soundfile", "websockets"}
 
 
 def modules() -> dict[str, ast.Module]:

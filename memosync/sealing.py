@@ -1,0 +1,138 @@
+"""Sealing: a file that only who has its key can read, whose every part can be opened alone, and nothing be cut from.
+
+The format is Cobblestone-128 (c2sp.org/chunked-encryption, version 1): HKDF-Expand with SHA-512 (RFC 5869) gives from
+key, salt and context a key for AES-128-GCM, a nonce that each chunk's number is added to, and a commitment to the key.
+A sealed file is the salt, the commitment, and chunks of 16 KiB with a tag of 16 bytes each; the last one is shorter,
+maybe empty. Keys and salts of memos are derived from a library's secret and the SHA-256 of what is sealed, so that the
+same memo is the same sealed file each time, and other bytes are never sealed with the same two.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from .errors import TorrentError
+
+CHUNK = 16_384  # bytes of what is sealed
+TAG = 16  # bytes behind each sealed chunk
+KEY, SALT, COMMITMENT = 16, 24, 32  # bytes
+HEAD = SALT + COMMITMENT
+DIGEST = 32  # bytes of a SHA-256
+MEMO = b"memosync memo v1"  # the context of every sealed memo
+SYNC = "sync"  # the kind of key that devices use among themselves
+
+
+def link(renewals: int) -> str:
+    """Give the kind of key that a private link has, which was renewed so many times."""
+    return f"link {renewals}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a memo is sealed with; never two memos with one."""
+
+    key: bytes  # 16 bytes, secret
+    salt: bytes  # 24 bytes, at the beginning of the sealed file
+
+
+def derive(secret: bytes, kind: str, digest: bytes) -> Seal:
+    """Derive what a memo is sealed with from a library's secret (32 bytes) and the memo's SHA-256 (32 bytes, raw)."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    memos = HKDF(SHA256(), 32, None, b"memosync memos v1 0").derive(secret)
+
+    def of(what: str) -> bytes:
+        return hmac.digest(memos, f"memosync {what} v1 {kind} ".encode() + digest, "sha256")
+
+    return Seal(of("key")[:KEY], of("salt")[:SALT])
+
+
+def sealed_size(size: int) -> int:
+    """Give the bytes that a file of so many has when it is sealed."""
+    return HEAD + size + TAG * (size // CHUNK + 1)
+
+
+def opened_size(size: int) -> int:
+    """Give the bytes that are in a sealed file of so many; TorrentError when there is none of that size."""
+    chunks, rest = divmod(size - HEAD, CHUNK + TAG)
+    if chunks < 0 or rest < TAG:
+        raise TorrentError("this is not a whole sealed memo")
+    return chunks * CHUNK + rest - TAG
+
+
+def seal(source: BinaryIO, target: BinaryIO, seal: Seal, context: bytes = MEMO) -> bytes:
+    """Seal a file from where it stands to its end; give the SHA-256 of what was sealed.
+
+    What is not the file that the seal was derived from must not be kept: two files under one seal give both away.
+    """
+    import hashlib
+
+    box = _Box(seal.key, seal.salt, context)
+    digest = hashlib.sha256()
+    target.write(seal.salt + box.commitment)
+    number, last = 0, False
+    while not last:
+        data = source.read(CHUNK)
+        while len(data) < CHUNK and (more := source.read(CHUNK - len(data))):
+            data += more
+        digest.update(data)
+        target.write(box.cipher.encrypt(box.nonce(number), data, None))
+        number, last = number + 1, len(data) < CHUNK
+    return digest.digest()
+
+
+class Opener:
+    """Opens the chunks of one sealed file, in any order."""
+
+    def __init__(self, head: bytes, key: bytes, context: bytes = MEMO) -> None:
+        """Take the first 56 bytes of it; TorrentError when they are not sealed with this key."""
+        if len(key) != KEY:
+            raise TorrentError(f"a key has {KEY} bytes")
+        self._box = _Box(key, head[:SALT], context)
+        if not hmac.compare_digest(self._box.commitment, head[SALT:HEAD]):
+            raise TorrentError("the key is not the one of this memo")
+
+    def open(self, number: int, chunk: bytes) -> bytes:
+        """Open a chunk, counted from 0; TorrentError unless it is the one of this number, bit for bit."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return self._box.cipher.decrypt(self._box.nonce(number), chunk, None)
+        except InvalidTag:
+            raise TorrentError("this memo was altered") from None
+
+
+def opened(source: BinaryIO, key: bytes, context: bytes = MEMO) -> Iterator[bytes]:
+    """Open a sealed file from its beginning to its end, chunk by chunk.
+
+    TorrentError at the first one that is wrong. What came before is authentic, but no memo: an end may be missing.
+    """
+    opener = Opener(source.read(HEAD), key, context)
+    number, last = 0, False
+    while not last:
+        chunk = source.read(CHUNK + TAG)
+        last = len(chunk) < CHUNK + TAG
+        yield opener.open(number, chunk)
+        number += 1
+
+
+class _Box:
+    """What HKDF-Expand makes of a key, a salt and a context."""
+
+    def __init__(self, key: bytes, salt: bytes, context: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.hashes import SHA512
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+        info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_128_GCM\0" + salt + context
+        made = HKDFExpand(SHA512(), KEY + 12 + COMMITMENT, info).derive(key)
+        self.cipher = AESGCM(made[:KEY])
+        self.commitment = made[KEY + 12 :]
+        self._base = int.from_bytes(made[KEY : KEY + 12], "big")
+
+    def nonce(self, number: int) -> bytes:
+        return (self._base ^ number).to_bytes(12, "big")

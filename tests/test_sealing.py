@@ -1,0 +1,138 @@
+"""Sealing: the format byte for byte, as others write and read it, and all that must be refused."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.cobblestone import Cobblestone128Decryptor, Cobblestone128Encryptor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memosync import sealing
+from memosync.errors import TorrentError
+from memosync.sealing import CHUNK, HEAD, TAG, Opener, Seal
+
+VECTORS = json.loads((Path(__file__).parent / "support/chunked_encryption.json").read_text())["tests"]
+SEAL = Seal(bytes(range(16)), bytes(range(100, 124)))
+SIZES = st.one_of(
+    st.integers(0, 40),
+    st.builds(lambda chunks, more: max(0, chunks * CHUNK + more), st.integers(1, 4), st.integers(-2, 2)),
+)
+
+
+def sealed(data: bytes, seal: Seal = SEAL, context: bytes = sealing.MEMO) -> bytes:
+    target = io.BytesIO()
+    assert sealing.seal(io.BytesIO(data), target, seal, context) == hashlib.sha256(data).digest()
+    return target.getvalue()
+
+
+def opened(data: bytes, key: bytes = SEAL.key, context: bytes = sealing.MEMO) -> bytes:
+    return b"".join(sealing.opened(io.BytesIO(data), key, context))
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["comment"])
+def test_the_published_vectors(vector: dict[str, Any]) -> None:
+    data = zlib.decompress(bytes.fromhex(vector["ct"]))
+    key, context = bytes.fromhex(vector["key"]), bytes.fromhex(vector["ctx"])
+
+    if vector["result"] == "valid":
+        message = opened(data, key, context)
+        assert (len(message), hashlib.sha512(message).hexdigest()) == (vector["msgLength"], vector["msgSha512"])
+        assert data == sealed(message, Seal(key, data[: sealing.SALT]), context)
+    else:
+        with pytest.raises(TorrentError):
+            opened(data, key, context)
+
+
+@given(SIZES)
+def test_what_is_sealed_here_is_opened_elsewhere_and_the_other_way_round(size: int) -> None:
+    data = hashlib.shake_128(b"%d" % size).digest(size)
+    ours = sealed(data)
+    writer, reader = Cobblestone128Encryptor(SEAL.key, sealing.MEMO), Cobblestone128Decryptor(SEAL.key, sealing.MEMO)
+
+    assert data == opened(ours) == opened(writer.update(data) + writer.finalize())
+    assert data == reader.update(ours) + reader.finalize()
+    assert (len(ours), sealing.opened_size(len(ours))) == (sealing.sealed_size(size), size)
+
+
+@given(st.integers(0, 70_000), st.data())
+def test_every_chunk_is_opened_alone(size: int, data: st.DataObject) -> None:
+    plain = hashlib.shake_128(b"%d" % size).digest(size)
+    text = sealed(plain)
+    number = data.draw(st.integers(0, size // CHUNK))
+    start = HEAD + number * (CHUNK + TAG)
+
+    assert (
+        Opener(text[:HEAD], SEAL.key).open(number, text[start : start + CHUNK + TAG]) == plain[number * CHUNK :][:CHUNK]
+    )
+
+
+@given(st.data())
+def test_nothing_that_was_altered_is_opened(data: st.DataObject) -> None:
+    plain = bytes(2 * CHUNK + 10)
+    text = bytearray(sealed(plain))
+    match data.draw(st.sampled_from(["flip", "cut", "longer", "swap", "again"])):
+        case "flip":
+            text[data.draw(st.integers(0, len(text) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        case "cut":
+            del text[data.draw(st.integers(0, len(text) - 1)) :]
+        case "longer":
+            text += data.draw(st.binary(min_size=1))
+        case "swap":
+            first, second = text[HEAD : HEAD + CHUNK + TAG], text[HEAD + CHUNK + TAG : HEAD + 2 * (CHUNK + TAG)]
+            text[HEAD : HEAD + 2 * (CHUNK + TAG)] = second + first
+        case "again":
+            text[HEAD + CHUNK + TAG : HEAD + CHUNK + TAG] = text[HEAD : HEAD + CHUNK + TAG]
+
+    with pytest.raises(TorrentError):
+        opened(bytes(text))
+
+
+@pytest.mark.parametrize(
+    ("key", "context"), [(bytes(16), sealing.MEMO), (SEAL.key, b"memosync invitation v1"), (bytes(15), sealing.MEMO)]
+)
+def test_another_key_or_context_is_known_by_the_head_alone(key: bytes, context: bytes) -> None:
+    with pytest.raises(TorrentError):
+        Opener(sealed(b"x")[:HEAD], key, context)
+
+
+@pytest.mark.parametrize("size", [-1, 0, HEAD, HEAD + TAG - 1, HEAD + CHUNK + TAG, HEAD + CHUNK + TAG + 15])
+def test_no_sealed_file_has_such_a_size(size: int) -> None:
+    with pytest.raises(TorrentError):
+        sealing.opened_size(size)
+
+
+def test_a_short_read_is_not_the_end() -> None:
+    class Dripping(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(min(1000, size or 0))
+
+    data = bytes(3 * CHUNK)
+    target = io.BytesIO()
+    sealing.seal(Dripping(data), target, SEAL)
+
+    assert target.getvalue() == sealed(data)
+
+
+def test_the_seal_of_a_memo_is_this_for_ever() -> None:
+    """It is in every link that was given: what is in here must never be changed."""
+    secret, digest = bytes(range(32)), hashlib.sha256(b"a memo").digest()
+
+    found = {kind: sealing.derive(secret, kind, digest) for kind in (sealing.link(0), sealing.link(1), sealing.SYNC)}
+
+    assert {kind: (seal.key.hex(), seal.salt.hex()) for kind, seal in found.items()} == {
+        "link 0": ("b85fc7a8944ccebe80397217313e01c2", "93814698e899ae814cbbb33c02f6f4976d8477e91e4f6bc4"),
+        "link 1": ("36334a738f4a912ecf794bb9775ccaa8", "bd1e2cd4013099a77acfe038e3177ea5256c29c0d55584b7"),
+        "sync": ("7744247ff86230b9ddef54789728cacd", "77fc4650046d3779fa9b165629342c46cb2ab5effcc0fcb8"),
+    }
+    extracted = hmac.digest(bytes(32), secret, "sha256")  # HKDF (RFC 5869), by hand
+    memos = hmac.digest(extracted, b"memosync memos v1 0\1", "sha256")
+    assert found["link 0"].key == hmac.digest(memos, b"memosync key v1 link 0 " + digest, "sha256")[:16]
+    assert found["sync"].salt == hmac.digest(memos, b"memosync salt v1 sync " + digest, "sha256")[:24]
