@@ -189,24 +189,30 @@ def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0, like:
     One writer at a time. Readers see all of it or none; without `sync` a power cut may take it. It has the mode of the
     one before, or of the one it is `like`; its time stamp is after `newer_than` (nanoseconds), whatever the clock says.
     """
+    with staged(path) as (new, file):
+        file.write(data)
+        file.flush()
+        _keep_mode(like or path, new)
+        if sync:
+            os.fsync(file.fileno())
+        if os.fstat(file.fileno()).st_mtime_ns <= newer_than:
+            os.utime(file.fileno(), ns=(newer_than + 1000, newer_than + 1000))
+        os.replace(new, path)
+    if sync:
+        sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def staged(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Give a new file beside a path, to be written and moved, by its name; one that is not is gone in the end."""
     make_directory(path.parent)
     lock = acquire(path.with_name(f".{path.name}-{os.urandom(4).hex()}.tmp"), mode=_new_mode(path))
     assert lock  # by which `sweep` knows that somebody is at it
     try:
         with open(lock.descriptor, "wb", closefd=False) as file:
-            file.write(data)
-        _keep_mode(like or path, lock.path)
-        if sync:
-            os.fsync(lock.descriptor)
-        if os.fstat(lock.descriptor).st_mtime_ns <= newer_than:
-            os.utime(lock.descriptor, ns=(newer_than + 1000, newer_than + 1000))
-        os.replace(lock.path, path)
-    except BaseException:
+            yield lock.path, file
+    finally:
         lock.release()
-        raise
-    lock.release(remove=False)
-    if sync:
-        sync_directory(path.parent)
 
 
 def sweep(directory: Path) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 from .errors import TorrentError
 
@@ -64,7 +64,7 @@ def opened_size(size: int) -> int:
     return chunks * CHUNK + rest - TAG
 
 
-def seal(source: BinaryIO, target: BinaryIO, seal: Seal, context: bytes = MEMO) -> bytes:
+def seal(source: IO[bytes], target: IO[bytes], seal: Seal, context: bytes = MEMO) -> bytes:
     """Seal a file from where it stands to its end; give the SHA-256 of what was sealed.
 
     What is not the file that the seal was derived from must not be kept: two files under one seal give both away.
@@ -106,7 +106,7 @@ class Opener:
             raise TorrentError("this memo was altered") from None
 
 
-def opened(source: BinaryIO, key: bytes, context: bytes = MEMO) -> Iterator[bytes]:
+def opened(source: IO[bytes], key: bytes, context: bytes = MEMO) -> Iterator[bytes]:
     """Open a sealed file from its beginning to its end, chunk by chunk.
 
     TorrentError at the first one that is wrong. What came before is authentic, but no memo: an end may be missing.

@@ -21,7 +21,7 @@ from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .snapshots import Snapshots
 
 _PART = ".webm.part"
-_PLACES = ("recording", "torrents", "locks", "incoming", "trash")
+_PLACES = ("recording", "torrents", "locks", "incoming", "trash", "keys", "sealed")
 
 
 class Library:
@@ -32,6 +32,8 @@ class Library:
         self.private = root / ".memosync"
         self.trash = self.private / "trash"
         self.torrents = self.private / "torrents"
+        self.keys = self.private / "keys"
+        self.forms = self.private / "sealed"
         self.snapshots = Snapshots(root, self.private)
         self._cached: tuple[tuple[int, int, int], Index] | None = None
 
@@ -46,7 +48,7 @@ class Library:
 
     def sweep(self) -> None:
         """Remove what writers that died left."""
-        for place in (self.root, self.private, self.torrents):
+        for place in (self.root, self.private, self.torrents, self.keys, self.forms):
             files.sweep(place)
 
     def index(self) -> Index:
@@ -191,6 +193,10 @@ class Library:
 
     def torrent(self, infohash: InfoHash) -> Path:
         return self.torrents / f"{infohash}.torrent"
+
+    def form(self, infohash: InfoHash) -> Path:
+        """Where the sealed form of a memo is, which can be made again as long as there are its file and its key."""
+        return self.forms / infohash
 
     def keep_torrent(self, infohash: InfoHash, data: bytes) -> None:
         """Keep a torrent for as long as there is a library: nothing else makes the same link again."""

@@ -1,0 +1,82 @@
+"""Keys: a library's secret, and what the memo of each private link is sealed with.
+
+They lie in `.memosync/keys`, which is closed to others. Without them a private link that was given cannot be served
+again, and with the secret everybody can open them all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .. import files
+from ..errors import LibraryError
+from ..magnet import InfoHash, parse_infohash
+from ..sealing import DIGEST, KEY, SALT, Seal
+from .store import Library
+
+_SECRET = 32  # bytes
+_ENDED = b"\1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What the memo of one private link is sealed with, and whether the link was ended."""
+
+    seal: Seal
+    digest: bytes  # SHA-256 of the memo's file, raw
+    ended: bool = False  # such a form is never served, sealed or mended again
+
+    def dumps(self) -> bytes:
+        return self.seal.key + self.seal.salt + self.digest + _ENDED * self.ended
+
+
+def secret(library: Library) -> bytes:
+    """Give the library's secret, 32 bytes, which is made when it is first needed; LibraryError when it is broken."""
+    path = library.keys / "library"
+    with files.as_library_error("keep the library's secret"):
+        _prepare(library)
+        with files.locked(library.private / "lock", remove=False):
+            if not os.path.lexists(path):
+                files.write(path, os.urandom(_SECRET))
+        found = files.read(path)
+    if len(found) != _SECRET:
+        raise LibraryError(f"{path} is no secret of a library", "put the one back that was there, from a backup")
+    return found
+
+
+def keep(library: Library, infohash: InfoHash, key: Key) -> None:
+    """Keep the key of a link for as long as there is a library; an ended one stays ended."""
+    with files.as_library_error("keep the key"):
+        _prepare(library)
+        with files.locked(library.private / "lock", remove=False):
+            kept = find(library, infohash)
+            if kept is None or (kept != key and not kept.ended):
+                files.write(library.keys / infohash, key.dumps())
+
+
+def find(library: Library, infohash: InfoHash) -> Key | None:
+    """Give the key of a private link; None where it is lost or broken."""
+    with contextlib.suppress(OSError):
+        data = files.read(library.keys / infohash)
+        if len(data) == KEY + SALT + DIGEST or (len(data) == KEY + SALT + DIGEST + 1 and data.endswith(_ENDED)):
+            seal, rest = Seal(data[:KEY], data[KEY : KEY + SALT]), data[KEY + SALT :]
+            return Key(seal=seal, digest=rest[:DIGEST], ended=len(rest) > DIGEST)
+    return None
+
+
+def kept(library: Library) -> Iterator[tuple[InfoHash, Key]]:
+    """Give the key of every private link that there was, ended ones too."""
+    for name in sorted(files.names(library.keys)):
+        infohash = parse_infohash(name)
+        if infohash == name and (key := find(library, infohash)):
+            yield infohash, key
+
+
+def _prepare(library: Library) -> None:
+    library.prepare()
+    with contextlib.suppress(FileExistsError):
+        library.keys.mkdir(0o700)
+    files.refuse_links(library.keys)
