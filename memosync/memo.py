@@ -36,9 +36,6 @@ class Memo:
     size: int  # bytes
     infohash: InfoHash | None = None  # of the file itself, known once it was shared or fetched
     shared: bool = False  # the seeder serves it
-    sealed: InfoHash | None = None  # of the sealed form that its private link gives
-    private: bool = False  # the seeder serves that
-    renewals: int = 0  # how often its private link was exchanged for a new one
     fetched: bool = False  # somebody else's, from a swarm
     trackers: tuple[str, ...] = ()  # only where they are not the default ones
     typed: bool = False  # a person here named them, not a link
@@ -52,17 +49,12 @@ class Memo:
     @property
     def is_frozen(self) -> bool:
         """Tell whether a link to the file's bytes was given: from then on it never changes, not by a byte."""
-        return self.infohash is not None or self.sealed is not None
+        return self.infohash is not None
 
     @property
     def is_served(self) -> bool:
-        """Tell whether the seeder is to serve its file itself."""
-        return self.shared and self.infohash is not None and not self.trashed
-
-    @property
-    def is_served_sealed(self) -> bool:
-        """Tell whether the seeder is to serve its sealed form."""
-        return self.private and self.sealed is not None and not self.trashed
+        """Tell whether the seeder is to serve it."""
+        return self.shared and self.is_frozen and not self.trashed
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,7 @@ def test_another_library_with_the_same_secret_serves_the_same_swarm(
 
 
 def test_each_link_of_a_memo_is_another_one(library: Library, memo: Memo) -> None:
-    renewed = replace(memo, renewals=1)
-
-    assert sealed.seal(library, memo).infohash != sealed.seal(library, renewed).infohash
+    assert sealed.seal(library, memo).infohash != sealed.seal(library, memo, renewals=1).infohash
 
 
 def test_a_lost_form_is_made_again_byte_for_byte(library: Library, memo: Memo) -> None:

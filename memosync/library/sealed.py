@@ -20,16 +20,16 @@ from .keys import Key
 from .store import Library
 
 
-def seal(library: Library, memo: Memo) -> Metainfo:
-    """Make the sealed form of a memo's next private link, and keep it, its torrent and its key; LibraryError.
+def seal(library: Library, memo: Memo, renewals: int = 0) -> Metainfo:
+    """Make the sealed form of a memo's private link, and keep it, its torrent and its key; LibraryError.
 
-    The caller holds the memo's lock, and its file says its words.
+    After so many `renewals` it is another one. The caller holds the memo's lock, and its file says its words.
     """
     path = library.path(memo)
     secret = keys.secret(library)
     with files.as_library_error(f"seal {memo.file}"):
         digest = digest_of(path)
-        seal = sealing.derive(secret, sealing.link(memo.renewals), digest)
+        seal = sealing.derive(secret, sealing.link(renewals), digest)
         torrent = _make(library, path, seal, digest)
     keys.keep(library, torrent.infohash, Key(seal=seal, digest=digest))
     library.keep_torrent(torrent.infohash, torrent.data)
