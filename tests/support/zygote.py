@@ -28,7 +28,16 @@ from pathlib import Path
 import memosync
 
 _LOADED = ["av", "libtorrent", "numpy", "rich.console", "tomli", "tomli_w"]
-_AT_ANY_TIME = ("MEMOSYNC_", "PYTEST_", "XDG_", "HOME", "PATH", "EDITOR", "VISUAL", "TERM")  # variables that no start reads
+_AT_ANY_TIME = (
+    "MEMOSYNC_",
+    "PYTEST_",
+    "XDG_",
+    "HOME",
+    "PATH",
+    "EDITOR",
+    "VISUAL",
+    "TERM",
+)  # variables that no start reads
 
 
 class Forked:
