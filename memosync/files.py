@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import filecmp
+import io
 import itertools
 import os
 import re
@@ -18,7 +19,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from .errors import LibraryError
 
@@ -135,7 +136,7 @@ def refuse_links(directory: Path) -> None:
             raise OddFile(directory, _KINDS[kind])
 
 
-def open_regular(path: Path, links: bool = True) -> BinaryIO:
+def open_regular(path: Path, links: bool = True) -> io.BufferedReader:
     """Open a file for reading; OddFile for what would hang, never end or do something by being opened."""
     status_of(path, links)
     descriptor = os.open(path, os.O_RDONLY | _CAREFULLY | (0 if links else os.O_NOFOLLOW))
@@ -273,8 +274,8 @@ def move(source: Path, target: Path, sync: bool = True) -> None:
 
 def _keep_mode(path: Path, successor: Path) -> None:
     with contextlib.suppress(OSError):  # there is none, or a file system without modes
-        mode = status_of(path).st_mode & 0o777
-        if mode != status_of(successor).st_mode & 0o777:
+        mode, new = status_of(path).st_mode & 0o777, status_of(successor)
+        if mode != new.st_mode & 0o777 and new.st_nlink == 1:  # another name of it may be outside
             successor.chmod(mode)
 
 
@@ -384,6 +385,8 @@ def used_space(directory: Path) -> int:
 def are_same(one: Path, other: Path) -> bool:
     """Tell whether two files can be read and have the same bytes."""
     with contextlib.suppress(OSError):
+        for path in (one, other):
+            open_regular(path).close()
         return filecmp.cmp(one, other, shallow=False)
     return False
 

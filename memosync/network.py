@@ -26,7 +26,8 @@ DEFAULT_TRACKERS = (
 )
 MOST_TRACKERS, MOST_PEERS = 20, 8  # taken from one link
 LONGEST_TRACKER = 500  # characters
-_CANDIDATE = re.compile(r"a=candidate:\S+ \d+ \w+ \d+ ([\da-fA-F.:]+) (\d+) typ [ -~]*")
+_NUMBER = re.compile(r"(?i)(?:^|\.)(?:\d+|0x[\da-f]*)\.?$")  # "127.1", "0x7f000001": addresses, and no names
+_CANDIDATE = re.compile(r"a=candidate:\S+ \d+ \w+ \d+ ([0-9a-fA-F.:]+) ([0-9]+) typ [ -~]*")
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 _PRIVATE = (
     *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"),
@@ -74,6 +75,10 @@ class Reach:
         private = list(map(_block, _PRIVATE))
         yield from ((block, True) for block in self.near if any(_is_part(block, whole) for whole in private))
 
+    def is_near(self, address: Address) -> bool:
+        """Tell whether an address is this machine's, or of a machine that it is connected to."""
+        return any(address in block for block in self.near)
+
     def allows(self, address: Address) -> bool:
         """Tell whether a peer at an address may be called."""
         return [True, *(may for block, may in self.rules() if address in block)][-1] and not address.is_multicast
@@ -96,7 +101,7 @@ def parse_peer(text: str) -> tuple[Address, int] | None:
     """Read `x.pe`: `1.2.3.4:6881` or `[::1]:6881`; None for names, and for ports under 1024."""
     host, _, port = text.rpartition(":")
     address = parse_address(host)
-    if address is None or not re.fullmatch(r"\d{1,5}", port) or not 1024 <= int(port) <= 65535:
+    if address is None or not re.fullmatch(r"[0-9]{1,5}", port) or not 1024 <= int(port) <= 65535:
         return None
     return address, int(port)
 
@@ -133,7 +138,7 @@ def parse_tracker(url: str) -> Tracker | None:
         return None
     if parts.scheme not in ("udp", "http", "https", "ws", "wss") or not host or len(url) > LONGEST_TRACKER:
         return None
-    if not (parse_address(host) or re.fullmatch(r"[\w.-]+", host)):
+    if not parse_address(host) and (not re.fullmatch(r"[\w.-]+", host) or _NUMBER.search(host)):
         return None
     if not url.isprintable() or " " in url or "#" in url or "@" in parts.netloc:
         return None

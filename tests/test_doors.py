@@ -176,6 +176,25 @@ def test_a_network_is_near_as_long_as_this_machine_is_connected_to_it(network: N
     assert not is_called("dht")
 
 
+def test_an_odd_request_reaches_no_machine_nearby_even_at_a_public_address(tmp_path: Path) -> None:
+    with Network(2, subnet="203.0.113.0/24", route=True) as network:
+        here, there = network.hosts
+        ears = [Ears(host, [host.address]) for host in network.hosts]
+        program = here.program(tmp_path / "Memos", "public")
+        odd = [f"http://{host.address}:{PORT[source]}/apply.cgi?reboot" for host in network.hosts for source in SOURCES]
+        ordinary = f"http://{there.address}:{PORT['link']}/announce"
+
+        program.start("fetch", f"magnet:?xt=urn:btih:{'ab' * 20}" + "".join(f"&tr={url}" for url in [*odd, ordinary]))
+
+        wait_until(lambda: ears[1].heard, "the ordinary tracker to be asked")
+        time.sleep(SOME)
+        assert ears[0].heard == {}
+        assert [bytes.fromhex(text)[:14] for text in ears[1].heard.pop(f"{there.address}:{PORT['link']}") if text] == [
+            b"GET /announce?"
+        ]
+        assert ears[1].heard == {}
+
+
 HANGING = [f"{scheme}://hangs-{number}.example/announce" for number in range(7) for scheme in ("http", "wss")]
 HANGING += [f"udp://hangs-{number}.example:6969" for number in range(6)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.program import Program
 
+from memosync import files
+from memosync.errors import TorrentError
 from memosync.memo import MemoId, Words, torrent_name
 from memosync.torrent import metainfo
 
@@ -208,3 +211,42 @@ def test_addresses_in_a_torrent_are_dropped_and_the_infohash_stays(tmp_path: Pat
 
     assert stranger.trackers == ("udp://127.0.0.1:9",)
     assert made.data == stranger.data
+
+
+INFO = b"6:lengthi100e4:name1:x12:piece lengthi16384e6:pieces20:" + 20 * b"A"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"d4:infod" + INFO + b"6:piecesi5eee",
+        b"d4:infod" + INFO + b"6:pieces20:" + 20 * b"B" + b"ee",
+        b"d4:infod6:lengthi100e4:name1:x12:piece lengthi16384e6:piecesi20eee",
+        b"d4:infod" + INFO + b"4:metad1:ai1e1:ai2eeee",
+    ],
+)
+def test_a_torrent_that_says_something_twice_is_none(data: bytes) -> None:
+    with pytest.raises(TorrentError):
+        metainfo.read(data)
+
+
+def test_of_two_infos_in_a_torrent_the_one_with_its_hash_counts() -> None:
+    first, second = (b"d" + INFO.replace(b"A", letter) + b"e" for letter in (b"B", b"C"))
+
+    torrent = metainfo.read(b"d4:info" + first + b"4:info" + second + b"e")
+
+    assert torrent.infohash == hashlib.sha1(first).hexdigest()
+    assert torrent.pieces == 20 * b"B"
+    assert torrent.data == metainfo.wrap(first)
+
+
+def test_what_is_almost_nothing_but_a_hole_is_not_hashed(tmp_path: Path) -> None:
+    path = tmp_path / "memo.webm"
+    with open(path, "wb") as file:
+        file.truncate(2**40)
+    torrent = replace(metainfo.read(b"d4:infod" + INFO + b"ee"), size=2**40)
+
+    assert not metainfo.fits(torrent, path)
+    assert not files.are_same(path, path)
+    with pytest.raises(OSError, match="hole"):
+        metainfo.make(path, "memo")

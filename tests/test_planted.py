@@ -21,7 +21,8 @@ from support.seeder import log, state
 from support.waiting import wait_until
 
 from memosync import files, index, process
-from memosync.errors import LibraryError, SeederError
+from memosync.audio.loudness import Levels, loads
+from memosync.errors import LibraryError, SeederError, SwarmError
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.memo import Memo
@@ -426,3 +427,96 @@ def umask() -> int:
     now = os.umask(0o022)
     os.umask(now)
     return now
+
+
+def test_the_rights_of_a_file_outside_stay_as_they_are(memosync: Program, outside: Path) -> None:
+    outside.chmod(0o600)
+    memosync("record", "-", stdin=SOUND)
+    private, memo = memosync.library / ".memosync", only(memosync)
+    os.link(outside, private / "index.4.toml")
+    (private / "index.5.toml").write_text("x")
+    (private / "index.5.toml").chmod(0o666)
+    new = private / f"recording/{memo['id']}.webm.new"
+    outside_too = outside.with_name("as_long")
+    outside_too.write_bytes(bytes(memo["size"]))
+    outside_too.chmod(0o600)
+    Path(memo["path"]).chmod(0o666)
+    os.link(outside_too, new)
+    before = Path(memo["path"]).read_bytes()
+
+    memosync("edit", "last", "-d", "another word")
+
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in (outside, outside_too)}
+    assert outside_too.read_bytes() == bytes(memo["size"])
+    assert not Path(memo["path"]).samefile(outside_too)
+    assert len(before) < Path(memo["path"]).stat().st_size
+    assert not new.exists()
+
+
+@pytest.mark.parametrize("place", [".memosync/cache/{id}", "{file}", ".memosync/torrents/{infohash}.torrent"])
+def test_a_directory_in_the_way_keeps_nothing_in_the_trash(memosync: Program, place: str) -> None:
+    memosync("record", "-", stdin=SOUND)
+    memosync("share", "last", "--no-seed")
+    memo = only(memosync)
+    memosync("rm", memo["id"])
+    planted = memosync.library / place.format_map(memo)
+    planted.unlink(missing_ok=True)
+    planted.mkdir(parents=True)
+
+    memosync("rm", memo["id"], "--purge", "--force")
+
+    assert [] == memosync("list", "--trash").lines
+    assert planted.is_dir()
+
+
+def test_a_download_with_a_name_that_is_no_infohash_is_in_no_hint(memosync: Program) -> None:
+    memosync("record", "-", stdin=SOUND)
+    for name in ("x; something", "a\nb\033[31m", "AB" * 20):
+        (memosync.library / ".memosync/incoming" / name).mkdir(parents=True)
+
+    said = memosync("check")
+
+    assert "memosync fetch" not in said.out + said.err
+
+
+@pytest.mark.parametrize("plant", [Path.mkdir, os.mkfifo, Path.touch])
+def test_a_memo_without_its_file_is_not_here(memosync: Program, plant: Callable[[Path], object]) -> None:
+    memosync("record", "-", stdin=SOUND)
+    link = memosync("share", "last", "--no-seed").out.strip()
+    memo = only(memosync)
+    Path(memo["path"]).unlink()
+    plant(Path(memo["path"]))
+
+    memosync("fetch", link, "--timeout", "1s", code=SwarmError.exit_code)
+    if plant is not Path.touch:
+        assert "is gone" in memosync("share", memo["id"], "--no-seed", code=LibraryError.exit_code).err
+
+
+def test_times_beyond_all_numbers_are_no_times(memosync: Program) -> None:
+    memosync("record", "-", stdin=SOUND)
+    (memosync.library / ".memosync/trash.toml").write_text(f"looked = 1{400 * '0'}\n[ages]\n")
+
+    memosync("rm", "last")
+
+
+def test_of_what_a_stranger_wrote_for_the_seeder_only_what_can_be_is_believed(memosync: Program) -> None:
+    memosync("record", "-", stdin=SOUND)
+    memosync("share", "last")
+    path = memosync.library / ".memosync/seeder.toml"
+    table = index.parse_toml(path.read_text())
+    table |= {"swarm": ["x", {"infohash": "y", "given": 10**400, "peers": -5}], "port": 99_999_999, "restarts": -1}
+    table["addresses"] = ["127.0.0.1", "stranger.example", "127.0.0.1&tr=udp:"]
+    path.write_text(index.format_toml(table))
+
+    state = read_state(memosync.library / ".memosync")
+
+    assert state
+    assert (state.port, state.restarts, state.addresses) == (0, 0, ("127.0.0.1",))
+    assert [(swarm.given, swarm.peers) for swarm in state.swarms.values()] == [(0, 0)]
+    memosync("seed", "--stop")
+
+
+@pytest.mark.parametrize(("loudness", "peak"), [(float("inf"), 0.0), (-20.0, float("inf")), (-20.0, float("nan"))])
+def test_no_cache_says_that_a_memo_is_louder_than_anything(loudness: float, peak: float) -> None:
+    with pytest.raises(ValueError, match="loud"):
+        loads(Levels(loudness=loudness, peak=peak, wave=b"").dumps())

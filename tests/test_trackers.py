@@ -146,6 +146,31 @@ def test_a_redirect_to_anything_else_is_not(site: Any, goal: str) -> None:
     assert (len(first.asked), device.asked) == (1, [])
 
 
+def test_a_query_that_a_redirect_glues_on_is_a_part_of_its_path(site: Any) -> None:
+    device = site(page(ANSWER))
+    first = site(b"")
+    for goal in ("/", "/announce", "/announce&", ""):
+        first.answer = redirect(f"http://127.0.0.1:{device.server_address[1]}{goal}{QUERY}")
+        assert b"it redirects to w" in ask(first.url(), typed=True)[b"failure reason"]
+    assert device.asked == []
+
+
+def test_peers_that_a_tracker_names_one_by_one_are_addresses_or_nobody(site: Any) -> None:
+    named: Any = [
+        {b"ip": b"8.8.8.8", b"port": 7000, b"peer id": bytes(20)},
+        {b"ip": b"2001:db8::8", b"port": 7000},
+        *({b"ip": name, b"port": 7000} for name in (b"name.example", b"localhost", b"127.1", b"\xff", 5, [b"8.8.8.8"])),
+        *({b"ip": b"9.9.9.9", b"port": port} for port in (-1, 70_000, b"7000")),
+        *({b"ip": b"9.9.9.9"}, b"9.9.9.9:7000", 9),
+    ]
+    answer = lt.bencode({b"interval": 1800, b"peers": named})
+
+    told = ask(site(page(answer)).url())
+
+    assert told[b"peers"] == socket.inet_aton("8.8.8.8") + b"\x1b\x58"
+    assert told[b"peers6"] == socket.inet_pton(socket.AF_INET6, "2001:db8::8") + b"\x1b\x58"
+
+
 def test_a_redirect_without_end_ends(site: Any) -> None:
     first = site(b"")
     first.answer = redirect(first.url())

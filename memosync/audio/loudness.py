@@ -50,6 +50,8 @@ def loads(data: bytes) -> Levels:
     if len(body) < 16 or head != _MAGIC + struct.pack(">I", zlib.crc32(body)):
         raise ValueError("not the levels of a memo")
     loudness, peak = struct.unpack(">dd", body[:16])
+    if loudness == math.inf or math.isnan(peak) or peak == math.inf:
+        raise ValueError("nothing is that loud")
     return Levels(loudness=None if math.isnan(loudness) else loudness, peak=peak, wave=body[16:])
 
 

@@ -100,9 +100,11 @@ def only_fetch(library: Library, infohash: InfoHash, *, stop: Stop, console: Con
 
 
 def already_here(library: Library, infohash: InfoHash) -> Memo | None:
-    """Give the memo that has this infohash and its file; it may be in the trash."""
+    """Give the memo that has this infohash and a file; it may be in the trash."""
     memo = library.index().with_infohash(infohash)
-    return memo if memo and library.path(memo).exists() else None
+    if memo and (path := library.path(memo)).is_file() and path.stat().st_size:  # altered or not: it is somebody's work
+        return memo
+    return None
 
 
 def title_of(torrent: Metainfo) -> str:

@@ -16,7 +16,7 @@ from .. import files, index
 from ..console import one_line
 from ..errors import LibraryError, NotFoundError
 from ..index import Index
-from ..magnet import InfoHash
+from ..magnet import InfoHash, parse_infohash
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .snapshots import Snapshots
 
@@ -241,6 +241,7 @@ class Library:
                 and not memo.is_frozen
                 and path == self.rewritten(memo_id)
                 and _size(path, links=False) == memo.size
+                and path.stat().st_nlink == 1  # else it is another file's, too
             ):
                 files.move(path, self.path(memo))
             else:
@@ -339,7 +340,8 @@ class Library:
 
     def downloads(self) -> list[InfoHash]:
         """Downloads that are not finished."""
-        return [InfoHash(name) for name in sorted(files.names(self.private / "incoming"))]
+        names = sorted(files.names(self.private / "incoming"))
+        return [infohash for name in names if (infohash := parse_infohash(name)) == name]
 
 
 def _may_write(path: Path) -> bool:

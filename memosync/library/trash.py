@@ -55,7 +55,8 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
         for memo in doomed:
             kept = [library.torrent(memo.infohash)] if memo.infohash and memo.infohash not in others else []
             for path in (library.trash / memo.file, library.root / memo.file, library.cache(memo.id), *kept):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # no directory there is ours
+                    path.unlink()
         files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
     library.transaction(lambda index: Index(tuple(m for m in index.memos if m.id not in ids), index.head, index.extra))
 
@@ -70,7 +71,7 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
     with files.as_library_error("look at the trash"), files.locked(library.private / "lock", remove=False):
         trashed = {f"{memo.id} {memo.trashed.isoformat()}": memo for memo in library.index().memos if memo.trashed}
         looked, ages = seconds, {}
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
             table = parse_toml(files.read(path).decode("utf-8"))
             looked, ages = float(table["looked"]), {name: float(age) for name, age in dict(table["ages"]).items()}
         if trashed:

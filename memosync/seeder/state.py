@@ -16,7 +16,7 @@ from typing import Any
 from .. import __version__, files, index, process
 from ..errors import SeederError
 from ..magnet import InfoHash
-from ..network import Network
+from ..network import Network, parse_address
 
 _FIRST_VERSION = "0.1.0"  # which did not say so
 
@@ -100,12 +100,14 @@ def read_state(private: Path) -> SeederState | None:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         table = _read(private)
         if _is_seeder(private, table):
-            known = [_known(SwarmState, swarm) for swarm in table.pop("swarm", [])]
+            known = [_known(SwarmState, swarm) for swarm in table.pop("swarm", []) if isinstance(swarm, dict)]
             swarms = [SwarmState(**swarm) for swarm in known if "infohash" in swarm]
             table = {"version": _FIRST_VERSION, **table}
             network = Network(table.pop("network"))
             by_infohash = {swarm.infohash: swarm for swarm in swarms}
-            return SeederState(**_known(SeederState, table), network=network, swarms=by_infohash)
+            state = SeederState(**_known(SeederState, table), network=network, swarms=by_infohash)
+            addresses = tuple(filter(parse_address, state.addresses))  # they will stand in links
+            return dataclasses.replace(state, addresses=addresses, port=_port(state.port))
     return None
 
 
@@ -125,7 +127,10 @@ def write_fault(private: Path, fault: str) -> None:
 
 def last_port(private: Path) -> int:
     """Give the port of the last seeder here, so that links already given stay good; 0 for none."""
-    port = _read(private).get("port", 0)
+    return _port(_read(private).get("port", 0))
+
+
+def _port(port: object) -> int:
     return port if isinstance(port, int) and 1024 <= port <= 65535 else 0
 
 
@@ -191,6 +196,8 @@ def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:
         value = table.get(field_.name)
         if field_.type.startswith("tuple") and isinstance(value, list):
             value = tuple(text for text in value if isinstance(text, str))
+        if type(value) is int and not 0 <= value < 2**63:
+            continue
         if type(value).__name__ == field_.type.partition("[")[0] or (field_.type == "InfoHash" and type(value) is str):
             known[field_.name] = value
     return known

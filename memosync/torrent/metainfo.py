@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from .. import files
 from ..console import one_line
 from ..errors import TorrentError
 from ..magnet import InfoHash
@@ -84,18 +85,25 @@ def read(data: bytes) -> Metainfo:
             raise TorrentError(f"this torrent has {pads.count(False)} files; a memo is one")
         if pads[0] or storage.file_flags(0) & lt.file_storage.flag_symlink:
             raise TorrentError("this torrent's file is not an ordinary one")
-        raw: Bencoded = lt.bdecode(data)
-        raw = raw[b"info"]
+        section = info.info_section()
+        raw: Bencoded = lt.bdecode(section)
+        if len(lt.bencode(raw)) != len(section):  # a key that is there twice is another one for everybody who reads it
+            raise TorrentError("this torrent contradicts itself")
         name = raw.get(b"name.utf-8") or raw.get(b"name") or b""
         if raw.get(b"files"):  # one file in a folder: the file's own name says more
             name = (raw[b"files"][0].get(b"path") or [name])[-1]
-        size, length, pieces = storage.file_size(0), info.piece_length(), raw.get(b"pieces", b"")
+        size, length, pieces = storage.file_size(0), info.piece_length(), raw[b"pieces"]
         padding = info.total_size() - size
     except TorrentError:
         raise
     except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise TorrentError(f"this is not a torrent: {one_line(str(error))[:100]}") from error
-    if not 0 < size < 2**50 or not 0 <= padding < length or len(pieces) != 20 * -(-(size + padding) // length):
+    if (
+        not isinstance(pieces, bytes)
+        or not 0 < size < 2**50
+        or not 0 <= padding < length
+        or len(pieces) != 20 * -(-(size + padding) // length)
+    ):
         raise TorrentError("this torrent's sizes contradict each other")
     return Metainfo(
         infohash=InfoHash(str(info.info_hashes().v1)),
@@ -105,7 +113,7 @@ def read(data: bytes) -> Metainfo:
         piece_length=length,
         pieces=pieces,
         trackers=trackers,
-        data=wrap(bytes(info.info_section())),
+        data=wrap(bytes(section)),
     )
 
 
@@ -142,7 +150,7 @@ def _hash(path: Path, length: int, padding: int = 0) -> bytes:
     import hashlib
 
     hashes = bytearray()
-    with open(path, "rb", buffering=0) as file:
+    with files.open_regular(path) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL) if hasattr(os, "posix_fadvise") else None
         buffer = memoryview(bytearray(length))
         while count := file.readinto(buffer):

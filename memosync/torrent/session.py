@@ -11,6 +11,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from ..console import one_line
 from ..network import Network, Reach
 from .routes import connected
 
@@ -108,7 +109,7 @@ def fault_of(alert: lt.tracker_error_alert) -> str:
     # 2.1.1 calls a WebSocket that could not be opened an operation that was canceled
     if alert.error.value() == errno.ECANCELED:
         return "no connection"
-    return alert.failure_reason() or alert.error.message()
+    return one_line(alert.failure_reason())[:100] or alert.error.message()
 
 
 def dht_state(session: lt.session) -> bytes:

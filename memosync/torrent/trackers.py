@@ -16,6 +16,7 @@ import os
 import socket
 import ssl
 import string
+import struct
 from typing import Any, TypeAlias, cast
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -23,6 +24,7 @@ import libtorrent as lt
 from aiohappyeyeballs import start_connection
 
 from ..network import Network, Tracker, parse_address, parse_tracker
+from .session import reach_of
 
 _Answer: TypeAlias = dict[bytes, Any]
 
@@ -82,9 +84,14 @@ async def dial(tracker: Tracker, network: Network, *, typed: bool, family: int =
     port = parts.port or (443 if tracker.scheme in _SECURE else 80)
     looked_up = await asyncio.get_running_loop().getaddrinfo(tracker.host, port, family=family, type=socket.SOCK_STREAM)
     places = []
+    near = reach_of(network).is_near
     for place in looked_up:
         address = parse_address(str(place[4][0]))
-        if address and tracker.may_be_asked(address, network, typed=typed):
+        if (
+            address
+            and tracker.may_be_asked(address, network, typed=typed)
+            and (typed or tracker.is_ordinary or not near(address))
+        ):
             places.append(place)
     if not places:
         raise _Nowhere("it has no address where it may be asked")
@@ -110,7 +117,8 @@ async def _announce_by(family: int, url: str, query: str, network: Network, type
                 address, typed = urljoin(url, answer.getheader("Location", "")), False  # a stranger's word again
             except ValueError:
                 raise _Astray("it redirects to what cannot be read") from None
-            url = address.removesuffix(query).rstrip("?&")
+            base, _, rest = address.partition("?")
+            url = base if rest.lstrip("?&") == query else address  # which is our own, and no odd one
     raise _Astray("it redirects again and again")
 
 
@@ -154,8 +162,21 @@ def _read(response: http.client.HTTPResponse) -> _Answer:
     with contextlib.suppress(RuntimeError):
         answer: Any = lt.bdecode(response.read())
         if isinstance(answer, dict):
-            return answer
+            return _with_compact_peers(answer)
     raise ValueError("it answers nonsense" if response.status == 200 else f"HTTP {response.status}")
+
+
+def _with_compact_peers(answer: _Answer) -> _Answer:
+    """Write peers that are named one by one (BEP 3) as bytes (BEP 23, BEP 7): libtorrent would look names up."""
+    if not isinstance(answer.get(b"peers"), list):
+        return answer
+    named: dict[bytes, bytes] = {b"peers": b"", b"peers6": answer.get(b"peers6", b"")}
+    for peer in answer[b"peers"]:
+        with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError, struct.error):
+            if address := parse_address(peer[b"ip"].decode()):
+                packed = address.packed + struct.pack(">H", peer[b"port"])
+                named[b"peers" if address.version == 4 else b"peers6"] += packed
+    return {**answer, **named}
 
 
 def _with_peers_of(answer: _Answer, other: _Answer) -> _Answer:
