@@ -490,7 +490,7 @@ def test_a_memo_without_its_file_is_not_here(memosync: Program, plant: Callable[
     memosync("fetch", link, "--timeout", "1s", code=SwarmError.exit_code)
     if plant is not Path.touch:
         assert (
-            f"cannot read {memo['file']}: is a "
+            f"cannot read {memo['file']}: {memo['file']} is a "
             in memosync("share", memo["id"], "--no-seed", code=LibraryError.exit_code).err
         )
 
