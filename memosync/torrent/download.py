@@ -202,7 +202,8 @@ class _Download:
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute
                 case lt.metadata_received_alert():
                     self._last_byte = time.monotonic()
-                    self._limit_connections(some=False)
+                    if self._rounds:
+                        self._limit_connections(some=False)
                 case lt.metadata_failed_alert():
                     self._deceived = True
         return alerts
