@@ -176,6 +176,22 @@ def test_a_network_is_near_as_long_as_this_machine_is_connected_to_it(network: N
     assert not is_called("dht")
 
 
+def test_who_calls_itself_a_router_leads_to_no_service(network: Network, tmp_path: Path) -> None:
+    here, there = network.hosts
+    services = Ears(here, ["127.0.0.1"])
+    start_stranger(there, 5000, [f"http://127.0.0.1:{PORT['link']}/shutdown"], role="route")
+    start_stranger(there, 7002, [])
+    program = here.program(tmp_path / "Memos", "public")
+    know_a_node(program.library, there, 7002)
+    capture = Capture(here)
+
+    program("seed", "--detach")
+
+    wait_until(lambda: any(packet.port == 7002 for packet in capture.so_far()), "its session to begin")
+    time.sleep(SOME)
+    assert services.heard == {}
+
+
 def test_an_odd_request_reaches_no_machine_nearby_even_at_a_public_address(tmp_path: Path) -> None:
     with Network(2, subnet="203.0.113.0/24", route=True) as network:
         here, there = network.hosts
