@@ -1,4 +1,4 @@
-"""A stranger who names others: a peer that gossips (BEP 11) and a node of the DHT (BEP 5), on one port; and ears.
+"""A stranger who names others: a peer that gossips (BEP 11) and a node of the DHT (BEP 5), or a router; and ears.
 
     python stranger.py name --at ADDRESS:PORT [--call HOST:PORT INFOHASH] -- ADDRESS:PORT...
     python stranger.py listen ADDRESS:PORT...
@@ -6,8 +6,8 @@
 
 `name` tells whoever connects, and whom it is told to call, of these peers by PEX and of its own DHT port, and names
 them to whoever asks its node. `listen` takes TCP and UDP and prints a line of JSON for all that arrives: where, and
-what, in hexadecimal. `route` calls itself a router (UPnP), described at its own port by a redirect to the URL. All say a line when they are ready, `name` one when its node is first asked, and end when they
-are killed.
+what, in hexadecimal. `route` calls itself a router (UPnP), described at its own port by a redirect to the URL. All
+say a line when they are ready, `name` one when its node is first asked, and end when they are killed.
 """
 
 from __future__ import annotations
@@ -83,18 +83,21 @@ def gossip(peer: socket.socket, infohash: bytes, dht_port: int, named: list[str]
 
 
 def answer_queries(node: socket.socket, named: list[str]) -> None:
-    """Be a node of the DHT that knows these peers of every torrent, and no other node."""
-    own = {b"id": bytes(20), b"nodes": b"", b"token": b"token"}
-    asked = False
+    """Be a node of the DHT that knows these peers of every torrent, and the same addresses as nodes.
+
+    To its first question it names no node: for one that is silent it would wait, before it asks for peers.
+    """
+    own: dict[bytes, bytes] = {b"id": bytes(20), b"nodes": b"", b"token": b"token"}
     while True:
         data, whom = node.recvfrom(2**16)
-        if not asked:
-            print("asked", flush=True)
-            asked = True
         query: Any = lt.bdecode(data)
         if query.get(b"y") == b"q":
             values = {b"values": compact(named, 4) + compact(named, 6)} if query[b"q"] == b"get_peers" else {}
             node.sendto(bencode({b"t": query[b"t"], b"y": b"r", b"r": {**own, **values}}), whom)
+            if not own[b"nodes"]:
+                print("asked", flush=True)
+                for key, version in (b"nodes", 4), (b"nodes6", 6):
+                    own[key] = b"".join(os.urandom(20) + place for place in compact(named, version))
 
 
 def hear(where: str, ear: socket.socket) -> None:
@@ -120,7 +123,9 @@ def call_itself_a_router(address: str, port: int) -> None:
     while True:
         _, whom = ear.recvfrom(2**16)
         device = "upnp:rootdevice"
-        head = f"LOCATION: http://{address}:{port}/\r\nST: {device}\r\nUSN: uuid:1::{device}\r\nCACHE-CONTROL: max-age=900"
+        head = (
+            f"LOCATION: http://{address}:{port}/\r\nST: {device}\r\nUSN: uuid:1::{device}\r\nCACHE-CONTROL: max-age=900"
+        )
         ear.sendto(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode(), whom)
 
 
