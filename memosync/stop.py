@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from queue import Empty, SimpleQueue
+import math
+import os
+import select
 
 from .errors import Interrupted
 
@@ -12,28 +13,34 @@ class Stop:
     """Set when a signal asks the program to end; it remembers which.
 
     A threading.Event will not do: where a signal meets the one that waits while that holds its lock, `set` waits for
-    ever. A SimpleQueue may be put into at any moment.
+    ever. Nor will a SimpleQueue: one that a signal meets as its time is over may wait for ever, too (CPython 3.11).
+    What is written into a pipe is there, whoever waits and at whatever moment.
     """
 
     signal_number = 2
 
     def __init__(self) -> None:
         self._set = False
-        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._out, self._in = os.pipe()
+
+    def __del__(self) -> None:
+        os.close(self._out)
+        os.close(self._in)
 
     def is_set(self) -> bool:
         return self._set
 
     def set(self) -> None:
-        self._set = True
-        self._wake.put(None)
+        if not self._set:
+            self._set = True
+            os.write(self._in, b"\0")  # which nobody reads: it is there for all who wait
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait so many seconds at most, for ever without, and tell whether it is set."""
         if not self._set:
-            with contextlib.suppress(Empty):
-                self._wake.get(timeout=None if timeout is None else max(0.0, timeout))
-                self._wake.put(None)  # for whoever else waits
+            waiting = select.poll()
+            waiting.register(self._out, select.POLLIN)
+            waiting.poll(None if timeout is None else math.ceil(max(0.0, timeout) * 1000))
         return self._set
 
     def check(self) -> None:

@@ -31,6 +31,7 @@ CLOSED = ["127.0.0.1", "127.0.0.2", "[::1]", BEYOND, "[fd99::9]"]  # where somet
 WRAPPED = ["[::ffff:127.0.0.1]", "[::ffff:192.168.99.9]", "[::127.0.0.1]", "0.0.0.0", "[::]", "[2002:7f00:1::1]"]
 SOURCES = ["link", "udp", "http", "pex", "dht"]
 DNS = 53
+NODE = b"d1:ad2:id20:"  # how a query of the DHT begins
 HANGS = 30  # seconds that a name is looked up for, where nobody answers
 SOME = 3  # seconds in which libtorrent would have called the others
 PORT = {source: 11211 + number for number, source in enumerate(SOURCES)}
@@ -70,13 +71,16 @@ def named(source: str, host: Host) -> list[str]:
 def assert_only_the_open_one_is_called(ears: list[Ears], host: Host, sources: list[str]) -> None:
     """Wait until each source was believed, then some, and see who was called."""
 
-    def everybody() -> set[str]:
-        return {place for ear in ears for place in ear.heard}
+    def called(but: bytes = b"nobody") -> set[str]:
+        heard = [
+            (place, bytes.fromhex(what)) for ear in ears for place, all_of_it in ear.heard.items() for what in all_of_it
+        ]
+        return {place for place, what in heard if not what.startswith(but)}
 
     opened = {f"{host.address}:{PORT[source]}" for source in sources}
-    wait_until(lambda: opened <= everybody(), lambda: f"{opened} to be called, not {everybody()}")
+    wait_until(lambda: opened <= called(but=NODE), lambda: f"{opened} to be called, not {called()}")
     time.sleep(SOME)
-    assert everybody() == opened
+    assert called() == opened
 
 
 def test_a_fetch_calls_no_service_whoever_names_it(network: Network, tmp_path: Path) -> None:
@@ -158,6 +162,9 @@ def test_a_network_is_near_as_long_as_this_machine_is_connected_to_it(network: N
     seeder = tomllib.loads((program.library / ".memosync/seeder.toml").read_text())
     call = f"{here.address}:{seeder['port']}", only(program)["infohash"]
     strangers = itertools.count(7001)
+    told = f"{BEYOND}:{PORT['http']}"
+    fetching = here.program(tmp_path / "fetching", "public")
+    fetching.start("fetch", f"magnet:?xt=urn:btih:{'ab' * 20}&tr={there.tracker(peers=[told])[0]}")
 
     def is_called(source: str) -> bool:
         """Name somebody there to the seeder, and tell whether he was called in the time that this takes it."""
@@ -168,12 +175,30 @@ def test_a_network_is_near_as_long_as_this_machine_is_connected_to_it(network: N
         return place in ears.heard
 
     assert not is_called("link")
+    assert told not in ears.heard
     here.ip("address add 192.168.99.7/24 dev eth0")
     wait_until(lambda: is_called("pex"), "the network to be believed", 30)
+    wait_until(lambda: told in ears.heard, "the network to be believed by a fetch", 30)
     here.ip("address del 192.168.99.7/24 dev eth0")
     time.sleep(10)  # twice as long as it takes to be seen
 
     assert not is_called("dht")
+
+
+def test_who_calls_itself_a_router_leads_to_no_service(network: Network, tmp_path: Path) -> None:
+    here, there = network.hosts
+    services = Ears(here, ["127.0.0.1"])
+    start_stranger(there, 5000, [f"http://127.0.0.1:{PORT['link']}/shutdown"], role="route")
+    start_stranger(there, 7002, [])
+    program = here.program(tmp_path / "Memos", "public")
+    know_a_node(program.library, there, 7002)
+    capture = Capture(here)
+
+    program("seed", "--detach")
+
+    wait_until(lambda: any(packet.port == 7002 for packet in capture.so_far()), "its session to begin")
+    time.sleep(SOME)
+    assert services.heard == {}
 
 
 def test_an_odd_request_reaches_no_machine_nearby_even_at_a_public_address(tmp_path: Path) -> None:

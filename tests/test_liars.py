@@ -57,7 +57,8 @@ def test_liars_do_not_keep_a_memo_from_who_meets_an_honest_peer_too(
     info = torrents.info(good)
     met = [liar(info, good) for liar in some] + [SlowMetadata(info, good)]
 
-    target.run("fetch", met[0].magnet + "".join(f"&x.pe=127.0.0.1:{peer.port}" for peer in met[1:]), code=0)
+    link = met[0].magnet + "".join(f"&x.pe=127.0.0.1:{peer.port}" for peer in met[1:])
+    target.run("fetch", link, "--timeout", "110s", code=0)
     for peer in met:
         peer.close()
 

@@ -261,6 +261,30 @@ def test_a_remux_has_a_clock_that_is_right(tmp_path: Path, clock: str) -> None:
     assert again.read_bytes() == copy.read_bytes()
 
 
+@pytest.mark.parametrize("frame", ["2.5", "20", "60"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_clock_that_is_right_is_copied_as_if_it_were_put_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str, frame: str
+) -> None:
+    part, copied, mended = (tmp_path / f"{name}.webm" for name in ("part", "copied", "mended"))
+    part.write_bytes(made(shape=SHAPES[shape], frame=frame))
+
+    found = webm.finish(part, copied)
+
+    monkeypatch.setattr(webm, "_EXACT", 0)
+    assert webm.finish(part, mended) == found
+    assert sound.packets(copied) == sound.packets(part)
+    assert mended.read_bytes() == copied.read_bytes()
+
+
+def test_what_record_wrote_is_copied_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, target = tmp_path / "part.webm", tmp_path / "whole.webm"
+    part.write_bytes(made())
+    monkeypatch.setattr(webm, "in_time", None)
+
+    assert webm.finish(part, target).duration == pytest.approx(LENGTH, abs=1e-4)
+
+
 def heard(data: bytes, position: float, seconds: float) -> array[int]:
     """Give what the player plays from there, of the left side."""
     with opened(io.BytesIO(data)) as recording:

@@ -60,9 +60,12 @@ class Timeline:
         return self.steady and abs(self.begin) < NEAR
 
 
-def read(file: BinaryIO) -> Timeline:
-    """Walk over a WebM file as far as it makes sense; OSError when it cannot be read."""
-    walk = _Walk(file, time.thread_time() + PATIENCE)
+def read(file: BinaryIO, near: float = NEAR) -> Timeline:
+    """Walk over a WebM file as far as it makes sense; OSError when it cannot be read.
+
+    `near` is how many seconds its clock may be off and still be called steady.
+    """
+    walk = _Walk(file, time.thread_time() + PATIENCE, near)
     try:
         walk.go()
         walk.whole = True
@@ -84,8 +87,8 @@ class _Late(Exception):
 class _Walk:
     """One pass over a file; positions are offsets in it, bytes are looked at in a window that moves on."""
 
-    def __init__(self, file: BinaryIO, until: float) -> None:
-        self._file, self._until = file, until
+    def __init__(self, file: BinaryIO, until: float, near: float) -> None:
+        self._file, self._until, self._near = file, until, near * RATE
         self._size = file.seek(0, 2)
         self._data, self._from = b"", 0  # the window, and where it begins
         self.whole = self.late = False
@@ -284,7 +287,7 @@ class _Walk:
                 raise _Nonsense
         if self._first is None:
             self._first = clock
-            self._low, self._high = clock - NEAR * RATE, clock + NEAR * RATE
+            self._low, self._high = clock - self._near, clock + self._near
         if self._codec == "vorbis":
             self._last = clock
             self._low, self._high = -math.inf, math.inf

@@ -42,6 +42,8 @@ _CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
 _CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RFC 9559, 5.1.5, 5.1.2.10)
 _OPUS = ("opus", "libopus")
 _ROUNDED = 0.003  # seconds that a copied time stamp may differ from its packet's: it has whole milliseconds
+_EXACT = 0.001_25  # seconds: within half of the shortest packet (RFC 6716, 2.1.4) none is before the one before it
+_START = -(2**40)  # microseconds: at 0 the packets before it would be passed over, which prepare the first sound
 _SAMPLE = Fraction(1, RATE)  # seconds
 _BITRATES = range(6_000, 510_001)
 
@@ -86,7 +88,8 @@ def finish(part: Path, target: Path, words: Words | None = None, carried: Carrie
     import av
 
     try:
-        files.open_regular(part).close()
+        with files.open_regular(part) as walked:
+            known = timeline.read(walked, _EXACT)
     except OSError as error:
         raise AudioError(f"it cannot be read: {error.strerror}") from error
     with contextlib.ExitStack() as opened:
@@ -102,16 +105,22 @@ def finish(part: Path, target: Path, words: Words | None = None, carried: Carrie
         stream = audio_stream(source)
         _without_subtitles(source)
         words, carried = words or words_of(source), carried or carried_of(source)
-        last = 0.0
+        is_exact = known.codec == "opus" and known.steady and abs(known.begin) < _EXACT
+        last = known.duration if is_exact else 0.0
+        carried = carried.until(last) if is_exact else carried
         make_place(target)
         with av.open(target, "w", format="webm", options=FINISHED) as file:
             file.metadata.update(to_tags(words) | to_matroska(carried, words))
             file.set_chapters(to_chapters(carried))
             copied = file.add_stream_from_template(stream)
-            # 180,000 times for an hour: nothing here that need not be
-            for packet, last in in_time(_until_damage(source.demux(stream)), stream):  # noqa: B007
-                packet.stream = copied
-                file.mux_one(packet)
+            if is_exact:  # as all are that `record` wrote: there is nothing to put right
+                for packet in packets(source, stream):
+                    packet.stream = copied
+                    file.mux_one(packet)
+            else:
+                for packet, last in in_time(_until_damage(source.demux(stream)), stream):  # noqa: B007
+                    packet.stream = copied
+                    file.mux_one(packet)
     if (cut := carried.until(last)) != carried:  # its end is known only now, and chapters stand before it
         return finish(part, target, words, cut)
     return AudioInfo(duration=last, words=words)
@@ -173,7 +182,7 @@ def lay_out(file: BinaryIO, source: av.container.InputContainer) -> Timeline:
 def _counted(source: av.container.InputContainer, stream: av.AudioStream, found: Timeline) -> Timeline:
     """Count what FFmpeg finds in a file that is damaged, or written in a rare way."""
     with contextlib.suppress(AudioError), translated("read"):
-        source.seek(0)
+        source.seek(_START)
     end, samples, skip = 0.0, 0, -1
     for packet in packets(source, stream):
         begin, cut = skipped(packet)
@@ -193,7 +202,7 @@ def _span(source: av.container.InputContainer, stream: av.AudioStream) -> tuple[
         if packet.pts is not None and packet.time_base:
             begin = float(packet.pts * packet.time_base)
             break
-    for start in (2**40, 0):  # the last cluster by its cue; without cues all of it
+    for start in (-_START, _START):  # the last cluster by its cue; without cues all of it
         with contextlib.suppress(AudioError), translated("read"):
             source.seek(start, backward=True)
         for packet in packets(source, stream):
@@ -215,22 +224,26 @@ def in_time(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[tuple
     near = _ROUNDED * RATE
     done = shift = None
     last, hidden = -1e18, 0
-    for packet in packets:
-        if not packet.size or packet.pts is None:
+    for packet in packets:  # 180,000 times for an hour: nothing here that need not be
+        pts = packet.pts
+        if pts is None or not packet.size:
             continue
         if not is_opus:
             if shift is None:
-                shift = packet.pts if abs(packet.pts * tick) >= timeline.NEAR * RATE else 0
-            packet.pts = packet.dts = packet.pts - shift
+                shift = pts if abs(pts * tick) >= timeline.NEAR * RATE else 0
+            packet.pts = packet.dts = pts - shift
             yield packet, (packet.pts + (packet.duration or 0)) * tick / RATE
             continue
         begin, cut = skipped(packet)
+        now = pts * tick
         if done is None:
-            done = -begin
-            hidden = 0 if begin else (opus.pre_skip(stream.codec_context.extradata) or 0)
-        off = packet.pts * tick - done
-        more = opus.count_samples(memoryview(packet))
-        if not -near < off < near or packet.pts * tick < last:
+            skip = opus.pre_skip(stream.codec_context.extradata) or 0
+            begin = begin or (skip if -near < now + skip < near else 0)  # after a seek FFmpeg does not say it
+            done, hidden = -begin, 0 if begin else skip
+        off = now - done
+        data = memoryview(packet)
+        more = opus.SAMPLES[data[0]] or opus.count_samples(data)
+        if not -near < off < near or now < last:
             off = 0.0
             packet.time_base = _SAMPLE
             packet.pts = packet.dts = done
@@ -336,7 +349,7 @@ def _without_subtitles(source: av.container.InputContainer) -> None:
         for words in source.streams.subtitles:
             words.discard = av.stream.Discard.all
         with contextlib.suppress(AudioError), translated("read"):
-            source.seek(0)
+            source.seek(_START)
 
 
 def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Packet]:
@@ -370,10 +383,11 @@ def pulled(sink: av.filter.Graph | av.filter.context.FilterContext) -> Iterator[
 
 def skipped(packet: Packet) -> tuple[int, int]:
     """Read how many samples of a packet a decoder throws away: at its beginning and at its end."""
-    if not packet.has_sidedata("skip_samples"):
-        return 0, 0
-    begin, end = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
-    return begin, end
+    for data in packet.iter_sidedata():  # most have none; `has_sidedata` takes four times as long to say so
+        if data.data_type == "skip_samples":
+            begin, end = struct.unpack_from("<II", bytes(data))
+            return begin, end
+    return 0, 0
 
 
 def samples_of(frame: av.AudioFrame) -> bytes:

@@ -91,8 +91,12 @@ def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Cal
 
 def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...]) -> Callable[[Memo], Memo]:
     memo_id, path = memo.id, library.path(memo)
-    if not path.is_file():
-        raise LibraryError(f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one")
+    try:
+        files.status_of(path, links=True)
+    except FileNotFoundError:
+        raise LibraryError(
+            f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one"
+        ) from None
     if not memo.is_frozen and path.is_symlink():  # nobody may choose by it what of ours a link gives away
         raise LibraryError(f"the file of memo {memo_id} is a symbolic link: {path}", "put the file itself there")
     infohash, size = memo.infohash, memo.size

@@ -37,7 +37,8 @@ _FETCHING: lt.settings_pack = {
 }
 NOWHERE = Path(os.devnull, "nothing")  # where nothing can be written: of what only the metadata is wanted
 SYNC_EVERY = 16_000_000  # bytes
-_ROUND = 10.0  # seconds that peers have to give the metadata
+_ROUND = 7.0  # seconds that peers have to give the metadata; libtorrent asks twice in it
+_ROUNDS = 8  # as short as that: trackers hear of each
 _CONNECTIONS = 100  # at most
 ASK_EVERY = 15.0  # seconds between two announces while there are no peers: who seeds may just begin
 
@@ -201,7 +202,8 @@ class _Download:
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute
                 case lt.metadata_received_alert():
                     self._last_byte = time.monotonic()
-                    self._limit_connections(some=False)
+                    if self._rounds:
+                        self._limit_connections(some=False)
                 case lt.metadata_failed_alert():
                     self._deceived = True
         return alerts
@@ -276,12 +278,13 @@ class _Download:
         being heard. Two at a time, one a second after the other, an honest one has its turn.
         """
         now = time.monotonic()
+        patience = 2 + self._rounds / 4 if self._deceived else _ROUND + 5 * max(0, self._rounds - _ROUNDS)
         if not peers:
             self._met = now
-        elif now > self._met + (2 + self._rounds / 4 if self._deceived else _ROUND + 5 * self._rounds):
+        elif now > self._met + patience:
             self._met, self._rounds = now, self._rounds + 1
             self._handle.pause()
-            self._limit_connections(some=self._deceived or self._rounds % 2 == 1)
+            self._limit_connections(some=self._deceived or self._rounds % 3 != 0)
             self._handle.resume()
             self._deceived = False
             for address in random.sample(self._addresses, len(self._addresses)):

@@ -24,6 +24,7 @@ _COMMON: lt.settings_pack = {
     "announce_to_all_trackers": True,  # else only the UDP one is, and no browser ever finds us
     "announce_to_all_tiers": True,
     "no_connect_privileged_ports": True,  # a link must not make us call somebody's mail server
+    "enable_upnp": False,  # 2.1.1 sends requests to wherever a device nearby says, and a redirect leads it to 127.0.0.1
     "stop_tracker_timeout": 1,  # seconds
     "alert_queue_size": 200_000,
     "apply_ip_filter_to_trackers": False,  # `network` and `trackers` have rules for them, and the proxy is here
@@ -33,7 +34,7 @@ _COMMON: lt.settings_pack = {
 }
 PAUSED, SKIPPED = 40, 180  # torrent_paused, announce_skipped: of libtorrent's own errors
 _LOOK_EVERY = 5.0  # seconds between looks at the networks that this machine is connected to
-NO_INTERNET: lt.settings_pack = {"enable_dht": False, "enable_upnp": False, "enable_natpmp": False}
+NO_INTERNET: lt.settings_pack = {"enable_dht": False, "enable_natpmp": False}
 
 
 def open_session(

@@ -64,7 +64,8 @@ async def announce(url: str, query: str, network: Network, *, typed: bool) -> by
             except (OSError, ValueError, http.client.HTTPException) as error:
                 errors.append(error)
     if not answers:
-        errors.sort(key=lambda error: isinstance(error, _Nowhere | socket.gaierror))  # the other family's says more
+        says: dict[type, int] = {socket.gaierror: 2, _Nowhere: 1}  # less than the other family's
+        errors.sort(key=lambda error: says.get(type(error), 0))
         answers = [{b"failure reason": _fault(errors[0]).encode()}]
     answers.sort(key=lambda answer: b"failure reason" in answer)
     return lt.bencode(functools.reduce(_with_peers_of, answers))

@@ -14,7 +14,6 @@ from functools import cache
 from typing import Literal
 
 UNKNOWN = b"\x01" + b"\xff" * 7  # the size of an element that ends where the next one begins
-PRE_SKIP = 312  # samples at 48 kHz, which libopus asks for
 Times = Callable[[int], int]  # of a packet's number: its time stamp, in ms
 Lacing = Literal["xiph", "ebml", "fixed"]
 _LACINGS = {"xiph": 2, "fixed": 4, "ebml": 6}
@@ -90,7 +89,8 @@ def webm(sound: Sequence[bytes], times: Times, shape: Shape = Shape()) -> bytes:
         info += element("4489", shape.duration * 1e9 / shape.scale)
     track = element("d7", 1) + element("73c5", 1) + element("83", 2) + element("86", "A_OPUS")
     track += element("63a2", head) if shape.private else b""
-    track += element("56aa", PRE_SKIP * 10**9 // 48_000) + element("56bb", 80_000_000) if shape.delay else b""
+    pre_skip = int.from_bytes(head[10:12], "little")  # (RFC 7845, 5.1)
+    track += element("56aa", pre_skip * 10**9 // 48_000) + element("56bb", 80_000_000) if shape.delay else b""
     track += element("e1", element("b5", 48_000.0) + element("9f", 1))
     tracks = element("ae", track)
     if shape.words:

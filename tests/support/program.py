@@ -89,7 +89,7 @@ class Program:
             out, err = process.communicate()
             err += f"\n{arguments} did not end in {timeout} s".encode()
         assert process.returncode is not None
-        return Result(process.returncode, out.decode(), err.decode())
+        return Result(process.returncode, *(said.decode(errors="surrogateescape") for said in (out, err)))
 
     def _start_loaded(self, *arguments: object, env: Mapping[str, str]) -> Forked | None:
         """Start it loaded already, where that makes no difference: not under another command, nor to count lines."""

@@ -1,12 +1,13 @@
-"""A stranger who names others: a peer that gossips (BEP 11) and a node of the DHT (BEP 5), on one port; and ears.
+"""A stranger who names others: a peer that gossips (BEP 11) and a node of the DHT (BEP 5), or a router; and ears.
 
-    python stranger.py name ADDRESS PORT [--call HOST:PORT INFOHASH] -- ADDRESS:PORT...
+    python stranger.py name --at ADDRESS:PORT [--call HOST:PORT INFOHASH] -- ADDRESS:PORT...
     python stranger.py listen ADDRESS:PORT...
+    python stranger.py route --at ADDRESS:PORT URL
 
 `name` tells whoever connects, and whom it is told to call, of these peers by PEX and of its own DHT port, and names
 them to whoever asks its node. `listen` takes TCP and UDP and prints a line of JSON for all that arrives: where, and
-what, in hexadecimal. Both say a line when they are ready, `name` one when its node is first asked, and end when they
-are killed.
+what, in hexadecimal. `route` calls itself a router (UPnP), described at its own port by a redirect to the URL. All
+say a line when they are ready, `name` one when its node is first asked, and end when they are killed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 RESERVED = b"\0\0\0\0\0\x10\0\x01"  # extensions (BEP 10), DHT
 EXTENDED, DHT_PORT = 20, 9  # messages
 OUR_PEX = 1
+SSDP = "239.255.255.250", 1900
 
 
 def bencode(value: Any) -> bytes:
@@ -81,18 +83,21 @@ def gossip(peer: socket.socket, infohash: bytes, dht_port: int, named: list[str]
 
 
 def answer_queries(node: socket.socket, named: list[str]) -> None:
-    """Be a node of the DHT that knows these peers of every torrent, and no other node."""
-    own = {b"id": bytes(20), b"nodes": b"", b"token": b"token"}
-    asked = False
+    """Be a node of the DHT that knows these peers of every torrent, and the same addresses as nodes.
+
+    To its first question it names no node: for one that is silent it would wait, before it asks for peers.
+    """
+    own: dict[bytes, bytes] = {b"id": bytes(20), b"nodes": b"", b"token": b"token"}
     while True:
         data, whom = node.recvfrom(2**16)
-        if not asked:
-            print("asked", flush=True)
-            asked = True
         query: Any = lt.bdecode(data)
         if query.get(b"y") == b"q":
             values = {b"values": compact(named, 4) + compact(named, 6)} if query[b"q"] == b"get_peers" else {}
             node.sendto(bencode({b"t": query[b"t"], b"y": b"r", b"r": {**own, **values}}), whom)
+            if not own[b"nodes"]:
+                print("asked", flush=True)
+                for key, version in (b"nodes", 4), (b"nodes6", 6):
+                    own[key] = b"".join(os.urandom(20) + place for place in compact(named, version))
 
 
 def hear(where: str, ear: socket.socket) -> None:
@@ -110,10 +115,32 @@ def hear(where: str, ear: socket.socket) -> None:
             say(caller.recv(2**16))
 
 
-def start_stranger(host: Host, port: int, places: list[str], *call: str) -> IO[bytes]:
+def call_itself_a_router(address: str, port: int) -> None:
+    """Answer whoever looks for a router (SSDP, UPnP Device Architecture 1.0) that it is described at a port of ours."""
+    ear = socket.socket(type=socket.SOCK_DGRAM)
+    ear.bind(("", SSDP[1]))
+    ear.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(SSDP[0]) + socket.inet_aton(address))
+    while True:
+        _, whom = ear.recvfrom(2**16)
+        device = "upnp:rootdevice"
+        head = (
+            f"LOCATION: http://{address}:{port}/\r\nST: {device}\r\nUSN: uuid:1::{device}\r\nCACHE-CONTROL: max-age=900"
+        )
+        ear.sendto(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode(), whom)
+
+
+def lead(door: socket.socket, goal: str) -> None:
+    """Redirect whoever asks by HTTP."""
+    while True:
+        with contextlib.suppress(OSError), door.accept()[0] as caller:
+            caller.recv(2**16)
+            caller.sendall(f"HTTP/1.1 302 Found\r\nLocation: {goal}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+def start_stranger(host: Host, port: int, places: list[str], *call: str, role: str = "name") -> IO[bytes]:
     """Start somebody who names these; give what it says."""
     options = ["--at", f"{host.address}:{port}", *(["--call", *call] if call else [])]
-    process = host.start(sys.executable, __file__, "name", *options, "--", *places, stdout=subprocess.PIPE)
+    process = host.start(sys.executable, __file__, role, *options, "--", *places, stdout=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
     return process.stdout
@@ -129,7 +156,7 @@ def know_a_node(library: Path, host: Host, port: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=("name", "listen"))
+    parser.add_argument("role", choices=("name", "listen", "route"))
     parser.add_argument("places", nargs="*")
     parser.add_argument("--at", metavar="ADDRESS:PORT")
     parser.add_argument("--call", nargs=2, metavar=("ADDRESS:PORT", "INFOHASH"))
@@ -146,6 +173,11 @@ def main() -> None:
                 if kind == socket.SOCK_STREAM:
                     ear.listen(100)
                 threads.append(threading.Thread(target=hear, args=(place, ear)))
+    elif options.role == "route":
+        host, _, port = options.at.rpartition(":")
+        door = socket.create_server((host, int(port)))
+        threads.append(threading.Thread(target=call_itself_a_router, args=(host, int(port))))
+        threads.append(threading.Thread(target=lead, args=(door, options.places[0])))
     else:
         host, _, port = options.at.rpartition(":")
         node = socket.socket(type=socket.SOCK_DGRAM)
