@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from .magnet import InfoHash
 from .memo import Memo, MemoId, id_in_file_name, parse_id
 from .quantities import local
 
-VERSION = 1
+VERSIONS = 1, 2  # wherever there are keys it is 2, which 0.1.0 refuses: it would rewrite the file of a private memo
 REBUILD = "memosync check --repair rebuilds it; nothing is changed until then"
 KEYS = tuple(name for name in Memo.__slots__ if name != "extra")
 EDITABLE = ("title", "description", "tags", "recorded")
@@ -32,6 +32,7 @@ class Index:
     memos: tuple[Memo, ...] = ()
     head: str = ""  # comments a person wrote at the top
     extra: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSIONS[0]
 
     def with_memo(self, memo: Memo) -> Index:
         """Put a memo in the place of the one with its id, or at the end."""
@@ -39,14 +40,14 @@ class Index:
             memos = tuple(memo if other.id == memo.id else other for other in self.memos)
         else:
             memos = (*self.memos, memo)
-        return Index(memos, self.head, self.extra)
+        return replace(self, memos=memos)
 
     def get(self, memo_id: MemoId) -> Memo | None:
         return next((memo for memo in self.memos if memo.id == memo_id), None)
 
     def with_infohash(self, infohash: InfoHash) -> Memo | None:
-        """Give the memo with this infohash, one in the trash only when there is no other."""
-        found = (memo for memo in self.memos if memo.infohash == infohash)
+        """Give the memo with this infohash, of its file or its sealed form; one in the trash only when there is no other."""
+        found = (memo for memo in self.memos if infohash in memo.infohashes)
         return min(found, key=lambda memo: memo.trashed is not None, default=None)
 
 
@@ -76,8 +77,8 @@ def loads(text: str) -> Index:
             raise LibraryError("index.toml is of a newer version than this program knows", "update memosync")
         table = parse_toml(text)
         version = table.pop("version", None)
-        if type(version) is not int or version != VERSION:
-            raise ValueError(f"version = {VERSION} is missing")
+        if type(version) is not int or version not in VERSIONS:
+            raise ValueError(f"version = {VERSIONS[-1]} is missing")
         entries = table.pop("memo", [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise ValueError("[[memo]] is not a list of tables")
@@ -91,13 +92,13 @@ def loads(text: str) -> Index:
                 seen.add(value)
     except ValueError as error:
         raise LibraryError(f"index.toml is broken: {one_line(str(error))[:200]}", REBUILD) from error
-    return Index(memos, _head(text), table)
+    return Index(memos, _head(text), table, version)
 
 
 def is_newer(text: str) -> bool:
     """Tell whether an index, whole or not, says that it is from a newer version."""
     version = re.search(r"^\ufeff?version\s*=\s*(\d{1,99})", text.partition("\n[")[0], re.MULTILINE)
-    return version is not None and int(version[1]) > VERSION
+    return version is not None and int(version[1]) > VERSIONS[-1]
 
 
 def salvage(data: bytes) -> Index:
@@ -116,7 +117,7 @@ def salvage(data: bytes) -> Index:
     found: dict[str, Memo] = {}
     for entry in entries:
         with contextlib.suppress(LibraryError):
-            for memo in loads(f"version = {VERSION}\n[[memo]]\n{entry}").memos if "\ufffd" not in entry else ():
+            for memo in loads(f"version = {VERSIONS[-1]}\n[[memo]]\n{entry}").memos if "\ufffd" not in entry else ():
                 if memo.id not in found or id_in_file_name(memo.file) == memo.id:
                     found[memo.id] = memo
     by_file = {memo.file: memo for memo in reversed(found.values())}
@@ -131,7 +132,7 @@ def differences(memo: Memo, other: Memo) -> list[str]:
 
 def dumps(index: Index) -> str:
     """Write an index; `loads` gives the same index back."""
-    table = {"version": VERSION, **index.extra, "memo": [to_table(memo) for memo in index.memos]}
+    table = {"version": index.version, **index.extra, "memo": [to_table(memo) for memo in index.memos]}
     return (index.head + "\n\n" if index.head else "") + format_toml(table)
 
 
@@ -201,6 +202,10 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
 
 
+def _is_infohash(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40}", value) is not None
+
+
 def _is_length(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**62
 
@@ -214,8 +219,11 @@ _RULES: dict[str, Callable[[Any], object]] = {
     "recorded": lambda value: isinstance(value, datetime),
     "duration": _is_length,
     "size": lambda value: isinstance(value, int) and _is_length(value),
-    "infohash": lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40}", value),
+    "infohash": _is_infohash,
     "shared": lambda value: isinstance(value, bool),
+    "sealed": _is_infohash,
+    "private": lambda value: isinstance(value, bool),
+    "renewals": lambda value: type(value) is int and _is_length(value),
     "fetched": lambda value: isinstance(value, bool),
     "trackers": _are_texts,
     "typed": lambda value: isinstance(value, bool),

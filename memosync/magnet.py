@@ -23,8 +23,9 @@ MOST_SEEDS = 1_000  # memos in one share link
 LONGEST_BASE = 2_000  # characters
 _HEX = re.compile(r"[0-9a-fA-F]{40}")
 _BASE32 = re.compile(r"[A-Za-z2-7]{32}")
-_PRIVATE = re.compile(r"[0-9a-fA-F]{40}\.[A-Za-z2-7]{26}")  # a private link's short form: infohash and key
+_PRIVATE = re.compile(r"([0-9a-fA-F]{40})\.([A-Za-z2-7]+)")  # a private link's short form: infohash and key
 _KEY = re.compile(r"(?i)((?<![0-9a-f])[0-9a-f]{40}\.|x(?:\.|%(?:25)*2e)key(?:=|%(?:25)*3d))[a-z2-7]{16,}")
+_WHOLE = "ask for the whole link again"
 _PAGE = re.compile(r"(?i)https?://|file://")
 
 # what people's programs put around a link, or into it
@@ -50,6 +51,7 @@ class Magnet:
     """A magnet of BitTorrent v1; what it names is a stranger's word."""
 
     infohash: InfoHash
+    key: bytes = b""  # 16 bytes that open a private memo (see `sealing`); empty for a public one
     name: str = ""
     trackers: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()  # "address:port" (`x.pe`, BEP 9)
@@ -57,6 +59,7 @@ class Magnet:
 
     def __str__(self) -> str:
         parts = [f"xt=urn:btih:{self.infohash}"]
+        parts += ["x.key=" + format_key(self.key)] if self.key else []
         parts += ["dn=" + quote(self.name, safe="")] if self.name else []
         parts += ["tr=" + quote(url, safe="") for url in self.trackers]
         parts += ["x.pe=" + quote(peer, safe=":[]") for peer in self.peers]
@@ -79,8 +82,8 @@ def parse_infohash(text: str) -> InfoHash | None:
 
 def parse(link: str) -> Magnet:
     """Read one magnet or bare infohash; TorrentError for anything else, and for kinds of link not known yet."""
-    if _PRIVATE.fullmatch(link):
-        raise _private()
+    if short := _PRIVATE.fullmatch(link):
+        return Magnet(infohash=_insist(InfoHash(short[1].lower())), key=parse_key(short[2]))
     if infohash := parse_infohash(link):
         return Magnet(infohash=_insist(infohash))
     if not link[:8].lower().startswith("magnet:?"):
@@ -91,6 +94,7 @@ def parse(link: str) -> Magnet:
     peers: dict[str, None] = {}
     topics: list[str] = []
     names: list[str] = []
+    keys: set[bytes] = set()
     other: list[tuple[str, str]] = []
     for key, value in _query(link[8:]):
         plain = re.sub(r"\.\d+$", "", key.lower())  # tr.1, xt.2: several of one kind
@@ -104,35 +108,56 @@ def parse(link: str) -> Magnet:
             case "x.pe":
                 peers[value] = None
             case "x.key":
-                raise _private()
+                keys.add(parse_key(value))
             case _:
                 other.append((key, value))
     for topic in topics:
         prefix, _, digits = topic.rpartition(":")
         if prefix.lower() != "urn:btih":
             continue
-        if _PRIVATE.fullmatch(digits):
-            raise _private()
+        if short := _PRIVATE.fullmatch(digits):
+            digits = short[1]
+            keys.add(parse_key(short[2]))
         if infohash := parse_infohash(digits):
-            name = names[0] if names else ""
+            if len(keys) > 1:
+                raise TorrentError("this link has two different keys", _WHOLE)
             return Magnet(
-                infohash=_insist(infohash), name=name, trackers=tuple(trackers), peers=tuple(peers), other=tuple(other)
+                infohash=_insist(infohash),
+                key=next(iter(keys), b""),
+                name=names[0] if names else "",
+                trackers=tuple(trackers),
+                peers=tuple(peers),
+                other=tuple(other),
             )
     if any(topic.lower().startswith("urn:btmh:") for topic in topics):
         raise TorrentError("this link is for BitTorrent v2 alone (btmh), which this version cannot fetch")
     if any(topic.lower().startswith("urn:btpk:") for topic in topics):
         raise TorrentError("this link is for a feed that changes (btpk), which this version cannot fetch")
-    raise TorrentError("this magnet has no infohash that can be read", "ask for the whole link again")
+    raise TorrentError("this magnet has no infohash that can be read", _WHOLE)
 
 
-def _private() -> TorrentError:
-    return TorrentError("this is a private link, which this version cannot open", "update memosync")
+def parse_key(text: str) -> bytes:
+    """Read the key of a private link: 26 characters of base32 (RFC 4648, 6) in either case; TorrentError."""
+    import base64
+
+    if re.fullmatch(r"[A-Za-z2-7]{26}", text):
+        key = base64.b32decode(text.upper() + "======")
+        if format_key(key) == text.lower():  # the last two of its 130 bits are 0
+            return key
+    raise TorrentError("the key of this link is not whole", _WHOLE)
+
+
+def format_key(key: bytes) -> str:
+    """Write the key of a private link: 16 bytes as 26 characters."""
+    import base64
+
+    return base64.b32encode(key).decode().rstrip("=").lower()
 
 
 def _insist(infohash: InfoHash) -> InfoHash:
     """Refuse the one infohash that libtorrent takes for none."""
     if not infohash.strip("0"):
-        raise TorrentError("an infohash of nothing but zeros is nobody's", "ask for the whole link again")
+        raise TorrentError("an infohash of nothing but zeros is nobody's", _WHOLE)
     return infohash
 
 

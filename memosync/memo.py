@@ -36,6 +36,9 @@ class Memo:
     size: int  # bytes
     infohash: InfoHash | None = None  # of the file itself, known once it was shared or fetched
     shared: bool = False  # the seeder serves it
+    sealed: InfoHash | None = None  # of the sealed form that its private link gives
+    private: bool = False  # the seeder serves that
+    renewals: int = 0  # how often its private link was exchanged for a new one
     fetched: bool = False  # somebody else's, from a swarm
     trackers: tuple[str, ...] = ()  # only where they are not the default ones
     typed: bool = False  # a person here named them, not a link
@@ -47,14 +50,19 @@ class Memo:
         return Words(self.title, self.description, self.tags, self.recorded, self.id)
 
     @property
+    def infohashes(self) -> tuple[InfoHash, ...]:
+        """Those of every link that there is to it: of its file, and of its sealed form."""
+        return tuple(infohash for infohash in (self.infohash, self.sealed) if infohash)
+
+    @property
     def is_frozen(self) -> bool:
         """Tell whether a link to the file's bytes was given: from then on it never changes, not by a byte."""
-        return self.infohash is not None
+        return bool(self.infohashes)
 
     @property
     def is_served(self) -> bool:
-        """Tell whether the seeder is to serve it."""
-        return self.shared and self.is_frozen and not self.trashed
+        """Tell whether the seeder is to serve it, in one form or both."""
+        return (self.shared or self.private) and self.is_frozen and not self.trashed
 
 
 @dataclass(frozen=True, slots=True)

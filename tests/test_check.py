@@ -364,7 +364,7 @@ def test_a_library_that_is_well_has_no_defect(library: Library) -> None:
 
 MEMOS: dict[str, Callable[[Library, Memo], object]] = {
     "renamed": lambda library, memo: library.path(memo).rename(library.path(memo).with_suffix(".mine.webm")),
-    "in the trash": lambda library, memo: shutil.move(library.path(memo), library.private / "trash" / memo.file),
+    "in the trash": lambda library, memo: shutil.move(library.path(memo), library.inner / "trash" / memo.file),
     "of another size": lambda library, memo: rewrite(library, memo.size, 7),
     "of another length": lambda library, memo: rewrite(library, memo.duration, 99.5),
 }
@@ -526,7 +526,7 @@ def test_copies_of_the_index_are_named_and_merged(library: Library, name: str) -
     assert re.search(r"“Not here” is in .*not here$", said[named[-1].id])
     assert before == entries(library)
     assert not copy.exists()
-    assert data == (library.private / name).read_bytes()
+    assert data == (library.inner / name).read_bytes()
     assert library.snapshots.copies() == []
 
 
@@ -535,7 +535,7 @@ def test_a_merged_copy_never_takes_the_place_of_another(library: Library) -> Non
         (library.root / COPIES[3]).write_text(f"# {titles}\n" + index.dumps(Index()))
         look(library, repair=True)
 
-    assert {path.read_text().split()[1] for path in library.private.glob("index-DESKTOP*")} == {"One", "Two"}
+    assert {path.read_text().split()[1] for path in library.inner.glob("index-DESKTOP*")} == {"One", "Two"}
 
 
 def test_a_copy_stands_in_for_an_index_that_is_lost(library: Library) -> None:
@@ -726,9 +726,9 @@ def test_what_may_not_be_read_is_said_without_a_traceback(library: Library, memo
     library.torrent(titled(library, "Shared in the end").infohash or InfoHash("")).chmod(0)
     command = [*POWERLESS, *PROGRAM, "check", "--repair"]
     done = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
-    library.private.chmod(0)
+    library.inner.chmod(0)
     worse = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
-    library.private.chmod(0o755)
+    library.inner.chmod(0o755)
     library.root.chmod(0o600)
     worst = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
     library.root.chmod(0o755)

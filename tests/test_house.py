@@ -164,7 +164,7 @@ def test_nobody_but_the_library_and_the_seeder_knows_where_things_are_kept() -> 
         room(name)
         for name, tree in MODULES.items()
         for node in ast.walk(tree)
-        if (isinstance(node, ast.Attribute) and node.attr == "private")
+        if (isinstance(node, ast.Attribute) and node.attr == "inner")
         or (isinstance(node, ast.Constant) and node.value == ".memosync")
     }
 

@@ -188,9 +188,9 @@ def test_a_trashed_memo_may_have_its_file_in_either_place(memosync: Program, lib
 
     assert library.path(trashed) == one
     assert memosync("list").lines == []  # and nothing adopts it anew
-    (library.private / "trash").mkdir()
-    one.rename(library.private / "trash" / one.name)
-    assert library.path(trashed) == library.private / "trash" / one.name
+    (library.inner / "trash").mkdir()
+    one.rename(library.inner / "trash" / one.name)
+    assert library.path(trashed) == library.inner / "trash" / one.name
     memosync("share", entry.id, "--no-seed", code=NotFoundError.exit_code)
 
 
@@ -280,10 +280,10 @@ def test_the_last_five_indexes_are_kept(library: Library) -> None:
     for number in range(8):
         library.transaction(add(number))
 
-    kept = [len(read(library.private / f"index.{number}.toml")) for number in range(1, 6)]
+    kept = [len(read(library.inner / f"index.{number}.toml")) for number in range(1, 6)]
 
     assert kept == [7, 6, 5, 4, 3]
-    assert not (library.private / "index.6.toml").exists()
+    assert not (library.inner / "index.6.toml").exists()
 
 
 def test_a_change_that_changes_nothing_takes_no_snapshot(library: Library) -> None:
@@ -306,7 +306,7 @@ def test_the_last_index_of_each_day_is_kept_for_a_week(library: Library) -> None
             os.utime(library.root / "index.toml", (then, then))
     library.transaction(add(99))
 
-    kept = {path.name[6:16]: len(read(path)) for path in library.private.glob("index.????-??-??.toml")}
+    kept = {path.name[6:16]: len(read(path)) for path in library.inner.glob("index.????-??-??.toml")}
 
     assert kept == {f"{now - timedelta(days=20 - day):%Y-%m-%d}": 2 * day + 2 for day in range(3, 10)}
 
@@ -357,7 +357,7 @@ def test_a_lock_dies_with_its_holder(library: Library, ended: Ended) -> None:
 
     with library.lock(name, wait=False) as held:
         assert held
-    assert not list((library.private / "locks").iterdir())
+    assert not list((library.inner / "locks").iterdir())
 
 
 def test_who_asks_whether_a_lock_is_held_keeps_nobody_from_it(tmp_path: Path, ended: Ended) -> None:
@@ -463,7 +463,7 @@ def test_a_recording_that_cannot_be_read_is_kept_and_told_once(memosync: Program
 def test_half_made_files_of_the_dead_are_cleared_and_those_of_the_living_are_not(
     memosync: Program, library: Library, one: Path
 ) -> None:
-    folder = library.private / "recording"
+    folder = library.inner / "recording"
     for name in ("abcdefgh.webm.import", "abcdefgj.webm", "abcdefgk.webm.import"):
         shutil.copy(one, folder / name)
 

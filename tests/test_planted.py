@@ -215,8 +215,8 @@ def test_a_link_in_the_place_of_the_index_is_replaced_when_that_is_rebuilt(memos
 @pytest.mark.parametrize("kind", LINKS)
 def test_the_log_is_written_into_no_file_that_was_there(memosync: Program, outside: Path, kind: str) -> None:
     library, _, path = recorded(memosync)
-    os.mkfifo(library.private / "seeder.log") if kind == "FIFO" else LINKS[kind](
-        library.private / "seeder.log", outside
+    os.mkfifo(library.inner / "seeder.log") if kind == "FIFO" else LINKS[kind](
+        library.inner / "seeder.log", outside
     )
 
     memosync("share", "last")
@@ -233,7 +233,7 @@ def test_the_log_is_written_into_no_file_that_was_there(memosync: Program, outsi
 def holder(memosync: Program, ended: Ended) -> tuple[Path, int]:
     """The directory of a library whose seeder's lock is held, and the process that does."""
     recorded(memosync)
-    private = Library(memosync.library).private
+    private = Library(memosync.library).inner
     hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", hold, str(private / "seeder.lock")]
     child = ended(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
@@ -302,7 +302,7 @@ def test_no_other_process_is_taken_for_the_seeder(holder: tuple[Path, int], ende
 def test_stopping_ends_no_process_that_a_stranger_names(memosync: Program) -> None:
     """In a space of processes of its own, so that what goes wrong ends nobody else."""
     recorded(memosync)
-    private = Library(memosync.library).private
+    private = Library(memosync.library).inner
     (private / "seeder.toml").write_text(
         'network = "loopback"\npid = -1\nkeeper = 0\nborn = ""\naddresses = []\nannounced = []\n'
     )

@@ -474,14 +474,14 @@ def test_a_memo_that_was_taken_back_in_between_begins_anew(look: Look, library: 
 def test_without_a_note_of_what_was_seen_it_begins_anew(look: Look, library: Library, text: str) -> None:
     for day in range(1, 29):
         look(day)
-    (library.private / "trash.toml").write_text(text)
+    (library.inner / "trash.toml").write_text(text)
 
     assert first_due(look, range(29, 99)) == 29 + 31
 
 
 def test_rm_purges_what_is_due_and_says_so(memosync: Program, library: Library, look: Look) -> None:
     first, second, third = library.index().memos
-    path = library.private / "trash.toml"
+    path = library.inner / "trash.toml"
     path.write_text(re.sub(r"= 0\.0$", "= 3e6", path.read_text(), flags=re.MULTILINE))
     library.update({first.id: lambda memo: replace(memo, trashed=memo.trashed and memo.trashed.replace(year=2025))})
     path.write_text(path.read_text().replace("2026", "2025"))

@@ -12,7 +12,6 @@ from .. import magnet
 from ..audio import sandbox
 from ..console import Console
 from ..errors import AudioError, Interrupted, SwarmError, TorrentError
-from ..library.freeze import believed
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet
@@ -68,7 +67,7 @@ def fetch(
     def fetch_one(source: _Source) -> None:
         memo = _fetch(library, source, command.network, options, stop=stop, console=console, view=view)
         console.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
-        answer(row_of(library, memo, linker(client.current(library), command.network)))
+        answer(row_of(library, memo, linker(library, client.current(library), command.network)))
         if options.seed:
             share(command, ShareOptions(memos=[memo.id]), library=library, stop=stop)
         if options.play:
@@ -120,7 +119,7 @@ def _fetch(
     with only_fetch(library, infohash, stop=stop, console=console):
         if memo := already_here(library, infohash):
             return _out_of_trash(library, memo, console)
-        incoming = Incoming(library, infohash, options.max_size)
+        incoming = Incoming(library, infohash, options.max_size, source.link.key)
         try:
             if source.torrent and not incoming.torrent:
                 incoming.accept(source.torrent)
@@ -135,12 +134,14 @@ def _fetch(
                 torrent=incoming.torrent,
                 network=network,
                 accept=incoming.accept,
+                begins=incoming.begins,
                 stop=stop,
                 timeout=options.timeout,
                 dht=library.session_state(),
                 on_progress=view(),
             )
-            memo = take_in(library, incoming, sandbox.probe(incoming.file), source.link.trackers)
+            path = incoming.plain()
+            memo = take_in(library, incoming, path, sandbox.probe(path), source.link.trackers)
         except (TorrentError, AudioError) as error:
             incoming.remove()
             raise TorrentError(str(error), error.hint) from error
@@ -148,7 +149,7 @@ def _fetch(
             console.tell("what arrived is kept; the same command goes on where this one stopped")
             raise
         incoming.remove()
-        return memo
+        return _out_of_trash(library, memo, console)
 
 
 def _out_of_trash(library: Library, memo: Memo, console: Console) -> Memo:
@@ -163,7 +164,7 @@ def _metadata(
 ) -> Metainfo:
     """Get the metadata of a link and nothing else."""
     infohash = source.link.infohash
-    if already_here(library, infohash) and (kept := believed(library.torrent(infohash), infohash)):
+    if already_here(library, infohash) and (kept := metainfo.believed(library.torrent(infohash), infohash)):
         return kept
     found = [source.torrent] if source.torrent else []
     if not found and (nobody := _nobody(source.link, network)):

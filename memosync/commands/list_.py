@@ -10,7 +10,7 @@ from pathlib import Path
 from ..library.store import Library
 from ..memo import Memo, matches
 from ..seeder import client
-from ..seeder.links import Linker, linker
+from ..seeder.links import Linker, Links, linker
 from .arguments import Globals
 
 
@@ -20,15 +20,15 @@ class Row:
 
     memo: Memo
     path: Path
-    link: str | None
+    links: Links
     damaged: bool  # its file is gone, or has another size than the index says
 
     @property
     def flags(self) -> str:
-        """Those of `sftd` that hold: served, fetched, trashed, damaged."""
+        """Those of `psftd` that hold: served privately, served to anybody, fetched, trashed, damaged."""
         memo = self.memo
-        served = memo.shared and not memo.trashed
-        held = ("s", served), ("f", memo.fetched), ("t", memo.trashed), ("d", self.damaged)
+        private, shared = memo.private and not memo.trashed, memo.shared and not memo.trashed
+        held = ("p", private), ("s", shared), ("f", memo.fetched), ("t", memo.trashed), ("d", self.damaged)
         return "".join(letter for letter, holds in held if holds) or "-"
 
 
@@ -47,8 +47,8 @@ class ListOptions:
 def list_memos(command: Globals, options: ListOptions, *, with_links: bool = False) -> list[Row]:
     """Find memos, newest first, or last trashed first."""
     library = command.open()
-    link = linker(client.current(library), command.network) if with_links else lambda _memo: None
-    rows = find_rows(library, options, link)
+    links = linker(library, client.current(library), command.network) if with_links else lambda _memo: Links()
+    rows = find_rows(library, options, links)
     if not rows:
         empty = not any(options.trashed == bool(memo.trashed) for memo in library.index().memos)
         nothing = "nothing is in the trash" if options.trashed else "no memos yet; memosync record makes one"
@@ -57,7 +57,7 @@ def list_memos(command: Globals, options: ListOptions, *, with_links: bool = Fal
     return rows
 
 
-def find_rows(library: Library, options: ListOptions, link: Linker) -> list[Row]:
+def find_rows(library: Library, options: ListOptions, links: Linker) -> list[Row]:
     """Find the memos that fit, as they are while they are looked at."""
     tag = options.tag and options.tag.casefold()
     memos = [
@@ -66,23 +66,23 @@ def find_rows(library: Library, options: ListOptions, link: Linker) -> list[Row]
         if options.trashed == bool(memo.trashed)
         and (tag is None or tag in map(str.casefold, memo.tags))
         and (options.since is None or memo.recorded >= options.since)
-        and (memo.shared or not options.shared)
+        and (memo.shared or memo.private or not options.shared)
         and matches(memo, options.words)
     ]
     memos.sort(key=lambda memo: memo.trashed or memo.recorded, reverse=True)
     rows = []
     for memo in memos[: options.most]:
-        row = row_of(library, memo, link)
+        row = row_of(library, memo, links)
         while row.damaged and (now := library.index().get(memo.id)) != row.memo:  # it was changed meanwhile
             if now is None or options.trashed != bool(now.trashed):
                 break
-            row = row_of(library, now, link)
+            row = row_of(library, now, links)
         else:
             rows.append(row)
     return rows
 
 
-def row_of(library: Library, memo: Memo, link: Linker) -> Row:
+def row_of(library: Library, memo: Memo, links: Linker) -> Row:
     """Look at one memo."""
     path = library.path(memo)
-    return Row(memo, path, link(memo), not library.is_intact(memo, path))
+    return Row(memo, path, links(memo), not library.is_intact(memo, path))

@@ -39,6 +39,8 @@ class ShareOptions:
 
     memos: Sequence[str] = ()
     everything: bool = False
+    public: bool = False  # to anybody, by a link to the file itself
+    new: bool = False  # by another private link, and the one before is ended
     trackers: Sequence[str] = ()  # instead of those it has
     typed: bool = False  # these stand on the command line
     no_seed: bool = False  # only the link
@@ -67,11 +69,13 @@ def share(
     """
     if (options.no_seed and (options.foreground or options.wait)) or (options.foreground and options.wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
+    if options.new and options.public:
+        raise UsageError("a public link stays the same: --new goes without --public")
     trackers = _trackers(options, command.network, command.console)
     library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
     memos = choose(library, options.memos, everything=options.everything)
     if options.stop:
-        _stop_sharing(library, memos, command.console)
+        _stop_sharing(library, memos, command.console, public=options.public)
         return
     network, console = command.network, command.console
     answer = _share_links(options, len(memos), console.answer)
@@ -80,14 +84,24 @@ def share(
     state = client.current(library)
     if not options.no_seed:
         client.refuse_another_network(state, network)
-    console.tell("whoever has the link can listen, and a link cannot be called back")
-    shared = freeze(library, memos, trackers)
+    if options.public:
+        console.tell("anybody can find a public memo and listen, and a link cannot be called back")
+    else:
+        console.tell("whoever has the link can listen, nobody else, and a link cannot be called back")
+    shared = freeze(library, memos, trackers, form="public" if options.public else "new" if options.new else "sealed")
+
+    def answer_all(state: SeederState | None) -> None:
+        links_of = linker(library, state, network)
+        for links in map(links_of, shared):
+            if link := links.public if options.public else links.private:
+                answer(link)
+
     if options.foreground:
-        _serve_here(command, library, shared, answer, on_state, stop)
+        _serve_here(command, library, answer_all, on_state, stop)
         return
     if not options.no_seed:
         state = client.serve(library, shared, network, state, stop=stop, console=console)
-    _answer_all(shared, state, network, answer)
+    answer_all(state)
     if options.wait:
         client.wait_until_delivered(library, shared, stop=stop)
 
@@ -110,18 +124,22 @@ def _trackers(options: ShareOptions, network: Network, console: Console) -> tupl
     return tuple(usable_trackers(options.trackers, network, typed=True))
 
 
-def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console) -> None:
-    """Have memos served no longer; they stay, and so does their link for another time."""
+def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console, *, public: bool) -> None:
+    """Have memos served no longer, or with `public` not to anybody; they stay, and so do their links."""
+
+    def change(memo: Memo) -> Memo:
+        return replace(memo, shared=False, private=memo.private and public)
+
+    what = "to anybody no" if public else "no"
     for memo in memos:
-        library.update({memo.id: lambda memo: replace(memo, shared=False)})
-        console.tell(f"{memo.id} is served no longer; who has it keeps it")
+        library.update({memo.id: change})
+        console.tell(f"{memo.id} is served {what} longer; who has it keeps it")
 
 
 def _serve_here(
     command: Globals,
     library: Library,
-    shared: Sequence[Memo],
-    answer: Answer,
+    answer_all: Callable[[SeederState | None], None],
     on_state: Callable[[SeederState, int], None],
     stop: Stop,
 ) -> None:
@@ -133,15 +151,10 @@ def _serve_here(
         nonlocal answered
         if state.ready and not answered:
             answered = True
-            _answer_all(shared, state, command.network, answer)
+            answer_all(state)
         on_state(state, served)
 
     run(library, command.network, Settings(), stop=stop, console=command.console, on_state=ready)
-
-
-def _answer_all(memos: Sequence[Memo], state: SeederState | None, network: Network, answer: Answer) -> None:
-    for link in filter(None, map(linker(state, network), memos)):
-        answer(link)
 
 
 def _share_links(options: ShareOptions, many: int, answer: Answer) -> Answer:

@@ -11,7 +11,6 @@ from ..audio.loudness import Levels
 from ..audio.webm import carried_by
 from ..errors import AudioError, LibraryError
 from ..library.measures import levels_of
-from ..library.served import served_as
 from ..seeder import client
 from ..seeder.links import linker
 from ..seeder.state import SwarmState
@@ -42,8 +41,7 @@ def show(
     library = command.open()
     found = library.find(memo, trashed=None)
     state = client.current(library)
-    served = served_as(found) if state else None
-    swarm = state.swarms.get(served, SwarmState(infohash=served)) if state and served else None
+    swarm = client.swarm_of(state, found) if state else None
     carried = NOTHING
     with contextlib.suppress(AudioError, OSError):  # what is wrong is said of its levels
         carried = carried_by(library.path(found))
@@ -54,7 +52,7 @@ def show(
         levels = levels_of(library, found, on_progress=on_listening, stop=stop)
     except (AudioError, LibraryError) as error:
         fault = error
-    row = row_of(library, found, linker(state, command.network))
+    row = row_of(library, found, linker(library, state, command.network))
     return Shown(row=row, swarm=swarm, carried=carried, levels=levels, fault=fault)
 
 

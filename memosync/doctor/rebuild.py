@@ -49,7 +49,8 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, console: Console) ->
             if held and memo_id not in entries:
                 entries[memo_id] = entry_of(library, memo_id, path, beside, trashed)
     memos = tuple(entry.memo for entry in entries.values())
-    new = Index(memos, whole.head or old.head, {**old.extra, **whole.extra})
+    version = max(whole.version, old.version)
+    new = Index(memos, whole.head or old.head, {**old.extra, **whole.extra}, version)
     library.rebuild(new, broken, now)
     return list(entries.values())
 

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 from .. import files
 from ..audio import webm
@@ -18,30 +19,28 @@ from ..magnet import InfoHash
 from ..memo import Memo, MemoId, Words, torrent_name
 from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
+from . import sealed
 from .reword import reword
 from .store import Library
 
+Form = Literal["public", "sealed", "new"]  # the file itself; sealed; sealed, and the link before is ended
 
-def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...]) -> list[Memo]:
-    """Freeze memos and mark them as shared, many at a time; with `trackers`, typed here, instead of those they had."""
+
+def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...], form: Form) -> list[Memo]:
+    """Freeze memos and mark them as shared, to anybody or to who has a private link, many at a time.
+
+    With `trackers`, typed here, instead of those they had. LibraryError when a link cannot be made.
+    """
     marked: dict[MemoId, Memo] = {}
     for batch in library.locked(memos):
-        marked |= library.update({memo_id: _freeze(library, memo_id, trackers) for memo_id in batch})
+        marked |= library.update({memo_id: _freeze(library, memo_id, trackers, form) for memo_id in batch})
     return [marked[memo.id] for memo in memos]
 
 
 def frozen_torrent(library: Library, memo: Memo) -> Metainfo | None:
     """Read the torrent that a frozen memo's own file is known by; None when it is lost or broken, or not frozen."""
     if memo.infohash:
-        return believed(library.torrent(memo.infohash), memo.infohash)
-    return None
-
-
-def believed(path: Path, infohash: InfoHash) -> Metainfo | None:
-    """Read a torrent that stands where the one of this infohash is kept; None when it is lost, broken or another."""
-    with contextlib.suppress(OSError, TorrentError):
-        torrent = metainfo.read(files.read(path))
-        return torrent if torrent.infohash == infohash else None
+        return metainfo.believed(library.torrent(memo.infohash), memo.infohash)
     return None
 
 
@@ -80,16 +79,16 @@ def _kept_torrents(directory: Path) -> dict[int, list[Metainfo]]:
     return torrents
 
 
-def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...]) -> Callable[[Memo], Memo]:
-    """See that a locked memo's words are in its file and its torrent is kept; give the change to its entry."""
+def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...], form: Form) -> Callable[[Memo], Memo]:
+    """See that a locked memo's words are in its file and what its link needs is kept; give the change to its entry."""
     memo = library.index().get(memo_id)
     if memo is None or memo.trashed:
         raise NotFoundError(f"memo {memo_id} was removed meanwhile")
     with files.as_library_error(f"read {memo.file}"):
-        return _frozen(library, memo, trackers)
+        return _frozen(library, memo, trackers, form)
 
 
-def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...]) -> Callable[[Memo], Memo]:
+def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form) -> Callable[[Memo], Memo]:
     memo_id, path = memo.id, library.path(memo)
     try:
         files.status_of(path, links=True)
@@ -99,22 +98,28 @@ def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...]) -> Callable
         ) from None
     if not memo.is_frozen and path.is_symlink():  # nobody may choose by it what of ours a link gives away
         raise LibraryError(f"the file of memo {memo_id} is a symbolic link: {path}", "put the file itself there")
-    infohash, size = memo.infohash, memo.size
-    if not memo.is_frozen:
-        if webm.read_words(path) != memo.words:
-            reword(library, memo)
-        torrent = metainfo.make(path, torrent_name(memo.words, memo_id))
-        infohash, size = torrent.infohash, torrent.size
-        library.keep_torrent(infohash, torrent.data)
-    elif infohash and not frozen_torrent(library, memo):
+    if not memo.is_frozen and webm.read_words(path) != memo.words:
+        reword(library, memo)
+    changes: dict[str, Any] = {"trackers": trackers, "typed": True} if trackers else {}
+    if form == "public":
+        changes |= {"infohash": _public(library, memo, path), "shared": True}
+    else:
+        made = sealed.renew(library, memo) if form == "new" else sealed.form_of(library, memo)
+        changes |= {"sealed": made.infohash, "renewals": made.renewals, "private": True}
+    size = memo.size if memo.is_frozen else path.stat().st_size
+
+    return lambda memo: replace(memo, size=size, **changes)
+
+
+def _public(library: Library, memo: Memo, path: Path) -> InfoHash:
+    """See that the torrent of a memo's file is kept, whose words are in it, and give its infohash."""
+    if not memo.infohash:
+        torrent = metainfo.make(path, torrent_name(webm.read_words(path), memo.id))
+        library.keep_torrent(torrent.infohash, torrent.data)
+        return torrent.infohash
+    if not frozen_torrent(library, memo):
         again = torrent_again(library, memo, path, webm.read_words(path))
         if not again:
-            raise LibraryError(f"the torrent of memo {memo_id} is lost", "fetch it again from somebody who has it")
-        library.keep_torrent(infohash, again.data)
-
-    def mark(memo: Memo) -> Memo:
-        if trackers:
-            memo = replace(memo, trackers=trackers, typed=True)
-        return replace(memo, infohash=infohash, size=size, shared=True)
-
-    return mark
+            raise LibraryError(f"the torrent of memo {memo.id} is lost", "fetch it again from somebody who has it")
+        library.keep_torrent(memo.infohash, again.data)
+    return memo.infohash

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from .. import files
+from .. import files, sealing
 from ..audio.webm import AudioInfo
 from ..console import Console
 from ..errors import LibraryError, TorrentError
@@ -18,11 +20,14 @@ from ..magnet import InfoHash
 from ..memo import Memo, clean_title
 from ..network import DEFAULT_TRACKERS, Network, usable_trackers
 from ..quantities import format_size
+from ..sealing import Seal
 from ..stop import Stop
 from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
+from . import keys
 from .entries import new_memo
-from .freeze import believed
+from .keys import Key
+from .sealed import digest_of
 from .store import Library
 
 # A title may end like a file's name ("Call with Dr.Kim", "About Node.js"): it is no memo only where this is known.
@@ -40,32 +45,34 @@ _NO_MEMO = re.compile(
 class Incoming:
     """The directory of one download, with its torrent as soon as that is accepted."""
 
-    def __init__(self, library: Library, infohash: InfoHash, max_size: int) -> None:
+    def __init__(self, library: Library, infohash: InfoHash, max_size: int, key: bytes = b"") -> None:
         """Make it or find what arrived before; TorrentError when that has more than `max_size` bytes.
 
-        What is in it was put there by us, or is thrown away: libtorrent writes into what it finds.
+        What is in it was put there by us, or is thrown away: libtorrent writes into what it finds. With a `key` (16
+        bytes) what arrives is sealed.
         """
         self.directory = library.incoming(infohash)
         self.file = self.directory / "memo.webm"  # whatever the torrent calls it
-        self._infohash, self._max_size = infohash, max_size
+        self.key: Key | None = None  # of what is sealed, once that was opened
+        self._infohash, self._max_size, self._secret = infohash, max_size, key
         self._kept = self.directory / "torrent"
         with files.as_library_error("keep what arrives"):
             library.refuse_links()
             if self.directory.is_symlink() or not self.directory.is_dir():
                 _throw_away(self.directory)
             files.make_directory(self.directory)
-            torrent = believed(self._kept, infohash)
+            torrent = metainfo.believed(self._kept, infohash)
             ours = {self.file: _is_ours(self.file, torrent.size if torrent else max_size), self._kept: torrent}
             for path in self.directory.iterdir():
                 if not ours.get(path):
                     _throw_away(path)
         if torrent:
-            _refuse_what_is_no_memo(torrent, max_size)
+            self._refuse_what_is_no_memo(torrent)
 
     @property
     def torrent(self) -> bytes:
         """The torrent that was accepted, now or before; empty when what is kept is not the one of this infohash."""
-        torrent = believed(self._kept, self._infohash)
+        torrent = metainfo.believed(self._kept, self._infohash)
         return torrent.data if torrent else b""
 
     def accept(self, data: bytes) -> None:
@@ -73,14 +80,50 @@ class Incoming:
         torrent = metainfo.read(data)
         if torrent.infohash != self._infohash:
             raise TorrentError("this torrent has another infohash than its link")
-        _refuse_what_is_no_memo(torrent, self._max_size)
-        if torrent.size > files.free_space(self.directory) + files.used_space(self.directory):
-            raise LibraryError(f"the disk has no room for its {format_size(torrent.size)}", "make room and try again")
+        self._refuse_what_is_no_memo(torrent)
+        needed = torrent.size + (sealing.opened_size(torrent.size) if self._secret else 0)
+        if needed > files.free_space(self.directory) + files.used_space(self.directory):
+            raise LibraryError(f"the disk has no room for its {format_size(needed)}", "make room and try again")
         with files.as_library_error("keep the torrent"):
             files.write(self._kept, torrent.data)
 
+    def begins(self, data: bytes) -> None:
+        """Look at the first piece; TorrentError when it is sealed with another key, or no key was given."""
+        if self._secret:
+            sealing.Opener(data[: sealing.HEAD], self._secret)
+        elif data[:8].hex() == metainfo.read(self.torrent).name:
+            raise TorrentError("this memo is private, and its link has no key", "ask for the whole link")
+
+    def plain(self) -> Path:
+        """Give the memo's file, opened where it is sealed; TorrentError when it was altered, LibraryError."""
+        with files.as_library_error("open what arrived"), files.open_regular(self.file) as source:
+            self.begins(head := source.read(sealing.HEAD))
+            if not self._secret:
+                return self.file
+            source.seek(0)
+            digest = hashlib.sha256()
+            opened = self.directory / "opened.webm"
+            with files.staged(opened) as (staged, target):
+                for chunk in sealing.opened(source, self._secret):
+                    digest.update(chunk)
+                    target.write(chunk)
+                target.flush()
+                os.fsync(target.fileno())
+                files.move(staged, opened)
+        self.key = Key(seal=Seal(self._secret, head[: sealing.SALT]), digest=digest.digest())
+        return opened
+
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _refuse_what_is_no_memo(self, torrent: Metainfo) -> None:
+        size = sealing.opened_size(torrent.size) if self._secret else torrent.size
+        if ending := _NO_MEMO.search(torrent.name):
+            raise TorrentError(f"this is a .{ending[1]} file, not a memo (a WebM file)")
+        if size > self._max_size:
+            raise TorrentError(
+                f"it has {format_size(size)}, more than {format_size(self._max_size)}", "raise --max-size to have it"
+            )
 
 
 @contextlib.contextmanager
@@ -112,12 +155,27 @@ def title_of(torrent: Metainfo) -> str:
     return clean_title(re.sub(r"(?i)\.webm$", "", torrent.name))
 
 
-def take_in(library: Library, incoming: Incoming, info: AudioInfo, trackers: Sequence[str]) -> Memo:
-    """Move a file that has all its pieces in byte for byte and index it, with the trackers of its link."""
-    torrent, path = metainfo.read(incoming.torrent), incoming.file
-    if not _is_ours(path, torrent.size) or path.stat().st_size != torrent.size:
+def take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, trackers: Sequence[str]) -> Memo:
+    """Move `path`, the memo of a torrent that has all its pieces, in and index it, with the trackers of its link.
+
+    What it arrived as stays byte for byte: a sealed memo is kept in both forms.
+    """
+    torrent, key = metainfo.read(incoming.torrent), incoming.key
+    if not _is_ours(incoming.file, torrent.size) or incoming.file.stat().st_size != torrent.size:
         raise TorrentError("what arrived was exchanged", "fetch it again")
-    library.keep_torrent(torrent.infohash, torrent.data)
+    twin = _twin(library, path)
+    if not twin or not (twin.sealed if key else twin.infohash):
+        library.keep_torrent(torrent.infohash, torrent.data)
+        if key:
+            keys.keep(library, torrent.infohash, key)
+            with files.as_library_error("keep the sealed memo"):
+                files.make_directory(library.forms)
+                files.move(incoming.file, library.form(torrent.infohash))
+    links: dict[str, Any] = {"sealed": torrent.infohash} if key else {"infohash": torrent.infohash}
+    if twin:
+        return library.update(
+            {twin.id: lambda memo: memo if (memo.sealed if key else memo.infohash) else replace(memo, **links)}
+        )[twin.id]
     with contextlib.suppress(OSError):
         # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
         path.chmod(files.status_of(library.torrent(torrent.infohash)).st_mode & 0o777)
@@ -133,10 +191,22 @@ def take_in(library: Library, incoming: Incoming, info: AudioInfo, trackers: Seq
         with library.lock(memo_id):
             if not library.index().get(memo_id) and not os.path.lexists(library.part(memo_id)):
                 memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=title_of(torrent))
-                memo = replace(memo, infohash=torrent.infohash, fetched=True, trackers=others)
+                memo = replace(memo, fetched=True, trackers=others, **links)
                 library.add(memo, path)
                 return memo
         memo_id = library.take_id()
+
+
+def _twin(library: Library, path: Path) -> Memo | None:
+    """Find a memo that has the same file, by another link or by none, one in the trash only when there is no other."""
+    size, digest = path.stat().st_size, b""
+    for memo in sorted(library.index().memos, key=lambda memo: memo.trashed is not None):
+        with contextlib.suppress(OSError):
+            if files.status_of(library.path(memo)).st_size == size:
+                digest = digest or digest_of(path)
+                if digest_of(library.path(memo)) == digest:
+                    return memo
+    return None
 
 
 def _throw_away(path: Path) -> None:
@@ -152,12 +222,3 @@ def _is_ours(path: Path, most: int) -> bool:
         status = files.status_of(path)
         return status.st_nlink == 1 and status.st_size <= most
     return False
-
-
-def _refuse_what_is_no_memo(torrent: Metainfo, max_size: int) -> None:
-    if ending := _NO_MEMO.search(torrent.name):
-        raise TorrentError(f"this is a .{ending[1]} file, not a memo (a WebM file)")
-    if torrent.size > max_size:
-        raise TorrentError(
-            f"it has {format_size(torrent.size)}, more than {format_size(max_size)}", "raise --max-size to have it"
-        )

@@ -38,7 +38,7 @@ def secret(library: Library) -> bytes:
     path = library.keys / "library"
     with files.as_library_error("keep the library's secret"):
         _prepare(library)
-        with files.locked(library.private / "lock", remove=False):
+        with files.locked(library.inner / "lock", remove=False):
             if not os.path.lexists(path):
                 files.write(path, os.urandom(_SECRET))
         found = files.read(path)
@@ -51,7 +51,7 @@ def keep(library: Library, infohash: InfoHash, key: Key) -> None:
     """Keep the key of a link for as long as there is a library; an ended one stays ended."""
     with files.as_library_error("keep the key"):
         _prepare(library)
-        with files.locked(library.private / "lock", remove=False):
+        with files.locked(library.inner / "lock", remove=False):
             kept = find(library, infohash)
             if kept is None or (kept != key and not kept.ended):
                 files.write(library.keys / infohash, key.dumps())
@@ -65,6 +65,12 @@ def find(library: Library, infohash: InfoHash) -> Key | None:
             seal, rest = Seal(data[:KEY], data[KEY : KEY + SALT]), data[KEY + SALT :]
             return Key(seal=seal, digest=rest[:DIGEST], ended=len(rest) > DIGEST)
     return None
+
+
+def is_ended(library: Library, infohash: InfoHash) -> bool:
+    """Tell whether a private link was ended: then nothing is served by it, whatever an index says."""
+    key = find(library, infohash)
+    return key is not None and key.ended
 
 
 def kept(library: Library) -> Iterator[tuple[InfoHash, Key]]:

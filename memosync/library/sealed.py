@@ -5,7 +5,9 @@ A form is a cache of what the memo's file and its key make, the same every time,
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files, sealing
@@ -18,6 +20,68 @@ from ..torrent.metainfo import Metainfo
 from . import keys
 from .keys import Key
 from .store import Library
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A sealed form that is kept."""
+
+    infohash: InfoHash
+    renewals: int  # after how many new links it came
+
+
+def form_of(library: Library, memo: Memo) -> Form:
+    """See that the form of a memo's private link is kept, with its torrent and its key; LibraryError.
+
+    The first link is made, a lost form or key made again where that makes the same. The caller holds the memo's lock,
+    and its file says its words.
+    """
+    if not memo.sealed:
+        return _new(library, memo, memo.renewals)
+    key = keys.find(library, memo.sealed)
+    if key and key.ended:
+        return _new(library, memo, memo.renewals + 1)
+    if not key:  # the secret may make it again
+        made = seal(library, memo, memo.renewals)
+        if made.infohash != memo.sealed:
+            for path in library.kept_of(made.infohash):
+                path.unlink(missing_ok=True)
+            raise _lost(memo)
+    elif not _is_kept(library, memo.sealed):
+        seal_again(library, memo, memo.sealed)
+    return Form(memo.sealed, memo.renewals)
+
+
+def renew(library: Library, memo: Memo) -> Form:
+    """End a memo's private link for good, and make another one; LibraryError. Locks as `form_of` has them."""
+    form = _new(library, memo, memo.renewals + 1 if memo.sealed else memo.renewals)
+    if memo.sealed and (key := keys.find(library, memo.sealed)):
+        keys.keep(library, memo.sealed, replace(key, ended=True))
+    return form
+
+
+def _new(library: Library, memo: Memo, renewals: int) -> Form:
+    """Make a form that was never ended."""
+    with files.as_library_error(f"seal {memo.file}"):
+        digest = digest_of(library.path(memo))
+    renewals = max(renewals, sum(key.ended and key.digest == digest for _, key in keys.kept(library)))
+    while keys.is_ended(library, infohash := seal(library, memo, renewals).infohash):
+        renewals += 1
+    return Form(infohash, renewals)
+
+
+def _is_kept(library: Library, infohash: InfoHash) -> bool:
+    """Tell whether a form is there as its torrent describes it."""
+    torrent, path = metainfo.believed(library.torrent(infohash), infohash), library.form(infohash)
+    with contextlib.suppress(OSError):
+        if torrent and files.status_of(path).st_size == torrent.size:
+            younger = files.time_of(path) > files.time_of(library.torrent(infohash))
+            return not younger or metainfo.fits(torrent, path)
+    return False
+
+
+def _lost(memo: Memo) -> LibraryError:
+    return LibraryError(f"the key of memo {memo.id} is lost", f"memosync share --new {memo.id} makes another link")
 
 
 def seal(library: Library, memo: Memo, renewals: int = 0) -> Metainfo:
@@ -40,7 +104,7 @@ def seal_again(library: Library, memo: Memo, infohash: InfoHash) -> None:
     """Make a lost sealed form again with the key that was kept for it; LibraryError when that makes another one."""
     key = keys.find(library, infohash)
     if not key:
-        raise LibraryError(f"the key of memo {memo.id} is lost", f"memosync share --new {memo.id} makes another link")
+        raise _lost(memo)
     if key.ended:
         raise LibraryError(f"this link of memo {memo.id} was ended")
     with files.as_library_error(f"seal {memo.file}"):
@@ -48,6 +112,7 @@ def seal_again(library: Library, memo: Memo, infohash: InfoHash) -> None:
     if torrent.infohash != infohash:
         library.form(torrent.infohash).unlink(missing_ok=True)
         raise LibraryError(f"the key of memo {memo.id} is another one's", "put back .memosync/keys from a backup")
+    library.keep_torrent(infohash, torrent.data)
 
 
 def digest_of(path: Path) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..magnet import InfoHash
 from ..memo import Memo
 from ..network import Network, trackers_of
+from . import keys
 from .store import Library
 
 
@@ -27,16 +28,19 @@ def served(library: Library, network: Network) -> list[Served]:
     return [
         Served(
             infohash=infohash,
-            path=library.path(memo),
+            path=library.path(memo) if infohash == memo.infohash else library.form(infohash),
             torrent=library.torrent(infohash),
             trackers=trackers_of(memo.trackers, network, typed=memo.typed),
             typed=memo.typed,
         )
         for memo in library.index().memos
-        if (infohash := served_as(memo))
+        for infohash in served_as(memo)
+        if infohash == memo.infohash or not keys.is_ended(library, infohash)
     ]
 
 
-def served_as(memo: Memo) -> InfoHash | None:
-    """Give the infohash under which a memo is served; None when it is not."""
-    return memo.infohash if memo.is_served else None
+def served_as(memo: Memo) -> tuple[InfoHash, ...]:
+    """Give the infohashes under which a memo is served: of its file, of its sealed form, or of both."""
+    public = (memo.infohash,) if memo.shared and memo.infohash else ()
+    sealed = (memo.sealed,) if memo.private and memo.sealed else ()
+    return () if memo.trashed else public + sealed

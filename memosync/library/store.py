@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -29,26 +30,26 @@ class Library:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.private = root / ".memosync"
-        self.trash = self.private / "trash"
-        self.torrents = self.private / "torrents"
-        self.keys = self.private / "keys"
-        self.forms = self.private / "sealed"
-        self.snapshots = Snapshots(root, self.private)
+        self.inner = root / ".memosync"
+        self.trash = self.inner / "trash"
+        self.torrents = self.inner / "torrents"
+        self.keys = self.inner / "keys"
+        self.forms = self.inner / "sealed"
+        self.snapshots = Snapshots(root, self.inner)
         self._cached: tuple[tuple[int, int, int], Index] | None = None
 
     def refuse_links(self) -> None:
         """Insist that our directories are some, and no links, as the library itself may be; LibraryError."""
-        with files.as_library_error(f"use {self.private}"):
-            for place in (self.private, *(self.private / name for name in _PLACES)):
+        with files.as_library_error(f"use {self.inner}"):
+            for place in (self.inner, *(self.inner / name for name in _PLACES)):
                 files.refuse_links(place)
-            cache = self.private / "cache"
+            cache = self.inner / "cache"
             if not cache.is_file():  # nothing can be kept there then, and nothing has to be
                 files.refuse_links(cache)
 
     def sweep(self) -> None:
         """Remove what writers that died left."""
-        for place in (self.root, self.private, self.torrents, self.keys, self.forms):
+        for place in (self.root, self.inner, self.torrents, self.keys, self.forms):
             files.sweep(place)
 
     def index(self) -> Index:
@@ -86,12 +87,16 @@ class Library:
         path = self.root / "index.toml"
         with files.as_library_error(f"write {path}"):
             self.prepare()
-            with files.locked(self.private / "lock", remove=False):
+            with files.locked(self.inner / "lock", remove=False):
                 if self.index_bytes() != broken:
                     raise LibraryError("index.toml was changed meanwhile", "memosync check says how it is now")
                 if path.exists():
                     self.snapshots.put_aside(broken, when)
-                files.write(path, index.dumps(new).encode(), newer_than=self.index_time())
+                files.write(path, index.dumps(self._versioned(new)).encode(), newer_than=self.index_time())
+
+    def _versioned(self, new: Index) -> Index:
+        """Have an index say that it is for who knows private links, wherever there are keys."""
+        return replace(new, version=index.VERSIONS[-1]) if os.path.lexists(self.keys) else new
 
     def index_time(self) -> int:
         """Give the index's time stamp in nanoseconds; every change makes it larger. 0 without an index."""
@@ -102,13 +107,14 @@ class Library:
         path = (self.root / "index.toml").resolve()  # a link to where it is synchronised stays one
         with files.as_library_error(f"change {path}"):
             self.prepare()
-            with files.locked(self.private / "lock", remove=False):
+            with files.locked(self.inner / "lock", remove=False):
                 before = self.index()
-                after = edit(before)
+                after = self._versioned(edit(before))
                 if after != before or not path.exists():
                     known = set(map(id, before.memos))
                     changed = tuple(memo for memo in after.memos if id(memo) not in known)
-                    index.loads(index.dumps(Index(changed)))  # nothing we could not read again ever locks a library
+                    # nothing we could not read again ever locks a library
+                    index.loads(index.dumps(replace(after, memos=changed)))
                     self.snapshots.keep(path)
                     # a clock set back must not make a new index look older than the one before
                     files.write(path, index.dumps(after).encode(), newer_than=self.index_time())
@@ -131,7 +137,7 @@ class Library:
         def edit(index: Index) -> Index:
             known = {text for memo in index.memos for text in (memo.id, memo.file)}
             new.extend(memo for memo in found if not known & {memo.id, memo.file})
-            return Index((*index.memos, *new), index.head, index.extra)
+            return replace(index, memos=(*index.memos, *new))
 
         if found:
             self.transaction(edit)
@@ -144,7 +150,7 @@ class Library:
             for memo_id in changes.keys() - {memo.id for memo in index.memos}:
                 raise NotFoundError(f"no memo {memo_id} any more")
             memos = (changes[memo.id](memo) if memo.id in changes else memo for memo in index.memos)
-            return Index(tuple(memos), index.head, index.extra)
+            return replace(index, memos=tuple(memos))
 
         return {memo.id: memo for memo in self.transaction(edit).memos if memo.id in changes}
 
@@ -198,6 +204,10 @@ class Library:
         """Where the sealed form of a memo is, which can be made again as long as there are its file and its key."""
         return self.forms / infohash
 
+    def kept_of(self, infohash: InfoHash) -> tuple[Path, Path, Path]:
+        """Give all that is kept of a link: its key and its sealed form, where it is a private one, and its torrent."""
+        return self.keys / infohash, self.form(infohash), self.torrent(infohash)
+
     def keep_torrent(self, infohash: InfoHash, data: bytes) -> None:
         """Keep a torrent for as long as there is a library: nothing else makes the same link again."""
         path = self.torrent(infohash)
@@ -210,7 +220,7 @@ class Library:
 
     def session_state(self, new: bytes | None = None) -> bytes:
         """Give what the last seeder here knew of the DHT, or keep what this one does."""
-        path = self.private / "session"
+        path = self.inner / "session"
         with files.as_library_error("keep the state of the session"):
             if new is not None:
                 files.write(path, new, sync=False)
@@ -219,18 +229,18 @@ class Library:
         return b""
 
     def incoming(self, infohash: InfoHash) -> Path:
-        return self.private / "incoming" / infohash
+        return self.inner / "incoming" / infohash
 
     def cache(self, memo_id: MemoId) -> Path:
         """Where is kept what can be found out again from the memo's file; it may be deleted at any time."""
-        return self.private / "cache" / memo_id
+        return self.inner / "cache" / memo_id
 
     def part(self, memo_id: MemoId) -> Path:
-        return self.private / "recording" / f"{memo_id}{_PART}"
+        return self.inner / "recording" / f"{memo_id}{_PART}"
 
     def rewritten(self, memo_id: MemoId) -> Path:
         """Where a memo's new content stands, complete, until the index names its size and it is moved to its place."""
-        return self.private / "recording" / f"{memo_id}.webm.new"
+        return self.inner / "recording" / f"{memo_id}.webm.new"
 
     def settle(self, memo_id: MemoId, path: Path) -> None:
         """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it."""
@@ -252,7 +262,7 @@ class Library:
         """Hold the lock of a memo or a download; False when we do not wait and somebody else has it."""
         self.refuse_links()
         with files.as_library_error(f"lock {name}"):
-            lock = files.acquire(self.private / "locks" / name, wait)
+            lock = files.acquire(self.inner / "locks" / name, wait)
         try:
             yield lock is not None
         finally:
@@ -282,12 +292,12 @@ class Library:
                 self.root.parent.mkdir(parents=True, exist_ok=True)
                 self.root.mkdir(0o700, exist_ok=True)
             for name in ("recording", "torrents", "locks"):
-                files.make_directory(self.private / name)
+                files.make_directory(self.inner / name)
         self.refuse_links()
 
     def put_away(self, path: Path) -> Path:
         """Move a file that is nobody's any more out of people's sight, and give its new place; OSError."""
-        kept = files.free_name(self.private / path.name)
+        kept = files.free_name(self.inner / path.name)
         files.move(path, kept)
         return kept
 
@@ -296,21 +306,21 @@ class Library:
         if not os.path.exists(self.root):
             above = next(place for place in self.root.parents if os.path.exists(place))
             return None if above.is_dir() and _may_write(above) else above
-        places = (self.root, self.private, self.root / "index.toml")
+        places = (self.root, self.inner, self.root / "index.toml")
         return next((place for place in places if os.path.lexists(place) and not _may_write(place)), None)
 
     def recordings(self) -> list[tuple[MemoId, Path]]:
         """Every recording that is in progress, or was when its process died."""
-        names = files.names(self.private / "recording")
+        names = files.names(self.inner / "recording")
         ids = [parse_id(name.removesuffix(_PART)) for name in names if name.endswith(_PART)]
         return [(memo_id, self.part(memo_id)) for memo_id in ids if memo_id]
 
     def leftovers(self) -> list[tuple[MemoId, Path]]:
         """Half-made files of imports and finishing remuxes, with the memo whose lock says whether somebody is at it."""
         found = []
-        for name in files.names(self.private / "recording"):
+        for name in files.names(self.inner / "recording"):
             if (memo_id := parse_id(name.partition(".")[0])) and not name.endswith(_PART):
-                found.append((memo_id, self.private / "recording" / name))
+                found.append((memo_id, self.inner / "recording" / name))
         return found
 
     def orphans(self, index: Index | None = None, *, trashed: bool = False) -> list[tuple[MemoId, Path]]:
@@ -336,11 +346,11 @@ class Library:
 
     def is_busy(self, name: MemoId | InfoHash) -> bool:
         """Tell whether somebody is at a memo or a download."""
-        return files.is_locked(self.private / "locks" / name)
+        return files.is_locked(self.inner / "locks" / name)
 
     def downloads(self) -> list[InfoHash]:
         """Downloads that are not finished."""
-        names = sorted(files.names(self.private / "incoming"))
+        names = sorted(files.names(self.inner / "incoming"))
         return [infohash for name in names if (infohash := parse_infohash(name)) == name]
 
 

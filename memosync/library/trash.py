@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import LibraryError, UsageError
-from ..index import Index, format_toml, parse_toml
+from ..index import format_toml, parse_toml
 from ..memo import Memo, MemoId
 from .store import Library
 
@@ -32,14 +32,15 @@ def put(library: Library, ids: Iterable[MemoId], when: datetime) -> dict[MemoId,
 def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
     """Bring memos back as they were; LibraryError or UsageError, and nothing changed, when one of them cannot be."""
     index = library.index()
-    here = {memo.infohash: memo.id for memo in index.memos if memo.infohash and not memo.trashed}
+    here = {infohash: memo.id for memo in index.memos if not memo.trashed for infohash in memo.infohashes}
     ids = set(ids)
     memos = [memo for memo in index.memos if memo.id in ids and memo.trashed]
     for memo in memos:
         if not any(os.path.lexists(place / memo.file) for place in (library.trash, library.root)):
             raise LibraryError(f"the file of memo {memo.id} is gone: {library.path(memo)}", "fetch it again")
-        if memo.infohash and (twin := here.setdefault(memo.infohash, memo.id)) != memo.id:
-            raise UsageError(f"memo {memo.id} is here already, as {twin}", f"memosync rm --purge {memo.id}")
+        for infohash in memo.infohashes:
+            if (twin := here.setdefault(infohash, memo.id)) != memo.id:
+                raise UsageError(f"memo {memo.id} is here already, as {twin}", f"memosync rm --purge {memo.id}")
     _move(memos, library.trash, library.root)
     return library.update({memo_id: lambda memo: replace(memo, trashed=None) for memo_id in ids})
 
@@ -50,15 +51,16 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
     wanted = {(memo.id, memo.trashed) for memo in memos if memo.trashed}
     doomed = [memo for memo in index.memos if (memo.id, memo.trashed) in wanted]
     ids = {memo.id for memo in doomed}
-    others = {memo.infohash for memo in index.memos if memo.id not in ids}
+    others = {infohash for memo in index.memos if memo.id not in ids for infohash in memo.infohashes}
     with files.as_library_error("empty the trash"):
         for memo in doomed:
-            kept = [library.torrent(memo.infohash)] if memo.infohash and memo.infohash not in others else []
-            for path in (library.trash / memo.file, library.root / memo.file, library.cache(memo.id), *kept):
+            links = [infohash for infohash in memo.infohashes if infohash not in others]
+            kept = [path for infohash in links for path in library.kept_of(infohash)]
+            for path in (*kept, library.trash / memo.file, library.root / memo.file, library.cache(memo.id)):
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # no directory there is ours
                     path.unlink()
         files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
-    library.transaction(lambda index: Index(tuple(m for m in index.memos if m.id not in ids), index.head, index.extra))
+    library.transaction(lambda index: replace(index, memos=tuple(m for m in index.memos if m.id not in ids)))
 
 
 def overdue(library: Library, now: datetime) -> list[Memo]:
@@ -67,8 +69,8 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
     Time there is what passed between looks like this one: nothing when the clock went back, a week at most, and all
     of it only at the next look. The dates must agree, too. So one wrong look can purge nothing.
     """
-    path, seconds = library.private / "trash.toml", now.timestamp()
-    with files.as_library_error("look at the trash"), files.locked(library.private / "lock", remove=False):
+    path, seconds = library.inner / "trash.toml", now.timestamp()
+    with files.as_library_error("look at the trash"), files.locked(library.inner / "lock", remove=False):
         trashed = {f"{memo.id} {memo.trashed.isoformat()}": memo for memo in library.index().memos if memo.trashed}
         looked, ages = seconds, {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, OverflowError):

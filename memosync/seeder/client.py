@@ -17,20 +17,21 @@ from ..memo import Memo
 from ..network import Network
 from ..stop import Stop
 from . import readiness
-from .state import SeederState, Settings, is_running, log_of, read_fault, read_state, second, stamp
+from .state import SeederState, Settings, SwarmState, is_running, log_of, read_fault, read_state, second, stamp
 
 _FROM_TERMINAL = (-signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)  # how a process ends that did not expect them
 _LOOK_EVERY = 0.01  # seconds
+_WORST_FIRST = ("damaged", "checking", "seeding")
 
 
 def current(library: Library) -> SeederState | None:
     """Read what the running seeder says of itself; None when none runs, or it has not said anything yet."""
-    return read_state(library.private)
+    return read_state(library.inner)
 
 
 def last_fault(library: Library) -> str:
     """Give why the last seeder here did not start or was given up; empty when it ended well."""
-    return read_fault(library.private)
+    return read_fault(library.inner)
 
 
 def refuse_another_network(state: SeederState | None, network: Network) -> None:
@@ -60,7 +61,7 @@ def start(
 
 def end(library: Library, timeout: float = 10) -> None:
     """End the seeder and wait until it is gone; SeederError when none runs."""
-    private = library.private
+    private = library.inner
     library.refuse_links()
     deadline = time.monotonic() + timeout
     state = None
@@ -94,39 +95,53 @@ def serve(
     """
     seen = library.index_time()
     deadline = time.monotonic() + timeout
-    said = stamp(library.private)
+    said = stamp(library.inner)
     with contextlib.suppress(SeederError):  # somebody else has just done it, or is at it
         state = _renew(library, state, stop, console) or state
     while time.monotonic() < deadline:
         stop.check()
-        if not is_running(library.private):
+        if not is_running(library.inner):
             try:
                 state = start(library, network, Settings(), stop=stop, console=console)
             except SeederError:
-                if not is_running(library.private):  # else somebody else's has just begun
+                if not is_running(library.inner):  # else somebody else's has just begun
                     raise
         if state and state.ready and state.seen >= seen:
             for memo in memos:
-                infohash = served_as(memo)
-                swarm = state.swarms.get(infohash) if infohash else None
-                if swarm and swarm.state == "damaged":
+                if (swarm := swarm_of(state, memo)) and swarm.state == "damaged":
                     raise LibraryError(f"memo {memo.id} is not served: its file was altered", "bring the file back")
             return state
         stop.wait(_LOOK_EVERY)
-        if (new := stamp(library.private)) != said or state is None:
+        if (new := stamp(library.inner)) != said or state is None:
             state, said = current(library), new
     raise SeederError("the seeder does not answer", "memosync seed --stop, then share again")
 
 
+def swarm_of(state: SeederState, memo: Memo) -> SwarmState | None:
+    """Sum up what the swarms of a served memo do; None when it is not served."""
+    swarms = [state.swarms.get(infohash, SwarmState(infohash=infohash)) for infohash in served_as(memo)]
+    if not swarms:
+        return None
+    return SwarmState(
+        infohash=swarms[0].infohash,
+        state=min((swarm.state for swarm in swarms), key=_WORST_FIRST.index),
+        peers=sum(swarm.peers for swarm in swarms),
+        given=sum(swarm.given for swarm in swarms),
+        delivered=sum(swarm.delivered for swarm in swarms),
+        addresses=tuple(dict.fromkeys(address for swarm in swarms for address in swarm.addresses)),
+    )
+
+
 def wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop) -> None:
     """Wait until somebody has all of each memo; SeederError when the seeder ends before, Interrupted on `stop`."""
-    wanted = set(filter(None, map(served_as, memos)))
+    wanted = {memo.id: set(served_as(memo)) for memo in memos if served_as(memo)}
     while wanted:
         stop.check()
         state = current(library)
-        if state is None and not is_running(library.private):
+        if state is None and not is_running(library.inner):
             raise SeederError("the seeder ended before somebody had it", "memosync seed --detach starts it again")
-        wanted -= {infohash for infohash, swarm in state.swarms.items() if swarm.delivered} if state else set()
+        delivered = {infohash for infohash, swarm in state.swarms.items() if swarm.delivered} if state else set()
+        wanted = {memo_id: forms for memo_id, forms in wanted.items() if not forms & delivered}
         stop.wait(0.1)
 
 
@@ -147,7 +162,7 @@ def _renew(library: Library, state: SeederState | None, stop: Stop, console: Con
 
 def _start(library: Library, arguments: list[str], stop: Stop, timeout: float = 30) -> SeederState:
     """Start a keeper in a session of its own; return when its seeder serves."""
-    private = library.private
+    private = library.inner
     deadline = time.monotonic() + timeout
     while is_running(private) and time.monotonic() < deadline:
         if read_state(private):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .. import files
 from ..errors import MemosyncError
-from ..library.freeze import believed
 from ..library.served import Served, served
 from ..library.store import Library
 from ..magnet import InfoHash
@@ -68,7 +67,7 @@ class Reconciler:
         signature = _signature(path)
         self._served[infohash] = wanted, signature, _signature(wanted.torrent)
         try:
-            torrent = believed(wanted.torrent, infohash)
+            torrent = metainfo.believed(wanted.torrent, infohash)
             younger = signature is not None and signature[1] > files.time_of(wanted.torrent)
             if torrent is None:
                 self._server.call_damaged(infohash, "its torrent is lost")

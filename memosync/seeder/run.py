@@ -36,7 +36,7 @@ def run(
     on_state: Callable[[SeederState, int], None] = lambda _state, _served: None,
 ) -> None:
     """Serve until `stop`; SeederError when another seeder serves this library, or there is nothing to listen on."""
-    private = library.private
+    private = library.inner
     library.prepare()
     with sole(private, kept.lock if kept else None):
         port = last_port(private)
@@ -105,7 +105,7 @@ def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
     try:
         yield
     except MemosyncError as error:
-        write_fault(library.private, str(error))
+        write_fault(library.inner, str(error))
         readiness.say(kept.readiness, str(error))
         raise
 

@@ -67,12 +67,14 @@ def fetch(
     timeout: float,  # seconds without a new byte
     typed: bool = False,  # the link's trackers were, by a person here
     info_only: bool = False,  # end once `accept` has had the metadata
+    begins: Callable[[bytes], None] | None = None,  # gets the first piece as soon as it is there
     dht: bytes = b"",  # what `dht_state` of an earlier session gave
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> None:
     """Fetch a torrent's one file as `path`, continuing what is there; end once all of it is on the disk.
 
     `accept` gets the .torrent as soon as it is there and raises TorrentError to refuse it; then nothing of it stays.
+    So may `begins`.
     SwarmError after `timeout` seconds without a new byte, LibraryError when the disk refuses what arrives, Interrupted
     on `stop`: these keep what arrived.
     """
@@ -107,6 +109,10 @@ def fetch(
                     accept(wrap(info.info_section()))
                     if info_only:
                         return
+                elif isinstance(alert, lt.read_piece_alert):
+                    if begins and not alert.error.value():
+                        begins(alert.buffer)
+                        begins = None
                 elif isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
                     if alert.error.category().name() == "libtorrent":
                         raise TorrentError(f"this is not a torrent: {alert.error.message()}")
@@ -119,6 +125,8 @@ def fetch(
                 session.remove_torrent(handle)
                 return
             on_progress(progress := download.progress())
+            if begins and progress.done and handle.have_piece(0):
+                handle.read_piece(0)
             signalling.poll(session, handle, progress.peers, progress.waited)
             download.sync(path)
             download.ask_again(progress.peers)

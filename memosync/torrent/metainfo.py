@@ -46,6 +46,14 @@ def piece_length(size: int) -> int:
     return length
 
 
+def believed(path: Path, infohash: InfoHash) -> Metainfo | None:
+    """Read a torrent that stands where the one of this infohash is kept; None when it is lost, broken or another."""
+    with contextlib.suppress(OSError, TorrentError):
+        torrent = read(files.read(path))
+        return torrent if torrent.infohash == infohash else None
+    return None
+
+
 def make(path: Path, name: str) -> Metainfo:
     """Hash a file into the torrent that is this memo's for ever."""
     import hashlib

@@ -177,9 +177,13 @@ def findings(found: Iterable[Finding], as_json: bool = False) -> None:
 
 
 def _as_json(row: Row) -> dict[str, Any]:
-    """The keys of the index, null or empty where the index leaves them out, plus `path` and `link`."""
+    """The keys of the index, null or empty where the index leaves them out, plus `path` and the links.
+
+    `link` is the private one where there is one.
+    """
     table = {name: getattr(row.memo, name) for name in KEYS} | dict(row.memo.extra)
-    return {name: _plain(value) for name, value in table.items()} | {"path": str(row.path), "link": row.link}
+    links = {"link": row.links.private or row.links.public, "public_link": row.links.public}
+    return {name: _plain(value) for name, value in table.items()} | {"path": str(row.path)} | links
 
 
 def _json(value: Any) -> str:

@@ -71,7 +71,7 @@ def make_origin(home: Path) -> Origin:
     shutil.copy(names["FOREIGN_TORRENT"], incoming / "torrent")
     shutil.copy(names["FOREIGN_FILE"], incoming / "memo.webm")
     for name in ("seeder.toml", "seeder.log", "session"):
-        (library.private / name).write_bytes(b"")
+        (library.inner / name).write_bytes(b"")
     return Origin(library.root, names)
 
 

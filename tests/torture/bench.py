@@ -183,7 +183,7 @@ class Bench:
         assert again.returncode == 0 or (again.returncode == NotFoundError.exit_code and self.memos() == self._after)
         self._insist(story, again.stdout)
         self._insist_on_end(story)
-        rests = [path for name in ("recording", "incoming") for path in (self.library.private / name).glob("*")]
+        rests = [path for name in ("recording", "incoming") for path in (self.library.inner / name).glob("*")]
         rests += self.library.root.rglob(".*.tmp") if again.returncode == 0 else []  # else nothing was written again
         assert rests == [], story
 
@@ -234,7 +234,7 @@ class Bench:
                 continue  # a finding
             kept = [memo for memo in memos if (memo.shared and memo.infohash == link[1] if link else memo.id == key)]
             assert len(kept) == (0 if self._purges else 1), f"{story}\n{answer!r} was promised"
-        assert not files.is_locked(self.library.private / "lock")
+        assert not files.is_locked(self.library.inner / "lock")
 
     def _is(self, name: str, memo: dict[str, Any], other: dict[str, Any]) -> bool:
         """Tell whether a memo is as it should be; one that was brought home may be frozen, or the beginning of it."""

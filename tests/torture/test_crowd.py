@@ -72,9 +72,9 @@ def test_a_crowd_in_one_library_loses_nothing(
             assert metainfo.fits(metainfo.read(library.torrent(memo.infohash).read_bytes()), path), memo
     assert {path.name for path in library.root.glob("*.webm")} == {memo.file for memo in memos if not memo.trashed}
     for name in ("locks", "recording", "incoming"):
-        assert list((library.private / name).glob("*")) == []
+        assert list((library.inner / name).glob("*")) == []
     assert list(library.root.rglob(".*.tmp")) == []
-    assert not files.is_locked(library.private / "lock")
+    assert not files.is_locked(library.inner / "lock")
     counts = collections.Counter(run["run"][0] for run in runs)
     done = ", ".join(f"{verb} {count}" for verb, count in sorted(counts.items()))
     figure(f"{processes} processes, {seconds} s: {done}; {len(memos)} memos; the index parsed {reads} of {reads} times")
