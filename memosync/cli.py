@@ -203,10 +203,8 @@ def share(
             "--tracker", metavar="URL", envvar="MEMOSYNC_TRACKERS", help="Tracker instead of the default ones."
         ),
     ] = None,
-    public: Annotated[
-        bool, typer.Option("--public", help="Share it with anybody, by a link that every program can fetch.")
-    ] = False,
-    new: Annotated[bool, typer.Option("--new", help="Make another private link; the one before is ended.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Seal it: only who has the link can listen.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="With --private: another link; the one before ends.")] = False,
     no_seed: Annotated[bool, typer.Option("--no-seed", help="Print the link, start no seeder.")] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Serve here until interrupted.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when somebody has all of it.")] = False,
@@ -225,8 +223,8 @@ def share(
     from .commands import share as verb
 
     typed = _is_typed(ctx, "trackers")
-    if stop and (new or no_seed or foreground or wait or qr or typed or page or base or one):
-        raise UsageError("--stop goes with no other option but --public", "memosync share --stop MEMO...")
+    if stop and (private or new or no_seed or foreground or wait or qr or typed or page or base or one):
+        raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
     memos = _items(memos, needed=not everything, what="MEMO")
     options = _filled(verb.ShareOptions, locals())
     command: Globals = ctx.obj

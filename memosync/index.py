@@ -46,7 +46,7 @@ class Index:
         return next((memo for memo in self.memos if memo.id == memo_id), None)
 
     def with_infohash(self, infohash: InfoHash) -> Memo | None:
-        """Give the memo with this infohash, of its file or its sealed form; one in the trash only when there is no other."""
+        """Give the memo with this infohash in one of its forms; one in the trash only when there is no other."""
         found = (memo for memo in self.memos if infohash in memo.infohashes)
         return min(found, key=lambda memo: memo.trashed is not None, default=None)
 

@@ -23,7 +23,7 @@ MOST_SEEDS = 1_000  # memos in one share link
 LONGEST_BASE = 2_000  # characters
 _HEX = re.compile(r"[0-9a-fA-F]{40}")
 _BASE32 = re.compile(r"[A-Za-z2-7]{32}")
-_PRIVATE = re.compile(r"([0-9a-fA-F]{40})\.([A-Za-z2-7]+)")  # a private link's short form: infohash and key
+_PRIVATE = re.compile(r"([0-9a-fA-F]{40})\.([A-Za-z2-7]{16,40})")  # a private link's short form: infohash and key
 _KEY = re.compile(r"(?i)((?<![0-9a-f])[0-9a-f]{40}\.|x(?:\.|%(?:25)*2e)key(?:=|%(?:25)*3d))[a-z2-7]{16,}")
 _WHOLE = "ask for the whole link again"
 _PAGE = re.compile(r"(?i)https?://|file://")
@@ -330,12 +330,14 @@ def check_base(base: str) -> None:
 def join(base: str, magnets: Sequence[str]) -> str:
     """Make one share link of magnets, which `split` takes apart: `https://…/share?seeds=<magnet>&seeds=…`.
 
-    Where the page's own address goes on behind the # (`#/share`), so does the link. UsageError when that would be more
-    than `split` takes.
+    Where the page's own address goes on behind the # (`#/share`), so does the link, and always when there is a key in
+    it: what stands there is sent to nobody. UsageError when that would be more than `split` takes.
     """
     seeds = "&".join("seeds=" + quote(magnet, safe="") for magnet in magnets)
     page, mark, fragment = base.partition("#")
-    if fragment.startswith(("/", "!")) or "?" in fragment:
+    if any(map(_KEY.search, magnets)):
+        link = page + "#" + _with_query(fragment, seeds)
+    elif fragment.startswith(("/", "!")) or "?" in fragment:
         link = page + mark + _with_query(fragment, seeds)
     else:
         link = _with_query(page, seeds) + mark + fragment

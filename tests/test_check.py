@@ -291,7 +291,7 @@ def test_what_was_purged_stays_so(memosync: Program, library: Library) -> None:
     assert set(before) == set(entries(library))
 
 
-@pytest.mark.parametrize("text", ["version = 2\n", "version = 2\n[[memo", "\ufeff# mine\nversion=12\n"])
+@pytest.mark.parametrize("text", ["version = 3\n", "version = 3\n[[memo", "\ufeff# mine\nversion=12\n"])
 def test_an_index_of_a_newer_version_is_refused(memosync: Program, library: Library, text: str) -> None:
     (library.root / "index.toml").write_text(text)
     before = state(library.root)
@@ -305,7 +305,7 @@ def test_an_index_of_a_newer_version_is_refused(memosync: Program, library: Libr
 def test_a_snapshot_of_a_newer_version_is_not_passed_over(library: Library) -> None:
     (library.root / "index.toml").unlink()
     path = library.snapshots.kept()[0]
-    path.write_text("version = 2\n")
+    path.write_text("version = 3\n")
     before = state(library.root)
 
     assert "newer" in defects(look(library, repair=True))[0][1]

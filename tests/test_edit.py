@@ -29,6 +29,7 @@ from memosync.library.adopt import open_library
 from memosync.library.reword import reword
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
+from memosync.seeder.links import Links
 from memosync.torrent import metainfo
 
 WORDS = ["-t", "One", "-d", "two\nlines", "--tag", "work", "--tag", "home"]
@@ -273,7 +274,7 @@ def test_who_lists_meanwhile_sees_nothing_damaged(library: Library, memosync: Pr
 
     def look() -> None:
         while not stop.is_set():
-            rows = find_rows(Library(library.root), ListOptions(), lambda _: None)
+            rows = find_rows(Library(library.root), ListOptions(), lambda _: Links())
             seen.extend((row.memo.title, row.flags) for row in rows)
 
     reader = threading.Thread(target=look)

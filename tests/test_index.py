@@ -146,7 +146,7 @@ def test_a_memo_takes_the_place_of_the_one_with_its_id() -> None:
 
 def test_a_newer_version_is_refused_as_just_that() -> None:
     with pytest.raises(LibraryError, match="newer"):
-        index.loads("version = 2\n[[memo]]\nwhatever = 1\n")
+        index.loads("version = 3\n[[memo]]\nwhatever = 1\n")
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_what_only_has_our_name_is_told_and_left(memosync: Program, one: Path) -
 
 
 @pytest.mark.parametrize(
-    "text", ["version = 2\n", "version = 1\n[[memo]]\n", "\xff\xfe", ""], ids=["newer", "broken", "latin", "empty"]
+    "text", ["version = 3\n", "version = 1\n[[memo]]\n", "\xff\xfe", ""], ids=["newer", "broken", "latin", "empty"]
 )
 def test_nothing_is_adopted_finished_or_written_while_the_index_cannot_be_trusted(
     memosync: Program, one: Path, text: str

@@ -18,8 +18,8 @@ from memosync.errors import UsageError
 
 INFOHASH = "c12fe1c06bba254a9dc9f519b335aa7c1367a88a"
 TRACKER = "udp://127.0.0.1:6969/announce"
-KEYS = ["id", "file", "title", "description", "tags", "recorded", "duration", "size", "infohash", "shared", "fetched"]
-KEYS += ["trackers", "typed", "trashed", "path", "link"]
+KEYS = ["id", "file", "title", "description", "tags", "recorded", "duration", "size", "infohash", "shared"]
+KEYS += ["sealed", "private", "renewals", "fetched", "trackers", "typed", "trashed", "path", "link", "public_link"]
 NOW = datetime.now().astimezone().replace(microsecond=0)
 FULL = {
     "id": "7k3f9x2a",
@@ -93,8 +93,10 @@ def test_json_has_every_key_and_null_or_nothing_where_there_is_none(memosync: Pr
     assert list(bare) == KEYS
     path = str(memosync.library / "2026-01-01-7k3f9x2a.webm")
     link = full.pop("link")
+    assert link == full.pop("public_link")
     expected = {**FULL, "file": Path(path).name, "recorded": "2026-08-25T10:11:12+02:00", "path": path}
-    assert full == {**expected, "fetched": False, "trashed": None, "typed": False}
+    private = {"sealed": None, "private": False, "renewals": 0}
+    assert full == {**expected, **private, "fetched": False, "trashed": None, "typed": False}
     assert link.startswith(f"magnet:?xt=urn:btih:{INFOHASH}&dn=Weekly%20standup&tr=udp%3A%2F%2F127.0.0.1%3A6969")
     assert (bare["description"], bare["tags"], bare["trackers"]) == ("", [], [])
     assert (bare["infohash"], bare["link"], bare["trashed"]) == (None, None, None)
@@ -306,7 +308,7 @@ def test_columns_are_aligned_and_titles_cut(memosync: Program, fill: Fill, show:
 
     lines = terminal.screen.lines
     columns = [
-        re.match(r"(\d{8})  (\d{4}-\d\d-\d\d \d\d:\d\d) +([\d:]+) +([\d.]+ k?M?B)  ([sftd-]+)  ", line)
+        re.match(r"(\d{8})  (\d{4}-\d\d-\d\d \d\d:\d\d) +([\d:]+) +([\d.]+ k?M?B)  ([psftd-]+)  ", line)
         for line in lines
     ]
     assert all(columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import time
@@ -27,6 +28,7 @@ keys = st.from_regex(r"\A[a-z]{1,3}\Z").filter(lambda key: key not in ("xt", "dn
 magnets = st.builds(
     Magnet,
     infohash=infohashes,
+    key=st.just(b"") | st.binary(min_size=16, max_size=16),
     name=st.just("") | texts,
     trackers=st.lists(texts, max_size=3, unique=True).map(tuple),
     peers=st.lists(texts, max_size=3, unique=True).map(tuple),
@@ -118,16 +120,11 @@ def test_every_part_is_found() -> None:
         (32 * "A", "zeros"),
         (f"magnet:?xt=urn:btih:{40 * '0'}&tr=udp://a:1", "zeros"),
         (f"https://instant.io/#{40 * '0'}", "zeros"),
-        (f"{INFOHASH}.{KEY}", "private"),
-        (f"{INFOHASH}.{KEY}".upper(), "private"),
-        (f"“{INFOHASH}.{KEY}”.", "private"),
-        (f"magnet:?xt=urn:btih:{INFOHASH}&x.key={KEY}&tr=udp://a:1", "private"),
-        (f"magnet:?xt=urn:btih:{INFOHASH}&amp;X.KEY={KEY.upper()}", "private"),
-        (f"magnet:?xt=urn:btih:{INFOHASH}.{KEY}&tr=udp://a:1", "private"),
-        (quote(f"magnet:?xt=urn:btih:{INFOHASH}&x.key={KEY}", safe=""), "private"),
-        (f"https://memos.example/open.html#{INFOHASH}.{KEY}", "private"),
-        (f"https://memos.example/#?seeds=magnet%3A%3Fxt%3Durn%3Abtih%3A{INFOHASH}%26x.key%3D{KEY}", "private"),
-        (f"{INFOHASH}.{KEY[:-1]}", "not a link"),
+        (f"{INFOHASH}.{KEY[:-1]}", "key"),
+        (f"{INFOHASH}.{KEY[:-1]}b", "key"),  # its last two bits are not 0
+        (f"magnet:?xt=urn:btih:{INFOHASH}&x.key={KEY}a", "key"),
+        (f"magnet:?xt=urn:btih:{INFOHASH}&x.key={KEY}&x.key={26 * 'a'}", "two"),
+        (f"magnet:?xt=urn:btih:{INFOHASH}.{KEY}&x.key={26 * 'a'}", "two"),
         (f"{INFOHASH}.webm", "not a link"),
         ("http://127.0.0.1:1/memo.torrent", "no memo"),
         (f"https://github.com/a/b/commit/{INFOHASH}", "no memo"),
@@ -144,6 +141,45 @@ def test_every_part_is_found() -> None:
 def test_what_is_no_link_to_a_memo_is_refused_with_a_reason(link: str, why: str) -> None:
     with pytest.raises(TorrentError, match=why):
         [magnet.parse(part) for part in magnet.split(link)]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"{INFOHASH}.{KEY}",
+        f"{INFOHASH}.{KEY}".upper(),
+        f"“{INFOHASH}.{KEY}”.",
+        f"magnet:?xt=urn:btih:{INFOHASH}&x.key={KEY}&tr=udp://a:1",
+        f"magnet:?xt=urn:btih:{INFOHASH}&amp;X.KEY={KEY.upper()}",
+        f"magnet:?xt=urn:btih:{INFOHASH}.{KEY}&tr=udp://a:1",
+        quote(f"magnet:?xt=urn:btih:{INFOHASH}&x.key={KEY}", safe=""),
+        f"https://memos.example/open.html#{INFOHASH}.{KEY}",
+        f"https://memos.example/#?seeds=magnet%3A%3Fxt%3Durn%3Abtih%3A{INFOHASH}%26x.key%3D{KEY}",
+        f"magnet:?x.key={KEY}&x.key={KEY}&xt=urn:btih:{INFOHASH}",
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_private_link_has_a_key_in_whatever_form_it_comes(link: str) -> None:
+    (found,) = (magnet.parse(part) for part in magnet.split(link))
+
+    assert (found.infohash, found.key) == (INFOHASH, base64.b32decode(KEY.upper() + "======"))
+    assert KEY not in magnet.shorten(link).lower()
+
+
+def test_the_key_stands_right_behind_what_it_opens() -> None:
+    link = Magnet(infohash=INFOHASH, key=magnet.parse_key(KEY), name="x", trackers=("udp://a:1",), peers=("[::1]:1",))
+
+    assert str(link) == f"magnet:?xt=urn:btih:{INFOHASH}&x.key={KEY}&dn=x&tr=udp%3A%2F%2Fa%3A1&x.pe=[::1]:1"
+
+
+@pytest.mark.parametrize("base", ["https://a.example/open.html", "https://a.example/#/share", "https://a.example/?a=b"])
+def test_nothing_of_a_private_link_is_sent_to_the_host_of_a_page(base: str) -> None:
+    private = str(Magnet(infohash=INFOHASH, key=magnet.parse_key(KEY)))
+
+    link = magnet.join(base, [private, f"magnet:?xt=urn:btih:{OTHER}"])
+
+    assert link.partition("#")[0] == base.partition("#")[0]
+    assert [private, f"magnet:?xt=urn:btih:{OTHER}"] == magnet.split(link)
 
 
 FULL = f"magnet:?xt=urn:btih:{INFOHASH}&dn=Call%20with%20Dr.%20Kim%20(2)&tr=udp%3A%2F%2Fa%3A1"

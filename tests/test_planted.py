@@ -215,9 +215,7 @@ def test_a_link_in_the_place_of_the_index_is_replaced_when_that_is_rebuilt(memos
 @pytest.mark.parametrize("kind", LINKS)
 def test_the_log_is_written_into_no_file_that_was_there(memosync: Program, outside: Path, kind: str) -> None:
     library, _, path = recorded(memosync)
-    os.mkfifo(library.inner / "seeder.log") if kind == "FIFO" else LINKS[kind](
-        library.inner / "seeder.log", outside
-    )
+    os.mkfifo(library.inner / "seeder.log") if kind == "FIFO" else LINKS[kind](library.inner / "seeder.log", outside)
 
     memosync("share", "last")
     wait_until(lambda: "serving on port" in log(memosync), "the log")

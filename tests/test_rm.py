@@ -29,6 +29,7 @@ from memosync.errors import LibraryError, NotFoundError, UsageError
 from memosync.library import trash
 from memosync.library.store import Library
 from memosync.memo import Memo
+from memosync.seeder.links import Links
 
 NOW = datetime(2026, 9, 1, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -277,7 +278,7 @@ def test_who_lists_meanwhile_sees_each_memo_whole(library: Library) -> None:
     def look() -> None:
         while not stop.is_set():
             for trashed in (False, True):
-                found = find_rows(Library(library.root), ListOptions(trashed=trashed), lambda _: None)
+                found = find_rows(Library(library.root), ListOptions(trashed=trashed), lambda _: Links())
                 seen.update((trashed, row.flags) for row in found)
 
     reader = threading.Thread(target=look)

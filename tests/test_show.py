@@ -20,8 +20,9 @@ from memosync.audio.loudness import Levels, loads, measure
 from memosync.errors import AudioError, LibraryError, NotFoundError
 
 NAMES = [
-    *("id", "file", "title", "description", "tags", "recorded", "duration", "size", "infohash", "shared", "fetched"),
-    *("trackers", "typed", "trashed", "path", "link", "state", "peers", "given", "addresses", "loudness", "peak"),
+    *("id", "file", "title", "description", "tags", "recorded", "duration", "size", "infohash", "shared"),
+    *("sealed", "private", "renewals", "fetched", "trackers", "typed", "trashed", "path", "link", "public_link"),
+    *("state", "peers", "given", "addresses", "loudness", "peak"),
     *("chapters", "carried"),
 ]
 

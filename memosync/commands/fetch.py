@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import magnet
 from ..audio import sandbox
@@ -17,6 +17,7 @@ from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo, clean_title
 from ..network import Network, parse_peer, usable_trackers
+from ..sealing import opened_size
 from ..seeder import client
 from ..seeder.links import linker
 from ..stop import Stop
@@ -90,7 +91,11 @@ def look_at(
 
     def look(source: _Source) -> None:
         torrent = _metadata(library, source, command.network, options.timeout, stop=stop, view=view)
-        answer(torrent, clean_title(source.link.name) or title_of(torrent))
+        if source.link.key:
+            command.console.tell("this memo is private: its title is sealed, too")
+            answer(replace(torrent, size=opened_size(torrent.size)), "")
+        else:
+            answer(torrent, clean_title(source.link.name) or title_of(torrent))
 
     _each_source(options.links, look, stop=stop, console=command.console)
 

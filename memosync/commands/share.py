@@ -39,7 +39,7 @@ class ShareOptions:
 
     memos: Sequence[str] = ()
     everything: bool = False
-    public: bool = False  # to anybody, by a link to the file itself
+    private: bool = False  # sealed, for who has the link alone
     new: bool = False  # by another private link, and the one before is ended
     trackers: Sequence[str] = ()  # instead of those it has
     typed: bool = False  # these stand on the command line
@@ -69,13 +69,13 @@ def share(
     """
     if (options.no_seed and (options.foreground or options.wait)) or (options.foreground and options.wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
-    if options.new and options.public:
-        raise UsageError("a public link stays the same: --new goes without --public")
+    if options.new and not options.private:
+        raise UsageError("a public link stays the same: --new goes with --private")
     trackers = _trackers(options, command.network, command.console)
     library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
     memos = choose(library, options.memos, everything=options.everything)
     if options.stop:
-        _stop_sharing(library, memos, command.console, public=options.public)
+        _stop_sharing(library, memos, command.console)
         return
     network, console = command.network, command.console
     answer = _share_links(options, len(memos), console.answer)
@@ -84,16 +84,19 @@ def share(
     state = client.current(library)
     if not options.no_seed:
         client.refuse_another_network(state, network)
-    if options.public:
-        console.tell("anybody can find a public memo and listen, and a link cannot be called back")
+    if options.private:
+        console.tell("only who has the link can listen, and a link cannot be called back")
+        for memo in memos:
+            if memo.shared:
+                console.warn(f"{memo.id} is shared with anybody, too; memosync share --stop {memo.id} ends both")
     else:
-        console.tell("whoever has the link can listen, nobody else, and a link cannot be called back")
-    shared = freeze(library, memos, trackers, form="public" if options.public else "new" if options.new else "sealed")
+        console.tell("whoever has the link can listen, and a link cannot be called back")
+    shared = freeze(library, memos, trackers, form="new" if options.new else "sealed" if options.private else "public")
 
     def answer_all(state: SeederState | None) -> None:
         links_of = linker(library, state, network)
         for links in map(links_of, shared):
-            if link := links.public if options.public else links.private:
+            if link := links.private if options.private else links.public:
                 answer(link)
 
     if options.foreground:
@@ -124,16 +127,11 @@ def _trackers(options: ShareOptions, network: Network, console: Console) -> tupl
     return tuple(usable_trackers(options.trackers, network, typed=True))
 
 
-def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console, *, public: bool) -> None:
-    """Have memos served no longer, or with `public` not to anybody; they stay, and so do their links."""
-
-    def change(memo: Memo) -> Memo:
-        return replace(memo, shared=False, private=memo.private and public)
-
-    what = "to anybody no" if public else "no"
+def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console) -> None:
+    """Have memos served no longer; they stay, and so do their links for another time."""
     for memo in memos:
-        library.update({memo.id: change})
-        console.tell(f"{memo.id} is served {what} longer; who has it keeps it")
+        library.update({memo.id: lambda memo: replace(memo, shared=False, private=False)})
+        console.tell(f"{memo.id} is served no longer; who has it keeps it")
 
 
 def _serve_here(
@@ -191,6 +189,8 @@ def _with_page(
 ) -> Answer:
     """Give what writes the page before it answers; UsageError when no browser could play it, or it may not be."""
     network = command.network
+    if options.private:
+        raise UsageError("a page cannot open a private memo", "leave --private out, or give the link alone")
     if options.page == "-":
         raise UsageError("standard output is for the link", "--page FILE.html")
     if len(memos) != 1:

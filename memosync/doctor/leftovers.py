@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import files
 from ..errors import LibraryError
 from ..files import are_same, time_of, used_space
+from ..library import keys
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..memo import MemoId, id_in_file_name
@@ -40,8 +44,27 @@ def leftovers(library: Library) -> Iterator[Finding]:
         yield from _half_made(library, infohash, path, f"is of {size} so far; memosync fetch {infohash} goes on")
     for memo_id, path in library.orphans(trashed=True):
         yield Finding("note", memo_id, f"{path.name} is in the trash, and not in the index; --repair names it there")
+    if forms := used_space(library.forms):
+        yield Finding("ok", "sealed", f"{format_size(forms)} for private links, made again where they are lost")
+    yield from _keys(library)
     if trashed := [memo.trashed for memo in library.index().memos if memo.trashed]:
         yield Finding("ok", "trash", f"{format_count(len(trashed))}, the oldest since {min(trashed).date()}")
+
+
+def _keys(library: Library) -> Iterator[Finding]:
+    """Say who can read the keys of private links but their owner, and where the secret is lost."""
+    if not os.path.lexists(library.keys):
+        return
+    with contextlib.suppress(OSError):
+        places = [library.keys, *(library.keys / name for name in files.names(library.keys))]
+        if any(files.mode_of(place) & 0o077 for place in places):
+            yield Finding("note", "keys", f"others may read {library.keys}; chmod -R go= {library.keys} closes it")
+    try:
+        if not keys.has_secret(library):
+            text = "the library's secret is lost; links that were given go on, new ones come from another one"
+            yield Finding("note", "keys", text)
+    except LibraryError as error:
+        yield Finding("note", "keys", f"{error}; {error.hint}")
 
 
 def snapshots(library: Library) -> Iterator[Finding]:

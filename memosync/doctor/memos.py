@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ..audio import webm
 from ..errors import AudioError
-from ..library.freeze import frozen_torrent, torrent_again
+from ..library import keys, sealed
+from ..library.freeze import frozen_torrent, is_file_of, torrent_again
 from ..library.store import Library
+from ..magnet import InfoHash
 from ..memo import Memo
-from ..torrent import metainfo
 from . import repair
 from .finding import Finding
 
@@ -40,11 +41,13 @@ def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]
         yield Finding("defect", memo.id, f"{memo.file} cannot be read: {getattr(error, 'strerror', None) or error}")
         return
     if memo.is_frozen:
-        torrent = frozen_torrent(library, memo)
-        if torrent and not metainfo.fits(torrent, path):
+        known = frozen_torrent(library, memo) if memo.infohash else memo.sealed and keys.find(library, memo.sealed)
+        if known and not is_file_of(library, memo, path):
             yield Finding("defect", memo.id, f"{memo.file} was altered: it is not what its link gives any more")
             return
-        if not torrent:
+        if memo.sealed and not memo.trashed:
+            yield from _examine_sealed(library, memo, memo.sealed)
+        if memo.infohash and not frozen_torrent(library, memo):
             again = torrent_again(library, memo, path, info.words)
             if not again:
                 yield Finding("defect", memo.id, "the torrent of its link is lost, and its file makes another one")
@@ -60,3 +63,20 @@ def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]
         yield Finding("defect", memo.id, text, partial(repair.believe_file, library, memo, info) if sure else None)
     elif not memo.is_frozen and info.words != memo.words:
         yield Finding("note", memo.id, "the words in its file are not those of the index; sharing writes them")
+
+
+def _examine_sealed(library: Library, memo: Memo, infohash: InfoHash) -> Iterator[Finding]:
+    """Find what is wrong with what is kept of a memo's private link."""
+    key = keys.find(library, infohash)
+    if key and key.ended:
+        if memo.private:
+            text = (
+                f"its private link was ended, and is served no longer; memosync share --private {memo.id} gives another"
+            )
+            yield Finding("note", memo.id, text)
+    elif not key:
+        mend = partial(repair.seal_again, library, memo)
+        yield Finding("defect", memo.id, "the key of its private link is lost", mend)
+    elif not sealed.is_kept(library, infohash, thorough=True):
+        mend = partial(repair.seal_again, library, memo)
+        yield Finding("defect", memo.id, "its sealed form is lost or altered; it can be made again", mend)

@@ -8,6 +8,7 @@ from pathlib import Path
 from .. import files, index
 from ..audio import webm
 from ..errors import LibraryError
+from ..library import sealed
 from ..library.entries import as_file_says
 from ..library.freeze import is_file_of
 from ..library.store import Library
@@ -62,6 +63,11 @@ def keep_torrent(library: Library, torrent: Metainfo) -> str:
             files.move(path, files.free_name(path.with_suffix(".broken")))
     library.keep_torrent(torrent.infohash, torrent.data)
     return "its torrent was made again"
+
+
+def seal_again(library: Library, memo: Memo) -> str:
+    sealed.form_of(library, memo)
+    return "its sealed form and its key are kept again"
 
 
 def believe_file(library: Library, memo: Memo, info: webm.AudioInfo) -> str:

@@ -14,6 +14,7 @@ from ..audio import webm
 from ..console import Console
 from ..errors import AudioError, MemosyncError
 from ..memo import MemoId
+from . import sealed
 from .entries import Entry, as_file_says, new_memo
 from .freeze import kept_or_made, kept_torrent
 from .recover import recover
@@ -68,6 +69,10 @@ def entry_of(
         if found := brought_up_to_date(library, entry, trashed):
             return found
     info = webm.probe(path)
+    if form := sealed.known_form(library, path):  # its title is to be in no torrent
+        memo = new_memo(memo_id, info, path, when=path.stat().st_mtime)
+        memo = replace(memo, sealed=form.infohash, renewals=form.renewals)
+        return Entry(replace(memo, file=path.name, trashed=trashed))
     torrent = kept_or_made(library, path, info.words, memo_id)
     memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
     library.keep_torrent(torrent.infohash, torrent.data)
@@ -90,8 +95,9 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
         if path.stat().st_size != memo.size or files.time_of(path) > entry.since:
             with contextlib.suppress(AudioError, OSError):
                 memo = as_file_says(memo, path, webm.probe(path), words=True)
-        torrent = kept_torrent(library, path)
+        torrent, form = kept_torrent(library, path), sealed.known_form(library, path)
         memo = replace(memo, infohash=torrent.infohash if torrent else None)
+        memo = replace(memo, sealed=form.infohash, renewals=form.renewals) if form else memo
     return replace(entry, memo=memo)
 
 

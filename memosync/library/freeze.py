@@ -19,7 +19,7 @@ from ..magnet import InfoHash
 from ..memo import Memo, MemoId, Words, torrent_name
 from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
-from . import sealed
+from . import keys, sealed
 from .reword import reword
 from .store import Library
 
@@ -45,7 +45,9 @@ def frozen_torrent(library: Library, memo: Memo) -> Metainfo | None:
 
 
 def is_file_of(library: Library, memo: Memo, path: Path) -> bool:
-    """Tell whether a file is what the memo's torrent, or where there is none its entry, describes."""
+    """Tell whether a file is what the memo's torrent, its key, or where there is neither its entry describes."""
+    if not memo.infohash and memo.sealed and (key := keys.find(library, memo.sealed)):
+        return sealed.digest_of(path) == key.digest
     torrent = frozen_torrent(library, memo)
     return metainfo.fits(torrent, path) if torrent else library.is_intact(memo, path)
 

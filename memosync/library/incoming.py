@@ -108,7 +108,7 @@ class Incoming:
                     digest.update(chunk)
                     target.write(chunk)
                 target.flush()
-                os.fsync(target.fileno())
+                files.sync_file(staged)
                 files.move(staged, opened)
         self.key = Key(seal=Seal(self._secret, head[: sealing.SALT]), digest=digest.digest())
         return opened

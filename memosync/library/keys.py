@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import files
 from ..errors import LibraryError
@@ -35,16 +36,23 @@ class Key:
 
 def secret(library: Library) -> bytes:
     """Give the library's secret, 32 bytes, which is made when it is first needed; LibraryError when it is broken."""
-    path = library.keys / "library"
     with files.as_library_error("keep the library's secret"):
         _prepare(library)
         with files.locked(library.inner / "lock", remove=False):
-            if not os.path.lexists(path):
-                files.write(path, os.urandom(_SECRET))
-        found = files.read(path)
-    if len(found) != _SECRET:
-        raise LibraryError(f"{path} is no secret of a library", "put the one back that was there, from a backup")
-    return found
+            if not has_secret(library):
+                files.write(_secret(library), os.urandom(_SECRET))
+        return files.read(_secret(library))
+
+
+def has_secret(library: Library) -> bool:
+    """Tell whether a library has a secret; LibraryError when what stands there is none."""
+    path = _secret(library)
+    if not os.path.lexists(path):
+        return False
+    with files.as_library_error("read the library's secret"):
+        if len(files.read(path)) != _SECRET:
+            raise LibraryError(f"{path} is no secret of a library", "put the one back that was there, from a backup")
+    return True
 
 
 def keep(library: Library, infohash: InfoHash, key: Key) -> None:
@@ -79,6 +87,10 @@ def kept(library: Library) -> Iterator[tuple[InfoHash, Key]]:
         infohash = parse_infohash(name)
         if infohash == name and (key := find(library, infohash)):
             yield infohash, key
+
+
+def _secret(library: Library) -> Path:
+    return library.keys / "library"
 
 
 def _prepare(library: Library) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from .. import files, sealing
 from ..errors import LibraryError
 from ..magnet import InfoHash
 from ..memo import Memo
+from ..quantities import format_size
 from ..sealing import Seal
 from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
 from . import keys
 from .keys import Key
+from .served import served_as
 from .store import Library
 
 
@@ -47,7 +50,7 @@ def form_of(library: Library, memo: Memo) -> Form:
             for path in library.kept_of(made.infohash):
                 path.unlink(missing_ok=True)
             raise _lost(memo)
-    elif not _is_kept(library, memo.sealed):
+    elif not is_kept(library, memo.sealed):
         seal_again(library, memo, memo.sealed)
     return Form(memo.sealed, memo.renewals)
 
@@ -60,6 +63,38 @@ def renew(library: Library, memo: Memo) -> Form:
     return form
 
 
+def known_form(library: Library, path: Path) -> Form | None:
+    """Find by a file's bytes the private link that was given to it, and not ended; OSError."""
+    every = list(keys.kept(library))
+    digest = digest_of(path) if every else b""
+    of_it = [(infohash, key) for infohash, key in every if key.digest == digest]
+    renewals = sum(key.ended for _, key in of_it)
+    return next((Form(infohash, renewals) for infohash, key in of_it if not key.ended), None)
+
+
+def is_kept(library: Library, infohash: InfoHash, *, thorough: bool = False) -> bool:
+    """Tell whether a form is there as its torrent describes it; every byte is looked at where that is in doubt."""
+    torrent, path = metainfo.believed(library.torrent(infohash), infohash), library.form(infohash)
+    with contextlib.suppress(OSError):
+        if torrent and files.status_of(path).st_size == torrent.size:
+            thorough |= files.time_of(path) > files.time_of(library.torrent(infohash))
+            return not thorough or metainfo.fits(torrent, path)
+    return False
+
+
+def complete(library: Library, log: Callable[[str], None]) -> None:
+    """Make every form again that is to be served and was lost; `log` is told where that cannot be."""
+    for memo in library.index().memos:
+        for infohash in served_as(memo):
+            if infohash == memo.sealed and not keys.is_ended(library, infohash) and not is_kept(library, infohash):
+                with library.lock(memo.id):
+                    try:
+                        form_of(library, memo)
+                        log(f"the sealed form of memo {memo.id} was made again")
+                    except LibraryError as error:
+                        log(f"memo {memo.id} cannot be served privately: {error}")
+
+
 def _new(library: Library, memo: Memo, renewals: int) -> Form:
     """Make a form that was never ended."""
     with files.as_library_error(f"seal {memo.file}"):
@@ -68,16 +103,6 @@ def _new(library: Library, memo: Memo, renewals: int) -> Form:
     while keys.is_ended(library, infohash := seal(library, memo, renewals).infohash):
         renewals += 1
     return Form(infohash, renewals)
-
-
-def _is_kept(library: Library, infohash: InfoHash) -> bool:
-    """Tell whether a form is there as its torrent describes it."""
-    torrent, path = metainfo.believed(library.torrent(infohash), infohash), library.form(infohash)
-    with contextlib.suppress(OSError):
-        if torrent and files.status_of(path).st_size == torrent.size:
-            younger = files.time_of(path) > files.time_of(library.torrent(infohash))
-            return not younger or metainfo.fits(torrent, path)
-    return False
 
 
 def _lost(memo: Memo) -> LibraryError:
@@ -127,6 +152,9 @@ def digest_of(path: Path) -> bytes:
 def _make(library: Library, path: Path, seal: Seal, digest: bytes) -> Metainfo:
     """Seal a file, and keep that only when the file is the one the seal was made for."""
     files.make_directory(library.forms)
+    needed = sealing.sealed_size(files.status_of(path, links=True).st_size)
+    if needed > files.free_space(library.forms):
+        raise LibraryError(f"the disk has no room for its sealed form of {format_size(needed)}", "make room for it")
     with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
         sealed = sealing.seal(source, target, seal)
         target.flush()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from .. import files
 from ..console import Console
 from ..errors import LibraryError, MemosyncError
+from ..library import sealed
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..network import Network
@@ -46,6 +47,8 @@ def run(
         descriptors = _raise_limits()
         with files.as_library_error("say how it is"):
             write_state(private, me)
+        with contextlib.suppress(LibraryError):  # which whoever follows the index says
+            sealed.complete(library, console.log)
         server = Server(
             network,
             port=settings.port or port,

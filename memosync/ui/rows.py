@@ -148,6 +148,8 @@ def shown(found: Shown, as_json: bool = False) -> None:
     }
     marks = [f"{format_clock(chapter.start / 1000)}  {chapter.title}" for chapter in carried.chapters]
     fields |= {"chapters": "\n".join(marks), "carried": None}
+    if fields["public_link"] == fields["link"]:
+        del fields["public_link"]
     for name, value in [*fields.items(), *((name.replace("_", " "), text) for name, text in carried.tags.items())]:
         if value not in (None, False, "", []) and name not in ("file", "peers", "given"):
             lines = value.split("\n") if name in ("description", "comment", "chapters") else [_as_text(value)]

@@ -31,6 +31,9 @@ class Entry(TypedDict, total=False):
     size: int  # bytes
     infohash: str
     shared: bool
+    sealed: str
+    private: bool
+    renewals: int
     fetched: bool
     trackers: list[str]
     typed: bool
@@ -50,12 +53,16 @@ class Listed(TypedDict):
     size: int  # bytes
     infohash: str  # or null
     shared: bool
+    sealed: str  # or null
+    private: bool
+    renewals: int
     fetched: bool
     trackers: list[str]
     typed: bool
     trashed: str | None
     path: str
     link: str  # or null
+    public_link: str  # or null
 
 
 def memos(memosync: Program) -> list[Listed]:

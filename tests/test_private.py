@@ -1,0 +1,366 @@
+"""Private links, as they are used: given, fetched, ended, mended; and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.library import only
+from support.program import Program, Result
+from support.sound import noise
+
+from memosync import magnet
+from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
+from memosync.library import keys, sealed
+from memosync.library.keys import Key
+from memosync.library.store import Library
+from memosync.sealing import Seal
+from memosync.torrent import metainfo
+
+TITLE, DESCRIPTION = "The merger nobody may know of", "what was said about the price of it"
+
+
+@pytest.fixture
+def library(memosync: Program, tmp_path: Path) -> Program:
+    """A library that has one memo."""
+    memosync("record", noise(tmp_path / "noise.flac"), "--title", TITLE, "--description", DESCRIPTION)
+    return memosync
+
+
+@pytest.fixture
+def other(memosync: Program, tmp_path: Path) -> Program:
+    return memosync.on(tmp_path / "other/Memos")
+
+
+def shared(library: Program, *options: str) -> str:
+    return library("share", "last", "--private", *options).out.strip()
+
+
+def inner(library: Program) -> Path:
+    return library.library / ".memosync"
+
+
+def path(library: Program) -> Path:
+    return Path(only(library)["path"])
+
+
+def refused(library: Program, link: str) -> Result:
+    """Have a link fetched in vain; nothing of it may stay."""
+    result = library("fetch", "-", stdin=link, code=TorrentError.exit_code)
+    assert only_files(library.library) <= {"lock"}
+    return result
+
+
+def only_files(directory: Path) -> set[str]:
+    return {file.name for file in directory.rglob("*") if file.is_file() and file.parent.name != "locks"}
+
+
+def test_who_has_the_link_has_the_memo(library: Program, other: Program) -> None:
+    link = shared(library)
+
+    assert other("fetch", "-", stdin=link).out.strip() == only(library)["id"]
+
+    assert path(other).read_bytes() == path(library).read_bytes()
+    found = only(other)
+    assert (found["title"], found["description"], found["fetched"]) == (TITLE, DESCRIPTION, True)
+    assert (found["sealed"], found["private"], found["shared"]) == (magnet.parse(link).infohash, False, False)
+    assert found["infohash"] is None
+
+
+def test_a_fetched_memo_is_shared_on_in_the_form_it_came_in(library: Program, other: Program) -> None:
+    link, given = magnet.parse(shared(library)), other
+    given("fetch", str(link))
+
+    again = magnet.parse(shared(given))
+
+    assert (again.infohash, again.key) == (link.infohash, link.key)
+    assert given("list").out.split("\t")[4] == "pf"
+
+
+def test_the_short_form_and_the_one_for_a_page_are_the_same_memo(library: Program, other: Program) -> None:
+    (text,) = magnet.split(shared(library, "--link", "https://memos.example/open.html"))
+    link = magnet.parse(text)
+    peer = "".join(link.peers)
+    other("fetch", f"magnet:?xt=urn:btih:{link.infohash}.{magnet.format_key(link.key)}&x.pe={peer}")
+
+    assert other("fetch", f"{link.infohash}.{magnet.format_key(link.key)}").out.strip() == only(other)["id"]
+
+
+def test_what_is_here_by_one_link_is_the_same_memo_by_the_other(library: Program, other: Program) -> None:
+    private, public = shared(library), library("share", "last").out.strip()
+
+    for link in (public, private, public):
+        assert other("fetch", link).out.strip() == only(library)["id"]
+
+    found = only(other)
+    assert (found["infohash"], found["sealed"]) == (magnet.parse(public).infohash, magnet.parse(private).infohash)
+    other("rm", "last")
+    other("fetch", private)
+    assert only(other)["trashed"] is None
+
+
+def test_a_link_without_its_key_or_with_another_is_refused_and_nothing_is_kept(
+    library: Program, other: Program
+) -> None:
+    link = shared(library)
+    key = magnet.format_key(magnet.parse(link).key)
+
+    wrong = refused(other, link.replace(key, 26 * "a"))
+    without = refused(other, link.replace(f"&x.key={key}", ""))
+
+    assert re.search("error: .*the key is not the one of this memo", wrong.err)
+    assert re.search("error: .*private, and its link has no key", without.err)
+    assert key not in wrong.err + without.err
+
+
+def test_a_wrong_key_is_refused_before_the_rest_is_there(memosync: Program, other: Program, tmp_path: Path) -> None:
+    memosync("record", noise(tmp_path / "long.flac", 60), "--bitrate", "128k")
+    memosync("seed", "--detach", "--up", "100k")
+    link = shared(memosync)
+
+    refused(other, link.replace(magnet.format_key(magnet.parse(link).key), 26 * "a"))
+
+    given = json.loads(memosync("show", "last", "--json").out)["given"]
+    assert given < only(memosync)["size"] / 2
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "longer", "swapped", "another's", "public"])
+def test_what_was_altered_is_refused_and_nothing_is_kept(
+    library: Program, other: Program, tmp_path: Path, damage: str
+) -> None:
+    """Somebody who has a link and its key makes another torrent of what is not the memo."""
+    link = magnet.parse(shared(library))
+    form = inner(library) / "sealed" / link.infohash
+    data = bytearray(form.read_bytes())
+    match damage:
+        case "flipped":
+            data[len(data) // 2] ^= 1
+        case "cut":
+            del data[-17:]
+        case "longer":
+            data += bytes(20)
+        case "swapped":
+            chunk = 16_400
+            data[56 : 56 + 2 * chunk] = data[56 + chunk : 56 + 2 * chunk] + data[56 : 56 + chunk]
+        case "another's":
+            data[:56] = os.urandom(56)
+        case "public":
+            data = bytearray(path(library).read_bytes())
+    library("seed", "--stop")
+    liar = library.on(tmp_path / "liar/Memos")
+    torrent = serve_as_private(liar, bytes(data), link.key, tmp_path)
+
+    result = refused(other, torrent)
+
+    assert len([line for line in result.err.splitlines() if "error:" in line]) == 1
+
+
+def serve_as_private(liar: Program, data: bytes, key: bytes, tmp_path: Path) -> str:
+    """Serve some bytes as the sealed form of a memo, and give the link."""
+    liar("record", noise(tmp_path / "liar.flac"))
+    place = Library(liar.library)
+    memo = place.index().memos[0]
+    place.forms.mkdir(mode=0o700)
+    (form := place.forms / "form").write_bytes(data)
+    torrent = metainfo.make(form, data[:8].hex())
+    form.rename(place.form(torrent.infohash))
+    digest = sealed.digest_of(place.path(memo))
+    keys.keep(place, torrent.infohash, Key(seal=Seal(key, data[:24]), digest=digest))
+    place.keep_torrent(torrent.infohash, torrent.data)
+    place.update({memo.id: lambda memo: replace(memo, sealed=torrent.infohash)})
+    return shared(liar)
+
+
+def test_a_new_link_ends_the_one_before_whatever_an_index_says(library: Program, other: Program) -> None:
+    old = shared(library)
+    before = (library.library / "index.toml").read_bytes()
+
+    new = shared(library, "--new")
+
+    assert (magnet.parse(old).infohash, magnet.parse(old).key) != (magnet.parse(new).infohash, magnet.parse(new).key)
+    (library.library / "index.toml").write_bytes(before)  # put back, and so it names the old one
+    library("seed", "--stop")
+    library("seed", "--detach")
+    other("fetch", old, "--timeout", "2s", code=SwarmError.exit_code)
+    again = magnet.parse(shared(library))
+    assert again.infohash == magnet.parse(new).infohash
+    other("fetch", str(again))
+
+
+def test_new_goes_with_private_alone(library: Program) -> None:
+    assert "--private" in library("share", "last", "--new", code=UsageError.exit_code).err
+
+
+def test_a_lost_form_is_made_again_when_the_seeder_begins(library: Program, other: Program) -> None:
+    link = shared(library)
+    library("seed", "--stop")
+    shutil.rmtree(inner(library) / "sealed")
+
+    library("seed", "--detach")
+
+    peer = json.loads(library("list", "--json").out)["link"]
+    assert other("fetch", peer).out
+    assert magnet.parse(peer).infohash == magnet.parse(link).infohash
+
+
+@pytest.mark.parametrize("lost", ["form", "altered form", "key", "torrent"])
+def test_check_mends_what_is_kept_of_a_private_link(library: Program, lost: str) -> None:
+    infohash = magnet.parse(shared(library)).infohash
+    library("seed", "--stop")
+    places = {
+        "form": inner(library) / "sealed" / infohash,
+        "key": inner(library) / "keys" / infohash,
+        "torrent": inner(library) / f"torrents/{infohash}.torrent",
+    }
+    before = {name: place.read_bytes() for name, place in places.items()}
+    if lost == "altered form":
+        places["form"].write_bytes(before["form"][:-1] + b"x")
+    else:
+        places[lost].unlink()
+
+    found = library("check", code=LibraryError.exit_code).out
+    assert re.search("^defect\t.*(sealed form|key)", found, re.MULTILINE)
+    library("check", "--repair")
+
+    assert before == {name: place.read_bytes() for name, place in places.items()}
+    library("check")
+
+
+def test_an_altered_file_is_never_sealed_under_the_key_of_what_it_was(library: Program) -> None:
+    infohash = magnet.parse(shared(library)).infohash
+    library("seed", "--stop")
+    file = path(library)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    (inner(library) / "sealed" / infohash).unlink()
+
+    result = library("share", "last", "--private", code=LibraryError.exit_code)
+
+    assert "not what its link was given for" in result.err
+    assert "was altered" in library("check", code=LibraryError.exit_code).out
+    assert not list((inner(library) / "sealed").iterdir())
+
+
+def test_a_rebuilt_index_knows_the_private_link_and_serves_nothing(library: Program) -> None:
+    infohash = magnet.parse(shared(library)).infohash
+    library("seed", "--stop")
+    (library.library / "index.toml").unlink()
+    for snapshot in inner(library).glob("index*.toml"):
+        snapshot.unlink()
+
+    library("check", "--repair")
+
+    found = only(library)
+    assert (found["sealed"], found["private"], found["shared"]) == (infohash, False, False)
+    assert found["infohash"] is None
+    assert (library.library / "index.toml").read_text().startswith("version = 2")
+    assert magnet.parse(shared(library)).infohash == infohash
+
+
+def test_the_program_before_private_links_refuses_the_library(library: Program) -> None:
+    text = (library.library / "index.toml").read_text()
+    assert text.startswith("version = 1")
+
+    shared(library)
+
+    assert (library.library / "index.toml").read_text().startswith("version = 2")
+
+
+def test_keys_are_closed_to_others_and_nowhere_else(library: Program) -> None:
+    link = shared(library)
+    key = magnet.parse(link).key
+    library("seed", "--stop")
+
+    keys = inner(library) / "keys"
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in keys.iterdir()} == {0o600}
+    secrets = (key, magnet.format_key(key).encode(), key.hex().encode())
+    for file in library.library.rglob("*"):
+        if file.is_file() and file.parent != keys:
+            assert not any(secret in file.read_bytes() for secret in secrets), file
+    (keys / "library").chmod(0o644)
+    assert "chmod -R go=" in library("check").out
+
+
+def test_nothing_of_the_memo_is_in_what_is_served_or_said_of_it(library: Program) -> None:
+    infohash = magnet.parse(shared(library)).infohash
+    library("seed", "--stop")
+
+    told = [inner(library) / name for name in ("seeder.toml", "seeder.log", f"torrents/{infohash}.torrent")]
+    plain = path(library).read_bytes() + TITLE.encode() + DESCRIPTION.encode()
+    windows = {plain[at : at + 16] for at in range(len(plain) - 15)}
+    windows = {window for window in windows if len(set(window)) >= 8}
+    for file in (*told, inner(library) / "sealed" / infohash):
+        data = file.read_bytes()
+        assert not any(data[at : at + 16] in windows for at in range(len(data) - 15)), file
+
+
+def test_the_key_is_in_no_command_line_when_the_link_was_piped_in(library: Program, other: Program) -> None:
+    link = shared(library).replace(str(magnet.parse(shared(library)).peers[0]), "127.0.0.1:1")
+    key = magnet.format_key(magnet.parse(link).key)
+    process = other.start("fetch", "-", "--timeout", "3s", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin
+    process.stdin.write(link.encode())
+    process.stdin.close()
+    seen = 0
+    while process.poll() is None:
+        for place in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                seen += 1
+                assert key.encode() not in place.read_bytes()
+            except OSError:
+                pass
+    assert seen
+    assert process.stderr
+    assert key not in process.stderr.read().decode()
+
+
+def test_info_says_the_size_and_that_the_title_is_sealed(library: Program, other: Program) -> None:
+    result = other("fetch", "--info", "--json", shared(library))
+
+    found = json.loads(result.out)
+    assert (found["size"], found["title"]) == (only(library)["size"], "")
+    assert "sealed" in result.err
+
+
+def test_stop_ends_both_forms_and_purging_takes_all_that_was_kept(library: Program) -> None:
+    sealed, public = shared(library), library("share", "last").out.strip()
+    assert library("list").out.split("\t")[4] == "ps"
+    status = library("seed", "--status").out.splitlines()
+    assert len(status) == 1
+
+    library("share", "--stop", "last")
+    assert library("list").out.split("\t")[4] == "-"
+    library("rm", "--purge", "--force", "last")
+
+    for link in (sealed, public):
+        infohash = magnet.parse(link).infohash
+        assert not [file for file in inner(library).rglob("*") if infohash in file.name]
+
+
+def test_who_shares_with_anybody_already_is_told(library: Program) -> None:
+    library("share", "last")
+
+    assert "shared with anybody, too" in library("share", "last", "--private").err
+
+
+def test_it_is_opened_without_memosync(library: Program, tmp_path: Path) -> None:
+    manual = (Path(__file__).parent.parent / "man/memosync.1").read_text()
+    lines = manual.partition(".Sh PRIVATE LINKS")[2].partition(".Bd -literal -offset indent\n")[2].partition(".Ed")[0]
+    link = magnet.parse(shared(library))
+    sealed = (inner(library) / "sealed" / link.infohash).read_bytes()
+
+    command = [sys.executable, "-c", lines, magnet.format_key(link.key)]
+    opened = subprocess.run(command, input=sealed, check=True, capture_output=True, timeout=60).stdout
+
+    assert len(lines.strip().splitlines()) == 3
+    assert opened == path(library).read_bytes()
