@@ -125,8 +125,8 @@ def fetch(
                 session.remove_torrent(handle)
                 return
             on_progress(progress := download.progress())
-            if begins and progress.done and handle.have_piece(0):
-                handle.read_piece(0)
+            if begins and not download.asked_first and progress.size:
+                download.ask_first()
             signalling.poll(session, handle, progress.peers, progress.waited)
             download.sync(path)
             download.ask_again(progress.peers)
@@ -194,6 +194,7 @@ class _Download:
         self._progress: Progress | None = None
         self._summed_up = 0.0
         self._synced = 0
+        self.asked_first = False
         self._syncing = threading.Thread()
 
     def poll(self) -> list[lt.alert]:
@@ -260,6 +261,13 @@ class _Download:
             self._synced = self._progress.done
             self._syncing = threading.Thread(target=sync_file, args=[path], daemon=True)
             self._syncing.start()
+
+    def ask_first(self) -> None:
+        """Have the first piece come before the others, and be read when it is here."""
+        import libtorrent as lt
+
+        self.asked_first = True
+        self._handle.set_piece_deadline(0, 0, lt.deadline_flags_t.alert_when_available)
 
     def ask_again(self, peers: int) -> None:
         """Announce and call again while there are no peers.
