@@ -40,6 +40,10 @@ class TorrentError(MemosyncError):
     exit_code = 5
 
 
+class WrongKeyError(TorrentError):
+    """The link is not the one of this memo; what arrived is good, and somebody may have the right one."""
+
+
 class LibraryError(MemosyncError):
     exit_code = 6
 

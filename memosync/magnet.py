@@ -24,7 +24,14 @@ LONGEST_BASE = 2_000  # characters
 _HEX = re.compile(r"[0-9a-fA-F]{40}")
 _BASE32 = re.compile(r"[A-Za-z2-7]{32}")
 _PRIVATE = re.compile(r"([0-9a-fA-F]{40})\.([A-Za-z2-7]{16,40})")  # a private link's short form: infohash and key
-_KEY = re.compile(r"(?i)((?<![0-9a-f])[0-9a-f]{40}\.|x(?:\.|%(?:25)*2e)key(?:=|%(?:25)*3d))[a-z2-7]{16,}")
+_KEY = re.compile(r"(?i)x(?:\.|%(?:25)*2e)key")
+_SECRET = re.compile(  # what may be a key, whole or mistyped: behind its name, behind an infohash, or alone
+    r"""(?ix)
+    (x(?:\.|%(?:25)*2e)key [^&=%]{0,9} (?:=|%(?:25)*3d)) [^&\s]+
+    | ((?<![0-9a-z]) (?:[0-9a-f]{38,42} | [a-z2-7]{32}) (?:[^0-9a-z&=?%\s] | %(?:25)*[0-9a-f]{2})) [0-9a-z]+
+    | (?<![0-9a-z]) [a-z0-9]{24,28} (?![0-9a-z])
+    """
+)
 _WHOLE = "ask for the whole link again"
 _PAGE = re.compile(r"(?i)https?://|file://")
 
@@ -364,5 +371,5 @@ def _query(text: str) -> list[tuple[str, str]]:
 
 def shorten(link: str, width: int = 80) -> str:
     """Name a link or a file in a message by its beginning and its end, without the key of a private one."""
-    line = _KEY.sub(r"\1…", one_line(link.strip()))
+    line = _SECRET.sub(lambda found: f"{found[1] or found[2] or ''}…", one_line(link.strip()))
     return line if len(line) <= width else line[: width // 2] + "…" + line[1 - width // 2 :]

@@ -10,11 +10,12 @@ same memo is the same sealed file each time, and other bytes are never sealed wi
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from .errors import TorrentError
+from .errors import TorrentError, WrongKeyError
 
 CHUNK = 16_384  # bytes of what is sealed
 TAG = 16  # bytes behind each sealed chunk
@@ -49,6 +50,11 @@ def derive(secret: bytes, kind: str, digest: bytes) -> Seal:
         return hmac.digest(memos, f"memosync {what} v1 {kind} ".encode() + digest, "sha256")
 
     return Seal(of("key")[:KEY], of("salt")[:SALT])
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a torrent's name is one that a sealed memo's has: the first half of its salt, in hexadecimal."""
+    return re.fullmatch("[0-9a-f]{16}", name) is not None
 
 
 def sealed_size(size: int) -> int:
@@ -89,12 +95,12 @@ class Opener:
     """Opens the chunks of one sealed file, in any order."""
 
     def __init__(self, head: bytes, key: bytes, context: bytes = MEMO) -> None:
-        """Take the first 56 bytes of it; TorrentError when they are not sealed with this key."""
+        """Take the first 56 bytes of it; WrongKeyError when they are not sealed with this key."""
         if len(key) != KEY:
             raise TorrentError(f"a key has {KEY} bytes")
         self._box = _Box(key, head[:SALT], context)
         if not hmac.compare_digest(self._box.commitment, head[SALT:HEAD]):
-            raise TorrentError("the key is not the one of this memo")
+            raise WrongKeyError("the key is not the one of this memo", "ask for the whole link")
 
     def open(self, number: int, chunk: bytes) -> bytes:
         """Open a chunk, counted from 0; TorrentError unless it is the one of this number, bit for bit."""

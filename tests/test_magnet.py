@@ -166,6 +166,27 @@ def test_a_private_link_has_a_key_in_whatever_form_it_comes(link: str) -> None:
     assert KEY not in magnet.shorten(link).lower()
 
 
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"{BASE32}.{KEY}",
+        f"{INFOHASH[:-1]}.{KEY}",
+        f"{INFOHASH}a.{KEY}",
+        *(f"{INFOHASH}{mark}{KEY}" for mark in ("#", ":", "/", "%2E", "&#46;")),
+        f"{INFOHASH}.{KEY[:7]}",
+        f"{INFOHASH}.{KEY[:3]}0{KEY[4:]}",
+        f"magnet:?x.key.1={KEY}&xt=urn:btih:x",
+        f"magnet:?x.key=={KEY}",
+        f"x.key=%20{KEY}",
+        KEY,
+    ],
+)
+def test_no_message_says_what_may_be_a_key(link: str) -> None:
+    said = magnet.shorten(link, 300).lower()
+
+    assert not any(KEY[at : at + 6] in said for at in range(len(KEY) - 5))
+
+
 def test_the_key_stands_right_behind_what_it_opens() -> None:
     link = Magnet(infohash=INFOHASH, key=magnet.parse_key(KEY), name="x", trackers=("udp://a:1",), peers=("[::1]:1",))
 

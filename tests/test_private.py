@@ -9,16 +9,19 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.library import only
+from support.library import memos, only
 from support.program import Program, Result
 from support.sound import noise
+from support.waiting import wait_until
 
 from memosync import magnet
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
+from memosync.files import used_space
 from memosync.library import keys, sealed
 from memosync.library.keys import Key
 from memosync.library.store import Library
@@ -36,8 +39,10 @@ def library(memosync: Program, tmp_path: Path) -> Program:
 
 
 @pytest.fixture
-def other(memosync: Program, tmp_path: Path) -> Program:
-    return memosync.on(tmp_path / "other/Memos")
+def other(memosync: Program, tmp_path: Path) -> Iterator[Program]:
+    program = memosync.on(tmp_path / "other/Memos")
+    yield program
+    program.run("seed", "--stop")
 
 
 def shared(library: Program, *options: str) -> str:
@@ -82,7 +87,17 @@ def test_a_fetched_memo_is_shared_on_in_the_form_it_came_in(library: Program, ot
     again = magnet.parse(shared(given))
 
     assert (again.infohash, again.key) == (link.infohash, link.key)
-    assert given("list").out.split("\t")[4] == "pf"
+    assert given("list").out.split("\t")[4] == "sf"
+
+
+def test_what_is_seeded_while_it_is_fetched_stays_private(library: Program, other: Program) -> None:
+    link = shared(library)
+
+    other("fetch", "--seed", "-", stdin=link)
+    other("fetch", "--seed", magnet.parse(link).infohash)
+
+    assert (only(other)["private"], only(other)["shared"]) == (True, False)
+    assert only(other)["infohash"] is None
 
 
 def test_the_short_form_and_the_one_for_a_page_are_the_same_memo(library: Program, other: Program) -> None:
@@ -193,6 +208,108 @@ def test_a_new_link_ends_the_one_before_whatever_an_index_says(library: Program,
     again = magnet.parse(shared(library))
     assert again.infohash == magnet.parse(new).infohash
     other("fetch", str(again))
+
+
+def test_no_link_is_ended_when_another_one_cannot_be_made(library: Program, tmp_path: Path) -> None:
+    library("record", noise(tmp_path / "second.flac"), "--title", "Second")
+    links = library("share", "--all", "--private").lines
+    before = memos(library)
+    Path(before[1]["path"]).unlink()
+
+    library("share", "--all", "--private", "--new", code=LibraryError.exit_code)
+
+    assert [memo["sealed"] for memo in before] == [memo["sealed"] for memo in memos(library)]
+    assert not [file for file in (inner(library) / "keys").iterdir() if file.stat().st_size > 72]
+    assert len(links) == 2
+
+
+@pytest.mark.parametrize("change", ["flipped", "cut", "a link to another file"])
+@pytest.mark.parametrize("link", ["--new", "--private"])
+def test_what_was_exchanged_gets_no_link(library: Program, tmp_path: Path, change: str, link: str) -> None:
+    library("share", "last", *(["--private"] if link == "--new" else []))
+    library("seed", "--stop")
+    file = path(library)
+    data = file.read_bytes()
+    if change == "flipped":
+        file.write_bytes(data[:-100] + bytes([data[-100] ^ 1]) + data[-99:])
+    elif change == "cut":
+        file.write_bytes(data[:5000])
+    else:
+        (tmp_path / "secret").write_text("private key")
+        file.unlink()
+        file.symlink_to(tmp_path / "secret")
+    before = {name.name: name.read_bytes() for name in inner(library).glob("*/*") if name.is_file()}
+
+    result = library("share", "last", "--private", *(["--new"] if link == "--new" else []), code=LibraryError.exit_code)
+
+    assert "was altered" in result.err
+    after = {name.name: name.read_bytes() for name in inner(library).glob("*/*") if name.is_file()}
+    assert before == after
+
+
+def test_a_link_is_ended_for_good_also_when_its_key_was_lost(library: Program) -> None:
+    old = magnet.parse(shared(library)).infohash
+    before = (library.library / "index.toml").read_bytes()
+    (inner(library) / "keys" / old).unlink()
+
+    shared(library, "--new")
+    (library.library / "index.toml").write_bytes(before)
+    library("check", "--repair")
+
+    assert library("list").out.split("\t")[4] == "-"
+    assert only(library)["link"] is None
+    assert magnet.parse(shared(library)).infohash != old
+
+
+@pytest.mark.parametrize("more", [b"\1\1", b"\0", b"x"])
+def test_a_key_with_something_behind_it_is_one_that_was_ended(library: Program, more: bytes) -> None:
+    infohash = magnet.parse(shared(library)).infohash
+    key = inner(library) / "keys" / infohash
+    key.write_bytes(key.read_bytes() + more)
+
+    assert magnet.parse(shared(library)).infohash != infohash
+
+
+def test_a_form_that_is_another_ones_is_not_taken_away(library: Program) -> None:
+    infohash = magnet.parse(shared(library)).infohash
+    index = library.library / "index.toml"
+    index.write_text(index.read_text().replace(infohash, 40 * "c"))
+    before = {name.name for name in inner(library).glob("*/*")}
+
+    result = library("share", "last", "--private", code=LibraryError.exit_code)
+
+    assert "share --private --new" in result.err
+    assert before <= {name.name for name in inner(library).glob("*/*")}
+
+
+def test_purging_takes_what_was_kept_of_every_link_there_was(library: Program) -> None:
+    for _ in range(3):
+        shared(library, "--new")
+    assert len(list((inner(library) / "keys").iterdir())) == 4
+    library("seed", "--stop")
+
+    library("rm", "--purge", "--force", "last")
+
+    assert [file.name for file in (inner(library) / "keys").iterdir()] == ["library"]
+    assert not list((inner(library) / "sealed").iterdir()) + list((inner(library) / "torrents").iterdir())
+
+
+def test_a_wrong_key_costs_nothing_of_what_has_arrived(memosync: Program, other: Program, tmp_path: Path) -> None:
+    memosync("record", noise(tmp_path / "long.flac", 60), "--bitrate", "128k")
+    link = magnet.parse(shared(memosync))
+    incoming = inner(other) / "incoming" / link.infohash
+    memosync("seed", "--stop")
+    memosync("seed", "--detach", "--up", "100k")
+    link = magnet.parse(str(only(memosync)["link"]))
+    fetching = other.start("fetch", str(link), stderr=subprocess.DEVNULL)
+    wait_until(lambda: incoming.exists() and used_space(incoming) > 300_000, "some of it")
+    fetching.terminate()
+    fetching.wait()
+    before = used_space(incoming)
+
+    for wrong in (replace(link, key=bytes(16)), replace(link, key=b"")):
+        other("fetch", str(wrong), code=TorrentError.exit_code)
+        assert used_space(incoming) >= before
 
 
 def test_new_goes_with_private_alone(library: Program) -> None:
@@ -334,7 +451,7 @@ def test_info_says_the_size_and_that_the_title_is_sealed(library: Program, other
 
 def test_stop_ends_both_forms_and_purging_takes_all_that_was_kept(library: Program) -> None:
     sealed, public = shared(library), library("share", "last").out.strip()
-    assert library("list").out.split("\t")[4] == "ps"
+    assert library("list").out.split("\t")[4] == "sp"
     status = library("seed", "--status").out.splitlines()
     assert len(status) == 1
 

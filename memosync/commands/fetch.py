@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from .. import magnet
 from ..audio import sandbox
 from ..console import Console
-from ..errors import AudioError, Interrupted, SwarmError, TorrentError
+from ..errors import AudioError, Interrupted, SwarmError, TorrentError, WrongKeyError
+from ..library import keys
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo, clean_title
 from ..network import Network, parse_peer, usable_trackers
-from ..sealing import opened_size
+from ..sealing import is_name, opened_size
 from ..seeder import client
 from ..seeder.links import linker
 from ..stop import Stop
@@ -70,7 +71,8 @@ def fetch(
         console.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
         answer(row_of(library, memo, linker(library, client.current(library), command.network)))
         if options.seed:
-            share(command, ShareOptions(memos=[memo.id]), library=library, stop=stop)
+            private = bool(source.link.key) or not memo.infohash  # in the form that it came in
+            share(command, ShareOptions(memos=[memo.id], private=private), library=library, stop=stop)
         if options.play:
             with steered() as steering:
                 play_memo(library, memo, console, PlayOptions(), stop=stop, steering=steering)
@@ -91,8 +93,11 @@ def look_at(
 
     def look(source: _Source) -> None:
         torrent = _metadata(library, source, command.network, options.timeout, stop=stop, view=view)
-        if source.link.key:
-            command.console.tell("this memo is private: its title is sealed, too")
+        if source.link.key and not is_name(torrent.name):
+            raise WrongKeyError("this memo is not private, and its link has a key", "leave x.key out of it")
+        if is_name(torrent.name):
+            key = "" if source.link.key else ", and this link has no key"
+            command.console.tell(f"this memo is private: its title is sealed, too{key}")
             answer(replace(torrent, size=opened_size(torrent.size)), "")
         else:
             answer(torrent, clean_title(source.link.name) or title_of(torrent))
@@ -115,7 +120,10 @@ def _fetch(
     SwarmError and Interrupted keep what arrived, and the same call goes on there; after TorrentError nothing of it is
     left.
     """
-    infohash = source.link.infohash
+    infohash, key = source.link.infohash, source.link.key
+    kept = keys.find(library, infohash)
+    if key and kept and kept.seal.key not in (key, bytes(len(key))):
+        raise WrongKeyError("the key is not the one of this memo", "ask for the whole link")
     if memo := already_here(library, infohash):
         shutil.rmtree(library.incoming(infohash), ignore_errors=True)  # one died when it had put it in its place
         return _out_of_trash(library, memo, console)
@@ -124,7 +132,8 @@ def _fetch(
     with only_fetch(library, infohash, stop=stop, console=console):
         if memo := already_here(library, infohash):
             return _out_of_trash(library, memo, console)
-        incoming = Incoming(library, infohash, options.max_size, source.link.key)
+        resumed = library.incoming(infohash).exists()
+        incoming = Incoming(library, infohash, options.max_size, key)
         try:
             if source.torrent and not incoming.torrent:
                 incoming.accept(source.torrent)
@@ -147,6 +156,10 @@ def _fetch(
             )
             path = incoming.plain()
             memo = take_in(library, incoming, path, sandbox.probe(path), source.link.trackers)
+        except WrongKeyError:
+            if not resumed:
+                incoming.remove()
+            raise
         except (TorrentError, AudioError) as error:
             incoming.remove()
             raise TorrentError(str(error), error.hint) from error

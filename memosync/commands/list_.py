@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ..library.served import served_as
 from ..library.store import Library
+from ..magnet import InfoHash
 from ..memo import Memo, matches
 from ..seeder import client
 from ..seeder.links import Linker, Links, linker
@@ -21,14 +23,20 @@ class Row:
     memo: Memo
     path: Path
     links: Links
+    served: tuple[InfoHash, ...]  # by these
     damaged: bool  # its file is gone, or has another size than the index says
 
     @property
     def flags(self) -> str:
-        """Those of `psftd` that hold: served privately, served to anybody, fetched, trashed, damaged."""
+        """Those of `spftd` that hold: served, to anybody, fetched, trashed, damaged."""
         memo = self.memo
-        private, shared = memo.private and not memo.trashed, memo.shared and not memo.trashed
-        held = ("p", private), ("s", shared), ("f", memo.fetched), ("t", memo.trashed), ("d", self.damaged)
+        held = (
+            ("s", bool(self.served)),
+            ("p", memo.infohash in self.served),
+            ("f", memo.fetched),
+            ("t", memo.trashed),
+            ("d", self.damaged),
+        )
         return "".join(letter for letter, holds in held if holds) or "-"
 
 
@@ -85,4 +93,4 @@ def find_rows(library: Library, options: ListOptions, links: Linker) -> list[Row
 def row_of(library: Library, memo: Memo, links: Linker) -> Row:
     """Look at one memo."""
     path = library.path(memo)
-    return Row(memo, path, links(memo), not library.is_intact(memo, path))
+    return Row(memo, path, links(memo), served_as(library, memo), not library.is_intact(memo, path))

@@ -76,10 +76,10 @@ def status(command: Globals, options: SeedOptions) -> tuple[SeederState, list[St
         raise SeederError("no seeder is running", "memosync seed --detach starts one")
     rows = []
     for memo in library.index().memos:
-        if swarm := client.swarm_of(state, memo):
+        if swarm := client.swarm_of(library, state, memo):
             browsers = None
             if any(map(is_websocket, trackers_of(memo.trackers, state.network, typed=memo.typed))):
-                browsers = not state.crowded or set(served_as(memo)) <= set(state.announced)
+                browsers = not state.crowded or set(served_as(library, memo)) <= set(state.announced)
             rows.append(Status(memo, swarm, browsers))
     return state, rows
 

@@ -41,7 +41,7 @@ def show(
     library = command.open()
     found = library.find(memo, trashed=None)
     state = client.current(library)
-    swarm = client.swarm_of(state, found) if state else None
+    swarm = client.swarm_of(library, state, found) if state else None
     carried = NOTHING
     with contextlib.suppress(AudioError, OSError):  # what is wrong is said of its levels
         carried = carried_by(library.path(found))

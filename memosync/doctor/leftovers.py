@@ -41,7 +41,9 @@ def leftovers(library: Library) -> Iterator[Finding]:
     for infohash in library.downloads():
         path = library.incoming(infohash)
         size = format_size(used_space(path))
-        yield from _half_made(library, infohash, path, f"is of {size} so far; memosync fetch {infohash} goes on")
+        yield from _half_made(
+            library, infohash, path, f"is of {size} so far; memosync fetch with the same link goes on"
+        )
     for memo_id, path in library.orphans(trashed=True):
         yield Finding("note", memo_id, f"{path.name} is in the trash, and not in the index; --repair names it there")
     if forms := used_space(library.forms):

@@ -79,4 +79,9 @@ def _examine_sealed(library: Library, memo: Memo, infohash: InfoHash) -> Iterato
         yield Finding("defect", memo.id, "the key of its private link is lost", mend)
     elif not sealed.is_kept(library, infohash, thorough=True):
         mend = partial(repair.seal_again, library, memo)
-        yield Finding("defect", memo.id, "its sealed form is lost or altered; it can be made again", mend)
+        yield Finding(
+            "defect" if memo.private else "note",
+            memo.id,
+            "its sealed form is lost or altered; it can be made again",
+            mend,
+        )

@@ -33,7 +33,11 @@ def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...], f
     """
     marked: dict[MemoId, Memo] = {}
     for batch in library.locked(memos):
+        before = [memo for memo in library.index().memos if memo.id in batch]
         marked |= library.update({memo_id: _freeze(library, memo_id, trackers, form) for memo_id in batch})
+        if form == "new":  # once all have another one
+            for memo in before:
+                sealed.end(library, memo)
     return [marked[memo.id] for memo in memos]
 
 
@@ -102,11 +106,15 @@ def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form)
         raise LibraryError(f"the file of memo {memo_id} is a symbolic link: {path}", "put the file itself there")
     if not memo.is_frozen and webm.read_words(path) != memo.words:
         reword(library, memo)
+    is_new = form == "new" or not (memo.infohash if form == "public" else memo.sealed)
+    if memo.is_frozen and is_new and not is_file_of(library, memo, path):
+        text = f"the file of memo {memo_id} was altered: it is not what its link gives any more"
+        raise LibraryError(text, "bring back the file as it was")
     changes: dict[str, Any] = {"trackers": trackers, "typed": True} if trackers else {}
     if form == "public":
         changes |= {"infohash": _public(library, memo, path), "shared": True}
     else:
-        made = sealed.renew(library, memo) if form == "new" else sealed.form_of(library, memo)
+        made = sealed.another_form(library, memo) if form == "new" else sealed.form_of(library, memo)
         changes |= {"sealed": made.infohash, "renewals": made.renewals, "private": True}
     size = memo.size if memo.is_frozen else path.stat().st_size
 

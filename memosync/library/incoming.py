@@ -15,7 +15,7 @@ from typing import Any
 from .. import files, sealing
 from ..audio.webm import AudioInfo
 from ..console import Console
-from ..errors import LibraryError, TorrentError
+from ..errors import LibraryError, TorrentError, WrongKeyError
 from ..magnet import InfoHash
 from ..memo import Memo, clean_title
 from ..network import DEFAULT_TRACKERS, Network, usable_trackers
@@ -88,11 +88,11 @@ class Incoming:
             files.write(self._kept, torrent.data)
 
     def begins(self, data: bytes) -> None:
-        """Look at the first piece; TorrentError when it is sealed with another key, or no key was given."""
+        """Look at the first piece; WrongKeyError when it is sealed with another key, or no key was given."""
         if self._secret:
             sealing.Opener(data[: sealing.HEAD], self._secret)
-        elif data[:8].hex() == metainfo.read(self.torrent).name:
-            raise TorrentError("this memo is private, and its link has no key", "ask for the whole link")
+        elif data[:8].hex() == (name := metainfo.read(self.torrent).name) and sealing.is_name(name):
+            raise WrongKeyError("this memo is private, and its link has no key", "ask for the whole link")
 
     def plain(self) -> Path:
         """Give the memo's file, opened where it is sealed; TorrentError when it was altered, LibraryError."""
@@ -117,7 +117,7 @@ class Incoming:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _refuse_what_is_no_memo(self, torrent: Metainfo) -> None:
-        size = sealing.opened_size(torrent.size) if self._secret else torrent.size
+        size = torrent.size + (sealing.opened_size(torrent.size) if self._secret else 0)  # it is here twice
         if ending := _NO_MEMO.search(torrent.name):
             raise TorrentError(f"this is a .{ending[1]} file, not a memo (a WebM file)")
         if size > self._max_size:
@@ -163,19 +163,18 @@ def take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, t
     torrent, key = metainfo.read(incoming.torrent), incoming.key
     if not _is_ours(incoming.file, torrent.size) or incoming.file.stat().st_size != torrent.size:
         raise TorrentError("what arrived was exchanged", "fetch it again")
-    twin = _twin(library, path)
-    if not twin or not (twin.sealed if key else twin.infohash):
-        library.keep_torrent(torrent.infohash, torrent.data)
-        if key:
-            keys.keep(library, torrent.infohash, key)
-            with files.as_library_error("keep the sealed memo"):
-                files.make_directory(library.forms)
-                files.move(incoming.file, library.form(torrent.infohash))
     links: dict[str, Any] = {"sealed": torrent.infohash} if key else {"infohash": torrent.infohash}
-    if twin:
-        return library.update(
-            {twin.id: lambda memo: memo if (memo.sealed if key else memo.infohash) else replace(memo, **links)}
-        )[twin.id]
+    for twin in _twins(library, path):
+        if key and twin.sealed:  # by another private link
+            return twin
+        with library.lock(twin.id):
+            now = next((memo for memo in _twins(library, path) if memo.id == twin.id), None)
+            if now and not (now.sealed if key else now.infohash):
+                _keep(library, incoming, torrent)
+                twin = library.update({twin.id: lambda memo: replace(memo, **links)})[twin.id]
+                _keep_form(library, incoming, torrent)
+                return twin
+    _keep(library, incoming, torrent)
     with contextlib.suppress(OSError):
         # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
         path.chmod(files.status_of(library.torrent(torrent.infohash)).st_mode & 0o777)
@@ -183,6 +182,7 @@ def take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, t
         lost = replace(lost, trashed=None)
         with library.lock(lost.id):
             library.add(lost, path)
+        _keep_form(library, incoming, torrent)
         return lost
     usable = usable_trackers(trackers, Network.PUBLIC)
     others = tuple(usable) if set(usable) - set(DEFAULT_TRACKERS) else ()
@@ -193,20 +193,36 @@ def take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, t
                 memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=title_of(torrent))
                 memo = replace(memo, fetched=True, trackers=others, **links)
                 library.add(memo, path)
+                _keep_form(library, incoming, torrent)
                 return memo
         memo_id = library.take_id()
 
 
-def _twin(library: Library, path: Path) -> Memo | None:
-    """Find a memo that has the same file, by another link or by none, one in the trash only when there is no other."""
-    size, digest = path.stat().st_size, b""
-    for memo in sorted(library.index().memos, key=lambda memo: memo.trashed is not None):
+def _keep(library: Library, incoming: Incoming, torrent: Metainfo) -> None:
+    """Keep what gives the link again: the torrent, and of a private one the key."""
+    library.keep_torrent(torrent.infohash, torrent.data)
+    if incoming.key:
+        keys.keep(library, torrent.infohash, incoming.key)
+
+
+def _keep_form(library: Library, incoming: Incoming, torrent: Metainfo) -> None:
+    """Keep what a private memo arrived as, once the memo itself is safe: that makes it again, where it is lost."""
+    if incoming.key:
+        with files.as_library_error("keep the sealed memo"):
+            files.make_directory(library.forms)
+            files.move(incoming.file, library.form(torrent.infohash))
+
+
+def _twins(library: Library, path: Path) -> list[Memo]:
+    """Find the memos that have the same file, by another link or by none, first those that are not in the trash."""
+    size, twins = path.stat().st_size, []
+    alike = [memo for memo in library.index().memos if memo.size == size]
+    digest = digest_of(path) if alike else b""
+    for memo in sorted(alike, key=lambda memo: memo.trashed is not None):
         with contextlib.suppress(OSError):
-            if files.status_of(library.path(memo)).st_size == size:
-                digest = digest or digest_of(path)
-                if digest_of(library.path(memo)) == digest:
-                    return memo
-    return None
+            if digest_of(library.path(memo)) == digest:
+                twins.append(memo)
+    return twins
 
 
 def _throw_away(path: Path) -> None:

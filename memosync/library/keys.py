@@ -69,7 +69,7 @@ def find(library: Library, infohash: InfoHash) -> Key | None:
     """Give the key of a private link; None where it is lost or broken."""
     with contextlib.suppress(OSError):
         data = files.read(library.keys / infohash)
-        if len(data) == KEY + SALT + DIGEST or (len(data) == KEY + SALT + DIGEST + 1 and data.endswith(_ENDED)):
+        if len(data) >= KEY + SALT + DIGEST:  # whatever stands behind it: a link is rather ended than alive again
             seal, rest = Seal(data[:KEY], data[KEY : KEY + SALT]), data[KEY + SALT :]
             return Key(seal=seal, digest=rest[:DIGEST], ended=len(rest) > DIGEST)
     return None
@@ -79,6 +79,12 @@ def is_ended(library: Library, infohash: InfoHash) -> bool:
     """Tell whether a private link was ended: then nothing is served by it, whatever an index says."""
     key = find(library, infohash)
     return key is not None and key.ended
+
+
+def is_alive(library: Library, infohash: InfoHash) -> bool:
+    """Tell whether the key of a private link is here, and the link was not ended."""
+    key = find(library, infohash)
+    return key is not None and not key.ended
 
 
 def kept(library: Library) -> Iterator[tuple[InfoHash, Key]]:
@@ -98,3 +104,5 @@ def _prepare(library: Library) -> None:
     with contextlib.suppress(FileExistsError):
         library.keys.mkdir(0o700)
     files.refuse_links(library.keys)
+    if files.mode_of(library.keys) & 0o077:  # a backup that was put back
+        library.keys.chmod(0o700)

@@ -45,31 +45,38 @@ def form_of(library: Library, memo: Memo) -> Form:
     if key and key.ended:
         return _new(library, memo, memo.renewals + 1)
     if not key:  # the secret may make it again
-        made = seal(library, memo, memo.renewals)
-        if made.infohash != memo.sealed:
-            for path in library.kept_of(made.infohash):
-                path.unlink(missing_ok=True)
+        digest = _digest(library, memo)
+        seal = sealing.derive(keys.secret(library), sealing.link(memo.renewals), digest)
+        if not _make(library, memo, seal, digest, memo.sealed):
             raise _lost(memo)
+        keys.keep(library, memo.sealed, Key(seal=seal, digest=digest))
     elif not is_kept(library, memo.sealed):
         seal_again(library, memo, memo.sealed)
     return Form(memo.sealed, memo.renewals)
 
 
-def renew(library: Library, memo: Memo) -> Form:
-    """End a memo's private link for good, and make another one; LibraryError. Locks as `form_of` has them."""
-    form = _new(library, memo, memo.renewals + 1 if memo.sealed else memo.renewals)
-    if memo.sealed and (key := keys.find(library, memo.sealed)):
+def another_form(library: Library, memo: Memo) -> Form:
+    """Make the form of a new private link; LibraryError. The one before is ended by `end`, once the index has this."""
+    return _new(library, memo, memo.renewals + 1 if memo.sealed else memo.renewals)
+
+
+def end(library: Library, memo: Memo) -> None:
+    """End a memo's private link for good, also where its key is lost, and take away what was served."""
+    if memo.sealed:
+        key = keys.find(library, memo.sealed)
+        key = key or Key(seal=Seal(bytes(sealing.KEY), bytes(sealing.SALT)), digest=_digest(library, memo))
         keys.keep(library, memo.sealed, replace(key, ended=True))
-    return form
+        with files.as_library_error("end the link"):
+            for path in (library.form(memo.sealed), library.torrent(memo.sealed)):
+                path.unlink(missing_ok=True)
 
 
 def known_form(library: Library, path: Path) -> Form | None:
-    """Find by a file's bytes the private link that was given to it, and not ended; OSError."""
+    """Find by a file's bytes the private link that was given to it, an ended one where there is no other; OSError."""
     every = list(keys.kept(library))
     digest = digest_of(path) if every else b""
-    of_it = [(infohash, key) for infohash, key in every if key.digest == digest]
-    renewals = sum(key.ended for _, key in of_it)
-    return next((Form(infohash, renewals) for infohash, key in of_it if not key.ended), None)
+    of_it = sorted((key.ended, infohash) for infohash, key in every if key.digest == digest)
+    return Form(of_it[0][1], sum(ended for ended, _ in of_it)) if of_it else None
 
 
 def is_kept(library: Library, infohash: InfoHash, *, thorough: bool = False) -> bool:
@@ -83,30 +90,16 @@ def is_kept(library: Library, infohash: InfoHash, *, thorough: bool = False) -> 
 
 
 def complete(library: Library, log: Callable[[str], None]) -> None:
-    """Make every form again that is to be served and was lost; `log` is told where that cannot be."""
+    """Make every form again that is to be served and was lost; `log` is told, and what somebody is at is left."""
     for memo in library.index().memos:
-        for infohash in served_as(memo):
-            if infohash == memo.sealed and not keys.is_ended(library, infohash) and not is_kept(library, infohash):
-                with library.lock(memo.id):
-                    try:
-                        form_of(library, memo)
+        if memo.sealed and memo.sealed in served_as(library, memo) and not is_kept(library, memo.sealed):
+            with library.lock(memo.id, wait=False) as held:
+                try:
+                    if held:
+                        seal_again(library, memo, memo.sealed)
                         log(f"the sealed form of memo {memo.id} was made again")
-                    except LibraryError as error:
-                        log(f"memo {memo.id} cannot be served privately: {error}")
-
-
-def _new(library: Library, memo: Memo, renewals: int) -> Form:
-    """Make a form that was never ended."""
-    with files.as_library_error(f"seal {memo.file}"):
-        digest = digest_of(library.path(memo))
-    renewals = max(renewals, sum(key.ended and key.digest == digest for _, key in keys.kept(library)))
-    while keys.is_ended(library, infohash := seal(library, memo, renewals).infohash):
-        renewals += 1
-    return Form(infohash, renewals)
-
-
-def _lost(memo: Memo) -> LibraryError:
-    return LibraryError(f"the key of memo {memo.id} is lost", f"memosync share --new {memo.id} makes another link")
+                except LibraryError as error:
+                    log(f"memo {memo.id} cannot be served privately: {error}")
 
 
 def seal(library: Library, memo: Memo, renewals: int = 0) -> Metainfo:
@@ -114,14 +107,11 @@ def seal(library: Library, memo: Memo, renewals: int = 0) -> Metainfo:
 
     After so many `renewals` it is another one. The caller holds the memo's lock, and its file says its words.
     """
-    path = library.path(memo)
-    secret = keys.secret(library)
-    with files.as_library_error(f"seal {memo.file}"):
-        digest = digest_of(path)
-        seal = sealing.derive(secret, sealing.link(renewals), digest)
-        torrent = _make(library, path, seal, digest)
+    digest = _digest(library, memo)
+    seal = sealing.derive(keys.secret(library), sealing.link(renewals), digest)
+    torrent = _make(library, memo, seal, digest)
+    assert torrent
     keys.keep(library, torrent.infohash, Key(seal=seal, digest=digest))
-    library.keep_torrent(torrent.infohash, torrent.data)
     return torrent
 
 
@@ -132,12 +122,8 @@ def seal_again(library: Library, memo: Memo, infohash: InfoHash) -> None:
         raise _lost(memo)
     if key.ended:
         raise LibraryError(f"this link of memo {memo.id} was ended")
-    with files.as_library_error(f"seal {memo.file}"):
-        torrent = _make(library, library.path(memo), key.seal, key.digest)
-    if torrent.infohash != infohash:
-        library.form(torrent.infohash).unlink(missing_ok=True)
+    if not _make(library, memo, key.seal, key.digest, infohash):
         raise LibraryError(f"the key of memo {memo.id} is another one's", "put back .memosync/keys from a backup")
-    library.keep_torrent(infohash, torrent.data)
 
 
 def digest_of(path: Path) -> bytes:
@@ -149,17 +135,47 @@ def digest_of(path: Path) -> bytes:
     return digest.digest()
 
 
-def _make(library: Library, path: Path, seal: Seal, digest: bytes) -> Metainfo:
-    """Seal a file, and keep that only when the file is the one the seal was made for."""
-    files.make_directory(library.forms)
-    needed = sealing.sealed_size(files.status_of(path, links=True).st_size)
-    if needed > files.free_space(library.forms):
-        raise LibraryError(f"the disk has no room for its sealed form of {format_size(needed)}", "make room for it")
-    with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
-        sealed = sealing.seal(source, target, seal)
-        target.flush()
-        if sealed != digest:
-            raise LibraryError(f"{path.name} is not what its link was given for", "bring back the file as it was")
-        torrent = metainfo.make(staged, seal.salt.hex()[:16])
-        files.move(staged, library.form(torrent.infohash))
+def _new(library: Library, memo: Memo, renewals: int) -> Form:
+    """Make a form that was never ended."""
+    digest = _digest(library, memo)
+    renewals = max(renewals, sum(key.ended and key.digest == digest for _, key in keys.kept(library)))
+    while keys.is_ended(library, infohash := seal(library, memo, renewals).infohash):
+        renewals += 1
+    return Form(infohash, renewals)
+
+
+def _digest(library: Library, memo: Memo) -> bytes:
+    with files.as_library_error(f"read the file of memo {memo.id}"):
+        return digest_of(library.path(memo))
+
+
+def _lost(memo: Memo) -> LibraryError:
+    hint = f"memosync share --private --new {memo.id} makes another link"
+    return LibraryError(f"the key of memo {memo.id} is lost", hint)
+
+
+def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: InfoHash | None = None) -> Metainfo | None:
+    """Seal a memo's file, and keep that and its torrent only when the file is the one the seal was made for.
+
+    None, and nothing kept, when it is not the form that is `expected`. Errors name no title: they stand in a log.
+    """
+    path = library.path(memo)
+    with files.as_library_error(f"seal memo {memo.id}"):
+        files.make_directory(library.forms)
+        needed = sealing.sealed_size(files.status_of(path, links=True).st_size)
+        if needed > files.free_space(library.forms):
+            raise LibraryError(
+                f"the disk has no room for the sealed form of memo {memo.id}, {format_size(needed)}", "make room for it"
+            )
+        with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
+            sealed = sealing.seal(source, target, seal)
+            target.flush()
+            if sealed != digest:
+                text = f"the file of memo {memo.id} is not what its link was given for"
+                raise LibraryError(text, "bring back the file as it was")
+            torrent = metainfo.make(staged, seal.salt.hex()[:16])
+            if expected not in (None, torrent.infohash):
+                return None
+            files.move(staged, library.form(torrent.infohash))
+    library.keep_torrent(torrent.infohash, torrent.data)
     return torrent

@@ -34,13 +34,15 @@ def served(library: Library, network: Network) -> list[Served]:
             typed=memo.typed,
         )
         for memo in library.index().memos
-        for infohash in served_as(memo)
-        if infohash == memo.infohash or not keys.is_ended(library, infohash)
+        for infohash in served_as(library, memo)
     ]
 
 
-def served_as(memo: Memo) -> tuple[InfoHash, ...]:
-    """Give the infohashes under which a memo is served: of its file, of its sealed form, or of both."""
+def served_as(library: Library, memo: Memo) -> tuple[InfoHash, ...]:
+    """Give the infohashes under which a memo is served: of its file, of its sealed form, or of both.
+
+    By a private link that was ended, or whose key is lost, nothing is, whatever the index says.
+    """
     public = (memo.infohash,) if memo.shared and memo.infohash else ()
-    sealed = (memo.sealed,) if memo.private and memo.sealed else ()
+    sealed = (memo.sealed,) if memo.private and memo.sealed and keys.is_alive(library, memo.sealed) else ()
     return () if memo.trashed else public + sealed

@@ -17,6 +17,8 @@ from .. import files
 from ..errors import LibraryError, UsageError
 from ..index import format_toml, parse_toml
 from ..memo import Memo, MemoId
+from . import keys
+from .sealed import digest_of
 from .store import Library
 
 MONTH, WEEK = 30 * 86_400.0, 7 * 86_400.0  # seconds
@@ -52,15 +54,29 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
     doomed = [memo for memo in index.memos if (memo.id, memo.trashed) in wanted]
     ids = {memo.id for memo in doomed}
     others = {infohash for memo in index.memos if memo.id not in ids for infohash in memo.infohashes}
+    every = list(keys.kept(library))
+    digests = {memo.id: _digests(library, memo) if every else set() for memo in index.memos}
+    staying = set[bytes]().union(*(digests[memo.id] for memo in index.memos if memo.id not in ids and memo.sealed))
+    digests = {memo_id: found - staying for memo_id, found in digests.items()}
     with files.as_library_error("empty the trash"):
         for memo in doomed:
-            links = [infohash for infohash in memo.infohashes if infohash not in others]
+            links = {infohash for infohash in memo.infohashes if infohash not in others}
+            links |= {infohash for infohash, key in every if key.digest in digests[memo.id]} - others
             kept = [path for infohash in links for path in library.kept_of(infohash)]
             for path in (*kept, library.trash / memo.file, library.root / memo.file, library.cache(memo.id)):
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # no directory there is ours
                     path.unlink()
         files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
     library.transaction(lambda index: replace(index, memos=tuple(m for m in index.memos if m.id not in ids)))
+
+
+def _digests(library: Library, memo: Memo) -> set[bytes]:
+    """Give the SHA-256 of a memo's file, as its key says; of one in the trash also as the file does."""
+    found = {key.digest for key in [memo.sealed and keys.find(library, memo.sealed)] if key}
+    if memo.trashed:
+        with contextlib.suppress(OSError):
+            found.add(digest_of(library.path(memo)))
+    return found
 
 
 def overdue(library: Library, now: datetime) -> list[Memo]:

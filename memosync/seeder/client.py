@@ -108,7 +108,7 @@ def serve(
                     raise
         if state and state.ready and state.seen >= seen:
             for memo in memos:
-                if (swarm := swarm_of(state, memo)) and swarm.state == "damaged":
+                if (swarm := swarm_of(library, state, memo)) and swarm.state == "damaged":
                     raise LibraryError(f"memo {memo.id} is not served: its file was altered", "bring the file back")
             return state
         stop.wait(_LOOK_EVERY)
@@ -117,9 +117,9 @@ def serve(
     raise SeederError("the seeder does not answer", "memosync seed --stop, then share again")
 
 
-def swarm_of(state: SeederState, memo: Memo) -> SwarmState | None:
+def swarm_of(library: Library, state: SeederState, memo: Memo) -> SwarmState | None:
     """Sum up what the swarms of a served memo do; None when it is not served."""
-    swarms = [state.swarms.get(infohash, SwarmState(infohash=infohash)) for infohash in served_as(memo)]
+    swarms = [state.swarms.get(infohash, SwarmState(infohash=infohash)) for infohash in served_as(library, memo)]
     if not swarms:
         return None
     return SwarmState(
@@ -134,7 +134,7 @@ def swarm_of(state: SeederState, memo: Memo) -> SwarmState | None:
 
 def wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop) -> None:
     """Wait until somebody has all of each memo; SeederError when the seeder ends before, Interrupted on `stop`."""
-    wanted = {memo.id: set(served_as(memo)) for memo in memos if served_as(memo)}
+    wanted = {memo.id: set(served_as(library, memo)) for memo in memos if served_as(library, memo)}
     while wanted:
         stop.check()
         state = current(library)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from .. import files
 from ..console import Console
@@ -47,8 +48,6 @@ def run(
         descriptors = _raise_limits()
         with files.as_library_error("say how it is"):
             write_state(private, me)
-        with contextlib.suppress(LibraryError):  # which whoever follows the index says
-            sealed.complete(library, console.log)
         server = Server(
             network,
             port=settings.port or port,
@@ -61,6 +60,7 @@ def run(
         )
         reconciler = Reconciler(library, server, network, console.log)
         console.log(f"serving on port {server.port}")
+        threading.Thread(target=_complete, args=(library.root, console.log), daemon=True).start()
         said: SeederState | None = None
         said_at = 0.0
         try:
@@ -111,6 +111,12 @@ def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
         write_fault(library.inner, str(error))
         readiness.say(kept.readiness, str(error))
         raise
+
+
+def _complete(root: Path, log: Callable[[str], None]) -> None:
+    """Make sealed forms again that were lost, while the others are served: large ones take a while."""
+    with contextlib.suppress(LibraryError):  # which whoever follows the index says
+        sealed.complete(Library(root), log)
 
 
 def _raise_limits() -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MemosyncError, SwarmError, TorrentError
+from ..errors import MemosyncError, SwarmError, TorrentError, WrongKeyError
 from ..files import as_library_error, sync_file
 from ..magnet import InfoHash, Magnet
 from ..network import Network, is_websocket, usable_peers, usable_trackers
@@ -74,7 +74,7 @@ def fetch(
     """Fetch a torrent's one file as `path`, continuing what is there; end once all of it is on the disk.
 
     `accept` gets the .torrent as soon as it is there and raises TorrentError to refuse it; then nothing of it stays.
-    So may `begins`.
+    So may `begins`; after WrongKeyError what arrived stays.
     SwarmError after `timeout` seconds without a new byte, LibraryError when the disk refuses what arrives, Interrupted
     on `stop`: these keep what arrived.
     """
@@ -135,6 +135,9 @@ def fetch(
             stop.check()
             if progress.waited > timeout:
                 raise SwarmError(download.excuse(timeout), "the same command goes on where this one stopped")
+    except WrongKeyError:
+        download.flush()
+        raise
     except TorrentError:
         download.remove()
         raise
