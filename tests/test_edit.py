@@ -233,7 +233,7 @@ def test_edits_and_a_share_at_once_leave_a_file_that_fits_its_link(memosync: Pro
     torrent = metainfo.read((memosync.library / f".memosync/torrents/{after['infohash']}.torrent").read_bytes())
     assert metainfo.fits(torrent, one)
     assert after["title"] in titles
-    assert flags(memosync) == ["s"]
+    assert flags(memosync) == ["sp"]
 
 
 # -- whatever dies

@@ -79,7 +79,7 @@ def test_a_row_has_the_seven_columns(memosync: Program, fill: Fill) -> None:
 
     result = memosync("list")
 
-    first = "7k3f9x2a\t2026-08-25T10:11:12+02:00\t12.480\t49123\ts\twork,town hall\tWeekly standup\n"
+    first = "7k3f9x2a\t2026-08-25T10:11:12+02:00\t12.480\t49123\tsp\twork,town hall\tWeekly standup\n"
     assert result.out == first + "abcdefgh\t2025-01-01T00:00:00+00:00\t3600.000\t0\t-\t\t\n"
     assert result.err == ""
 
@@ -243,12 +243,12 @@ def test_an_empty_library_is_a_hint_and_no_failure(memosync: Program, fill: Fill
     ("changes", "size", "flags"),
     [
         ({}, 1, "-"),
-        ({"shared": True, "infohash": INFOHASH}, 1, "s"),
-        ({"shared": True, "fetched": True, "infohash": INFOHASH}, 1, "sf"),
+        ({"shared": True, "infohash": INFOHASH}, 1, "sp"),
+        ({"shared": True, "fetched": True, "infohash": INFOHASH}, 1, "spf"),
         ({"fetched": True}, 1, "f"),
         ({}, 2, "d"),
         ({}, None, "d"),
-        ({"shared": True, "fetched": True}, 0, "sfd"),
+        ({"shared": True, "fetched": True, "infohash": INFOHASH}, 0, "spfd"),
     ],
 )
 def test_flags_say_what_holds(

@@ -86,7 +86,7 @@ def test_rm_hides_a_memo_and_list_trash_shows_it(memosync: Program, three: list[
 
     assert result.out == third + "\n"
     assert "“Third”" in result.err
-    assert listed(memosync) == [f"{second} -", f"{first} s"]
+    assert listed(memosync) == [f"{second} -", f"{first} sp"]
     (row,) = map(json.loads, memosync("list", "--trash", "--json").lines)
     assert datetime.now(UTC) - datetime.fromisoformat(row["trashed"]) < timedelta(minutes=5)
     assert row["path"] == str(memosync.library / ".memosync/trash" / file)
@@ -296,7 +296,7 @@ def test_who_lists_meanwhile_sees_each_memo_whole(library: Library) -> None:
         stop.set()
         reader.join()
 
-    assert seen == {(False, "-"), (False, "s"), (True, "t")}
+    assert seen == {(False, "-"), (False, "sp"), (True, "t")}
 
 
 def test_nothing_that_lies_in_the_way_is_replaced(memosync: Program, three: list[str]) -> None:

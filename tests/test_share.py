@@ -428,7 +428,7 @@ def test_stop_drops_it_and_the_memo_stays(memosync: Program, other: Program, thr
 
     assert result.out == ""
     rows = {line.split("\t")[0]: line.split("\t")[4] for line in memosync("list").lines}
-    assert rows == {first: "-", second: "s", third: "-"}
+    assert rows == {first: "-", second: "sp", third: "-"}
     wait_until(lambda: len(memosync("seed", "--status").lines) == 1, "the seeder to drop it", 20)
     other("fetch", links[0], "--timeout", "1s", code=SwarmError.exit_code)
     other("fetch", links[1])
