@@ -312,6 +312,19 @@ def test_a_wrong_key_costs_nothing_of_what_has_arrived(memosync: Program, other:
         assert used_space(incoming) >= before
 
 
+def test_a_new_link_is_another_one_also_for_who_has_lost_count(library: Program, other: Program) -> None:
+    shared(library)
+    link = shared(library, "--new")
+    other("fetch", "--seed", link)
+    library("seed", "--stop")
+    library("rm", "--purge", "--force", "last")
+    library("fetch", str(only(other)["link"]))
+
+    new = magnet.parse(shared(library, "--new"))
+
+    assert new.infohash not in ("", magnet.parse(link).infohash)
+
+
 def test_new_goes_with_private_alone(library: Program) -> None:
     assert "--private" in library("share", "last", "--new", code=UsageError.exit_code).err
 

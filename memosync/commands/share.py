@@ -11,7 +11,7 @@ from .. import files, magnet
 from ..audio import webm
 from ..audio.levels import heights
 from ..console import Console, one_line
-from ..errors import AudioError, UsageError
+from ..errors import AudioError, LibraryError, UsageError
 from ..library.freeze import freeze, frozen_torrent
 from ..library.measures import levels_of
 from ..library.store import Library
@@ -96,8 +96,9 @@ def share(
     def answer_all(state: SeederState | None) -> None:
         links_of = linker(library, state, network)
         for links in map(links_of, shared):
-            if link := links.private if options.private else links.public:
-                answer(link)
+            if not (link := links.private if options.private else links.public):
+                raise LibraryError("its link was ended meanwhile", "run the same command again")
+            answer(link)
 
     if options.foreground:
         _serve_here(command, library, answer_all, on_state, stop)

@@ -37,7 +37,7 @@ def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...], f
         marked |= library.update({memo_id: _freeze(library, memo_id, trackers, form) for memo_id in batch})
         if form == "new":  # once all have another one
             for memo in before:
-                sealed.end(library, memo)
+                sealed.end_others(library, marked[memo.id], memo.sealed)
     return [marked[memo.id] for memo in memos]
 
 
@@ -50,10 +50,11 @@ def frozen_torrent(library: Library, memo: Memo) -> Metainfo | None:
 
 def is_file_of(library: Library, memo: Memo, path: Path) -> bool:
     """Tell whether a file is what the memo's torrent, its key, or where there is neither its entry describes."""
-    if not memo.infohash and memo.sealed and (key := keys.find(library, memo.sealed)):
+    if torrent := frozen_torrent(library, memo):
+        return metainfo.fits(torrent, path)
+    if memo.sealed and (key := keys.find(library, memo.sealed)):
         return sealed.digest_of(path) == key.digest
-    torrent = frozen_torrent(library, memo)
-    return metainfo.fits(torrent, path) if torrent else library.is_intact(memo, path)
+    return library.is_intact(memo, path)
 
 
 def torrent_again(library: Library, memo: Memo, path: Path, words: Words) -> Metainfo | None:
@@ -106,7 +107,8 @@ def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form)
         raise LibraryError(f"the file of memo {memo_id} is a symbolic link: {path}", "put the file itself there")
     if not memo.is_frozen and webm.read_words(path) != memo.words:
         reword(library, memo)
-    is_new = form == "new" or not (memo.infohash if form == "public" else memo.sealed)
+    kept = memo.infohash if form == "public" else memo.sealed and keys.is_alive(library, memo.sealed)
+    is_new = form == "new" or not kept
     if memo.is_frozen and is_new and not is_file_of(library, memo, path):
         text = f"the file of memo {memo_id} was altered: it is not what its link gives any more"
         raise LibraryError(text, "bring back the file as it was")

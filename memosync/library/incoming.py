@@ -164,7 +164,8 @@ def take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, t
     if not _is_ours(incoming.file, torrent.size) or incoming.file.stat().st_size != torrent.size:
         raise TorrentError("what arrived was exchanged", "fetch it again")
     links: dict[str, Any] = {"sealed": torrent.infohash} if key else {"infohash": torrent.infohash}
-    for twin in _twins(library, path):
+    is_lost = library.index().with_infohash(torrent.infohash)
+    for twin in [] if is_lost else _twins(library, path):
         if key and twin.sealed:  # by another private link
             return twin
         with library.lock(twin.id):
@@ -178,8 +179,8 @@ def take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, t
     with contextlib.suppress(OSError):
         # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
         path.chmod(files.status_of(library.torrent(torrent.infohash)).st_mode & 0o777)
-    if lost := library.index().with_infohash(torrent.infohash):  # its entry is here, its file was not
-        lost = replace(lost, trashed=None)
+    if is_lost:  # its entry is here, its file was not
+        lost = replace(is_lost, trashed=None)
         with library.lock(lost.id):
             library.add(lost, path)
         _keep_form(library, incoming, torrent)

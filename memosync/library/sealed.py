@@ -56,18 +56,24 @@ def form_of(library: Library, memo: Memo) -> Form:
 
 
 def another_form(library: Library, memo: Memo) -> Form:
-    """Make the form of a new private link; LibraryError. The one before is ended by `end`, once the index has this."""
+    """Make the form of a new private link; LibraryError. The ones before are ended once the index has it."""
     return _new(library, memo, memo.renewals + 1 if memo.sealed else memo.renewals)
 
 
-def end(library: Library, memo: Memo) -> None:
-    """End a memo's private link for good, also where its key is lost, and take away what was served."""
-    if memo.sealed:
-        key = keys.find(library, memo.sealed)
-        key = key or Key(seal=Seal(bytes(sealing.KEY), bytes(sealing.SALT)), digest=_digest(library, memo))
-        keys.keep(library, memo.sealed, replace(key, ended=True))
+def end_others(library: Library, memo: Memo, before: InfoHash | None) -> None:
+    """End every private link to a memo's file but the one it has, for good, and take away what was served by them.
+
+    Also `before`, where its key is lost, and any that a program that died left alive.
+    """
+    digest = _digest(library, memo)
+    others = {infohash: key for infohash, key in keys.kept(library) if key.digest == digest}
+    if before and before not in others:
+        others[before] = Key(seal=Seal(bytes(sealing.KEY), bytes(sealing.SALT)), digest=digest)
+    others.pop(memo.sealed, None) if memo.sealed else None
+    for infohash, key in others.items():
+        keys.keep(library, infohash, replace(key, ended=True))
         with files.as_library_error("end the link"):
-            for path in (library.form(memo.sealed), library.torrent(memo.sealed)):
+            for path in (library.form(infohash), library.torrent(infohash)):
                 path.unlink(missing_ok=True)
 
 
@@ -98,8 +104,8 @@ def complete(library: Library, log: Callable[[str], None]) -> None:
                     if held:
                         seal_again(library, memo, memo.sealed)
                         log(f"the sealed form of memo {memo.id} was made again")
-                except LibraryError as error:
-                    log(f"memo {memo.id} cannot be served privately: {error}")
+                except LibraryError:  # whose words may name the file, and so the title
+                    log(f"memo {memo.id} cannot be served privately; memosync check says why")
 
 
 def seal(library: Library, memo: Memo, renewals: int = 0) -> Metainfo:
@@ -136,10 +142,10 @@ def digest_of(path: Path) -> bytes:
 
 
 def _new(library: Library, memo: Memo, renewals: int) -> Form:
-    """Make a form that was never ended."""
+    """Make a form that is not the memo's, and was never ended."""
     digest = _digest(library, memo)
     renewals = max(renewals, sum(key.ended and key.digest == digest for _, key in keys.kept(library)))
-    while keys.is_ended(library, infohash := seal(library, memo, renewals).infohash):
+    while (infohash := seal(library, memo, renewals).infohash) == memo.sealed or keys.is_ended(library, infohash):
         renewals += 1
     return Form(infohash, renewals)
 

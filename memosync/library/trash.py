@@ -54,16 +54,20 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
     doomed = [memo for memo in index.memos if (memo.id, memo.trashed) in wanted]
     ids = {memo.id for memo in doomed}
     others = {infohash for memo in index.memos if memo.id not in ids for infohash in memo.infohashes}
-    every = list(keys.kept(library))
-    digests = {memo.id: _digests(library, memo) if every else set() for memo in index.memos}
-    staying = set[bytes]().union(*(digests[memo.id] for memo in index.memos if memo.id not in ids and memo.sealed))
-    digests = {memo_id: found - staying for memo_id, found in digests.items()}
+    if not doomed:
+        return
+    every = list(keys.kept(library)) if os.path.lexists(library.keys) else []
+    staying = {key.digest for infohash, key in every if infohash in others}
+    digests = {memo.id: (_digests(library, memo) if every else set()) - staying for memo in doomed}
     with files.as_library_error("empty the trash"):
         for memo in doomed:
             links = {infohash for infohash in memo.infohashes if infohash not in others}
             links |= {infohash for infohash, key in every if key.digest in digests[memo.id]} - others
             kept = [path for infohash in links for path in library.kept_of(infohash)]
-            for path in (*kept, library.trash / memo.file, library.root / memo.file, library.cache(memo.id)):
+            ended = [library.keys / infohash for infohash, key in every if key.ended and infohash in links]
+            kept = [path for path in kept if path not in ended]
+            file = library.trash / memo.file, library.root / memo.file
+            for path in (*kept, *file, library.cache(memo.id), *ended):  # what was ended is, as long as there is a file
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # no directory there is ours
                     path.unlink()
         files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
