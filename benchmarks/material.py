@@ -74,11 +74,14 @@ def speech(path: Path, seconds: int) -> Path:
 
 
 def repeat(source: Path, target: Path, seconds: float) -> Path:
-    """Make a longer WebM file of the same packets, laid out as a recording that was cut off."""
+    """Make a longer WebM file of the same packets of 20 ms, laid out and timed as a recording that was cut off."""
+    looped = target.with_suffix(".looped.webm")
+    loop = ("-stream_loop", "-1", "-i", source, "-t", f"{seconds}", "-c", "copy", looped)
+    subprocess.run([*FFMPEG, *loop], check=True)
+    clock = ("-bsf:a", "setts=ts=N*20-7")  # ms; where the source began anew it is off by what its end lacks
     live = ("-flush_packets", "1", "-cluster_time_limit", "400")
-    subprocess.run(
-        [*FFMPEG, "-stream_loop", "-1", "-i", source, "-t", f"{seconds}", "-c", "copy", *live, target], check=True
-    )
+    subprocess.run([*FFMPEG, "-i", looped, "-c", "copy", *clock, *live, target], check=True)
+    looped.unlink()
     return target
 
 

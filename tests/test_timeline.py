@@ -285,6 +285,20 @@ def test_what_record_wrote_is_copied_as_it_is(tmp_path: Path, monkeypatch: pytes
     assert webm.finish(part, target).duration == pytest.approx(LENGTH, abs=1e-4)
 
 
+def test_a_clock_is_not_believed_where_ffmpeg_finds_another_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, target, whole = tmp_path / "part.webm", tmp_path / "whole.webm", made()
+    known = walked(whole)
+    part.write_bytes(whole[: len(whole) // 2])
+    monkeypatch.setattr(timeline, "read", lambda _file, _near: known)
+
+    found = webm.finish(part, target).duration
+
+    monkeypatch.undo()
+    assert found == webm.probe(target).duration == pytest.approx(LENGTH / 2, abs=0.3)
+
+
 def heard(data: bytes, position: float, seconds: float) -> array[int]:
     """Give what the player plays from there, of the left side."""
     with opened(io.BytesIO(data)) as recording:

@@ -78,12 +78,15 @@ class Reader(Protocol):
         """Tell whether `seek` works."""
 
 
-def finish(part: Path, target: Path, words: Words | None = None, carried: Carried | None = None) -> AudioInfo:
+def finish(
+    part: Path, target: Path, words: Words | None = None, carried: Carried | None = None, *, is_believed: bool = True
+) -> AudioInfo:
     """Remux `part`, a recording that ended or was killed, into `target`, with other words where they are given.
 
     What it carries besides them stays, but for chapters after the end; a clock that is off is put right. The same
-    packets, words and things carried give the same bytes. A duration of 0 means that no packet is in it. AudioError
-    when it is not WebM, LibraryError when the disk refuses.
+    packets, words and things carried give the same bytes. A duration of 0 means that no packet is in it. A clock that
+    is right is believed, which takes half the time, unless FFmpeg finds another end. AudioError when it is not WebM,
+    LibraryError when the disk refuses.
     """
     import av
 
@@ -105,7 +108,8 @@ def finish(part: Path, target: Path, words: Words | None = None, carried: Carrie
         stream = audio_stream(source)
         _without_subtitles(source)
         words, carried = words or words_of(source), carried or carried_of(source)
-        is_exact = known.codec == "opus" and known.steady and abs(known.begin) < _EXACT
+        final: Packet | None = None
+        is_exact = is_believed and known.codec == "opus" and known.whole and known.steady and abs(known.begin) < _EXACT
         last = known.duration if is_exact else 0.0
         carried = carried.until(last) if is_exact else carried
         make_place(target)
@@ -113,17 +117,30 @@ def finish(part: Path, target: Path, words: Words | None = None, carried: Carrie
             file.metadata.update(to_tags(words) | to_matroska(carried, words))
             file.set_chapters(to_chapters(carried))
             copied = file.add_stream_from_template(stream)
+            found = _until_damage(source.demux(stream))
             if is_exact:  # as all are that `record` wrote: there is nothing to put right
-                for packet in packets(source, stream):
-                    packet.stream = copied
-                    file.mux_one(packet)
+                for packet in found:
+                    if packet.pts is not None and packet.size:
+                        final = packet
+                        packet.stream = copied
+                        file.mux_one(packet)
             else:
-                for packet, last in in_time(_until_damage(source.demux(stream)), stream):  # noqa: B007
+                for packet, last in in_time(found, stream):  # noqa: B007
                     packet.stream = copied
                     file.mux_one(packet)
+    if is_exact and not _ends_at(known, final):  # FFmpeg stumbled where the walk did not
+        return finish(part, target, words, carried, is_believed=False)
     if (cut := carried.until(last)) != carried:  # its end is known only now, and chapters stand before it
         return finish(part, target, words, cut)
     return AudioInfo(duration=last, words=words)
+
+
+def _ends_at(known: Timeline, packet: Packet | None) -> bool:
+    """Tell whether a packet is the last of a file that was walked over, by the clock FFmpeg has from its header."""
+    if packet is None or packet.pts is None:
+        return known.duration == 0
+    end = float(packet.pts * packet.time_base) + opus.count_samples(memoryview(packet)) / RATE
+    return -_ROUNDED < known.end - end < known.skip / RATE + _ROUNDED
 
 
 def probe(path: Path) -> AudioInfo:
