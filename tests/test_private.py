@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 from support.library import memos, only
-from support.program import Program, Result
+from support.program import Ended, Program, Result
 from support.sound import noise
 from support.waiting import wait_until
 
-from memosync import magnet
+from memosync import files, magnet
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
 from memosync.files import used_space
 from memosync.library import keys, sealed
@@ -55,6 +55,11 @@ def inner(library: Program) -> Path:
 
 def path(library: Program) -> Path:
     return Path(only(library)["path"])
+
+
+def waits(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a process waits for a lock."""
+    return f" {process.pid} " in "".join(line for line in Path("/proc/locks").read_text().splitlines() if "->" in line)
 
 
 def refused(library: Program, link: str) -> Result:
@@ -120,6 +125,17 @@ def test_what_is_here_by_one_link_is_the_same_memo_by_the_other(library: Program
     other("rm", "last")
     other("fetch", private)
     assert only(other)["trashed"] is None
+
+
+def test_what_arrives_by_both_links_at_once_is_one_memo(library: Program, other: Program, ended: Ended) -> None:
+    links = shared(library), library("share", "last").out.strip()
+    (inner(other)).mkdir(parents=True)
+    with files.locked(inner(other) / "lock", remove=False):  # nobody can name anything in the index
+        both = [ended(other.start("fetch", link)) for link in links]
+        wait_until(lambda: all(waits(process) for process in both), "both to arrive, and wait")
+    assert [process.wait(60) for process in both] == [0, 0]
+
+    assert {only(other)["sealed"], only(other)["infohash"]} == {magnet.parse(link).infohash for link in links}
 
 
 def test_a_link_without_its_key_or_with_another_is_refused_and_nothing_is_kept(
@@ -325,6 +341,18 @@ def test_a_new_link_is_another_one_also_for_who_has_lost_count(library: Program,
     assert new.infohash not in ("", magnet.parse(link).infohash)
 
 
+def test_a_link_that_a_dying_program_left_alive_is_ended_with_the_next(library: Program) -> None:
+    old = magnet.parse(shared(library)).infohash
+    key = (inner(library) / "keys" / old).read_bytes()
+    new = magnet.parse(shared(library, "--new")).infohash
+    (inner(library) / "keys" / old).write_bytes(key)  # as it is before that is written
+
+    assert magnet.parse(shared(library)).infohash == new
+
+    found = Library(library.library)
+    assert (keys.is_ended(found, old), keys.is_alive(found, new)) == (True, True)
+
+
 def test_new_goes_with_private_alone(library: Program) -> None:
     assert "--private" in library("share", "last", "--new", code=UsageError.exit_code).err
 
@@ -339,6 +367,33 @@ def test_a_lost_form_is_made_again_when_the_seeder_begins(library: Program, othe
     peer = json.loads(library("list", "--json").out)["link"]
     assert other("fetch", peer).out
     assert magnet.parse(peer).infohash == magnet.parse(link).infohash
+
+
+def test_a_form_for_which_there_is_no_room_is_made_when_there_is(library: Program) -> None:
+    shared(library)
+    library("seed", "--stop")
+    sealed_file, wanted = inner(library) / "sealed", path(library)
+    away = wanted.rename(wanted.with_suffix(".away"))
+    shutil.rmtree(sealed_file)
+    seeder = Library(library.library)
+    said: list[str] = []
+    sealed.complete(seeder, said.append)
+    away.rename(wanted)
+
+    sealed.complete(seeder, said.append)
+
+    assert ["cannot be served" in said[0], "was made again" in said[1]] == [True, True]
+
+
+def test_a_key_that_comes_back_is_served_again_by_who_serves(library: Program, other: Program) -> None:
+    link = shared(library)
+    key = inner(library) / "keys" / magnet.parse(link).infohash
+    away = key.rename(library.library / "key")
+    other("fetch", link, "--timeout", "2s", code=SwarmError.exit_code)
+    away.rename(key)
+
+    assert shared(library) == link
+    other("fetch", link)
 
 
 @pytest.mark.parametrize("lost", ["form", "altered form", "key", "torrent"])

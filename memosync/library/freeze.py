@@ -35,7 +35,7 @@ def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...], f
     for batch in library.locked(memos):
         before = [memo for memo in library.index().memos if memo.id in batch]
         marked |= library.update({memo_id: _freeze(library, memo_id, trackers, form) for memo_id in batch})
-        if form == "new":  # once all have another one
+        if form != "public":  # once all have one
             for memo in before:
                 sealed.end_others(library, marked[memo.id], memo.sealed)
     return [marked[memo.id] for memo in memos]
