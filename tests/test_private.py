@@ -20,12 +20,17 @@ from support.sound import noise
 from support.waiting import wait_until
 
 from memosync import files, magnet
+from memosync.console import Console
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
 from memosync.files import used_space
 from memosync.library import keys, sealed
 from memosync.library.keys import Key
+from memosync.library.served import revision
 from memosync.library.store import Library
+from memosync.network import Network
 from memosync.sealing import Seal
+from memosync.seeder import client
+from memosync.stop import Stop
 from memosync.torrent import metainfo
 
 TITLE, DESCRIPTION = "The merger nobody may know of", "what was said about the price of it"
@@ -46,7 +51,7 @@ def other(memosync: Program, tmp_path: Path) -> Iterator[Program]:
 
 
 def shared(library: Program, *options: str) -> str:
-    return library("share", "last", "--private", *options).out.strip()
+    return library("share", "last", *options).out.strip()
 
 
 def inner(library: Program) -> Path:
@@ -115,7 +120,7 @@ def test_the_short_form_and_the_one_for_a_page_are_the_same_memo(library: Progra
 
 
 def test_what_is_here_by_one_link_is_the_same_memo_by_the_other(library: Program, other: Program) -> None:
-    private, public = shared(library), library("share", "last").out.strip()
+    private, public = shared(library), library("share", "last", "--public").out.strip()
 
     for link in (public, private, public):
         assert other("fetch", link).out.strip() == only(library)["id"]
@@ -128,7 +133,7 @@ def test_what_is_here_by_one_link_is_the_same_memo_by_the_other(library: Program
 
 
 def test_what_arrives_by_both_links_at_once_is_one_memo(library: Program, other: Program, ended: Ended) -> None:
-    links = shared(library), library("share", "last").out.strip()
+    links = shared(library), library("share", "last", "--public").out.strip()
     (inner(other)).mkdir(parents=True)
     with files.locked(inner(other) / "lock", remove=False):  # nobody can name anything in the index
         both = [ended(other.start("fetch", link)) for link in links]
@@ -228,11 +233,11 @@ def test_a_new_link_ends_the_one_before_whatever_an_index_says(library: Program,
 
 def test_no_link_is_ended_when_another_one_cannot_be_made(library: Program, tmp_path: Path) -> None:
     library("record", noise(tmp_path / "second.flac"), "--title", "Second")
-    links = library("share", "--all", "--private").lines
+    links = library("share", "--all").lines
     before = memos(library)
     Path(before[1]["path"]).unlink()
 
-    library("share", "--all", "--private", "--new", code=LibraryError.exit_code)
+    library("share", "--all", "--new", code=LibraryError.exit_code)
 
     assert [memo["sealed"] for memo in before] == [memo["sealed"] for memo in memos(library)]
     assert not [file for file in (inner(library) / "keys").iterdir() if file.stat().st_size > 72]
@@ -240,9 +245,9 @@ def test_no_link_is_ended_when_another_one_cannot_be_made(library: Program, tmp_
 
 
 @pytest.mark.parametrize("change", ["flipped", "cut", "a link to another file"])
-@pytest.mark.parametrize("link", ["--new", "--private"])
+@pytest.mark.parametrize("link", ["another one", "a private one"])
 def test_what_was_exchanged_gets_no_link(library: Program, tmp_path: Path, change: str, link: str) -> None:
-    library("share", "last", *(["--private"] if link == "--new" else []))
+    library("share", "last", *(["--public"] if link == "a private one" else []))
     library("seed", "--stop")
     file = path(library)
     data = file.read_bytes()
@@ -256,7 +261,7 @@ def test_what_was_exchanged_gets_no_link(library: Program, tmp_path: Path, chang
         file.symlink_to(tmp_path / "secret")
     before = {name.name: name.read_bytes() for name in inner(library).glob("*/*") if name.is_file()}
 
-    result = library("share", "last", "--private", *(["--new"] if link == "--new" else []), code=LibraryError.exit_code)
+    result = library("share", "last", *(["--new"] if link == "another one" else []), code=LibraryError.exit_code)
 
     assert "was altered" in result.err
     after = {name.name: name.read_bytes() for name in inner(library).glob("*/*") if name.is_file()}
@@ -292,9 +297,9 @@ def test_a_form_that_is_another_ones_is_not_taken_away(library: Program) -> None
     index.write_text(index.read_text().replace(infohash, 40 * "c"))
     before = {name.name for name in inner(library).glob("*/*")}
 
-    result = library("share", "last", "--private", code=LibraryError.exit_code)
+    result = library("share", "last", code=LibraryError.exit_code)
 
-    assert "share --private --new" in result.err
+    assert "share --new" in result.err
     assert before <= {name.name for name in inner(library).glob("*/*")}
 
 
@@ -353,8 +358,8 @@ def test_a_link_that_a_dying_program_left_alive_is_ended_with_the_next(library: 
     assert (keys.is_ended(found, old), keys.is_alive(found, new)) == (True, True)
 
 
-def test_new_goes_with_private_alone(library: Program) -> None:
-    assert "--private" in library("share", "last", "--new", code=UsageError.exit_code).err
+def test_a_public_link_is_never_another_one(library: Program) -> None:
+    assert "without --public" in library("share", "last", "--new", "--public", code=UsageError.exit_code).err
 
 
 def test_a_lost_form_is_made_again_when_the_seeder_begins(library: Program, other: Program) -> None:
@@ -428,7 +433,7 @@ def test_an_altered_file_is_never_sealed_under_the_key_of_what_it_was(library: P
     file.write_bytes(data)
     (inner(library) / "sealed" / infohash).unlink()
 
-    result = library("share", "last", "--private", code=LibraryError.exit_code)
+    result = library("share", "last", code=LibraryError.exit_code)
 
     assert "not what its link was given for" in result.err
     assert "was altered" in library("check", code=LibraryError.exit_code).out
@@ -518,7 +523,7 @@ def test_info_says_the_size_and_that_the_title_is_sealed(library: Program, other
 
 
 def test_stop_ends_both_forms_and_purging_takes_all_that_was_kept(library: Program) -> None:
-    sealed, public = shared(library), library("share", "last").out.strip()
+    sealed, public = shared(library), library("share", "last", "--public").out.strip()
     assert library("list").out.split("\t")[4] == "sp"
     status = library("seed", "--status").out.splitlines()
     assert len(status) == 1
@@ -533,9 +538,47 @@ def test_stop_ends_both_forms_and_purging_takes_all_that_was_kept(library: Progr
 
 
 def test_who_shares_with_anybody_already_is_told(library: Program) -> None:
-    library("share", "last")
+    link = library("share", "last", "--public")
+    assert "can be found" in link.err
 
-    assert "shared with anybody, too" in library("share", "last", "--private").err
+    both = library("share", "last")
+    library("share", "--stop", "--public", "last")
+
+    assert re.search(f"warning: anybody finds .{TITLE}., too; .*--stop --public", both.err)
+    assert (only(library)["private"], only(library)["shared"]) == (True, False)
+
+
+def test_what_came_by_a_private_link_is_not_given_to_anybody_unasked(library: Program, other: Program) -> None:
+    other("fetch", "-", stdin=shared(library))
+
+    refused = other("share", "last", "--public", code=UsageError.exit_code)
+    assert f"“{TITLE}” came by a private link" in refused.err
+    assert "--yes" in refused.err
+    assert (only(other)["infohash"], only(other)["shared"]) == (None, False)
+
+    other("share", "last", "--public", "--yes")
+    assert only(other)["shared"] is True
+
+
+def test_a_slip_gives_nothing_away(library: Program, tmp_path: Path) -> None:
+    memo_id = only(library)["id"]
+    library("share", memo_id[0], "--no-seed")  # there is but one
+    library("record", noise(tmp_path / "second.flac"), "--title", "Second")
+
+    assert "3 characters" in library("share", memo_id[:2], code=UsageError.exit_code).err
+    library("share", memo_id[:3], "--no-seed")
+    library("share", "--stop", memo_id[0])
+
+
+def test_where_one_cannot_be_shared_none_is(library: Program, tmp_path: Path) -> None:
+    library("record", noise(tmp_path / "second.flac"), "--title", "Second")
+    Path(memos(library)[0]["path"]).unlink()
+
+    result = library("share", "--all", code=LibraryError.exit_code)
+
+    assert f"the file of memo {memos(library)[0]['id']} is gone" in result.err
+    assert "nothing was shared" in result.err
+    assert [memo["private"] for memo in memos(library)] == [False, False]
 
 
 def test_it_is_opened_without_memosync(library: Program, tmp_path: Path) -> None:
@@ -549,3 +592,16 @@ def test_it_is_opened_without_memosync(library: Program, tmp_path: Path) -> None
 
     assert len(lines.strip().splitlines()) == 3
     assert opened == path(library).read_bytes()
+
+
+def test_a_seeder_that_was_faster_than_who_waits_for_it_is_heard(library: Program) -> None:
+    (place,)
+    shared(library)
+    state = client.current(place)
+    memo = place.index().memos[0]
+    place.update({memo.id: lambda memo: replace(memo, shared=False, tags=("new",))})
+    wait_until(lambda: (said := client.current(place)) and said.seen == revision(place), "the seeder")
+
+    said = client.serve(place, [memo], Network.LOOPBACK, state, stop=Stop(), console=Console(), timeout=5)
+
+    assert said.seen == revision(place)

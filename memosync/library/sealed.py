@@ -162,7 +162,7 @@ def _digest(library: Library, memo: Memo) -> bytes:
 
 
 def _lost(memo: Memo) -> LibraryError:
-    hint = f"memosync share --private --new {memo.id} makes another link"
+    hint = f"memosync share --new {memo.id} makes another link"
     return LibraryError(f"the key of memo {memo.id} is lost", hint)
 
 

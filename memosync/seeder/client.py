@@ -95,7 +95,7 @@ def serve(
     """
     seen = revision(library)
     deadline = time.monotonic() + timeout
-    said = stamp(library.inner)
+    said = None  # what `state` says may be old by now
     with contextlib.suppress(SeederError):  # somebody else has just done it, or is at it
         state = _renew(library, state, stop, console) or state
     while time.monotonic() < deadline:
