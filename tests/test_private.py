@@ -595,7 +595,7 @@ def test_it_is_opened_without_memosync(library: Program, tmp_path: Path) -> None
 
 
 def test_a_seeder_that_was_faster_than_who_waits_for_it_is_heard(library: Program) -> None:
-    (place,)
+    place = Library(library.library)
     shared(library)
     state = client.current(place)
     memo = place.index().memos[0]
