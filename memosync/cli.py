@@ -262,7 +262,7 @@ def fetch(
 
     if info and play:
         raise UsageError("--info and --play exclude each other")
-    links = terminal.given(links, what="LINK")
+    links = terminal.given(links or terminal.asked("paste a link"), what="LINK")
     options = _filled(verb.FetchOptions, locals())
     if info:
         show = partial(rows.info, as_json=as_json)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 from support.library import memos, only
-from support.program import Ended, Program, Result
+from support.program import PROGRAM, Ended, Program, Result
 from support.sound import noise
+from support.terminal import Terminal
 from support.waiting import wait_until
 
 from memosync import files, magnet
@@ -141,6 +142,25 @@ def test_what_arrives_by_both_links_at_once_is_one_memo(library: Program, other:
     assert [process.wait(60) for process in both] == [0, 0]
 
     assert {only(other)["sealed"], only(other)["infohash"]} == {magnet.parse(link).infohash for link in links}
+
+
+def test_a_link_is_asked_for_and_may_be_pasted_in_several_lines(library: Program, other: Program) -> None:
+    link = shared(library)
+    terminal = Terminal([*PROGRAM, "fetch"], other.environment)
+    terminal.wait_for(lambda screen: "paste a link:" in screen.text, "the question")
+
+    terminal.type(link[:60] + "\r" + link[60:] + "\r")
+    terminal.end()
+    terminal.close()
+    assert only(other)["title"] == TITLE
+
+    nothing = Terminal([*PROGRAM, "fetch"], other.environment)
+    nothing.wait_for(lambda screen: "paste a link:" in screen.text, "the question")
+    nothing.type("\r")
+    nothing.end(UsageError.exit_code)
+    nothing.close()
+    assert "LINK is missing" in nothing.wrote
+    assert "paste" not in other("fetch", code=UsageError.exit_code).err
 
 
 def test_a_link_without_its_key_or_with_another_is_refused_and_nothing_is_kept(
