@@ -251,7 +251,7 @@ def fetch(
         int | None, typer.Option(metavar="SIZE", envvar="MEMOSYNC_MAX_SIZE", parser=parse_size, help="Largest memo.")
     ] = None,
     seed: Annotated[bool, typer.Option("--seed", help="Serve it on from here.")] = False,
-    play: Annotated[bool, typer.Option("--play", help="Play it as soon as it is here.")] = False,
+    play: Annotated[bool, typer.Option("--play", help="Play it while it arrives.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch memos from whoever has them."""

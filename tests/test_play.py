@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from support import sound, vmic
 from support.disk import read_only
-from support.program import PROGRAM, Program, errors
+from support.library import memos
+from support.program import PROGRAM, Ended, Program, errors
 from support.terminal import Screen, Terminal
 from support.vmic import RATE, Microphone
 from support.waiting import wait_until
@@ -213,6 +214,30 @@ def test_fetch_plays_what_it_fetched(player: Program, speaker: Microphone, tmp_p
         result = player("fetch", "--play", link)
 
     assert result.out == memo_id
+    assert_heard(ear.sound, decoded(path_of(player)))
+
+
+@pytest.mark.parametrize("form", ["private", "public"])
+def test_fetch_plays_it_while_it_arrives(
+    player: Program, speaker: Microphone, tmp_path: Path, ended: Ended, form: str
+) -> None:
+    theirs = player.on(tmp_path / "theirs")
+    theirs("record", file_of(tmp_path, "short", vmic.signal()[: 20 * RATE]))
+    theirs("seed", "--detach", "--up", "8k")
+    link = theirs("share", "last", *["--public"] * (form == "public")).out.strip()
+
+    with speaker.listening() as ear:
+        fetching = ended(
+            player.start("fetch", "--play", link, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+        assert fetching.stderr
+        assert fetching.stdout
+        while "playing" not in (line := fetching.stderr.readline()):
+            assert line
+        assert not (player.library / "index.toml").exists()
+        assert fetching.stdout.read().strip() == memos(player)[0]["id"]
+        assert fetching.wait(60) == 0
+
     assert_heard(ear.sound, decoded(path_of(player)))
 
 

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
-from .opus import count_samples
+from ..errors import AudioError
+from .arriving import Arriving
+from .opus import count_samples, pre_skip
+from .timeline import Timeline
 from .webm import RATE, audio_stream, decode, lay_out, open_input, pulled, samples_of, translated
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     import av.container
     import av.filter
 
-    from .timeline import Timeline
     from .webm import Packet
 
 SLOWEST, FASTEST = 0.5, 3.0  # times the speed at which it was recorded
@@ -40,7 +42,7 @@ class Output:
 class Recording:
     """A memo that is open to be heard. Its positions are seconds of sound, whatever the container's clock says."""
 
-    def __init__(self, file: BinaryIO, source: av.container.InputContainer, timeline: Timeline) -> None:
+    def __init__(self, file: BinaryIO | Arriving, source: av.container.InputContainer, timeline: Timeline) -> None:
         self._file, self._source, self._timeline = file, source, timeline
 
     def hear(self, position: float, speed: float, output: Output) -> Iterator[tuple[float, bytes]]:
@@ -89,10 +91,24 @@ def opened(file: BinaryIO) -> Iterator[Recording]:
         yield Recording(file, source, lay_out(file, source))
 
 
+@contextlib.contextmanager
+def opened_as_it_comes(file: Arriving) -> Iterator[tuple[Recording, float]]:
+    """Open what is still arriving, and give the seconds that its header says, too; AudioError where it says none.
+
+    A position is found by what is before it: nothing is known of what is behind.
+    """
+    with open_input(_Splice(file, 0, 0)) as source:
+        stream = audio_stream(source)
+        if stream.codec_context.name not in ("opus", "libopus") or not source.duration:
+            raise AudioError("it can be heard only when all of it is here")
+        skip = pre_skip(stream.codec_context.extradata) or 0
+        yield Recording(file, source, Timeline(skip=skip)), source.duration / 1_000_000
+
+
 class _Splice:
     """A file without what is between its header and one of its clusters, to be read from there as it comes."""
 
-    def __init__(self, file: BinaryIO, head: int, offset: int) -> None:
+    def __init__(self, file: BinaryIO | Arriving, head: int, offset: int) -> None:
         self._file, self._head, self._offset = file, head, offset
         self._at = 0
 

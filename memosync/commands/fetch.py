@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
 
 from .. import magnet
 from ..audio import sandbox
+from ..audio.arriving import Arriving
 from ..console import Console
-from ..errors import AudioError, Interrupted, SwarmError, TorrentError, WrongKeyError
+from ..errors import AudioError, Interrupted, MemosyncError, SwarmError, TorrentError, WrongKeyError
 from ..library import keys
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
@@ -27,7 +31,7 @@ from ..torrent.download import Progress
 from ..torrent.metainfo import Metainfo
 from .arguments import INPUT, Globals, each, is_file, read_all, read_file
 from .list_ import Row, row_of
-from .play import PlayOptions, Steering, play_memo
+from .play import PlayOptions, Steering, play_arriving, play_memo
 from .rm import bring_back
 from .share import ShareOptions, share
 
@@ -43,7 +47,7 @@ class FetchOptions:
     timeout: float = 60.0  # seconds without a new byte
     max_size: int = 10**9  # bytes
     seed: bool = False  # serve it on
-    play: bool = False  # play it as soon as it is here
+    play: bool = False  # play it while it arrives
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +71,98 @@ def fetch(
     library, console = command.open_to_swarms(), command.console
 
     def fetch_one(source: _Source) -> None:
-        memo = _fetch(library, source, command.network, options, stop=stop, console=console, view=view)
+        with _Listener(console, steered, stop) if options.play else nullcontext() as listener:
+            memo = _fetch(
+                library, source, command.network, options, stop=stop, console=console, view=view, listener=listener
+            )
+            try:
+                if listener and listener.is_steered:  # whose screen it is
+                    listener.hear_out()
+            finally:
+                answer_one(source, memo)
+            if listener:
+                listener.hear_out()
+        if listener and not listener.heard:
+            with steered() as steering:
+                play_memo(library, memo, console, PlayOptions(), stop=stop, steering=steering)
+
+    def answer_one(source: _Source, memo: Memo) -> None:
         console.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
         answer(row_of(library, memo, linker(library, client.current(library), command.network)))
         if options.seed:
             public = not source.link.key and bool(memo.infohash)  # in the form that it came in
             share(command, ShareOptions(memos=[memo.id], public=public), library=library, stop=stop)
-        if options.play:
-            with steered() as steering:
-                play_memo(library, memo, console, PlayOptions(), stop=stop, steering=steering)
 
     _each_source(options.links, fetch_one, stop=stop, console=console)
+
+
+class _Listener:
+    """Has a memo heard while it arrives, by a thread of its own; a context manager that ends with it."""
+
+    def __init__(
+        self, console: Console, steered: Callable[[], AbstractContextManager[Steering | None]], stop: Stop
+    ) -> None:
+        self._console, self._steered, self._stop = console, steered, stop
+        self._arriving: Arriving | None = None
+        self._thread = threading.Thread(target=self._play, daemon=True)
+        self._fault: MemosyncError | None = None
+        self.is_steered = self.heard = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._arriving and self._thread.ident:
+            self._arriving.give_up()
+            self._thread.join(timeout=5)  # one that decodes does not look up
+
+    def listen(self, place: Path) -> Callable[[bytes], None]:
+        """Give what takes the memo's bytes as they come, and keeps them there; what fails is only not heard so."""
+        with suppress(OSError):
+            self._arriving = Arriving(place, self._stop)
+
+        def add(data: bytes) -> None:
+            try:
+                if self._arriving:
+                    self._arriving.add(data)
+                    if not self._thread.ident:
+                        self._thread.start()
+            except OSError:
+                self._arriving = None
+
+        return add
+
+    def complete(self, path: Path) -> None:
+        """Go on with the whole memo."""
+        with suppress(OSError):
+            if self._arriving:
+                self._arriving.complete(path)
+
+    def instead_of(self, view: Callable[[Progress], None]) -> Callable[[Progress], None]:
+        """Give a view that is not drawn while the player is."""
+        return lambda progress: None if self.is_steered else view(progress)
+
+    def hear_out(self) -> None:
+        """Wait until it was heard; Interrupted on `stop`, and AudioError when it could not be."""
+        while self._thread.is_alive():
+            self._stop.wait(0.05)
+            self._stop.check()
+        if self._fault:
+            raise self._fault
+
+    def _on_begun(self, is_steered: bool) -> None:
+        self.is_steered, self.heard = is_steered, True
+
+    def _play(self) -> None:
+        assert self._arriving
+        try:
+            play_arriving(
+                self._arriving, self._console, stop=self._stop, steered=self._steered, on_begun=self._on_begun
+            )
+        except MemosyncError as error:
+            self._fault = error if self.heard else None
+        finally:
+            self.is_steered = False
 
 
 def look_at(
@@ -114,6 +199,7 @@ def _fetch(
     stop: Stop,
     console: Console,
     view: View,
+    listener: _Listener | None = None,
 ) -> Memo:
     """Fetch one memo, or find that it is here already.
 
@@ -149,12 +235,15 @@ def _fetch(
                 network=network,
                 accept=incoming.accept,
                 begins=incoming.begins,
+                follow=incoming.follow(listener.listen(incoming.directory)) if listener else None,
                 stop=stop,
                 timeout=options.timeout,
                 dht=library.session_state(),
-                on_progress=view(),
+                on_progress=listener.instead_of(view()) if listener else view(),
             )
             path = incoming.plain()
+            if listener:
+                listener.complete(path)
             memo = take_in(library, incoming, path, sandbox.probe(path), source.link.trackers)
         except WrongKeyError:
             if not resumed:

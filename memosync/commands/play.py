@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from .. import files
 from ..audio import webm
-from ..audio.playback import FASTEST, SLOWEST, Output, opened
+from ..audio.arriving import Arriving
+from ..audio.playback import FASTEST, SLOWEST, Output, Recording, opened, opened_as_it_comes
 from ..audio.portaudio import patiently
 from ..audio.speaker import Speaker
 from ..console import Console
@@ -94,25 +95,67 @@ def play_memo(
     webm.warm_up()
     with file, closing(ask(Speaker)) as speaker, opened(file) as recording:
         console.tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
-        output = Output(speaker.rate, speaker.channels, speaker.block)
-        now = Playing(duration=memo.duration, position=position, speed=speed)
-        wanted: Playing | None = now
-        blocks: Iterator[tuple[float, bytes]] | None = None
         wave = watch_wave(library, memo, stop=stop) if steering else bytes
-        while wanted:
-            if blocks is None or wanted != now:
-                now = wanted
-                blocks = recording.hear(now.position, now.speed, output)
-                first = list(islice(blocks, AHEAD))
-                ask(partial(speaker.restart, now.position, None if now.paused else first))
-            while speaker.queued < AHEAD and (block := next(blocks, None)):
-                speaker.write(*block)
-            now = replace(now, position=speaker.heard, wave=wave())
-            wanted = steering(now) if steering else now
-            if not steering:
-                stop.wait(TICK)
-            stop.check()
-            if speaker.lost:
-                raise AudioError(f"the output {speaker.lost}", elsewhere)
-            if speaker.is_done:
-                break
+        now = Playing(duration=memo.duration, position=position, speed=speed)
+        _hear(recording, now, speaker, ask, stop=stop, steering=steering, wave=wave)
+
+
+def play_arriving(
+    arriving: Arriving,
+    console: Console,
+    *,
+    stop: Stop,
+    steered: Callable[[], AbstractContextManager[Steering | None]] = nullcontext,
+    on_begun: Callable[[bool], None],
+) -> None:
+    """Play what is still arriving, to its end, or until the person who steers it says so; as `play_memo`.
+
+    `on_begun` is told once it can, and whether somebody steers it; what AudioError says before holds only for now.
+    """
+    with opened_as_it_comes(arriving) as (recording, duration), closing(patiently(Speaker, stop)) as speaker:
+        console.tell(f"playing it while it arrives, {duration:.1f} s")
+        with steered() as steering:
+            on_begun(steering is not None)
+            _hear(
+                recording,
+                Playing(duration=duration),
+                speaker,
+                partial(patiently, stop=stop),
+                stop=stop,
+                steering=steering,
+                is_ready=lambda: arriving.is_ready,
+            )
+
+
+def _hear(
+    recording: Recording,
+    now: Playing,
+    speaker: Speaker,
+    ask: Callable[[Callable[[], None]], None],
+    *,
+    stop: Stop,
+    steering: Steering | None,
+    wave: Callable[[], bytes] = bytes,
+    is_ready: Callable[[], bool] = lambda: True,
+) -> None:
+    """Have a recording heard, from the position and as fast as it is wanted; there is silence while it is not ready."""
+    output = Output(speaker.rate, speaker.channels, speaker.block)
+    wanted: Playing | None = now
+    blocks: Iterator[tuple[float, bytes]] | None = None
+    while wanted:
+        if blocks is None or wanted != now:
+            now = wanted
+            blocks = recording.hear(now.position, now.speed, output)
+            first = list(islice(blocks, AHEAD)) if is_ready() else []
+            ask(partial(speaker.restart, now.position, None if now.paused else first))
+        while (ready := is_ready()) and speaker.queued < AHEAD and (block := next(blocks, None)):
+            speaker.write(*block)
+        now = replace(now, position=speaker.heard, wave=wave())
+        wanted = steering(now) if steering else now
+        if not steering:
+            stop.wait(TICK)
+        stop.check()
+        if speaker.lost:
+            raise AudioError(f"the output {speaker.lost}", "memosync export makes a file for another player")
+        if ready and speaker.is_done:
+            break

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,29 @@ class Incoming:
             sealing.Opener(data[: sealing.HEAD], self._secret)
         elif data[:8].hex() == (name := metainfo.read(self.torrent).name) and sealing.is_name(name):
             raise WrongKeyError("this memo is private, and its link has no key", "ask for the whole link")
+
+    def follow(self, add: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """Give what takes the torrent's pieces in their order, and gives `add` what is in them, opened.
+
+        WrongKeyError and TorrentError as `plain`.
+        """
+        if not self._secret:
+            return add
+        opener: sealing.Opener | None = None
+        number, rest = 0, b""
+
+        def take(piece: bytes) -> None:
+            nonlocal opener, number, rest
+            rest += piece
+            if not opener and len(rest) >= sealing.HEAD:
+                opener, rest = sealing.Opener(rest[: sealing.HEAD], self._secret), rest[sealing.HEAD :]
+            at, size = 0, sealing.CHUNK + sealing.TAG
+            while opener and len(rest) - at >= size:
+                add(opener.open(number, rest[at : at + size]))
+                number, at = number + 1, at + size
+            rest = rest[at:]
+
+        return take
 
     def plain(self) -> Path:
         """Give the memo's file, opened where it is sealed; TorrentError when it was altered, LibraryError."""

@@ -68,13 +68,14 @@ def fetch(
     typed: bool = False,  # the link's trackers were, by a person here
     info_only: bool = False,  # end once `accept` has had the metadata
     begins: Callable[[bytes], None] | None = None,  # gets the first piece as soon as it is there
+    follow: Callable[[bytes], None] | None = None,  # gets all pieces, one after the other, as they come
     dht: bytes = b"",  # what `dht_state` of an earlier session gave
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> None:
     """Fetch a torrent's one file as `path`, continuing what is there; end once all of it is on the disk.
 
     `accept` gets the .torrent as soon as it is there and raises TorrentError to refuse it; then nothing of it stays.
-    So may `begins`; after WrongKeyError what arrived stays.
+    So may `begins`; after WrongKeyError what arrived stays. The last pieces may be there before `follow` has had them.
     SwarmError after `timeout` seconds without a new byte, LibraryError when the disk refuses what arrives, Interrupted
     on `stop`: these keep what arrived.
     """
@@ -93,6 +94,8 @@ def fetch(
     params.flags &= ~(flags.auto_managed | flags.paused | flags.update_subscribe)
     if info_only:
         params.flags |= flags.upload_mode
+    if follow:
+        params.flags |= flags.sequential_download
     session = open_session(network, free_port(network), {**_FETCHING, **signalling.settings}, dht)
     # peers added with the torrent are connected to at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, reach_of(network))
@@ -109,10 +112,14 @@ def fetch(
                     accept(wrap(info.info_section()))
                     if info_only:
                         return
-                elif isinstance(alert, lt.read_piece_alert):
-                    if begins and not alert.error.value():
+                elif isinstance(alert, lt.read_piece_alert) and not alert.error.value():
+                    if begins:
                         begins(alert.buffer)
                         begins = None
+                    if follow and alert.piece == download.followed:
+                        follow(alert.buffer)
+                        download.followed += 1
+                        download.asked = -1
                 elif isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
                     if alert.error.category().name() == "libtorrent":
                         raise TorrentError(f"this is not a torrent: {alert.error.message()}")
@@ -127,6 +134,8 @@ def fetch(
             on_progress(progress := download.progress())
             if begins and not download.asked_first and progress.size:
                 download.ask_first()
+            if follow and progress.size:
+                download.ask_next()
             signalling.poll(session, handle, progress.peers, progress.waited)
             download.sync(path)
             download.ask_again(progress.peers)
@@ -198,6 +207,7 @@ class _Download:
         self._summed_up = 0.0
         self._synced = 0
         self.asked_first = False
+        self.followed, self.asked = 0, -1  # pieces that were read, one after the other; the one that is to come
         self._syncing = threading.Thread()
 
     def poll(self) -> list[lt.alert]:
@@ -271,6 +281,12 @@ class _Download:
 
         self.asked_first = True
         self._handle.set_piece_deadline(0, 0, lt.deadline_flags_t.alert_when_available)
+
+    def ask_next(self) -> None:
+        """Have the next piece read, if it is here."""
+        if self.asked != self.followed and self._handle.have_piece(self.followed):
+            self.asked = self.followed
+            self._handle.read_piece(self.followed)
 
     def ask_again(self, peers: int) -> None:
         """Announce and call again while there are no peers.
