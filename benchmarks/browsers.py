@@ -85,7 +85,9 @@ def tab_fetching(size: int) -> Prepare:
             ours = [*home.command, *memosync(library)]
             run([*ours, "record", memo_of(size, directory), "-t", "Memo"], env)
             try:
-                link = ask(library, "share", "last", "--tracker", tracker.url, environment=env, under=home.command)
+                link = ask(
+                    library, "share", "last", "--public", "--tracker", tracker.url, environment=env, under=home.command
+                )
                 file = next(library.glob("*.webm"))
                 digest = hashlib.sha256(file.read_bytes()).hexdigest()
                 seeded = first.open().seed(file, "Copy.webm", tracker.url)

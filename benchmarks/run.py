@@ -23,7 +23,7 @@ import startup
 import swarm
 from measure import US, Measures, Result, compete
 
-ROWS = [*swarm.ROWS[:4], *browsers.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[4:]]
+ROWS = [*swarm.ROWS[:6], *browsers.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[6:]]
 HEAD = ("row", "work", "memosync", "others", "bar", "measured", "")
 
 

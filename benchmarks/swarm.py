@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import os
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,12 @@ from support.tracker import Tracker
 PEERS = Path(__file__).parent / "peers"
 SO_RCVBUFFORCE = 33  # Linux, socket(7)
 SCRIPT, ARIA, WEBTORRENT, HTTP = "libtorrent script", "aria2c", "webtorrent-cli", "curl (HTTP)"
+PRIVATE, PUBLIC, SYNCING, COPY = (
+    "memosync, private",
+    "memosync --public",
+    "libtorrent script that syncs",
+    "copy (dd, fsync)",
+)
 
 
 def fetching(size: int) -> Prepare:
@@ -36,7 +43,8 @@ def fetching(size: int) -> Prepare:
         memo = ask(home, "record", memo_of(size, directory), "-t", "Memo", environment=env)
         with Tracker() as tracker, _serving(directory) as port:
             try:
-                link = ask(home, "share", memo, "--tracker", tracker.http_url, environment=env)
+                link = ask(home, "share", memo, "--public", "--tracker", tracker.http_url, environment=env)
+                private = ask(home, "share", memo, environment=env)
                 original = next(home.glob("*.webm"))
                 served = directory / "memo.webm"
                 shutil.copyfile(original, served)
@@ -55,13 +63,42 @@ def fetching(size: int) -> Prepare:
                 aria = ("aria2c", "--seed-time=0", "--quiet", "--enable-dht=false", f"--dir={target}")
                 yield {
                     US: fetch(*memosync(target, "fetch", link)),
+                    PRIVATE: fetch(*memosync(target, "fetch", private)),
                     SCRIPT: fetch(sys.executable, PEERS / "fetch.py", link, target),
+                    SYNCING: fetch(sys.executable, PEERS / "fetch.py", link, target, "--sync"),
                     ARIA: fetch(*aria, link),
                     WEBTORRENT: fetch(webtorrent, "download", link, "--out", target, "--quiet"),
                     HTTP: fetch("curl", "-s", "-o", target / "memo.webm", f"http://127.0.0.1:{port}/memo.webm"),
                 }
             finally:
                 run(memosync(home, "seed", "--stop"), env)
+
+    return prepare
+
+
+def sharing(size: int) -> Prepare:
+    @contextmanager
+    def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
+        """Give a memo its first link, of either kind, and copy its file to the disk."""
+        env = environment(directory)
+        home, fresh = directory / "home", directory / "fresh"
+        ask(home, "record", memo_of(size, directory), "-t", "Memo", environment=env)
+        original = next(home.glob("*.webm"))
+
+        def share(*options: str) -> Callable[[], Measures]:
+            def share_once() -> Measures:
+                shutil.rmtree(fresh, ignore_errors=True)
+                shutil.copytree(home, fresh)
+                os.sync()
+                return run(memosync(fresh, "share", "last", "--no-seed", *options), env)
+
+            return share_once
+
+        def copy() -> Measures:
+            os.sync()
+            return run(("dd", f"if={original}", f"of={directory / 'copy'}", "bs=1M", "conv=fsync", "status=none"), env)
+
+        yield {US: share(), PUBLIC: share("--public"), COPY: copy}
 
     return prepare
 
@@ -218,10 +255,12 @@ ROWS = [
         "fetch-500m",
         "fetch of 500 MB by magnet",
         fetching(500_000_000),
-        [Bar("s", 1.3, times=SCRIPT), Bar("s", 3, times=HTTP)],
+        [Bar("s", 1.3, times=SYNCING), Bar("s", 3, times=HTTP)],
         repeat=3,
     ),
     Row("fetch-resumed", "the rest of 20 MB after kill -9", resuming, [Bar("s", 2)]),
+    Row("share-14m", "first link of 14 MB", sharing(14_000_000), [Bar("s", 0.3, more_than=PUBLIC)], repeat=5, quick=3),
+    Row("share-500m", "first link of 500 MB", sharing(500_000_000), [Bar("s", 3, times=COPY)]),
     _seeder_row(1, 0.6, 60, 0.5),
     _seeder_row(1_000, 1.0, 80, 1),
     _seeder_row(10_000, 5, 220, 3),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -21,6 +21,7 @@ CHUNK = 16_384  # bytes of what is sealed
 TAG = 16  # bytes behind each sealed chunk
 KEY, SALT, COMMITMENT = 16, 24, 32  # bytes
 HEAD = SALT + COMMITMENT
+_AT_ONCE = 64 * CHUNK
 DIGEST = 32  # bytes of a SHA-256
 MEMO = b"memosync memo v1"  # the context of every sealed memo
 SYNC = "sync"  # the kind of key that devices use among themselves
@@ -70,8 +71,8 @@ def opened_size(size: int) -> int:
     return chunks * CHUNK + rest - TAG
 
 
-def seal(source: IO[bytes], target: IO[bytes], seal: Seal, context: bytes = MEMO) -> bytes:
-    """Seal a file from where it stands to its end; give the SHA-256 of what was sealed.
+def seal(source: IO[bytes], write: Callable[[bytes], object], seal: Seal, context: bytes = MEMO) -> bytes:
+    """Seal a file from where it stands to its end, and have it written; give the SHA-256 of what was sealed.
 
     What is not the file that the seal was derived from must not be kept: two files under one seal give both away.
     """
@@ -79,15 +80,19 @@ def seal(source: IO[bytes], target: IO[bytes], seal: Seal, context: bytes = MEMO
 
     box = _Box(seal.key, seal.salt, context)
     digest = hashlib.sha256()
-    target.write(seal.salt + box.commitment)
+    write(seal.salt + box.commitment)
     number, last = 0, False
     while not last:
-        data = source.read(CHUNK)
-        while len(data) < CHUNK and (more := source.read(CHUNK - len(data))):
+        data = source.read(_AT_ONCE)
+        while len(data) < _AT_ONCE and (more := source.read(_AT_ONCE - len(data))):
             data += more
         digest.update(data)
-        target.write(box.cipher.encrypt(box.nonce(number), data, None))
-        number, last = number + 1, len(data) < CHUNK
+        last = len(data) < _AT_ONCE
+        whole, chunks = memoryview(data), range(0, len(data) + last, CHUNK)  # the last one may be empty
+        write(
+            b"".join(box.cipher.encrypt(box.nonce(number + at // CHUNK), whole[at : at + CHUNK], None) for at in chunks)
+        )
+        number += len(chunks)
     return digest.digest()
 
 

@@ -29,7 +29,7 @@ SIZES = st.one_of(
 
 def sealed(data: bytes, seal: Seal = SEAL, context: bytes = sealing.MEMO) -> bytes:
     target = io.BytesIO()
-    assert sealing.seal(io.BytesIO(data), target, seal, context) == hashlib.sha256(data).digest()
+    assert sealing.seal(io.BytesIO(data), target.write, seal, context) == hashlib.sha256(data).digest()
     return target.getvalue()
 
 
@@ -116,7 +116,7 @@ def test_a_short_read_is_not_the_end() -> None:
 
     data = bytes(3 * CHUNK)
     target = io.BytesIO()
-    sealing.seal(Dripping(data), target, SEAL)
+    sealing.seal(Dripping(data), target.write, SEAL)
 
     assert target.getvalue() == sealed(data)
 

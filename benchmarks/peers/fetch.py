@@ -1,9 +1,10 @@
-"""Fetch a magnet into a directory with libtorrent and nothing else, as fast as it can be done."""
+"""Fetch a magnet into a directory with libtorrent and nothing else, as fast as it can be; --sync waits for the disk."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import libtorrent as lt
 
@@ -27,4 +28,8 @@ for awaited in (lt.torrent_finished_alert, lt.cache_flushed_alert):
     while not any(isinstance(alert, awaited) for alert in session.pop_alerts()):
         session.wait_for_alert(1000)
     handle.flush_cache()
+if "--sync" in sys.argv:
+    for path in Path(sys.argv[2]).iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 os._exit(0)

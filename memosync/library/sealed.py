@@ -180,12 +180,18 @@ def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: Inf
                 f"the disk has no room for the sealed form of memo {memo.id}, {format_size(needed)}", "make room for it"
             )
         with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
-            sealed = sealing.seal(source, target, seal)
+            pieces = metainfo.Pieces(needed)
+
+            def write(data: bytes) -> None:
+                target.write(data)
+                pieces.update(data)
+
+            sealed = sealing.seal(source, write, seal)
             target.flush()
             if sealed != digest:
                 text = f"the file of memo {memo.id} is not what its link was given for"
                 raise LibraryError(text, "bring back the file as it was")
-            torrent = metainfo.make(staged, seal.salt.hex()[:16])
+            torrent = metainfo.describe(seal.salt.hex()[:16], needed, pieces.hashes())
             if expected not in (None, torrent.infohash):
                 return None
             files.move(staged, library.form(torrent.infohash))

@@ -56,13 +56,42 @@ def believed(path: Path, infohash: InfoHash) -> Metainfo | None:
 
 def make(path: Path, name: str) -> Metainfo:
     """Hash a file into the torrent that is this memo's for ever."""
+    size = path.stat().st_size
+    return describe(name, size, _hash(path, piece_length(size)))
+
+
+class Pieces:
+    """The hashes (SHA-1) of the pieces of a file of `size` bytes, made while it is written."""
+
+    def __init__(self, size: int) -> None:
+        self._length = piece_length(size)
+        self._done, self._rest = bytearray(), bytearray()
+
+    def update(self, data: bytes) -> None:
+        """Take what comes next."""
+        import hashlib
+
+        self._rest += data
+        with memoryview(self._rest) as rest:
+            whole = len(rest) - len(rest) % self._length
+            for at in range(0, whole, self._length):
+                self._done += hashlib.sha1(rest[at : at + self._length]).digest()
+        del self._rest[:whole]
+
+    def hashes(self) -> bytes:
+        """Give them, 20 bytes each, when all of it was taken."""
+        import hashlib
+
+        return bytes(self._done) + (hashlib.sha1(self._rest).digest() if self._rest else b"")
+
+
+def describe(name: str, size: int, pieces: bytes) -> Metainfo:
+    """Give the torrent of a file of so many bytes whose pieces have these hashes."""
     import hashlib
 
     import libtorrent as lt
 
-    size = path.stat().st_size
     length = piece_length(size)
-    pieces = _hash(path, length)
     info: Bencoded = {b"length": size, b"name": name.encode(), b"piece length": length, b"pieces": pieces}
     return Metainfo(
         infohash=InfoHash(hashlib.sha1(lt.bencode(info)).hexdigest()),
