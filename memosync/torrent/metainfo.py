@@ -11,12 +11,15 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import files
 from ..console import one_line
 from ..errors import TorrentError
 from ..magnet import InfoHash
+
+if TYPE_CHECKING:
+    import hashlib
 
 Bencoded: TypeAlias = Any  # BEP 3; of a stranger's file nothing is known, and libtorrent's type for it is private
 
@@ -64,25 +67,23 @@ class Pieces:
     """The hashes (SHA-1) of the pieces of a file of `size` bytes, made while it is written."""
 
     def __init__(self, size: int) -> None:
-        self._length = piece_length(size)
-        self._done, self._rest = bytearray(), bytearray()
+        self._left = self._length = piece_length(size)  # bytes of this piece, and of each
+        self._done, self._piece = bytearray(), _sha1()
 
     def update(self, data: bytes) -> None:
         """Take what comes next."""
-        import hashlib
-
-        self._rest += data
-        with memoryview(self._rest) as rest:
-            whole = len(rest) - len(rest) % self._length
-            for at in range(0, whole, self._length):
-                self._done += hashlib.sha1(rest[at : at + self._length]).digest()
-        del self._rest[:whole]
+        rest = memoryview(data)
+        while len(rest) >= self._left:
+            self._piece.update(rest[: self._left])
+            rest = rest[self._left :]
+            self._done += self._piece.digest()
+            self._left, self._piece = self._length, _sha1()
+        self._piece.update(rest)
+        self._left -= len(rest)
 
     def hashes(self) -> bytes:
         """Give them, 20 bytes each, when all of it was taken."""
-        import hashlib
-
-        return bytes(self._done) + (hashlib.sha1(self._rest).digest() if self._rest else b"")
+        return bytes(self._done) + (self._piece.digest() if self._left < self._length else b"")
 
 
 def describe(name: str, size: int, pieces: bytes) -> Metainfo:
@@ -180,6 +181,12 @@ def wrap(info: bytes) -> bytes:
     Its bytes are taken as they are: decoded and encoded again, a sloppy author's would have another infohash.
     """
     return b"d4:info" + info + b"e"
+
+
+def _sha1() -> hashlib._Hash:
+    import hashlib
+
+    return hashlib.sha1()
 
 
 def _hash(path: Path, length: int, padding: int = 0) -> bytes:
