@@ -15,7 +15,7 @@ SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEF
 export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture coverage where check bench completions packages clean
+.PHONY: help demo test torture coverage where check duplicates types formatting scripts bench completions packages clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -42,11 +42,20 @@ where: .venv/ready  ## name the tests that run LINE=memosync/library/store.py:57
 	@$(BIN)/python tests/where.py $(LINE)
 
 check: .venv/ready  ## check formatting, types, duplicates, and the scripts of the page
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going duplicates types formatting scripts
+
+duplicates:
 	$(BIN)/pylint --recursive=y --ignore=node_modules --disable=all --enable=duplicate-code --min-similarity-lines=8 --score=no \
 		memosync tests demo benchmarks
+
+types:
+	$(BIN)/mypy
+
+formatting:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+scripts:
 	$(BIN)/oxlint
 	@mkdir -p build
 	cat $(or $(SCRIPTS:%=memosync/page/%),none) >build/page.js

@@ -91,12 +91,16 @@ class Program:
         assert process.returncode is not None
         return Result(process.returncode, *(said.decode(errors="surrogateescape") for said in (out, err)))
 
+    def namespaces(self) -> list[str] | None:
+        """Name those that it runs in; None under another command that does more."""
+        return None if self.under else []
+
     def _start_loaded(self, *arguments: object, env: Mapping[str, str]) -> Forked | None:
         """Start it loaded already, where that makes no difference: not under another command, nor to count lines."""
-        environment = {**self.environment, **env}
-        if self.under or "COVERAGE_PROCESS_START" in os.environ or not zygote().may_run(environment):
+        environment, namespaces = {**self.environment, **env}, self.namespaces()
+        if namespaces is None or "COVERAGE_PROCESS_START" in os.environ or not zygote().may_run(environment):
             return None
-        return zygote().start(environment, list(map(str, arguments)))
+        return zygote().start(environment, list(map(str, arguments)), namespaces)
 
 
 def errors(text: str) -> list[str]:

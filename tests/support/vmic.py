@@ -53,6 +53,12 @@ EMPTY = "module-null-source source_name=vempty rate=48000 channels=1"
 WAITING = 1 << 20  # bytes, ten seconds, that wait for a PulseAudio that a busy machine holds up
 
 
+def modules(directory: Path, channels: int) -> list[str]:
+    """Name what PulseAudio loads for the devices: an output, an input that hears nothing, and the microphone."""
+    microphone = f"module-pipe-source source_name=vmic file={directory}/fifo format=s16le rate=48000"
+    return [SPEAKER, EMPTY, f"{microphone} channels={channels}"]
+
+
 def has_socket(process: int) -> bool:
     """Tell whether a process has a socket open: it asks the sound server."""
     for descriptor in Path(f"/proc/{process}/fd").iterdir():
@@ -176,9 +182,7 @@ class Microphone:
     def replug(self) -> None:
         """Plug in what was pulled."""
         present = self._control("list", "short", "modules")
-        microphone = f"module-pipe-source source_name=vmic file={self.directory}/fifo format=s16le rate=48000"
-        microphone += f" channels={len(self.sides)}"
-        for module in (SPEAKER, EMPTY, microphone):
+        for module in modules(self.directory, len(self.sides)):
             if module.split()[0] not in present:
                 self._control("load-module", *module.split())
         self._control("set-default-source", "vmic")
@@ -198,9 +202,8 @@ class Microphone:
         self._daemon.kill()
 
     def start(self) -> None:
-        """Plug it in and feed it."""
+        """Feed it as soon as it is there."""
         wait_until(self._answers, f"PulseAudio answers: {self.directory / 'log'}")
-        self.replug()
         self._feeder.start()
 
     def close(self) -> None:
@@ -274,10 +277,12 @@ def plugged_in(sides: Sequence[float] = (1.0,)) -> Iterator[Microphone]:
     try:
         (directory / "asound.conf").write_text(ALSA)
         (directory / "client.conf").write_text("autospawn = no\nenable-shm = no\n")
-        (directory / "default.pa").write_text(
-            f"load-module module-native-protocol-unix auth-anonymous=1 socket={directory}/native\n"
-            f"load-module {SPEAKER}\n"
-        )
+        loaded = [
+            *modules(directory, len(sides)),
+            f"module-native-protocol-unix auth-anonymous=1 socket={directory}/native",
+        ]
+        commands = [*(f"load-module {module}" for module in loaded), "set-default-source vmic"]
+        (directory / "default.pa").write_text("\n".join([*commands, ""]))
         home = {name: str(directory) for name in ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME")}
         options = "--daemonize=no --exit-idle-time=-1 --use-pid-file=no --disable-shm=yes --realtime=no"
         command = f"setpriv --pdeathsig KILL pulseaudio -n -F {directory}/default.pa {options} --high-priority=no"

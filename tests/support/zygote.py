@@ -7,6 +7,7 @@ support.zygote DESCRIPTOR` takes jobs from that socket, each with the descriptor
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -22,7 +23,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import memosync
@@ -38,6 +39,7 @@ _AT_ANY_TIME = (
     "VISUAL",
     "TERM",
 )  # variables that no start reads
+_PR_SET_DUMPABLE = 4
 
 
 class Forked:
@@ -98,14 +100,14 @@ class Zygote:
         changed = dict(set(environment.items()) ^ set(self._environment.items()))
         return all(name.startswith(_AT_ANY_TIME) for name in changed)
 
-    def start(self, environment: Mapping[str, str], arguments: list[str]) -> Forked:
-        """Start the program with these variables, here, with pipes for its standard streams."""
+    def start(self, environment: Mapping[str, str], arguments: list[str], namespaces: Sequence[str] = ()) -> Forked:
+        """Start the program with these variables, here but for the namespaces, with pipes for its standard streams."""
         umask = os.umask(0)
         os.umask(umask)
         pipes = [os.pipe() for _ in range(4)]
         (given, stdin), (stdout, out), (stderr, err), (status, told) = pipes
         with tempfile.TemporaryFile() as job:
-            job.write(json.dumps([dict(environment), arguments, os.getcwd(), umask]).encode())
+            job.write(json.dumps([dict(environment), arguments, os.getcwd(), umask, list(namespaces)]).encode())
             job.seek(0)
             socket.send_fds(self._socket, [b"job"], [job.fileno(), given, out, err, told])
         for descriptor in (given, out, err, told):
@@ -119,7 +121,24 @@ def zygote() -> Zygote:
     return Zygote()
 
 
-def _be(streams: list[int], environment: dict[str, str], arguments: list[str], directory: str, umask: int) -> None:
+def _enter(namespaces: list[str]) -> None:
+    """Go into namespaces as nsenter does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for descriptor in [os.open(path, os.O_RDONLY) for path in namespaces]:
+        if libc.setns(descriptor, 0):
+            raise OSError(ctypes.get_errno(), "no namespace to go into")
+        os.close(descriptor)
+    libc.prctl(_PR_SET_DUMPABLE, 1)  # as after an exec: else what it has in /proc is root's
+
+
+def _be(
+    streams: list[int],
+    environment: dict[str, str],
+    arguments: list[str],
+    directory: str,
+    umask: int,
+    namespaces: list[str],
+) -> None:
     """Become the program: never returns."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -134,6 +153,8 @@ def _be(streams: list[int], environment: dict[str, str], arguments: list[str], d
     try:
         from memosync.__main__ import main
 
+        if namespaces:
+            _enter(namespaces)
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
