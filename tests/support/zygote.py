@@ -31,6 +31,8 @@ import memosync
 _LOADED = ["av", "libtorrent", "numpy", "rich.console", "tomli", "tomli_w"]
 _AT_ANY_TIME = (
     "MEMOSYNC_",
+    "ALSA_",
+    "PULSE_",
     "PYTEST_",
     "XDG_",
     "HOME",
