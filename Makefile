@@ -31,7 +31,7 @@ test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k roun
 
 torture: .venv/ready packages  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
-	$(if $(TESTS),,$(ORDINARY) $(PYTEST) --long -m long -n 2)
+	$(if $(TESTS),,$(ORDINARY) $(PYTEST) --long -m long --ignore=tests/torture -n 2)
 
 coverage: .venv/ready  ## print which lines and branches the tests run, all or TESTS=..., child processes included
 	rm -rf $(dir $(COVERAGE_FILE))

@@ -98,7 +98,9 @@ class Ear:
 
     def wait(self, seconds: float) -> None:
         """Wait until so much was heard since it began."""
-        wait_until(lambda: len(self.sound) >= seconds * RATE, f"{seconds} s are heard")
+        size = seconds * RATE * 2
+        heard = lambda: self.path.stat().st_size >= size and len(self.sound) >= seconds * RATE  # noqa: E731
+        wait_until(heard, f"{seconds} s are heard")
 
 
 class Microphone:

@@ -40,6 +40,7 @@ _AT_ANY_TIME = (
     "EDITOR",
     "VISUAL",
     "TERM",
+    "TMPDIR",
 )  # variables that no start reads
 _PR_SET_DUMPABLE = 4
 
@@ -53,7 +54,8 @@ class Forked:
         self.pid = int(self._status.readline())
         self.returncode: int | None = None
         self._said = [b"", b""]
-        self._threads = [threading.Thread(target=self._read, args=each) for each in ((0, stdout), (1, stderr))]
+        piped = [each for each in ((0, stdout), (1, stderr)) if each[1] >= 0]
+        self._threads = [threading.Thread(target=self._read, args=each) for each in piped]
 
     def communicate(self, data: bytes = b"", timeout: float = 60) -> tuple[bytes, bytes]:
         """Write all of its standard input, read what it says, and wait for its end; TimeoutExpired."""
@@ -67,11 +69,17 @@ class Forked:
             thread.join(max(0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in self._threads):
             raise subprocess.TimeoutExpired("memosync", timeout)
-        if not select.select([self._status], [], [], max(0, deadline - time.monotonic()))[0]:
-            raise subprocess.TimeoutExpired("memosync", timeout)
-        with self._status:
-            self.returncode = int(self._status.readline())
+        self.wait(max(0, deadline - time.monotonic()))
         return self._said[0], self._said[1]
+
+    def wait(self, timeout: float = 60) -> int:
+        """Wait for its end; TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("memosync", timeout)
+            with self._status:
+                self.returncode = int(self._status.readline())
+        return self.returncode
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -102,17 +110,26 @@ class Zygote:
         changed = dict(set(environment.items()) ^ set(self._environment.items()))
         return all(name.startswith(_AT_ANY_TIME) for name in changed)
 
-    def start(self, environment: Mapping[str, str], arguments: list[str], namespaces: Sequence[str] = ()) -> Forked:
-        """Start the program with these variables, here but for the namespaces, with pipes for its standard streams."""
+    def start(
+        self,
+        environment: Mapping[str, str],
+        arguments: list[str],
+        namespaces: Sequence[str] = (),
+        streams: Sequence[int] = (),
+        directory: str | os.PathLike[str] = "",
+    ) -> Forked:
+        """Start the program with these variables, in these namespaces; its standard streams are pipes otherwise."""
         umask = os.umask(0)
         os.umask(umask)
-        pipes = [os.pipe() for _ in range(4)]
-        (given, stdin), (stdout, out), (stderr, err), (status, told) = pipes
+        here = os.path.abspath(directory)
+        status, told = os.pipe()
+        pipes = [] if streams else [os.pipe() for _ in range(3)]
+        (given, stdin), (stdout, out), (stderr, err) = pipes or [(streams[0], -1), (-1, streams[1]), (-1, streams[2])]
         with tempfile.TemporaryFile() as job:
-            job.write(json.dumps([dict(environment), arguments, os.getcwd(), umask, list(namespaces)]).encode())
+            job.write(json.dumps([dict(environment), arguments, here, umask, list(namespaces)]).encode())
             job.seek(0)
             socket.send_fds(self._socket, [b"job"], [job.fileno(), given, out, err, told])
-        for descriptor in (given, out, err, told):
+        for descriptor in (told, *((given, out, err) if pipes else ())):
             os.close(descriptor)
         return Forked(stdin, stdout, stderr, status)
 
