@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from support.disk import NAMESPACE
@@ -351,10 +352,12 @@ def stretches(path: Path) -> list[Stretch]:
 
 
 def _find(window: list[float], reference: list[float]) -> int:
-    """Give the place of the reference that the window is most like, looked for with a coarse comb first."""
-    comb, combs = window[::4], [reference[offset::4] for offset in range(4)]
-    coarse = max(range(0, len(reference), 2), key=lambda place: _likeness(comb, combs[place % 4], place // 4))
-    return max(range(coarse - 2, coarse + 3), key=lambda place: _likeness(window, reference, place))
+    """Give the place of the reference that the window is most like."""
+    places = np.lib.stride_tricks.sliding_window_view(np.array(reference), len(window))
+    mine = np.array(window) - np.mean(window)
+    theirs = places - places.mean(axis=1, keepdims=True)
+    spread = np.maximum((theirs**2).sum(axis=1), 1e-9)
+    return int(np.argmax((theirs * mine).sum(axis=1) / np.sqrt(spread)))
 
 
 def _likeness(window: list[float], reference: list[float], place: int) -> float:

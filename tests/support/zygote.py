@@ -53,6 +53,7 @@ class Forked:
         self._status = os.fdopen(status)
         self.pid = int(self._status.readline())
         self.returncode: int | None = None
+        self.peak = 0  # the most memory it had resident, in kilobytes; known at its end
         self._said = [b"", b""]
         piped = [each for each in ((0, stdout), (1, stderr)) if each[1] >= 0]
         self._threads = [threading.Thread(target=self._read, args=each) for each in piped]
@@ -78,7 +79,7 @@ class Forked:
             if not select.select([self._status], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("memosync", timeout)
             with self._status:
-                self.returncode = int(self._status.readline())
+                self.returncode, self.peak = map(int, self._status.readline().split())
         return self.returncode
 
     def kill(self) -> None:
@@ -198,9 +199,10 @@ def _serve(jobs: socket.socket) -> None:
         for ready in select.select([jobs.fileno(), *running], [], [])[0]:
             if ready in running:
                 pid, told = running.pop(ready)
-                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                _, status, usage = os.wait4(pid, 0)
+                end = os.waitstatus_to_exitcode(status), usage.ru_maxrss
                 with contextlib.suppress(BrokenPipeError):
-                    os.write(told, b"%d\n" % code)
+                    os.write(told, b"%d %d\n" % end)
                 os.close(ready)
                 os.close(told)
                 continue

@@ -109,7 +109,7 @@ def _watch(process: subprocess.Popen[Any] | Forked) -> int:
             peak = max(peak, int(found[1])) if found else peak
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.02)
-            return peak
+            return max(peak, process.peak) if isinstance(process, Forked) else peak
     process.kill()
     process.wait()
     return peak
