@@ -486,7 +486,7 @@ def test_sides_that_cancel_each_other_are_told_once_and_one_stands_in(
 def test_what_clips_on_one_side_alone_is_told(
     microphone: Microphone, record: Record, limited: Callable[..., None]
 ) -> None:
-    microphone.play(vmic.square(32767))
+    microphone.play(vmic.square(32767) * 4)
     limited(channels=2)
     recording = record()
 
@@ -607,7 +607,7 @@ def test_silence_from_the_start_is_told(
 
 
 def test_clipping_is_told(memosync: Program, microphone: Microphone, record: Record) -> None:
-    microphone.play(vmic.square(32767))
+    microphone.play(vmic.square(32767) * 4)
     recording = record()
 
     recording.wait_for_warning("clip")
