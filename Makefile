@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n 4 --dist worksteal  # the tests of a file follow each other in one process, and share what is made for them
 # Root is shown no closed door: in a user namespace, where it is nobody, it has an ordinary user's rights.
 # What is about rights and networks is run as root, too.
 NOBODY := unshare --user --map-user=65534 --map-group=65534
@@ -15,7 +16,7 @@ SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEF
 export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture coverage where check bench completions packages clean
+.PHONY: help demo test torture coverage where check duplicates types formatting scripts bench completions packages clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -25,11 +26,12 @@ demo: .venv/ready  ## record, list, share, fetch and compare, on this machine al
 
 test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them
 	@[ "$$(id -u)" != 0 ] || [ -n "$(ORDINARY)" ] || echo "No user namespaces are allowed here: all tests are run as root."
-	$(ORDINARY) $(PYTEST) $(or $(TESTS),-n 4)
-	$(if $(TESTS),,$(if $(ORDINARY),$(PYTEST) -n 4 $(ROOTS)))
+	$(ORDINARY) $(PYTEST) $(or $(TESTS),$(PARALLEL))
+	$(if $(TESTS),,$(if $(ORDINARY),$(PYTEST) $(PARALLEL) $(ROOTS)))
 
 torture: .venv/ready packages  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
+	$(if $(TESTS),,$(ORDINARY) $(PYTEST) --long -m long --ignore=tests/torture -n 2)
 
 coverage: .venv/ready  ## print which lines and branches the tests run, all or TESTS=..., child processes included
 	rm -rf $(dir $(COVERAGE_FILE))
@@ -42,11 +44,20 @@ where: .venv/ready  ## name the tests that run LINE=memosync/library/store.py:57
 	@$(BIN)/python tests/where.py $(LINE)
 
 check: .venv/ready  ## check formatting, types, duplicates, and the scripts of the page
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going duplicates types formatting scripts
+
+duplicates:
 	$(BIN)/pylint --recursive=y --ignore=node_modules --disable=all --enable=duplicate-code --min-similarity-lines=8 --score=no \
 		memosync tests demo benchmarks
+
+types:
+	$(BIN)/mypy
+
+formatting:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+scripts:
 	$(BIN)/oxlint
 	@mkdir -p build
 	cat $(or $(SCRIPTS:%=memosync/page/%),none) >build/page.js

@@ -142,9 +142,8 @@ def test_hostile_browsers_keep_nobody_from_a_seeder(ground: Ground) -> None:
 
     for name in ATTACKS:
         ground.attack(enemy, name, infohash)
-        made = functools.partial(enemy.run, "name => enemy.over(name)", name)
         told = functools.partial(lambda name: f"{name}: {enemy.run('() => [enemy.made, enemy.left]')}", name)
-        wait_until(made, told, DEADLINE)
+        enemy.wait_until("enemy.over(argument)", told, DEADLINE, name)
         enemy.run("() => enemy.leave()")
         ground.unharmed(before)
 
@@ -160,7 +159,7 @@ def test_hostile_browsers_keep_no_fetch_from_an_honest_one(ground: Ground) -> No
     wait_until(
         lambda: len(ground.tracker.announces(seeded.infohash)) > len(ATTACKS), "the enemies in the swarm", DEADLINE
     )
-    wait_until(lambda: enemy.run("() => Object.keys(enemy.made).length"), "one of them to attack", DEADLINE)
+    enemy.wait_until("Object.keys(enemy.made).length", "one of them to attack", DEADLINE)
 
     ground.home("fetch", seeded.magnet, timeout=DEADLINE)
 

@@ -49,7 +49,9 @@ def fetch(program: Program, link: str) -> None:
     def attempt() -> float:
         shutil.rmtree(program.library, ignore_errors=True)
         began = time.monotonic()
-        program("fetch", link)
+        process = program.start("fetch", link)  # whose start counts
+        err = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == 0, err
         return time.monotonic() - began
 
     takes_less(DEADLINE, attempt)

@@ -122,10 +122,11 @@ class Visitor:
 
     def wait_until(self, condition: str, what: str, seconds: float = 60) -> None:
         """Wait for a JavaScript expression."""
-        wait_until(lambda: self.tab.run(f"() => Boolean({condition})"), lambda: f"{what}: {self.says()}", seconds)
+        self.tab.wait_until(condition, lambda: f"{what}: {self.says()}", seconds)
 
     def wait_for_words(self, words: str, timeout: float) -> None:
-        wait_until(lambda: words in self.says(), lambda: f"{words!r} instead of {self.says()!r}", timeout)
+        said = "document.getElementById('state').innerText.includes(argument)"
+        self.tab.wait_until(said, lambda: f"{words!r} instead of {self.says()!r}", timeout, words)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from support import sound, vmic
 from support.disk import read_only
 from support.library import memos
+from support.long import more
 from support.program import PROGRAM, Ended, Program, errors
 from support.terminal import Screen, Terminal
 from support.vmic import RATE, Microphone
@@ -166,8 +167,16 @@ def test_both_channels_are_heard_each_on_its_side(player: Program, speaker: Micr
     assert max(ear.sound[1::2]) < 2_000
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 1), (16_000, 1), (192_000, 2)])
-@pytest.mark.parametrize("speed", ["1", "2"])
+@pytest.mark.parametrize(
+    ("rate", "channels", "speed"),
+    [
+        (44_100, 2, "1"),
+        (48_000, 1, "2"),
+        (16_000, 1, "1"),
+        (192_000, 2, "2"),
+        *more((44_100, 2, "2"), (48_000, 1, "1"), (16_000, 1, "2"), (192_000, 2, "1")),
+    ],
+)
 def test_an_output_with_another_rate_or_one_channel_plays_the_same(
     player: Program, speaker: Microphone, tmp_path: Path, rate: int, channels: int, speed: str
 ) -> None:
@@ -368,7 +377,7 @@ def test_a_memo_on_a_read_only_disk_is_heard(long_memo: Program, speaker: Microp
 # -- in a terminal
 
 
-@pytest.mark.parametrize("columns", [30, 80, 200])
+@pytest.mark.parametrize("columns", [30, 200, *more(80)])
 def test_the_waveform_is_redrawn_in_place(play: Callable[..., Terminal], columns: int) -> None:
     terminal = play(columns=columns)
     screen = terminal.screen

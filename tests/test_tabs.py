@@ -56,11 +56,11 @@ def test_a_tab_that_was_killed_and_opened_again_is_served_within_five_seconds(cr
     def open_again() -> float:
         first, second = crowd.tabs(2)
         first.add(link)
-        wait_until(lambda: first.status()[0]["progress"] > 0.1, "it to have something")
+        first.wait_until("peer.status()[0].progress > 0.1", "it to have something")
         first.crash()
         killed = time.monotonic()
         second.add(link)
-        wait_until(lambda: second.status()[0]["progress"] > 0, "the other to be served", 4 * WITHIN)
+        second.wait_until("peer.status()[0].progress > 0", "the other to be served", 4 * WITHIN)
         took = time.monotonic() - killed
         second.close()
         return took

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from playwright.sync_api import CDPSession, ConsoleMessage, Error, Page, Playwright, Route
 
 from support.netns import Host
@@ -106,6 +107,16 @@ class Tab:
         late = f"new Promise((_, late) => setTimeout(() => late(new Error('not in {timeout} s')), {timeout * 1000}))"
         with self.chromium.watched(timeout):
             return self.page.evaluate(f"argument => Promise.race([({function})(argument), {late}])", argument)
+
+    def wait_until(
+        self, condition: str, what: str | Callable[[], str], seconds: float = 60, argument: object = None
+    ) -> None:
+        """Wait for a JavaScript expression, which may say `argument`; the page looks, for each question costs much."""
+        again = "await new Promise(again => setTimeout(again, 20))"
+        try:
+            self.run(f"async argument => {{ while (!({condition})) {again} }}", argument, seconds)
+        except Error as error:
+            pytest.fail(f"{error.message}: {what if isinstance(what, str) else what()}")
 
     def add(self, magnet: str, *, stun: Sequence[str] = ()) -> None:
         """Begin to fetch with WebTorrent, and return at once."""

@@ -36,6 +36,7 @@ class Namespace:
         self.pid = self.holder.pid
         self.started: list[subprocess.Popen[Any]] = []
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+        self.entered = [f"/proc/{self.pid}/ns/{kind}" for kind in (["user", "net"] if user else ["net"])]
         self.command = ["nsenter", f"--target={self.pid}", *user, "--net", "--"]
 
     def start(self, *command: object, **options: Any) -> subprocess.Popen[Any]:
@@ -159,6 +160,9 @@ class _Inside(Program):
 
     def on(self, library: Path) -> Program:
         return self.host.program(library, self.environment["MEMOSYNC_NETWORK"])
+
+    def namespaces(self) -> list[str] | None:
+        return self.host.entered if self.under == self.host.command else None
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[Any]:
         process = super().start(*arguments, **options)

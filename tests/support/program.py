@@ -6,9 +6,9 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .zygote import Forked, zygote
 
@@ -91,12 +91,24 @@ class Program:
         assert process.returncode is not None
         return Result(process.returncode, *(said.decode(errors="surrogateescape") for said in (out, err)))
 
-    def _start_loaded(self, *arguments: object, env: Mapping[str, str]) -> Forked | None:
+    def begin(
+        self, *arguments: object, streams: Sequence[IO[bytes]], cwd: Path, env: Mapping[str, str]
+    ) -> subprocess.Popen[Any] | Forked:
+        """Start it with files for its standard streams, and return at once."""
+        loaded = self._start_loaded(*arguments, env=env, streams=[file.fileno() for file in streams], directory=cwd)
+        stdin, stdout, stderr = streams
+        return loaded or self.start(*arguments, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
+
+    def namespaces(self) -> list[str] | None:
+        """Name those that it runs in; None under another command that does more."""
+        return None if self.under else []
+
+    def _start_loaded(self, *arguments: object, env: Mapping[str, str], **options: Any) -> Forked | None:
         """Start it loaded already, where that makes no difference: not under another command, nor to count lines."""
-        environment = {**self.environment, **env}
-        if self.under or "COVERAGE_PROCESS_START" in os.environ or not zygote().may_run(environment):
+        environment, namespaces = {**self.environment, **env}, self.namespaces()
+        if namespaces is None or "COVERAGE_PROCESS_START" in os.environ or not zygote().may_run(environment):
             return None
-        return zygote().start(environment, list(map(str, arguments)))
+        return zygote().start(environment, list(map(str, arguments)), namespaces, **options)
 
 
 def errors(text: str) -> list[str]:

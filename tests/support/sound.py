@@ -17,11 +17,14 @@ import av
 PCM = 1  # the format tag of a WAV
 
 
-def tone(seconds: float, rate: int = 48_000, channels: int = 1, frequency: float = 440) -> bytes:
+def tone(seconds: float, rate: int = 48_000, channels: int = 1, frequency: int = 440) -> bytes:
     """Make a sine of 16-bit samples."""
+    period = rate // math.gcd(rate, frequency)  # samples after which it is the same again
     step = 2 * math.pi * frequency / rate
-    samples = (int(12_000 * math.sin(number * step)) for number in range(round(seconds * rate)))
-    return array.array("h", (sample for sample in samples for _ in range(channels))).tobytes()
+    samples = (int(12_000 * math.sin(number * step)) for number in range(min(period, round(seconds * rate))))
+    once = array.array("h", (sample for sample in samples for _ in range(channels))).tobytes()
+    size = round(seconds * rate) * channels * 2
+    return (once * (size // max(1, len(once)) + 1))[:size]
 
 
 def wav(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,8 +48,11 @@ class Crowd:
 
     def tabs(self, number: int) -> list[Tab]:
         """Open tabs behind one address."""
-        browser = self.chromium(self.away)
-        return [browser.open() for _ in range(number)]
+        return [self._browser.open() for _ in range(number)]
+
+    @functools.cached_property
+    def _browser(self) -> Chromium:
+        return self.chromium(self.away)
 
     def state(self) -> dict[str, Any]:
         return state(self.library)

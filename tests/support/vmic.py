@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from support.disk import NAMESPACE
@@ -51,6 +52,12 @@ NO_PORTAUDIO = [*NAMESPACE, "sh", "-c", _HIDE, "sh"]
 SPEAKER = "module-null-sink sink_name=vspk norewinds=1 rate=48000 channels=2"
 EMPTY = "module-null-source source_name=vempty rate=48000 channels=1"
 WAITING = 1 << 20  # bytes, ten seconds, that wait for a PulseAudio that a busy machine holds up
+
+
+def modules(directory: Path, channels: int) -> list[str]:
+    """Name what PulseAudio loads for the devices: an output, an input that hears nothing, and the microphone."""
+    microphone = f"module-pipe-source source_name=vmic file={directory}/fifo format=s16le rate=48000"
+    return [SPEAKER, EMPTY, f"{microphone} channels={channels}"]
 
 
 def has_socket(process: int) -> bool:
@@ -92,7 +99,9 @@ class Ear:
 
     def wait(self, seconds: float) -> None:
         """Wait until so much was heard since it began."""
-        wait_until(lambda: len(self.sound) >= seconds * RATE, f"{seconds} s are heard")
+        size = seconds * RATE * 2
+        heard = lambda: self.path.stat().st_size >= size and len(self.sound) >= seconds * RATE  # noqa: E731
+        wait_until(heard, f"{seconds} s are heard")
 
 
 class Microphone:
@@ -176,9 +185,7 @@ class Microphone:
     def replug(self) -> None:
         """Plug in what was pulled."""
         present = self._control("list", "short", "modules")
-        microphone = f"module-pipe-source source_name=vmic file={self.directory}/fifo format=s16le rate=48000"
-        microphone += f" channels={len(self.sides)}"
-        for module in (SPEAKER, EMPTY, microphone):
+        for module in modules(self.directory, len(self.sides)):
             if module.split()[0] not in present:
                 self._control("load-module", *module.split())
         self._control("set-default-source", "vmic")
@@ -198,9 +205,8 @@ class Microphone:
         self._daemon.kill()
 
     def start(self) -> None:
-        """Plug it in and feed it."""
+        """Feed it as soon as it is there."""
         wait_until(self._answers, f"PulseAudio answers: {self.directory / 'log'}")
-        self.replug()
         self._feeder.start()
 
     def close(self) -> None:
@@ -274,10 +280,12 @@ def plugged_in(sides: Sequence[float] = (1.0,)) -> Iterator[Microphone]:
     try:
         (directory / "asound.conf").write_text(ALSA)
         (directory / "client.conf").write_text("autospawn = no\nenable-shm = no\n")
-        (directory / "default.pa").write_text(
-            f"load-module module-native-protocol-unix auth-anonymous=1 socket={directory}/native\n"
-            f"load-module {SPEAKER}\n"
-        )
+        loaded = [
+            *modules(directory, len(sides)),
+            f"module-native-protocol-unix auth-anonymous=1 socket={directory}/native",
+        ]
+        commands = [*(f"load-module {module}" for module in loaded), "set-default-source vmic"]
+        (directory / "default.pa").write_text("\n".join([*commands, ""]))
         home = {name: str(directory) for name in ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME")}
         options = "--daemonize=no --exit-idle-time=-1 --use-pid-file=no --disable-shm=yes --realtime=no"
         command = f"setpriv --pdeathsig KILL pulseaudio -n -F {directory}/default.pa {options} --high-priority=no"
@@ -344,10 +352,12 @@ def stretches(path: Path) -> list[Stretch]:
 
 
 def _find(window: list[float], reference: list[float]) -> int:
-    """Give the place of the reference that the window is most like, looked for with a coarse comb first."""
-    comb, combs = window[::4], [reference[offset::4] for offset in range(4)]
-    coarse = max(range(0, len(reference), 2), key=lambda place: _likeness(comb, combs[place % 4], place // 4))
-    return max(range(coarse - 2, coarse + 3), key=lambda place: _likeness(window, reference, place))
+    """Give the place of the reference that the window is most like."""
+    places = np.lib.stride_tricks.sliding_window_view(np.array(reference), len(window))
+    mine = np.array(window) - np.mean(window)
+    theirs = places - places.mean(axis=1, keepdims=True)
+    spread = np.maximum((theirs**2).sum(axis=1), 1e-9)
+    return int(np.argmax((theirs * mine).sum(axis=1) / np.sqrt(spread)))
 
 
 def _likeness(window: list[float], reference: list[float], place: int) -> float:

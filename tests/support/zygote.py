@@ -7,6 +7,7 @@ support.zygote DESCRIPTOR` takes jobs from that socket, each with the descriptor
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -22,7 +23,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import memosync
@@ -30,6 +31,8 @@ import memosync
 _LOADED = ["av", "libtorrent", "numpy", "rich.console", "tomli", "tomli_w"]
 _AT_ANY_TIME = (
     "MEMOSYNC_",
+    "ALSA_",
+    "PULSE_",
     "PYTEST_",
     "XDG_",
     "HOME",
@@ -37,7 +40,9 @@ _AT_ANY_TIME = (
     "EDITOR",
     "VISUAL",
     "TERM",
+    "TMPDIR",
 )  # variables that no start reads
+_PR_SET_DUMPABLE = 4
 
 
 class Forked:
@@ -48,8 +53,10 @@ class Forked:
         self._status = os.fdopen(status)
         self.pid = int(self._status.readline())
         self.returncode: int | None = None
+        self.peak = 0  # the most memory it had resident, in kilobytes; known at its end
         self._said = [b"", b""]
-        self._threads = [threading.Thread(target=self._read, args=each) for each in ((0, stdout), (1, stderr))]
+        piped = [each for each in ((0, stdout), (1, stderr)) if each[1] >= 0]
+        self._threads = [threading.Thread(target=self._read, args=each) for each in piped]
 
     def communicate(self, data: bytes = b"", timeout: float = 60) -> tuple[bytes, bytes]:
         """Write all of its standard input, read what it says, and wait for its end; TimeoutExpired."""
@@ -63,11 +70,17 @@ class Forked:
             thread.join(max(0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in self._threads):
             raise subprocess.TimeoutExpired("memosync", timeout)
-        if not select.select([self._status], [], [], max(0, deadline - time.monotonic()))[0]:
-            raise subprocess.TimeoutExpired("memosync", timeout)
-        with self._status:
-            self.returncode = int(self._status.readline())
+        self.wait(max(0, deadline - time.monotonic()))
         return self._said[0], self._said[1]
+
+    def wait(self, timeout: float = 60) -> int:
+        """Wait for its end; TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("memosync", timeout)
+            with self._status:
+                self.returncode, self.peak = map(int, self._status.readline().split())
+        return self.returncode
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -98,17 +111,26 @@ class Zygote:
         changed = dict(set(environment.items()) ^ set(self._environment.items()))
         return all(name.startswith(_AT_ANY_TIME) for name in changed)
 
-    def start(self, environment: Mapping[str, str], arguments: list[str]) -> Forked:
-        """Start the program with these variables, here, with pipes for its standard streams."""
+    def start(
+        self,
+        environment: Mapping[str, str],
+        arguments: list[str],
+        namespaces: Sequence[str] = (),
+        streams: Sequence[int] = (),
+        directory: str | os.PathLike[str] = "",
+    ) -> Forked:
+        """Start the program with these variables, in these namespaces; its standard streams are pipes otherwise."""
         umask = os.umask(0)
         os.umask(umask)
-        pipes = [os.pipe() for _ in range(4)]
-        (given, stdin), (stdout, out), (stderr, err), (status, told) = pipes
+        here = os.path.abspath(directory)
+        status, told = os.pipe()
+        pipes = [] if streams else [os.pipe() for _ in range(3)]
+        (given, stdin), (stdout, out), (stderr, err) = pipes or [(streams[0], -1), (-1, streams[1]), (-1, streams[2])]
         with tempfile.TemporaryFile() as job:
-            job.write(json.dumps([dict(environment), arguments, os.getcwd(), umask]).encode())
+            job.write(json.dumps([dict(environment), arguments, here, umask, list(namespaces)]).encode())
             job.seek(0)
             socket.send_fds(self._socket, [b"job"], [job.fileno(), given, out, err, told])
-        for descriptor in (given, out, err, told):
+        for descriptor in (told, *((given, out, err) if pipes else ())):
             os.close(descriptor)
         return Forked(stdin, stdout, stderr, status)
 
@@ -119,7 +141,24 @@ def zygote() -> Zygote:
     return Zygote()
 
 
-def _be(streams: list[int], environment: dict[str, str], arguments: list[str], directory: str, umask: int) -> None:
+def _enter(namespaces: list[str]) -> None:
+    """Go into namespaces as nsenter does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for descriptor in [os.open(path, os.O_RDONLY) for path in namespaces]:
+        if libc.setns(descriptor, 0):
+            raise OSError(ctypes.get_errno(), "no namespace to go into")
+        os.close(descriptor)
+    libc.prctl(_PR_SET_DUMPABLE, 1)  # as after an exec: else what it has in /proc is root's
+
+
+def _be(
+    streams: list[int],
+    environment: dict[str, str],
+    arguments: list[str],
+    directory: str,
+    umask: int,
+    namespaces: list[str],
+) -> None:
     """Become the program: never returns."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -134,6 +173,8 @@ def _be(streams: list[int], environment: dict[str, str], arguments: list[str], d
     try:
         from memosync.__main__ import main
 
+        if namespaces:
+            _enter(namespaces)
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
@@ -158,9 +199,10 @@ def _serve(jobs: socket.socket) -> None:
         for ready in select.select([jobs.fileno(), *running], [], [])[0]:
             if ready in running:
                 pid, told = running.pop(ready)
-                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                _, status, usage = os.wait4(pid, 0)
+                end = os.waitstatus_to_exitcode(status), usage.ru_maxrss
                 with contextlib.suppress(BrokenPipeError):
-                    os.write(told, b"%d\n" % code)
+                    os.write(told, b"%d %d\n" % end)
                 os.close(ready)
                 os.close(told)
                 continue

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from support.program import Program, Result
+from support.zygote import Forked
 
 SECONDS = 120  # that any attack may take, with other tests beside it
 MEMORY = 250_000  # kilobytes resident: an ordinary fetch has 60,000
@@ -41,11 +42,11 @@ class Target:
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             given.write(stdin)
             given.seek(0)
-            streams = {"stdin": given, "stdout": out, "stderr": err, "cwd": self.here, "env": env}
-            process = self.program.start(*arguments, **streams)
+            process = self.program.begin(*arguments, streams=[given, out, err], cwd=self.here, env=env)
             resource.prlimit(process.pid, resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
             peak = _watch(process)
             texts = [os.pread(file.fileno(), 10**7, 0).decode() for file in (out, err)]
+        assert process.returncode is not None
         result = Result(process.returncode, *texts)
 
         assert code == result.code, result
@@ -98,7 +99,7 @@ def _state(path: Path) -> tuple[Any, ...]:
     return status.st_mode, status.st_size, status.st_mtime_ns if path.is_file() else 0, link, content
 
 
-def _watch(process: subprocess.Popen[Any]) -> int:
+def _watch(process: subprocess.Popen[Any] | Forked) -> int:
     """Wait for the end of a process, or make it; give the most memory it was seen to have."""
     peak = 0
     deadline = time.monotonic() + SECONDS
@@ -108,7 +109,7 @@ def _watch(process: subprocess.Popen[Any]) -> int:
             peak = max(peak, int(found[1])) if found else peak
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.02)
-            return peak
+            return max(peak, process.peak) if isinstance(process, Forked) else peak
     process.kill()
     process.wait()
     return peak
