@@ -61,7 +61,7 @@ class Meeting:
 
     def share(self, program: Program, source: Path, *options: str) -> str:
         program("record", source, "-t", "A memo")
-        return program("share", "last", "--tracker", self.tracker.url, *options).out.strip()
+        return program("share", "last", "--public", "--tracker", self.tracker.url, *options).out.strip()
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_what_a_tab_recorded_is_kept_as_it_is_and_shared_on(meeting: Meeting) ->
     away("fetch", seeded.magnet, timeout=DEADLINE)
     [memo] = memos(away)
     first.crash()
-    link = away("share", "last", "--tracker", meeting.tracker.url).out.strip()
+    link = away("share", "last", "--public", "--tracker", meeting.tracker.url).out.strip()
     second = browser.open().fetch(link, DEADLINE)
 
     assert seeded.sha256 == sha256(memo["path"]) == second.sha256

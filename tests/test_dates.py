@@ -271,7 +271,7 @@ def test_memos_of_the_first_and_the_last_day_are_like_any_other(memosync: Progra
 
     memosync("export", late, early, "-f", "mp3", "-o", f"{tmp_path}/")
     memosync("edit", early, "-t", "New")
-    memosync("share", late, "--no-seed", "--tracker", "ws://127.0.0.1:9", "--page", tmp_path / "page.html")
+    memosync("share", late, "--public", "--no-seed", "--tracker", "ws://127.0.0.1:9", "--page", tmp_path / "page.html")
     memosync("rm", late, old)
 
     assert [LATE.isoformat(), "1930-04-30T23:40:28+00:00", EARLY.isoformat()] == [when for _, when in rows]

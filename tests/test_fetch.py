@@ -361,7 +361,9 @@ def test_standard_input_that_does_not_end_hears_ctrl_c(memosync: Program, ended:
 
 def test_a_page_is_the_link_in_it(memosync: Program, short: Path, tmp_path: Path) -> None:
     memo, file = memosync("record", short).out, tmp_path / "memo.html"
-    link = memosync("share", "last", "--page", file, "--tracker", "ws://127.0.0.1:9", "--no-seed").out.strip()
+    link = memosync(
+        "share", "last", "--public", "--page", file, "--tracker", "ws://127.0.0.1:9", "--no-seed"
+    ).out.strip()
 
     fetched = [memosync("fetch", file, f"file://{file}").out, memosync("fetch", "-", stdin=file.read_bytes()).out]
 

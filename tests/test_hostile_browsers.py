@@ -65,7 +65,9 @@ class Ground:
 
     def share(self, trackers: Sequence[wstracker.Remote]) -> tuple[str, SeederState]:
         """Share the memo by these trackers; give its infohash, and what the seeder is."""
-        self.home("share", "last", *(option for tracker in trackers for option in ("--tracker", tracker.url)))
+        self.home(
+            "share", "last", "--public", *(option for tracker in trackers for option in ("--tracker", tracker.url))
+        )
         [memo] = memos(self.home)
         return memo["infohash"], state(self.home)
 

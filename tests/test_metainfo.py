@@ -43,7 +43,7 @@ KI, MI, GI = 2**10, 2**20, 2**30
 
 def torrent_of(program: Program, memo: str = "last") -> Path:
     """Share a memo and give its .torrent."""
-    infohash = lt.parse_magnet_uri(program("share", memo, "--no-seed").out.strip()).info_hashes.v1
+    infohash = lt.parse_magnet_uri(program("share", memo, "--public", "--no-seed").out.strip()).info_hashes.v1
     return program.library / ".memosync" / "torrents" / f"{infohash}.torrent"
 
 
@@ -66,7 +66,7 @@ def test_the_same_memo_gives_the_same_link_for_ever(memosync: Program) -> None:
     path = memosync.library / f"2026-11-23-weekly-stand-up-ünder-5-{MEMO_ID}.webm"
     path.write_bytes(MEMO)
 
-    link = memosync("share", MEMO_ID, "--no-seed").out.strip()
+    link = memosync("share", MEMO_ID, "--public", "--no-seed").out.strip()
 
     assert link.startswith("magnet:?xt=urn:btih:4aa1ba7e3b6bc55f00672fd3717873d7969be90b&dn=Weekly%3A%20%22stand%2Fup")
     assert path.read_bytes() == MEMO

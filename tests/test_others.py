@@ -47,7 +47,7 @@ class Swarm:
 
     def share(self, *options: str) -> str:
         """Share the memo by way of the UDP tracker and give the link."""
-        return self.memosync("share", "last", "--tracker", self.tracker, *options).out.strip()
+        return self.memosync("share", "last", "--public", "--tracker", self.tracker, *options).out.strip()
 
     def torrent(self) -> Path:
         """Give the .torrent that memosync made, with the tracker written into a copy of it."""

@@ -435,7 +435,7 @@ def test_share_writes_a_page_and_prints_the_link_alone(memosync: Program, sound:
     place = tmp_path / "page.html"
 
     result = memosync(
-        "share", memo, "--no-seed", "--tracker", TRACKER, "--tracker", "udp://127.0.0.1:1", "--page", place
+        "share", memo, "--public", "--no-seed", "--tracker", TRACKER, "--tracker", "udp://127.0.0.1:1", "--page", place
     )
     parsed = Parsed(place.read_text())
 
@@ -457,7 +457,7 @@ def test_share_writes_a_page_and_prints_the_link_alone(memosync: Program, sound:
 def test_a_page_is_made_by_a_seeder_that_serves(memosync: Program, sound: Path, tmp_path: Path) -> None:
     memosync("record", sound)
 
-    link = memosync("share", "last", "--tracker", TRACKER, "--page", tmp_path / "page.html").out.strip()
+    link = memosync("share", "last", "--public", "--tracker", TRACKER, "--page", tmp_path / "page.html").out.strip()
 
     assert "x.pe=127.0.0.1" in link
     assert Parsed((tmp_path / "page.html").read_text()).attribute("a", "href", id="magnet") == link
@@ -471,7 +471,9 @@ def test_without_a_tracker_for_browsers_no_page_is_written_and_nothing_is_shared
 
     for options in (["--network", "loopback"], ["--network", "lan"]):
         for tracker in ([], ["--tracker", "udp://127.0.0.1:1"]):
-            result = memosync(*options, "share", "last", *tracker, "--page", place, code=UsageError.exit_code)
+            result = memosync(
+                *options, "share", "last", "--public", *tracker, "--page", place, code=UsageError.exit_code
+            )
             assert (result.out, result.err.count("\n")) == ("", 2)
             assert "no browser" in result.err
             assert "--tracker ws" in result.err
@@ -492,7 +494,7 @@ def test_a_page_that_has_no_place_is_refused_before_anything_is_done(
     there.write_text("mine")
 
     path = place if place == "-" else tmp_path / place
-    result = memosync("share", "last", "--tracker", TRACKER, "--page", path, code=UsageError.exit_code)
+    result = memosync("share", "last", "--public", "--tracker", TRACKER, "--page", path, code=UsageError.exit_code)
 
     assert why in result.err
     assert there.read_text() == "mine"
@@ -504,7 +506,7 @@ def test_force_replaces_a_page(memosync: Program, sound: Path, tmp_path: Path) -
     place = tmp_path / "page.html"
     place.write_text("an older one")
 
-    memosync("share", "last", "--no-seed", "--tracker", TRACKER, "--page", place, "--force")
+    memosync("share", "last", "--public", "--no-seed", "--tracker", TRACKER, "--page", place, "--force")
 
     assert place.read_text().startswith("<!doctype html>")
 
@@ -521,7 +523,9 @@ def test_a_page_is_for_one_memo(memosync: Program, sound: Path, tmp_path: Path) 
 def test_a_page_that_cannot_be_written_is_told_beside_the_link(memosync: Program, sound: Path, tmp_path: Path) -> None:
     memosync("record", sound)
 
-    result = memosync("share", "last", "--no-seed", "--tracker", TRACKER, "--page", "/proc/page.html", code=6)
+    result = memosync(
+        "share", "last", "--public", "--no-seed", "--tracker", TRACKER, "--page", "/proc/page.html", code=6
+    )
 
     assert "cannot write /proc/page.html" in result.err
     assert result.out.startswith("magnet:?xt=urn:btih:")

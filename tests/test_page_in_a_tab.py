@@ -194,7 +194,7 @@ def test_a_page_plays_while_it_loads(
     tracker = network.hosts[0].websocket_tracker()
     author("record", long_sound, "-t", "Tides", "-d", "How the sea comes and goes.\nWith Ada.", "--tag", "sea")
     author("seed", "--detach", "--up", "1M")
-    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    author("share", "last", "--public", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
     visitor = visit(f"file://{tmp_path}/page.html", as_soon_as_it_is_there(f"({LISTEN})(); play.click()"))
     visitor.wait_until("heard.first", "sound")
@@ -227,7 +227,7 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
 ) -> None:
     tracker = network.hosts[0].websocket_tracker()
     memo = author("record", speech, "-t", EVIL, "-d", EVIL, "--tag", EVIL).out.strip()
-    author("share", memo, "--no-seed", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    author("share", memo, "--public", "--no-seed", "--tracker", tracker.url, "--page", tmp_path / "page.html")
     capture = Capture(network.hosts[1])
 
     visitor = visit(f"file://{tmp_path}/page.html", as_soon_as_it_is_there("window.said = state.textContent"))
@@ -247,7 +247,7 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
         one.wait_for_words("The others who are here have no more of it", 60)
     assert page.get_by_text(f"memosync share {memo}").is_visible()
     page.click("#play")
-    author("share", memo)
+    author("share", memo, "--public")
     for one in (visitor, other):
         one.wait_for_words("All of it is here", 60)
     visitor.wait_until("audio.currentTime > 0.2", "to play as was wished before")
@@ -269,7 +269,7 @@ def test_a_page_from_a_web_server_without_https_is_steered_by_keys_and_read_out(
 ) -> None:
     tracker = network.hosts[0].websocket_tracker()
     author("record", sound, "-t", "Weekly standup")
-    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    author("share", "last", "--public", "--tracker", tracker.url, "--page", tmp_path / "page.html")
     server = [sys.executable, "-m", "http.server", "8000", "--directory", tmp_path]
     network.hosts[0].start(*server, stderr=subprocess.DEVNULL)
     network.hosts[0].run(
@@ -314,7 +314,9 @@ def test_a_page_that_came_by_https_says_why_it_cannot_call_an_unencrypted_tracke
     author: Program, visit: Callable[..., Visitor], sound: Path, tmp_path: Path
 ) -> None:
     author("record", sound)
-    author("share", "last", "--no-seed", "--tracker", "ws://10.77.0.1:4000", "--page", tmp_path / "page.html")
+    author(
+        "share", "last", "--public", "--no-seed", "--tracker", "ws://10.77.0.1:4000", "--page", tmp_path / "page.html"
+    )
     visitor = visit("about:blank")
     visitor.tab.page.route("https://memos.example/**", lambda route: route.fulfill(path=tmp_path / "page.html"))
 
@@ -337,7 +339,7 @@ def test_a_page_fits_a_telephone_and_the_night(
         "x",
     ]
     author("record", speech, *words, "-d", "What we said about the release.\n" * 3)
-    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    author("share", "last", "--public", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
     visitor = visit(f"file://{tmp_path}/page.html")
     visitor.wait_for_words("All of it is here", 60)
@@ -375,7 +377,7 @@ def test_where_nothing_plays_while_it_loads_it_plays_when_all_is_here(
 ) -> None:
     tracker = network.hosts[0].websocket_tracker()
     author("record", sound)
-    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    author("share", "last", "--public", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
     visitor = visit(f"file://{tmp_path}/page.html", before)
     visitor.tab.run(LISTEN)
@@ -396,7 +398,7 @@ def test_a_recording_of_a_browser_plays_too(
     tracker = network.hosts[0].websocket_tracker()
     seeded = chromium(network.hosts[0]).open().record(3, "From a tab.webm", tracker.url)
     memo = author("fetch", seeded.magnet).out.strip()
-    author("share", memo, "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    author("share", memo, "--public", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
     visitor = visit(f"file://{tmp_path}/page.html")
     visitor.tab.page.click("#play")
@@ -438,7 +440,7 @@ def test_what_is_heard_counts_and_not_the_clock_of_the_file(
     plain.write_bytes(matroska.webm(spoken, lambda i: i * 20))
     author.library.mkdir(parents=True)
     (author.library / "2026-08-25-odd-abcdefgh.webm").write_bytes(matroska.webm(spoken, times, shape))
-    author("share", "abcdefgh", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    author("share", "abcdefgh", "--public", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
     visitor = visit(f"file://{tmp_path}/page.html", before)
     visitor.tab.run(LISTEN)
@@ -465,7 +467,7 @@ def test_vorbis_that_begins_late_is_heard_from_its_beginning(
     author.library.mkdir(parents=True)
     late = author.library / "2026-08-25-late-abcdefgh.webm"
     convert(plain, late, "-c", "copy", "-output_ts_offset", "12")
-    author("share", "abcdefgh", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    author("share", "abcdefgh", "--public", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
     visitor = visit(f"file://{tmp_path}/page.html")
     visitor.tab.run(LISTEN)
@@ -484,14 +486,14 @@ def test_a_tracker_that_is_away_is_named_and_used_when_it_is_back(
 ) -> None:
     tracker = network.hosts[0].websocket_tracker()
     author("record", sound)
-    author("share", "last", "--no-seed", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    author("share", "last", "--public", "--no-seed", "--tracker", tracker.url, "--page", tmp_path / "page.html")
     port = int(tracker.url.rpartition(":")[2])
     tracker.close()
 
     visitor = visit(f"file://{tmp_path}/page.html")
     visitor.wait_for_words(f"No tracker can be reached ({network.hosts[0].address}:{port})", 60)
     network.hosts[0].websocket_tracker(port=port)
-    author("share", "last")
+    author("share", "last", "--public")
     visitor.wait_for_words("All of it is here", 60)
 
 
@@ -501,7 +503,7 @@ def test_whatever_a_page_says_later_is_translated_where_the_words_are(
     tracker = network.hosts[0].websocket_tracker()
     place = tmp_path / "page.html"
     author("record", noise(tmp_path / "noise.webm", 1, "-c:a", "libopus", "-b:a", "32k"))
-    author("share", "last", "--no-seed", "--tracker", tracker.url, "--page", place)
+    author("share", "last", "--public", "--no-seed", "--tracker", tracker.url, "--page", place)
     begin, data, end = re.split('(?<=id="memo">)(.*)(?=</script>\n<script)', place.read_text())
     memo = json.loads(data)
     words = memo["words"] = widened(memo["words"] | {"decimal": ","})
@@ -512,7 +514,7 @@ def test_whatever_a_page_says_later_is_translated_where_the_words_are(
     other = visit(f"file://{place}")
     for one in (visitor, other):
         one.wait_for_words(words["idle"], 60)
-    author("share", "last")
+    author("share", "last", "--public")
     visitor.wait_for_words(words["done"], 60)
     for button in ("#play", "#copy"):
         visitor.tab.page.click(button)
@@ -538,7 +540,7 @@ def test_the_stun_server_is_asked_in_public_alone(
 
     for name in ("lan", "public"):
         page = tmp_path / f"{name}.html"
-        author("--network", name, "share", "last", "--no-seed", "--tracker", tracker.url, "--page", page)
+        author("--network", name, "share", "last", "--public", "--no-seed", "--tracker", tracker.url, "--page", page)
         capture = Capture(network.hosts[1])
         before = {event.peer for event in tracker.announces()}
         visit(f"file://{page}")

@@ -237,7 +237,7 @@ def test_a_stream_that_refuses_is_one_line(
 
 def test_a_name_too_long_for_a_file_is_one_line(memosync: Program, tmp_path: Path) -> None:
     memosync("record", "-", stdin=sound.wav(sound.tone(0.1)))
-    page = ["share", "last", "--no-seed", "--tracker", "ws://127.0.0.1:9", "--page"]
+    page = ["share", "last", "--public", "--no-seed", "--tracker", "ws://127.0.0.1:9", "--page"]
 
     for arguments in (["export", "last", "-o", tmp_path / (300 * "n" + ".ogg")], [*page, tmp_path / (300 * "n")]):
         assert re.fullmatch(ONE_LINE, memosync(*arguments, code=LibraryError.exit_code).err)

@@ -380,7 +380,7 @@ def test_a_fetched_file_has_one_length_everywhere_and_is_not_touched(
     memo = only(memosync)
     shown = json.loads(memosync("show", "last", "--json").out)
     page = ["--no-seed", "--tracker", "ws://127.0.0.1:4000", "--page", tmp_path / "page.html"]
-    memosync("share", "last", *page)
+    memosync("share", "last", "--public", *page)
     with speaker.listening() as ear:
         memosync("play", "last", "--from", "2.5")
     theirs("seed", "--stop")

@@ -42,7 +42,7 @@ class Crowd:
         seconds = size * 8 / int(rate.rstrip("k")) / 1000
         options = ["-ac", "2", "-c:a", "libopus", "-b:a", rate, "-vbr", "off", "-compression_level", "0"]
         self.library("record", noise(self.directory / "noise.webm", seconds, *options))
-        link: str = self.library("share", "last", "--tracker", self.tracker.url).out.strip()
+        link: str = self.library("share", "last", "--public", "--tracker", self.tracker.url).out.strip()
         wait_until(self.tracker.announces, "it to be announced")
         return link
 
