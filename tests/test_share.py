@@ -35,7 +35,7 @@ from memosync.errors import LibraryError, NotFoundError, SeederError, SwarmError
 from memosync.seeder.state import is_running
 
 SHARES = int(os.environ.get("SHARES", "10"))
-SENTENCE = "memosync: whoever has the link can listen, and a link cannot be called back"
+SENTENCE = "memosync: sharing “{}”: only who has the link can listen, and a link cannot be called back"
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,7 @@ def infohash(link: str) -> str:
 
 
 def infohashes(memosync: Program, *memos: str) -> list[str]:
-    return [entry(memosync, memo)["infohash"] for memo in memos]
+    return [entry(memosync, memo)["sealed"] for memo in memos]
 
 
 def change_by_hand(memosync: Program, old: str, new: str) -> None:
@@ -131,7 +131,7 @@ def test_all_shares_every_memo(memosync: Program, three: list[str]) -> None:
 
 def test_a_prefix_and_last_name_a_memo(memosync: Program, three: list[str]) -> None:
     first, second, third = three
-    prefix = next(first[:length] for length in range(1, 9) if first[:length] not in (second[:length], third[:length]))
+    prefix = next(first[:length] for length in range(3, 9) if first[:length] not in (second[:length], third[:length]))
 
     links = memosync("share", prefix.upper(), "last", "--no-seed").lines
 
@@ -141,7 +141,7 @@ def test_a_prefix_and_last_name_a_memo(memosync: Program, three: list[str]) -> N
 def test_the_magnet_has_infohash_title_and_this_machines_address(memosync: Program, sound: Path) -> None:
     memo = record(memosync, sound, "Ähre & Co. = 100 %")
 
-    link = memosync("share", memo).out.strip()
+    link = memosync("share", memo, "--public").out.strip()
 
     port = tomllib.loads((memosync.library / ".memosync" / "seeder.toml").read_text())["port"]
     magnet = lt.parse_magnet_uri(link)
@@ -220,7 +220,7 @@ def test_other_trackers_of_a_served_memo_are_asked_at_once_and_cost_no_peer(
         return memosync("seed", "--status").lines[0].split("\t")[1:4]
 
     with Tracker() as udp, Tracker() as http, WebSocketTracker() as for_tabs:
-        link = memosync("share", "last", "--tracker", udp.udp_url).out.strip()
+        link = memosync("share", "last", "--public", "--tracker", udp.udp_url).out.strip()
         other("fetch", link)
         size = str(only(other)["size"])
         wait_until(lambda: told() == ["seeding", "0", size], "what was given to be told", 20)
@@ -235,7 +235,7 @@ def test_other_trackers_of_a_served_memo_are_asked_at_once_and_cost_no_peer(
             ]
             for urls, announces in changes:
                 before = announces()
-                memosync("share", "last", *(f"--tracker={url}" for url in urls))
+                memosync("share", "last", "--public", *(f"--tracker={url}" for url in urls))
                 wait_until(lambda: announces() > before, f"{urls} to be asked", 7)  # noqa: B023
 
                 assert is_connected(peer)
@@ -247,7 +247,7 @@ def test_what_is_no_tracker_is_refused_before_anything_is_done(memosync: Program
         result = memosync("share", three[0], "--tracker", tracker, code=UsageError.exit_code)
         assert result.out == ""
 
-    assert "infohash" not in entry(memosync, three[0])
+    assert not {"sealed", "infohash"} & entry(memosync, three[0]).keys()
 
 
 def test_shared_and_at_once_fetched_many_times(memosync: Program, other: Program, sound: Path) -> None:
@@ -285,7 +285,7 @@ def test_no_seed_starts_no_seeder(memosync: Program, three: list[str]) -> None:
 
     memosync("seed", "--status", code=SeederError.exit_code)
     assert "x.pe" not in link
-    assert entry(memosync, memo)["shared"] is True
+    assert entry(memosync, memo)["private"] is True
 
 
 def test_foreground_serves_until_interrupted(memosync: Program, other: Program, three: list[str], ended: Ended) -> None:
@@ -355,7 +355,7 @@ def test_an_interrupt_while_the_seeder_starts_ends_both(
     process.send_signal(signal.SIGINT)
 
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "", SENTENCE + "\n" if "share" in arguments else "")
+    assert (process.returncode, out, err) == (130, "", SENTENCE.format("Third") + "\n" if "share" in arguments else "")
     assert not is_running(memosync.library / ".memosync")
     memosync.environment = before
     other("fetch", memosync("share", "last").out.strip(), "--timeout", "5s")
@@ -403,7 +403,7 @@ def test_an_interrupt_that_the_young_keeper_dies_of_is_no_failure(
     process = met("share", "last")
 
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "", SENTENCE + "\n")
+    assert (process.returncode, out, err) == (130, "", SENTENCE.format("Third") + "\n")
     assert not is_running(memosync.library / ".memosync")
     other("fetch", memosync("share", "last").out.strip(), "--timeout", "5s")
 
@@ -428,7 +428,7 @@ def test_stop_drops_it_and_the_memo_stays(memosync: Program, other: Program, thr
 
     assert result.out == ""
     rows = {line.split("\t")[0]: line.split("\t")[4] for line in memosync("list").lines}
-    assert rows == {first: "-", second: "sp", third: "-"}
+    assert rows == {first: "-", second: "s", third: "-"}
     wait_until(lambda: len(memosync("seed", "--status").lines) == 1, "the seeder to drop it", 20)
     other("fetch", links[0], "--timeout", "1s", code=SwarmError.exit_code)
     other("fetch", links[1])
@@ -436,12 +436,12 @@ def test_stop_drops_it_and_the_memo_stays(memosync: Program, other: Program, thr
 
 def test_the_link_survives_a_title_changed_by_hand(memosync: Program, other: Program, three: list[str]) -> None:
     memo = three[0]
-    before = memosync("share", memo).out
+    before = memosync("share", memo, "--public").out
     file = memosync.library / entry(memosync, memo)["file"]
     content = file.read_bytes()
 
     change_by_hand(memosync, 'title = "First"', 'title = "Conversation"')
-    after = memosync("share", memo).out
+    after = memosync("share", memo, "--public").out
 
     assert infohash(before) == infohash(after)
     assert lt.parse_magnet_uri(after.strip()).name == "Conversation"
@@ -474,13 +474,13 @@ def test_sharing_what_is_tagged_right_changes_no_byte(memosync: Program, three: 
 @pytest.mark.parametrize("lost", [["index.toml"], ["index.toml", ".memosync"]], ids=["index", "all that is ours"])
 def test_the_link_survives_a_lost_index(memosync: Program, other: Program, sound: Path, lost: list[str]) -> None:
     memo = record(memosync, sound, 'The "talk": 1/2')
-    before = memosync("share", memo, "--no-seed").out
+    before = memosync("share", memo, "--public", "--no-seed").out
 
     for name in lost:
         path = memosync.library / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     memosync("check", "--repair")
-    after = memosync("share", memo).out
+    after = memosync("share", memo, "--public").out
 
     assert infohash(before) == infohash(after)
     assert entry(memosync, memo)["title"] == 'The "talk": 1/2'
@@ -516,11 +516,11 @@ def test_a_fetched_memo_is_shared_on_by_the_same_link(
 ) -> None:
     link = take_in(memosync, sound, tmp_path / "theirs")
 
-    shared = memosync("share", "last").out
+    shared = memosync("share", "last", "--public").out
 
     assert infohash(link) == infohash(shared)
     other("fetch", shared.strip())
-    assert infohash(link) == infohash(other("share", "last", "--no-seed").out)
+    assert infohash(link) == infohash(other("share", "last", "--public", "--no-seed").out)
 
 
 def test_a_fetched_memo_keeps_its_link_when_the_index_is_lost(
@@ -529,18 +529,18 @@ def test_a_fetched_memo_keeps_its_link_when_the_index_is_lost(
     link = take_in(memosync, sound, tmp_path / "theirs")
 
     (memosync.library / "index.toml").unlink()
-    shared = memosync("share", "last").out
+    shared = memosync("share", "last", "--public").out
 
     assert infohash(link) == infohash(shared)
     other("fetch", shared.strip())
 
 
 def test_the_link_survives_being_fetched_and_shared_on(memosync: Program, other: Program, three: list[str]) -> None:
-    link = memosync("share", "last").out.strip()
+    link = memosync("share", "last", "--public").out.strip()
     other("fetch", link)
     memosync("seed", "--stop")
 
-    onward = other("share", "last").out.strip()
+    onward = other("share", "last", "--public").out.strip()
     third = memosync.on(memosync.library.with_name("Third"))
     third("fetch", onward)
 
@@ -551,7 +551,7 @@ def test_what_a_link_means_is_said_once_on_standard_error(memosync: Program, thr
 
     result = memosync("share", "--all", "--no-seed")
 
-    assert result.err.splitlines() == [SENTENCE]
+    assert result.err.splitlines() == [SENTENCE.replace("“{}”", "“First”, “Second”, “Third”")]
 
 
 def scan(lines: list[str]) -> list[str]:
@@ -565,7 +565,7 @@ def scan(lines: list[str]) -> list[str]:
 
 def test_another_program_reads_each_link_in_its_qr_code(memosync: Program, three: list[str]) -> None:
     change_by_hand(memosync, 'title = "Third"', f'title = "Größe & Co. 🎙 {"x" * 300}"')
-    options = ("--network", "public", "share", three[0], three[2], "--no-seed")
+    options = ("--network", "public", "share", three[0], three[2], "--public", "--no-seed")
 
     plain = memosync(*options)
     drawn = memosync(*options, "--qr")
@@ -577,7 +577,7 @@ def test_another_program_reads_each_link_in_its_qr_code(memosync: Program, three
 
 
 def test_a_qr_code_that_has_no_room_is_told_and_not_drawn(memosync: Program, three: list[str]) -> None:
-    command = [*PROGRAM, "share", "last", "--no-seed", "--qr"]
+    command = [*PROGRAM, "share", "last", "--public", "--no-seed", "--qr"]
     link = memosync(*command[len(PROGRAM) :]).out.strip()
     for columns, drawn in ((36, False), (37, True), (41, True)):
         terminal = Terminal(command, memosync.environment, columns=columns, rows=60)
@@ -595,7 +595,7 @@ def test_nothing_is_done_when_one_of_several_is_unknown(memosync: Program, three
 
     assert result.out == ""
     assert result.err.splitlines()[0] == "memosync: error: no memo 'zzzzzzzz'"
-    assert "infohash" not in entry(memosync, memo)
+    assert not {"sealed", "infohash"} & entry(memosync, memo).keys()
     memosync("seed", "--status", code=SeederError.exit_code)
 
 
@@ -643,7 +643,7 @@ def test_a_memo_that_cannot_be_read_is_not_shared(memosync: Program, three: list
 
     assert (result.out, len(errors(result.err))) == ("", 1)
     assert f"cannot read {file.name}: " in result.err
-    assert "infohash" not in entry(memosync, memo)
+    assert not {"sealed", "infohash"} & entry(memosync, memo).keys()
 
 
 def test_a_seeder_of_another_network_is_not_used(memosync: Program, three: list[str]) -> None:
@@ -695,8 +695,8 @@ BASE = "https://memos.example/share"
 def test_link_prints_share_links_that_fetch_takes_back(memosync: Program, other: Program, three: list[str]) -> None:
     first, second, third = three
 
-    links = memosync("share", third, first, "--link", BASE).lines
-    (one,) = memosync("share", second, third, "--link", BASE + "?lang=en#top", "--one").lines
+    links = memosync("share", third, first, "--public", "--link", BASE).lines
+    (one,) = memosync("share", second, third, "--public", "--link", BASE + "?lang=en#top", "--one").lines
     fetched = other("fetch", *links, one).lines
 
     assert all(link.startswith(f"{BASE}?seeds=magnet%3A%3Fxt%3Durn%3Abtih%3A") for link in links)
@@ -729,12 +729,12 @@ def test_a_link_that_cannot_be_is_refused_before_anything_is_done(
     result = memosync("share", three[0], *options, code=UsageError.exit_code)
 
     assert result.out == ""
-    assert "shared" not in entry(memosync, three[0])
+    assert not {"shared", "private"} & entry(memosync, three[0]).keys()
 
 
 def test_a_variable_is_no_option_that_stop_goes_not_with(memosync: Program, three: list[str]) -> None:
     memosync("share", three[0], "--no-seed")
 
-    memosync("share", "--stop", three[0], env={"MEMOSYNC_TRACKERS": "udp://127.0.0.1:1"})
+    memosync("share", "--stop", three[0], env={"MEMOSYNC_TRACKERS": "udp://127.0.0.1:1", "MEMOSYNC_LINK": BASE})
 
-    assert "shared" not in entry(memosync, three[0])
+    assert not {"shared", "private"} & entry(memosync, three[0]).keys()

@@ -30,7 +30,11 @@ from memosync.errors import SeederError
 
 UPGRADE = Path(__file__).with_name("upgrade")
 OLD = UPGRADE / "memosync-0.1.0.zip"
-SAID = {tuple(run["arguments"]): run["out"] for run in json.loads((UPGRADE / "said-0.1.0.json").read_text())}
+SAID = {
+    # what `share` did then has an option now
+    (*run["arguments"], *["--public"] * ("share" in run["arguments"])): run["out"]
+    for run in json.loads((UPGRADE / "said-0.1.0.json").read_text())
+}
 LISTED: list[dict[str, Any]] = [
     json.loads(line)
     for arguments, out in SAID.items()
@@ -200,7 +204,7 @@ def test_writing_loses_no_word_no_comment_and_no_key_that_is_unknown(library: Pr
 def test_what_is_shared_again_has_its_old_link(library: Program, title: str) -> None:
     before = next(memo for memo in LISTED if memo["title"] == title)
 
-    assert library("share", before["id"], "--no-seed").out == f"{before['link']}\n"
+    assert library("share", before["id"], "--public", "--no-seed").out == f"{before['link']}\n"
     assert index(library)["memo"][before["id"]]["shared"]
 
 
@@ -237,7 +241,7 @@ def test_what_is_in_the_trash_comes_back_as_it_was(library: Program) -> None:
 
 def test_a_half_fetched_memo_goes_on_where_it_stopped(library: Program, tmp_path: Path) -> None:
     theirs = library.on(tmp_path / "Theirs")
-    theirs("share", "--all")
+    theirs("share", "--all", "--public")
     memo = next(memo for memo in memos(theirs) if memo["title"] == "Their long talk")
     whole = Path(memo["path"]).read_bytes()
     (half,) = library.library.glob(".memosync/incoming/*/memo.webm")
@@ -391,11 +395,24 @@ def test_one_in_the_foreground_is_left_with_a_warning(library: Program, old: Pro
     process = ended(old.start("seed"))
     wait_until(lambda: state(library)["pid"] == process.pid and state(library)["ready"], "it to serve")
 
-    result = library("share", ID["Default trackers"])
+    result = library("share", ID["Default trackers"], "--public")
 
     assert f"warning: process {process.pid} runs in the foreground" in result.err
     assert "restarting" not in result.err
     assert state(library)["pid"] == process.pid
+
+
+def test_one_in_the_foreground_cannot_serve_what_is_sealed(library: Program, old: Program, ended: Any) -> None:
+    process = ended(old.start("seed"))
+    wait_until(lambda: state(library)["pid"] == process.pid and state(library)["ready"], "it to serve")
+    before = index(library)
+
+    result = library("share", ID["Default trackers"], code=SeederError.exit_code)
+
+    assert f"process {process.pid}, of version 0.1.0, cannot serve private links" in result.err
+    assert "end it" in result.err
+    assert index(library) == before
+    assert is_served(library)
 
 
 def assert_goes_over(library: Program, before: dict[str, Any], after: dict[str, Any], port: int) -> None:

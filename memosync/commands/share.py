@@ -13,6 +13,7 @@ from ..audio.levels import heights
 from ..console import Console, one_line
 from ..errors import AudioError, LibraryError, UsageError
 from ..library.freeze import freeze, frozen_torrent
+from ..library.keys import has_keys
 from ..library.measures import levels_of
 from ..library.store import Library
 from ..memo import Memo, torrent_name
@@ -86,6 +87,8 @@ def share(
     state = client.current(library)
     if not options.no_seed:
         client.refuse_another_network(state, network)
+        if not options.public or has_keys(library):
+            client.refuse_older(state)
     if options.public:
         _refuse_unasked([] if options.assured else memos, console)
         console.tell(f"sharing {titles(memos)} with anybody: it can be found without the link, title included")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def leftovers(library: Library) -> Iterator[Finding]:
 
 def _keys(library: Library) -> Iterator[Finding]:
     """Say who can read the keys of private links but their owner, and where the secret is lost."""
-    if not os.path.lexists(library.keys):
+    if not keys.has_keys(library):
         return
     with contextlib.suppress(OSError):
         places = [library.keys, *(library.keys / name for name in files.names(library.keys))]

@@ -34,6 +34,11 @@ class Key:
         return self.seal.key + self.seal.salt + self.digest + _ENDED * self.ended
 
 
+def has_keys(library: Library) -> bool:
+    """Tell whether there ever was a private link here: older versions do not read such a library's index."""
+    return os.path.lexists(library.keys)
+
+
 def secret(library: Library) -> bytes:
     """Give the library's secret, 32 bytes, which is made when it is first needed; LibraryError when it is broken."""
     with files.as_library_error("keep the library's secret"):

@@ -56,7 +56,7 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
     others = {infohash for memo in index.memos if memo.id not in ids for infohash in memo.infohashes}
     if not doomed:
         return
-    every = list(keys.kept(library)) if os.path.lexists(library.keys) else []
+    every = list(keys.kept(library)) if keys.has_keys(library) else []
     staying = {key.digest for infohash, key in every if infohash in others}
     digests = {memo.id: (_digests(library, memo) if every else set()) - staying for memo in doomed}
     with files.as_library_error("empty the trash"):

@@ -41,6 +41,13 @@ def refuse_another_network(state: SeederState | None, network: Network) -> None:
         raise SeederError(f"the running seeder serves with --network {state.network}", restart)
 
 
+def refuse_older(state: SeederState | None) -> None:
+    """SeederError when the running seeder is of a version without private links, and cannot be replaced."""
+    if state and state.version != __version__ and not _is_detached(state):
+        text = f"process {state.pid}, of version {state.version}, cannot serve private links"
+        raise SeederError(text, "end it, and run the same command again")
+
+
 def start(
     library: Library, network: Network, settings: Settings, *, stop: Stop, console: Console, timeout: float = 30
 ) -> SeederState:
@@ -149,15 +156,19 @@ def _renew(library: Library, state: SeederState | None, stop: Stop, console: Con
     """Restart a seeder that another version of this program runs: on its port, with its options, and saying so."""
     if not state or state.version == __version__:
         return None
-    arguments = process.arguments(state.keeper)
     other = f"of version {state.version}, this is version {__version__}"
-    if "--library" not in arguments:
+    if not _is_detached(state):
         console.warn(f"process {state.pid} runs in the foreground, {other}: end it, and start it anew")
         return None
     console.tell(f"a seeder is running {other}: restarting it")
+    arguments = process.arguments(state.keeper)
     with contextlib.suppress(SeederError):  # it has ended by itself
         end(library)
     return _start(library, arguments[arguments.index("--library") :], stop)
+
+
+def _is_detached(state: SeederState) -> bool:
+    return "--library" in process.arguments(state.keeper)
 
 
 def _start(library: Library, arguments: list[str], stop: Stop, timeout: float = 30) -> SeederState:
