@@ -191,9 +191,9 @@ class Bench:
         self, arguments: list[str], observer: tuple[str, ...] = (), good: bool = False
     ) -> subprocess.CompletedProcess[str]:
         self._program.under = [*self._under, *observer]
-        process = self._program.start(*arguments, stdin=subprocess.PIPE, env={"PYTHONDONTWRITEBYTECODE": "1"})
-        out, err = process.communicate(self.case.stdin, 60)
-        result = subprocess.CompletedProcess(arguments, process.returncode, out.decode(), err.decode())
+        env = {"PYTHONDONTWRITEBYTECODE": "1"} if observer else {}  # whose writes would be seen, too
+        done = self._program.run(*arguments, stdin=self.case.stdin, env=env)
+        result = subprocess.CompletedProcess(arguments, done.code, done.out, done.err)
         assert not good or result.returncode == 0, result
         return result
 
