@@ -95,7 +95,7 @@ def serve(
     """
     seen = library.index_time()
     deadline = time.monotonic() + timeout
-    said = stamp(library.inner)
+    said = None  # what is known may be older than the last that was said
     with contextlib.suppress(SeederError):  # somebody else has just done it, or is at it
         state = _renew(library, state, stop, console) or state
     while time.monotonic() < deadline:
