@@ -11,7 +11,8 @@ from support.program import Program
 
 from memosync.errors import LibraryError
 
-NEEDY = {"record a file", "record a pipe", "share", "fetch", "edit"}  # others make room by what they replace
+NEEDY = {"record a file", "record a pipe", "share", "share privately", "share by another link", "edit"}
+NEEDY |= {"fetch", "fetch privately"}  # others make room by what they replace
 PAGE = 4096  # bytes: what a tmpfs gives at a time
 
 
