@@ -203,8 +203,9 @@ def share(
             "--tracker", metavar="URL", envvar="MEMOSYNC_TRACKERS", help="Tracker instead of the default ones."
         ),
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Seal it: only who has the link can listen.")] = False,
-    new: Annotated[bool, typer.Option("--new", help="With --private: another link; the one before ends.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="With anybody, and any program; not sealed.")] = False,
+    assured: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Another private link; the one before ends.")] = False,
     no_seed: Annotated[bool, typer.Option("--no-seed", help="Print the link, start no seeder.")] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Serve here until interrupted.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when somebody has all of it.")] = False,
@@ -215,7 +216,8 @@ def share(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the page that exists.")] = False,
     base: Annotated[
-        str | None, typer.Option("--link", metavar="BASE", help="Print BASE?seeds=... instead of magnets.")
+        str | None,
+        typer.Option("--link", metavar="BASE", envvar="MEMOSYNC_LINK", help="Print links to this page, not magnets."),
     ] = None,
     one: Annotated[bool, typer.Option("--one", help="One such link for all.")] = False,
 ) -> None:
@@ -223,8 +225,9 @@ def share(
     from .commands import share as verb
 
     typed = _is_typed(ctx, "trackers")
-    if stop and (private or new or no_seed or foreground or wait or qr or typed or page or base or one):
-        raise UsageError("--stop goes with no other option", "memosync share --stop MEMO...")
+    other = typed or _is_typed(ctx, "base")
+    if stop and (new or no_seed or foreground or wait or qr or other or page or one):
+        raise UsageError("--stop goes with --public and no other option", "memosync share --stop MEMO...")
     memos = _items(memos, needed=not everything, what="MEMO")
     options = _filled(verb.ShareOptions, locals())
     command: Globals = ctx.obj
@@ -259,7 +262,7 @@ def fetch(
 
     if info and play:
         raise UsageError("--info and --play exclude each other")
-    links = terminal.given(links, what="LINK")
+    links = terminal.given(links or terminal.asked("paste a link"), what="LINK")
     options = _filled(verb.FetchOptions, locals())
     if info:
         show = partial(rows.info, as_json=as_json)

@@ -15,17 +15,23 @@ from pathlib import Path
 
 import pytest
 from support.library import memos, only
-from support.program import Program, Result
+from support.program import PROGRAM, Ended, Program, Result
 from support.sound import noise
+from support.terminal import Terminal
 from support.waiting import wait_until
 
-from memosync import magnet
+from memosync import files, magnet
+from memosync.console import Console
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
 from memosync.files import used_space
 from memosync.library import keys, sealed
 from memosync.library.keys import Key
+from memosync.library.served import revision
 from memosync.library.store import Library
+from memosync.network import Network
 from memosync.sealing import Seal
+from memosync.seeder import client
+from memosync.stop import Stop
 from memosync.torrent import metainfo
 
 TITLE, DESCRIPTION = "The merger nobody may know of", "what was said about the price of it"
@@ -46,7 +52,7 @@ def other(memosync: Program, tmp_path: Path) -> Iterator[Program]:
 
 
 def shared(library: Program, *options: str) -> str:
-    return library("share", "last", "--private", *options).out.strip()
+    return library("share", "last", *options).out.strip()
 
 
 def inner(library: Program) -> Path:
@@ -55,6 +61,11 @@ def inner(library: Program) -> Path:
 
 def path(library: Program) -> Path:
     return Path(only(library)["path"])
+
+
+def waits(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a process waits for a lock."""
+    return f" {process.pid} " in "".join(line for line in Path("/proc/locks").read_text().splitlines() if "->" in line)
 
 
 def refused(library: Program, link: str) -> Result:
@@ -110,7 +121,7 @@ def test_the_short_form_and_the_one_for_a_page_are_the_same_memo(library: Progra
 
 
 def test_what_is_here_by_one_link_is_the_same_memo_by_the_other(library: Program, other: Program) -> None:
-    private, public = shared(library), library("share", "last").out.strip()
+    private, public = shared(library), library("share", "last", "--public").out.strip()
 
     for link in (public, private, public):
         assert other("fetch", link).out.strip() == only(library)["id"]
@@ -120,6 +131,36 @@ def test_what_is_here_by_one_link_is_the_same_memo_by_the_other(library: Program
     other("rm", "last")
     other("fetch", private)
     assert only(other)["trashed"] is None
+
+
+def test_what_arrives_by_both_links_at_once_is_one_memo(library: Program, other: Program, ended: Ended) -> None:
+    links = shared(library), library("share", "last", "--public").out.strip()
+    (inner(other)).mkdir(parents=True)
+    with files.locked(inner(other) / "lock", remove=False):  # nobody can name anything in the index
+        both = [ended(other.start("fetch", link)) for link in links]
+        wait_until(lambda: all(waits(process) for process in both), "both to arrive, and wait")
+    assert [process.wait(60) for process in both] == [0, 0]
+
+    assert {only(other)["sealed"], only(other)["infohash"]} == {magnet.parse(link).infohash for link in links}
+
+
+def test_a_link_is_asked_for_and_may_be_pasted_in_several_lines(library: Program, other: Program) -> None:
+    link = shared(library)
+    terminal = Terminal([*PROGRAM, "fetch"], other.environment)
+    terminal.wait_for(lambda screen: "paste a link:" in screen.text, "the question")
+
+    terminal.type(link[:60] + "\r" + link[60:] + "\r")
+    terminal.end()
+    terminal.close()
+    assert only(other)["title"] == TITLE
+
+    nothing = Terminal([*PROGRAM, "fetch"], other.environment)
+    nothing.wait_for(lambda screen: "paste a link:" in screen.text, "the question")
+    nothing.type("\r")
+    nothing.end(UsageError.exit_code)
+    nothing.close()
+    assert "LINK is missing" in nothing.wrote
+    assert "paste" not in other("fetch", code=UsageError.exit_code).err
 
 
 def test_a_link_without_its_key_or_with_another_is_refused_and_nothing_is_kept(
@@ -212,11 +253,11 @@ def test_a_new_link_ends_the_one_before_whatever_an_index_says(library: Program,
 
 def test_no_link_is_ended_when_another_one_cannot_be_made(library: Program, tmp_path: Path) -> None:
     library("record", noise(tmp_path / "second.flac"), "--title", "Second")
-    links = library("share", "--all", "--private").lines
+    links = library("share", "--all").lines
     before = memos(library)
     Path(before[1]["path"]).unlink()
 
-    library("share", "--all", "--private", "--new", code=LibraryError.exit_code)
+    library("share", "--all", "--new", code=LibraryError.exit_code)
 
     assert [memo["sealed"] for memo in before] == [memo["sealed"] for memo in memos(library)]
     assert not [file for file in (inner(library) / "keys").iterdir() if file.stat().st_size > 72]
@@ -224,9 +265,9 @@ def test_no_link_is_ended_when_another_one_cannot_be_made(library: Program, tmp_
 
 
 @pytest.mark.parametrize("change", ["flipped", "cut", "a link to another file"])
-@pytest.mark.parametrize("link", ["--new", "--private"])
+@pytest.mark.parametrize("link", ["another one", "a private one"])
 def test_what_was_exchanged_gets_no_link(library: Program, tmp_path: Path, change: str, link: str) -> None:
-    library("share", "last", *(["--private"] if link == "--new" else []))
+    library("share", "last", *(["--public"] if link == "a private one" else []))
     library("seed", "--stop")
     file = path(library)
     data = file.read_bytes()
@@ -240,7 +281,7 @@ def test_what_was_exchanged_gets_no_link(library: Program, tmp_path: Path, chang
         file.symlink_to(tmp_path / "secret")
     before = {name.name: name.read_bytes() for name in inner(library).glob("*/*") if name.is_file()}
 
-    result = library("share", "last", "--private", *(["--new"] if link == "--new" else []), code=LibraryError.exit_code)
+    result = library("share", "last", *(["--new"] if link == "another one" else []), code=LibraryError.exit_code)
 
     assert "was altered" in result.err
     after = {name.name: name.read_bytes() for name in inner(library).glob("*/*") if name.is_file()}
@@ -276,9 +317,9 @@ def test_a_form_that_is_another_ones_is_not_taken_away(library: Program) -> None
     index.write_text(index.read_text().replace(infohash, 40 * "c"))
     before = {name.name for name in inner(library).glob("*/*")}
 
-    result = library("share", "last", "--private", code=LibraryError.exit_code)
+    result = library("share", "last", code=LibraryError.exit_code)
 
-    assert "share --private --new" in result.err
+    assert "share --new" in result.err
     assert before <= {name.name for name in inner(library).glob("*/*")}
 
 
@@ -325,8 +366,20 @@ def test_a_new_link_is_another_one_also_for_who_has_lost_count(library: Program,
     assert new.infohash not in ("", magnet.parse(link).infohash)
 
 
-def test_new_goes_with_private_alone(library: Program) -> None:
-    assert "--private" in library("share", "last", "--new", code=UsageError.exit_code).err
+def test_a_link_that_a_dying_program_left_alive_is_ended_with_the_next(library: Program) -> None:
+    old = magnet.parse(shared(library)).infohash
+    key = (inner(library) / "keys" / old).read_bytes()
+    new = magnet.parse(shared(library, "--new")).infohash
+    (inner(library) / "keys" / old).write_bytes(key)  # as it is before that is written
+
+    assert magnet.parse(shared(library)).infohash == new
+
+    found = Library(library.library)
+    assert (keys.is_ended(found, old), keys.is_alive(found, new)) == (True, True)
+
+
+def test_a_public_link_is_never_another_one(library: Program) -> None:
+    assert "without --public" in library("share", "last", "--new", "--public", code=UsageError.exit_code).err
 
 
 def test_a_lost_form_is_made_again_when_the_seeder_begins(library: Program, other: Program) -> None:
@@ -339,6 +392,33 @@ def test_a_lost_form_is_made_again_when_the_seeder_begins(library: Program, othe
     peer = json.loads(library("list", "--json").out)["link"]
     assert other("fetch", peer).out
     assert magnet.parse(peer).infohash == magnet.parse(link).infohash
+
+
+def test_a_form_for_which_there_is_no_room_is_made_when_there_is(library: Program) -> None:
+    shared(library)
+    library("seed", "--stop")
+    sealed_file, wanted = inner(library) / "sealed", path(library)
+    away = wanted.rename(wanted.with_suffix(".away"))
+    shutil.rmtree(sealed_file)
+    seeder = Library(library.library)
+    said: list[str] = []
+    sealed.complete(seeder, said.append)
+    away.rename(wanted)
+
+    sealed.complete(seeder, said.append)
+
+    assert ["cannot be served" in said[0], "was made again" in said[1]] == [True, True]
+
+
+def test_a_key_that_comes_back_is_served_again_by_who_serves(library: Program, other: Program) -> None:
+    link = shared(library)
+    key = inner(library) / "keys" / magnet.parse(link).infohash
+    away = key.rename(library.library / "key")
+    other("fetch", link, "--timeout", "2s", code=SwarmError.exit_code)
+    away.rename(key)
+
+    assert shared(library) == link
+    other("fetch", link)
 
 
 @pytest.mark.parametrize("lost", ["form", "altered form", "key", "torrent"])
@@ -373,7 +453,7 @@ def test_an_altered_file_is_never_sealed_under_the_key_of_what_it_was(library: P
     file.write_bytes(data)
     (inner(library) / "sealed" / infohash).unlink()
 
-    result = library("share", "last", "--private", code=LibraryError.exit_code)
+    result = library("share", "last", code=LibraryError.exit_code)
 
     assert "not what its link was given for" in result.err
     assert "was altered" in library("check", code=LibraryError.exit_code).out
@@ -463,7 +543,7 @@ def test_info_says_the_size_and_that_the_title_is_sealed(library: Program, other
 
 
 def test_stop_ends_both_forms_and_purging_takes_all_that_was_kept(library: Program) -> None:
-    sealed, public = shared(library), library("share", "last").out.strip()
+    sealed, public = shared(library), library("share", "last", "--public").out.strip()
     assert library("list").out.split("\t")[4] == "sp"
     status = library("seed", "--status").out.splitlines()
     assert len(status) == 1
@@ -478,9 +558,47 @@ def test_stop_ends_both_forms_and_purging_takes_all_that_was_kept(library: Progr
 
 
 def test_who_shares_with_anybody_already_is_told(library: Program) -> None:
-    library("share", "last")
+    link = library("share", "last", "--public")
+    assert "can be found" in link.err
 
-    assert "shared with anybody, too" in library("share", "last", "--private").err
+    both = library("share", "last")
+    library("share", "--stop", "--public", "last")
+
+    assert re.search(f"warning: anybody finds .{TITLE}., too; .*--stop --public", both.err)
+    assert (only(library)["private"], only(library)["shared"]) == (True, False)
+
+
+def test_what_came_by_a_private_link_is_not_given_to_anybody_unasked(library: Program, other: Program) -> None:
+    other("fetch", "-", stdin=shared(library))
+
+    refused = other("share", "last", "--public", code=UsageError.exit_code)
+    assert f"“{TITLE}” came by a private link" in refused.err
+    assert "--yes" in refused.err
+    assert only(other)["infohash"] is None
+
+    other("share", "last", "--public", "--yes")
+    assert only(other)["shared"] is True
+
+
+def test_a_slip_gives_nothing_away(library: Program, tmp_path: Path) -> None:
+    memo_id = only(library)["id"]
+    library("share", memo_id[0], "--no-seed")  # there is but one
+    library("record", noise(tmp_path / "second.flac"), "--title", "Second")
+
+    assert "3 characters" in library("share", memo_id[:2], code=UsageError.exit_code).err
+    library("share", memo_id[:3], "--no-seed")
+    library("share", "--stop", memo_id[0])
+
+
+def test_where_one_cannot_be_shared_none_is(library: Program, tmp_path: Path) -> None:
+    library("record", noise(tmp_path / "second.flac"), "--title", "Second")
+    Path(memos(library)[0]["path"]).unlink()
+
+    result = library("share", "--all", code=LibraryError.exit_code)
+
+    assert f"the file of memo {memos(library)[0]['id']} is gone" in result.err
+    assert "nothing was shared" in result.err
+    assert [memo["private"] for memo in memos(library)] == [False, False]
 
 
 def test_it_is_opened_without_memosync(library: Program, tmp_path: Path) -> None:
@@ -494,3 +612,16 @@ def test_it_is_opened_without_memosync(library: Program, tmp_path: Path) -> None
 
     assert len(lines.strip().splitlines()) == 3
     assert opened == path(library).read_bytes()
+
+
+def test_a_seeder_that_was_faster_than_who_waits_for_it_is_heard(library: Program) -> None:
+    place = Library(library.library)
+    shared(library)
+    state = client.current(place)
+    memo = place.index().memos[0]
+    place.update({memo.id: lambda memo: replace(memo, shared=False, tags=("new",))})
+    wait_until(lambda: (said := client.current(place)) and said.seen == revision(place), "the seeder")
+
+    said = client.serve(place, [memo], Network.LOOPBACK, state, stop=Stop(), console=Console(), timeout=5)
+
+    assert said.seen == revision(place)

@@ -31,13 +31,8 @@ from support.tracker import Tracker
 from support.waiting import wait_until
 from support.wstracker import WebSocketTracker
 
-from memosync.console import Console
 from memosync.errors import LibraryError, NotFoundError, SeederError, SwarmError, UsageError
-from memosync.library.store import Library
-from memosync.network import Network
-from memosync.seeder import client
 from memosync.seeder.state import is_running
-from memosync.stop import Stop
 
 SHARES = int(os.environ.get("SHARES", "10"))
 SENTENCE = "memosync: whoever has the link can listen, and a link cannot be called back"
@@ -380,20 +375,6 @@ def test_it_waits_for_what_the_seeder_says_instead_of_asking_again_and_again(
     memosync.under = []
     assert trace.read_text().count('/seeder.toml", O_RDONLY') <= 4
     assert trace.read_text().count('/index.toml", O_RDONLY') <= 2
-
-
-def test_what_the_seeder_said_while_it_was_not_looked_at_is_heard(memosync: Program, three: list[str]) -> None:
-    """It acts on an index within a tenth of a second, and has nothing more to say."""
-    memosync("seed", "--detach")
-    library = Library(memosync.library)
-    before = client.current(library)
-    memosync("share", three[0], three[1])
-
-    shared = library.index().memos[:2]
-    after = client.serve(library, shared, Network.LOOPBACK, before, stop=Stop(), console=Console(), timeout=5)
-
-    assert before
-    assert before.seen < library.index_time() <= after.seen
 
 
 Met = Callable[..., subprocess.Popen[str]]

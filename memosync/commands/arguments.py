@@ -66,10 +66,16 @@ def each(
 
 
 def choose(
-    library: Library, words: Sequence[str], trashed: bool | None = False, *, everything: bool = False
+    library: Library, words: Sequence[str], trashed: bool | None = False, *, everything: bool = False, least: int = 1
 ) -> list[Memo]:
-    """Find every memo that is meant, each once, before anything is done to one of them; NotFoundError."""
-    memos = [memo for memo in library.index().memos if not memo.trashed] if everything else []
+    """Find every memo that is meant, each once, before anything is done to one of them; NotFoundError.
+
+    Where there are several, an id has `least` characters, or more: UsageError.
+    """
+    here = [memo for memo in library.index().memos if not memo.trashed]
+    if len(here) > 1 and (short := [word for word in words if len(word.strip()) < least]):
+        raise UsageError(f"{one_line(short[0])!r} is not enough of an id for this", f"type {least} characters of it")
+    memos = here if everything else []
     memos += [library.find(word, trashed) for word in words]
     return list({memo.id: memo for memo in memos}.values())
 

@@ -57,7 +57,7 @@ def apply(library: Library, memo_id: MemoId, change: Change, console: Console) -
             console.tell("there is nothing to change")
         elif memo.is_frozen:
             library.update({memo_id: change})
-            console.tell("changed in the index; the file keeps its words, so that its link stays good")
+            console.tell("changed in the index; whoever fetches it gets the words of before, so that its link stays good")
         else:
             try:
                 reword(library, after)

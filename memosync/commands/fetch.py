@@ -71,8 +71,8 @@ def fetch(
         console.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
         answer(row_of(library, memo, linker(library, client.current(library), command.network)))
         if options.seed:
-            private = bool(source.link.key) or not memo.infohash  # in the form that it came in
-            share(command, ShareOptions(memos=[memo.id], private=private), library=library, stop=stop)
+            public = not source.link.key and bool(memo.infohash)  # in the form that it came in
+            share(command, ShareOptions(memos=[memo.id], public=public), library=library, stop=stop)
         if options.play:
             with steered() as steering:
                 play_memo(library, memo, console, PlayOptions(), stop=stop, steering=steering)

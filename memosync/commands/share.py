@@ -22,10 +22,11 @@ from ..seeder.links import linker
 from ..seeder.state import SeederState, Settings
 from ..stop import Stop
 from ..torrent.webrtc.stun import server_for
-from .arguments import Globals, choose, free_place, written
+from .arguments import Globals, choose, free_place, titles, written
 
 Answer = Callable[[str], None]
 _LARGEST_TORRENT = 200_000  # bytes in a page; ours have 21,000 at most
+_LEAST = 3  # characters of an id: one alone may be a slip, and what was given away is not had back
 _TRACKER = {
     Network.PUBLIC: "wss://HOST",
     Network.LAN: "ws://ADDRESS:PORT, of one on your network",
@@ -39,7 +40,8 @@ class ShareOptions:
 
     memos: Sequence[str] = ()
     everything: bool = False
-    private: bool = False  # sealed, for who has the link alone
+    public: bool = False  # to anybody, and not sealed for who has the link alone
+    assured: bool = False  # no question is asked
     new: bool = False  # by another private link, and the one before is ended
     trackers: Sequence[str] = ()  # instead of those it has
     typed: bool = False  # these stand on the command line
@@ -69,13 +71,13 @@ def share(
     """
     if (options.no_seed and (options.foreground or options.wait)) or (options.foreground and options.wait):
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
-    if options.new and not options.private:
-        raise UsageError("a public link stays the same: --new goes with --private")
+    if options.new and options.public:
+        raise UsageError("a public link stays the same for ever", "--new without --public gives another private one")
     trackers = _trackers(options, command.network, command.console)
     library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
-    memos = choose(library, options.memos, everything=options.everything)
+    memos = choose(library, options.memos, everything=options.everything, least=1 if options.stop else _LEAST)
     if options.stop:
-        _stop_sharing(library, memos, command.console)
+        _stop_sharing(library, memos, command.console, only_public=options.public)
         return
     network, console = command.network, command.console
     answer = _share_links(options, len(memos), console.answer)
@@ -84,19 +86,20 @@ def share(
     state = client.current(library)
     if not options.no_seed:
         client.refuse_another_network(state, network)
-    if options.private:
-        console.tell("only who has the link can listen, and a link cannot be called back")
-        for memo in memos:
-            if memo.shared:
-                console.warn(f"{memo.id} is shared with anybody, too; memosync share --stop {memo.id} ends both")
+    if options.public:
+        _refuse_unasked([] if options.assured else memos, console)
+        console.tell(f"sharing {titles(memos)} with anybody: it can be found without the link, title included")
     else:
-        console.tell("whoever has the link can listen, and a link cannot be called back")
-    shared = freeze(library, memos, trackers, form="new" if options.new else "sealed" if options.private else "public")
+        console.tell(f"sharing {titles(memos)}: only who has the link can listen, and a link cannot be called back")
+        if open_to_all := [memo for memo in memos if memo.shared]:
+            ids = " ".join(memo.id for memo in open_to_all[:3])
+            console.warn(f"anybody finds {titles(open_to_all)}, too; memosync share --stop --public {ids} ends that")
+    shared = freeze(library, memos, trackers, form="new" if options.new else "public" if options.public else "sealed")
 
     def answer_all(state: SeederState | None) -> None:
         links_of = linker(library, state, network)
         for links in map(links_of, shared):
-            if not (link := links.private if options.private else links.public):
+            if not (link := links.public if options.public else links.private):
                 raise LibraryError("its link was ended meanwhile", "run the same command again")
             answer(link)
 
@@ -128,11 +131,22 @@ def _trackers(options: ShareOptions, network: Network, console: Console) -> tupl
     return tuple(usable_trackers(options.trackers, network, typed=True))
 
 
-def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console) -> None:
-    """Have memos served no longer; they stay, and so do their links for another time."""
+def _refuse_unasked(memos: Sequence[Memo], console: Console) -> None:
+    """Ask once whether memos that somebody sent by a private link are to be for anybody; UsageError without a yes."""
+    came = [memo for memo in memos if memo.fetched and memo.sealed and not memo.infohash]
+    if came and not (said := console.ask(f"{titles(came)} came by a private link; share with anybody?")):
+        nobody = f"{titles(came)} came by a private link", "--yes shares with anybody, without a question"
+        raise UsageError(*nobody) if said is None else UsageError("nothing is shared")
+
+
+def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console, *, only_public: bool) -> None:
+    """Have memos served no longer, or not to anybody; they stay, and so do their links for another time."""
     for memo in memos:
-        library.update({memo.id: lambda memo: replace(memo, shared=False, private=False)})
-        console.tell(f"{memo.id} is served no longer; who has it keeps it")
+        library.update(
+            {memo.id: lambda memo: replace(memo, shared=False, private=memo.private if only_public else False)}
+        )
+        to_whom = " to anybody; who has its private link can still fetch it" if only_public and memo.private else ""
+        console.tell(f"{memo.id} {titles([memo])} is served no longer{to_whom}; who has it keeps it")
 
 
 def _serve_here(
@@ -190,8 +204,8 @@ def _with_page(
 ) -> Answer:
     """Give what writes the page before it answers; UsageError when no browser could play it, or it may not be."""
     network = command.network
-    if options.private:
-        raise UsageError("a page cannot open a private memo", "leave --private out, or give the link alone")
+    if not options.public:
+        raise UsageError("a page cannot open a private memo", "--public, or give the link alone")
     if options.page == "-":
         raise UsageError("standard output is for the link", "--page FILE.html")
     if len(memos) != 1:

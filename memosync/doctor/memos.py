@@ -70,9 +70,7 @@ def _examine_sealed(library: Library, memo: Memo, infohash: InfoHash) -> Iterato
     key = keys.find(library, infohash)
     if key and key.ended:
         if memo.private:
-            text = (
-                f"its private link was ended, and is served no longer; memosync share --private {memo.id} gives another"
-            )
+            text = f"its private link was ended, and is served no longer; memosync share {memo.id} gives another"
             yield Finding("note", memo.id, text)
     elif not key:
         mend = partial(repair.seal_again, library, memo)

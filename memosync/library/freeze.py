@@ -34,8 +34,13 @@ def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...], f
     marked: dict[MemoId, Memo] = {}
     for batch in library.locked(memos):
         before = [memo for memo in library.index().memos if memo.id in batch]
-        marked |= library.update({memo_id: _freeze(library, memo_id, trackers, form) for memo_id in batch})
-        if form == "new":  # once all have another one
+        try:
+            changes = {memo_id: _freeze(library, memo_id, trackers, form) for memo_id in batch}
+        except LibraryError as error:
+            others = f"{len(marked)} others were shared" if marked else "nothing was shared"
+            raise LibraryError(f"{error}; {others}" if len(memos) > 1 else str(error), error.hint) from error
+        marked |= library.update(changes)
+        if form != "public":  # once all have one
             for memo in before:
                 sealed.end_others(library, marked[memo.id], memo.sealed)
     return [marked[memo.id] for memo in memos]

@@ -17,7 +17,7 @@ from ..audio.webm import AudioInfo
 from ..console import Console
 from ..errors import LibraryError, TorrentError, WrongKeyError
 from ..magnet import InfoHash
-from ..memo import Memo, clean_title
+from ..memo import Memo, MemoId, clean_title
 from ..network import DEFAULT_TRACKERS, Network, usable_trackers
 from ..quantities import format_size
 from ..sealing import Seal
@@ -158,8 +158,15 @@ def title_of(torrent: Metainfo) -> str:
 def take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, trackers: Sequence[str]) -> Memo:
     """Move `path`, the memo of a torrent that has all its pieces, in and index it, with the trackers of its link.
 
-    What it arrived as stays byte for byte: a sealed memo is kept in both forms.
+    What it arrived as stays byte for byte: a sealed memo is kept in both forms. What arrives twice at once, by two
+    links, is one memo. TorrentError when it was exchanged, LibraryError.
     """
+    size = files.status_of(path).st_size
+    with library.lock(MemoId(f"of-{size}-bytes")):
+        return _take_in(library, incoming, path, info, trackers)
+
+
+def _take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, trackers: Sequence[str]) -> Memo:
     torrent, key = metainfo.read(incoming.torrent), incoming.key
     if not _is_ours(incoming.file, torrent.size) or incoming.file.stat().st_size != torrent.size:
         raise TorrentError("what arrived was exchanged", "fetch it again")

@@ -103,6 +103,7 @@ def _prepare(library: Library) -> None:
     library.prepare()
     with contextlib.suppress(FileExistsError):
         library.keys.mkdir(0o700)
+        files.sync_directory(library.inner)
     files.refuse_links(library.keys)
     if files.mode_of(library.keys) & 0o077:  # a backup that was put back
         library.keys.chmod(0o700)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files, sealing
-from ..errors import LibraryError
+from ..errors import LibraryError, MemosyncError
 from ..magnet import InfoHash
 from ..memo import Memo
 from ..quantities import format_size
@@ -63,14 +63,17 @@ def another_form(library: Library, memo: Memo) -> Form:
 def end_others(library: Library, memo: Memo, before: InfoHash | None) -> None:
     """End every private link to a memo's file but the one it has, for good, and take away what was served by them.
 
-    Also `before`, where its key is lost, and any that a program that died left alive.
+    Also the one `before`, where its key is lost, and any that a program left alive which died on its way here.
     """
-    digest = _digest(library, memo)
-    others = {infohash: key for infohash, key in keys.kept(library) if key.digest == digest}
+    mine = keys.find(library, memo.sealed) if memo.sealed else None
+    if not mine:
+        return
+    others = {infohash: key for infohash, key in keys.kept(library) if key.digest == mine.digest}
     if before and before not in others:
-        others[before] = Key(seal=Seal(bytes(sealing.KEY), bytes(sealing.SALT)), digest=digest)
-    others.pop(memo.sealed, None) if memo.sealed else None
+        others[before] = Key(seal=Seal(bytes(sealing.KEY), bytes(sealing.SALT)), digest=mine.digest)
     for infohash, key in others.items():
+        if infohash == memo.sealed:
+            continue
         keys.keep(library, infohash, replace(key, ended=True))
         with files.as_library_error("end the link"):
             for path in (library.form(infohash), library.torrent(infohash)):
@@ -96,16 +99,19 @@ def is_kept(library: Library, infohash: InfoHash, *, thorough: bool = False) -> 
 
 
 def complete(library: Library, log: Callable[[str], None]) -> None:
-    """Make every form again that is to be served and was lost; `log` is told, and what somebody is at is left."""
+    """Make every form again that is to be served and was lost; `log` is told, and what somebody is at is left.
+
+    LibraryError when the index cannot be read.
+    """
     for memo in library.index().memos:
         if memo.sealed and memo.sealed in served_as(library, memo) and not is_kept(library, memo.sealed):
-            with library.lock(memo.id, wait=False) as held:
-                try:
+            try:
+                with library.lock(memo.id, wait=False) as held:
                     if held:
                         seal_again(library, memo, memo.sealed)
                         log(f"the sealed form of memo {memo.id} was made again")
-                except LibraryError:  # whose words may name the file, and so the title
-                    log(f"memo {memo.id} cannot be served privately; memosync check says why")
+            except (MemosyncError, OSError):  # whose words may name the file, and so the title
+                log(f"memo {memo.id} cannot be served privately; memosync check says why")
 
 
 def seal(library: Library, memo: Memo, renewals: int = 0) -> Metainfo:
@@ -156,7 +162,7 @@ def _digest(library: Library, memo: Memo) -> bytes:
 
 
 def _lost(memo: Memo) -> LibraryError:
-    hint = f"memosync share --private --new {memo.id} makes another link"
+    hint = f"memosync share --new {memo.id} makes another link"
     return LibraryError(f"the key of memo {memo.id} is lost", hint)
 
 

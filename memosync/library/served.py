@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import files
 from ..magnet import InfoHash
 from ..memo import Memo
 from ..network import Network, trackers_of
@@ -36,6 +37,15 @@ def served(library: Library, network: Network) -> list[Served]:
         for memo in library.index().memos
         for infohash in served_as(library, memo)
     ]
+
+
+def revision(library: Library) -> int:
+    """Give a number that is another one whenever something else may be served: the index or the keys have changed.
+
+    It is a sum of time stamps in nanoseconds, 0 where there is nothing; each change makes it larger, but for what is
+    put back from a backup.
+    """
+    return library.index_time() + files.time_of(library.keys)
 
 
 def served_as(library: Library, memo: Memo) -> tuple[InfoHash, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from .. import __version__, process
 from ..console import Console
 from ..errors import LibraryError, SeederError
-from ..library.served import served_as
+from ..library.served import revision, served_as
 from ..library.store import Library
 from ..memo import Memo
 from ..network import Network
@@ -93,9 +93,9 @@ def serve(
 
     Returns what it says once they can be fetched. SeederError when it cannot, LibraryError when one of them is damaged.
     """
-    seen = library.index_time()
+    seen = revision(library)
     deadline = time.monotonic() + timeout
-    said = None  # what is known may be older than the last that was said
+    said = None  # what `state` says may be old by now
     with contextlib.suppress(SeederError):  # somebody else has just done it, or is at it
         state = _renew(library, state, stop, console) or state
     while time.monotonic() < deadline:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import MemosyncError
-from ..library.served import Served, served
+from ..library.served import Served, revision, served
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..network import Network
@@ -27,11 +27,11 @@ class Reconciler:
         self._library, self._server, self._network, self._log = library, server, network, log
         self._served: dict[InfoHash, tuple[Served, _Signature, _Signature]] = {}
         self._looked = 0.0
-        self.seen = 0  # the time stamp of the index acted on
+        self.seen = 0  # the revision acted on
 
     def look(self) -> None:
         """Act on a changed index at once, on changed files every few seconds."""
-        seen = self._library.index_time()
+        seen = revision(self._library)
         if seen != self.seen or (seen == 0 and self._served):
             try:
                 self._follow(served(self._library, self._network))

@@ -24,6 +24,7 @@ from . import readiness
 from .reconcile import Reconciler
 from .state import Kept, SeederState, Settings, SwarmState, last_port, sole, write_fault, write_state
 
+_COMPLETE_EVERY = 60.0  # seconds
 MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
 
 
@@ -60,7 +61,7 @@ def run(
         )
         reconciler = Reconciler(library, server, network, console.log)
         console.log(f"serving on port {server.port}")
-        threading.Thread(target=_complete, args=(library.root, console.log), daemon=True).start()
+        threading.Thread(target=_complete, args=(library.root, console.log, stop), daemon=True).start()
         said: SeederState | None = None
         said_at = 0.0
         try:
@@ -113,10 +114,19 @@ def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
         raise
 
 
-def _complete(root: Path, log: Callable[[str], None]) -> None:
-    """Make sealed forms again that were lost, while the others are served: large ones take a while."""
-    with contextlib.suppress(LibraryError):  # which whoever follows the index says
-        sealed.complete(Library(root), log)
+def _complete(root: Path, log: Callable[[str], None], stop: Stop) -> None:
+    """Make sealed forms again that are lost, while the others are served: large ones take a while, or room is made."""
+    said: set[str] = set()
+
+    def say_once(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            log(text)
+
+    while not stop.is_set():
+        with contextlib.suppress(LibraryError):  # which whoever follows the index says
+            sealed.complete(Library(root), say_once)
+        stop.wait(_COMPLETE_EVERY)
 
 
 def _raise_limits() -> int:

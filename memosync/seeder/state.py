@@ -45,7 +45,7 @@ class SeederState:
     pid: int = 0
     keeper: int = 0  # its parent, when it is detached
     restarts: int = 0
-    seen: int = 0  # the time stamp of the index it last acted on
+    seen: int = 0  # the revision of what is served that it last acted on
     crowded: bool = False  # more torrents have WebSocket trackers than can be announced there
     announced: tuple[InfoHash, ...] = ()  # those that are, when it is crowded
     swarms: Mapping[InfoHash, SwarmState] = field(default_factory=dict)

@@ -18,6 +18,8 @@ from ..console import Console, one_line
 from ..errors import LibraryError, MemosyncError, UsageError
 from ..stop import Stop
 
+_PASTED = 0.1  # seconds in which the next line of what is pasted comes
+_LONGEST_LINE = 4095  # bytes, see termios(3)
 quiet = False  # --quiet: only warnings and errors
 
 
@@ -189,6 +191,23 @@ def ask(question: str, otherwise: bool = False) -> bool | None:
     if not said.endswith("\n"):
         write(sys.stderr, "\n")
     return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
+
+
+def asked(what: str) -> list[str]:
+    """Ask for a text that is pasted, also one of several lines; nothing when nobody is there, or says nothing."""
+    if not is_conversation():
+        return []
+    write(sys.stderr, f"memosync: {what}: ")
+    lines = [said := sys.stdin.readline()]
+    while said.endswith("\n") and select.select([sys.stdin], [], [], _PASTED)[0]:
+        lines.append(said := sys.stdin.readline())
+    if not said.endswith("\n"):
+        write(sys.stderr, "\n")
+    if any(len(line) >= _LONGEST_LINE for line in lines):
+        raise UsageError(
+            "a terminal cuts a line as long as this", "put it into a file, and use memosync fetch - < FILE"
+        )
+    return ["".join(lines)] if "".join(lines).strip() else []
 
 
 def given(arguments: Iterable[str] | None, *, what: str) -> list[str]:
