@@ -183,7 +183,10 @@ def test_once_shared_the_file_stays_and_the_link_stays_good(memosync: Program, o
     result = memosync("edit", "last", "-t", "Other", "--tag", "-work", "-d", "")
 
     (after,) = memosync("share", "last", "--no-seed").lines
-    assert result.err == "memosync: changed in the index; whoever fetches it gets the words of before, so that its link stays good\n"
+    assert (
+        result.err
+        == "memosync: changed in the index; whoever fetches it gets the words of before, so that its link stays good\n"
+    )
     assert words(only(memosync)) == ("Other", "", ["home"])
     assert content == one.read_bytes()
     assert kept == sorted((memosync.library / ".memosync/torrents").iterdir())
