@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.handshake import offers
 from support.library import memos, only
 from support.program import PROGRAM, Ended, Program, Result
 from support.sound import noise
@@ -421,7 +422,7 @@ def test_a_key_that_comes_back_is_served_again_by_who_serves(library: Program, o
     other("fetch", link)
 
 
-@pytest.mark.parametrize("lost", ["form", "altered form", "key", "torrent"])
+@pytest.mark.parametrize("lost", ["form", "altered form", "another's form", "key", "torrent"])
 def test_check_mends_what_is_kept_of_a_private_link(library: Program, lost: str) -> None:
     infohash = magnet.parse(shared(library)).infohash
     library("seed", "--stop")
@@ -433,6 +434,9 @@ def test_check_mends_what_is_kept_of_a_private_link(library: Program, lost: str)
     before = {name: place.read_bytes() for name, place in places.items()}
     if lost == "altered form":
         places["form"].write_bytes(before["form"][:-1] + b"x")
+    elif lost == "another's form":  # which is as large, and as old as a backup
+        places["form"].write_bytes(os.urandom(len(before["form"])))
+        os.utime(places["form"], (0, 0))
     else:
         places[lost].unlink()
 
@@ -442,6 +446,60 @@ def test_check_mends_what_is_kept_of_a_private_link(library: Program, lost: str)
 
     assert before == {name: place.read_bytes() for name, place in places.items()}
     library("check")
+
+
+def test_a_key_that_is_lost_with_the_secret_costs_the_link_and_nothing_else(library: Program) -> None:
+    old = magnet.parse(shared(library, "--no-seed")).infohash
+    for name in (old, "library"):
+        (inner(library) / "keys" / name).unlink()
+
+    found = library("check", "--repair", code=LibraryError.exit_code).out
+    refusal = library("share", "last", "--no-seed", code=LibraryError.exit_code).err
+
+    assert re.search("^defect\t.*the key of its private link is lost", found, re.MULTILINE)
+    assert "memosync share --new" in refusal
+    assert magnet.parse(shared(library, "--no-seed", "--new")).infohash != old
+    library("check")
+
+
+def test_a_secret_that_is_lost_costs_no_link(library: Program) -> None:
+    link = shared(library, "--no-seed")
+    (inner(library) / "keys/library").unlink()
+    shutil.rmtree(inner(library) / "sealed")
+
+    assert "the library's secret is lost" in library("check", "--repair").out
+
+    assert shared(library, "--no-seed") == link
+
+
+def test_words_that_are_changed_later_stay_here_and_what_is_back_from_the_trash_is_served(
+    library: Program, other: Program
+) -> None:
+    text = shared(library)
+    link = magnet.parse(text)
+    port, memo_id = int(link.peers[0].rpartition(":")[2]), only(library)["id"]
+    library("edit", "last", "--title", "Other words")
+
+    library("rm", "last")
+    wait_until(lambda: not offers(port, link.infohash), "it to be dropped")
+    thrown = library("list", "--trash", "--json").out
+    library("restore", memo_id)
+    wait_until(lambda: offers(port, link.infohash), "it to be served again")
+
+    assert magnet.format_key(link.key) not in thrown
+    assert shared(library) == text
+    other("fetch", "-", stdin=text)
+    assert only(other)["title"] == TITLE
+
+
+def test_a_key_is_shown_of_what_is_shared_alone(library: Program) -> None:
+    key = magnet.format_key(magnet.parse(shared(library, "--no-seed")).key)
+    looks = (["list", "--json"], ["show", "last", "--json"], ["show", "last"])
+    assert all(key in library(*look).out for look in looks)
+
+    library("share", "--stop", "last")
+
+    assert not any(key in library(*look).out for look in looks)
 
 
 def test_an_altered_file_is_never_sealed_under_the_key_of_what_it_was(library: Program) -> None:
@@ -476,6 +534,21 @@ def test_a_rebuilt_index_knows_the_private_link_and_serves_nothing(library: Prog
     assert magnet.parse(shared(library)).infohash == infohash
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["by an index of before", "by its file alone"])
+def test_a_rebuilt_index_gives_nothing_to_more_than_it_was_given_to(library: Program, known: bool) -> None:
+    link = magnet.parse(shared(library, "--no-seed"))
+    public = None if known else magnet.parse(shared(library, "--no-seed", "--public")).infohash
+    for index in library.library.rglob("index*.toml"):
+        if not known or index.parent == library.library:
+            index.unlink()
+
+    library("check", "--repair")
+
+    found = only(library)
+    assert (found["sealed"], found["infohash"], found["shared"]) == (link.infohash, public, False)
+    assert magnet.parse(shared(library, "--no-seed")).infohash == link.infohash
+
+
 def test_the_program_before_private_links_refuses_the_library(library: Program) -> None:
     text = (library.library / "index.toml").read_text()
     assert text.startswith("version = 1")
@@ -497,8 +570,12 @@ def test_keys_are_closed_to_others_and_nowhere_else(library: Program) -> None:
     for file in library.library.rglob("*"):
         if file.is_file() and file.parent != keys:
             assert not any(secret in file.read_bytes() for secret in secrets), file
-    (keys / "library").chmod(0o644)
-    assert "chmod -R go=" in library("check").out
+    for place, mode in ((keys, 0o755), (keys / "library", 0o644), (keys / magnet.parse(link).infohash, 0o640)):
+        before = stat.S_IMODE(place.stat().st_mode)
+        place.chmod(mode)
+        assert "chmod -R go=" in library("check").out
+        place.chmod(before)
+    assert "chmod" not in library("check").out
 
 
 def test_nothing_of_the_memo_is_in_what_is_served_or_said_of_it(library: Program) -> None:

@@ -255,6 +255,8 @@ def _fetch(
         except Interrupted:
             console.tell("what arrived is kept; the same command goes on where this one stopped")
             raise
+        finally:
+            incoming.shut()
         incoming.remove()
         return _out_of_trash(library, memo, console)
 

@@ -66,7 +66,7 @@ def keep_torrent(library: Library, torrent: Metainfo) -> str:
 
 
 def seal_again(library: Library, memo: Memo) -> str:
-    sealed.form_of(library, memo)
+    sealed.form_of(library, memo, thorough=True)
     return "its sealed form and its key are kept again"
 
 

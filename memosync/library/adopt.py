@@ -24,6 +24,7 @@ from .store import Library
 def open_library(root: Path, console: Console) -> Library:
     """Open a library; finish every recording whose process died and adopt every file the index does not know.
 
+    What a fetch that died has opened of a private memo goes: sealed it is kept, and the next fetch opens it again.
     LibraryError when the index cannot be trusted; what cannot be mended is a warning, and the verb goes on.
     """
     library = Library(root)
@@ -34,6 +35,10 @@ def open_library(root: Path, console: Console) -> Library:
         _mend(library, memo_id, part, console, lambda memo_id, part: recover(library, memo_id, part, console))
     for memo_id, path in library.leftovers():
         _mend(library, memo_id, path, console, library.settle)
+    for infohash, path in library.opened():
+        with _left_alone(path, console), library.lock(infohash, wait=False) as held:
+            if held:
+                path.unlink(missing_ok=True)
     adopt(library, library.orphans(), console)
     return library
 
@@ -72,6 +77,7 @@ def entry_of(
     if form := sealed.known_form(library, path):  # its title is to be in no torrent
         memo = new_memo(memo_id, info, path, when=path.stat().st_mtime)
         memo = replace(memo, sealed=form.infohash, renewals=form.renewals)
+        memo = replace(memo, infohash=given.infohash if (given := kept_torrent(library, path)) else None)
         return Entry(replace(memo, file=path.name, trashed=trashed))
     torrent = kept_or_made(library, path, info.words, memo_id)
     memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))

@@ -28,7 +28,7 @@ from . import keys
 from .entries import new_memo
 from .keys import Key
 from .sealed import digest_of
-from .store import Library
+from .store import OPENED, Library
 
 # A title may end like a file's name ("Call with Dr.Kim", "About Node.js"): it is no memo only where this is known.
 _NO_MEMO = re.compile(
@@ -55,7 +55,7 @@ class Incoming:
         self.file = self.directory / "memo.webm"  # whatever the torrent calls it
         self.key: Key | None = None  # of what is sealed, once that was opened
         self._infohash, self._max_size, self._secret = infohash, max_size, key
-        self._kept = self.directory / "torrent"
+        self._kept, self._opened = self.directory / "torrent", self.directory / OPENED
         with files.as_library_error("keep what arrives"):
             library.refuse_links()
             if self.directory.is_symlink() or not self.directory.is_dir():
@@ -125,16 +125,20 @@ class Incoming:
                 return self.file
             source.seek(0)
             digest = hashlib.sha256()
-            opened = self.directory / "opened.webm"
-            with files.staged(opened) as (staged, target):
+            with files.staged(self._opened) as (staged, target):
                 for chunk in sealing.opened(source, self._secret):
                     digest.update(chunk)
                     target.write(chunk)
                 target.flush()
                 files.sync_file(staged)
-                files.move(staged, opened)
+                files.move(staged, self._opened)
         self.key = Key(seal=Seal(self._secret, head[: sealing.SALT]), digest=digest.digest())
-        return opened
+        return self._opened
+
+    def shut(self) -> None:
+        """Throw away what was opened and is no memo yet: what arrived stays sealed, and is opened again."""
+        with contextlib.suppress(OSError):
+            self._opened.unlink(missing_ok=True)
 
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -33,7 +33,7 @@ class Form:
     renewals: int  # after how many new links it came
 
 
-def form_of(library: Library, memo: Memo) -> Form:
+def form_of(library: Library, memo: Memo, *, thorough: bool = False) -> Form:
     """See that the form of a memo's private link is kept, with its torrent and its key; LibraryError.
 
     The first link is made, a lost form or key made again where that makes the same. The caller holds the memo's lock,
@@ -50,7 +50,7 @@ def form_of(library: Library, memo: Memo) -> Form:
         if not _make(library, memo, seal, digest, memo.sealed):
             raise _lost(memo)
         keys.keep(library, memo.sealed, Key(seal=seal, digest=digest))
-    elif not is_kept(library, memo.sealed):
+    elif not is_kept(library, memo.sealed, thorough=thorough):
         seal_again(library, memo, memo.sealed)
     return Form(memo.sealed, memo.renewals)
 

@@ -22,6 +22,7 @@ from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .snapshots import Snapshots
 
 _PART = ".webm.part"
+OPENED = "opened.webm"  # in a download that is sealed: what was in it, until that is a memo
 _PLACES = ("recording", "torrents", "locks", "incoming", "trash", "keys", "sealed")
 
 
@@ -347,6 +348,11 @@ class Library:
     def is_busy(self, name: MemoId | InfoHash) -> bool:
         """Tell whether somebody is at a memo or a download."""
         return files.is_locked(self.inner / "locks" / name)
+
+    def opened(self) -> list[tuple[InfoHash, Path]]:
+        """What is open of sealed downloads, whole or half, with the download whose lock says that somebody is at it."""
+        found = [path for path in (self.inner / "incoming").glob(f"*/*{OPENED}*") if not path.parent.is_symlink()]
+        return [(infohash, path) for path in found if (infohash := parse_infohash(path.parent.name))]
 
     def downloads(self) -> list[InfoHash]:
         """Downloads that are not finished."""

@@ -32,7 +32,13 @@ def linker(library: Library, state: SeederState | None, network: Network) -> Lin
     def links(memo: Memo) -> Links:
         trackers = trackers_of(memo.trackers, state.network, typed=memo.typed)
         private = public = None
-        if memo.private and memo.sealed and (key := keys.find(library, memo.sealed)) and not key.ended:
+        if (
+            not memo.trashed
+            and memo.private
+            and memo.sealed
+            and (key := keys.find(library, memo.sealed))
+            and not key.ended
+        ):
             private = str(Magnet(infohash=memo.sealed, key=key.seal.key, trackers=trackers, peers=peers))
         if memo.infohash:
             public = str(Magnet(infohash=memo.infohash, name=memo.title, trackers=trackers, peers=peers))

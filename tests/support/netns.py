@@ -120,11 +120,12 @@ class Host(Namespace):
 
 
 class Capture:
-    """See every packet on every interface of a host, loopback too."""
+    """See every packet on every interface of a host, loopback too; all that is in it when it is to be `whole`."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, whole: bool = False) -> None:
         self.host = host
-        self.process = host.start(sys.executable, packets.__file__, stdin=None, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, packets.__file__, *(["whole"] if whole else [])]
+        self.process = host.start(*command, stdin=None, stdout=subprocess.PIPE, text=True)
         self.packets: list[Packet] = []
         self.marks = 0
         self.reader = threading.Thread(target=self._read, daemon=True)

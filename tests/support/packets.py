@@ -1,13 +1,19 @@
-"""Every packet on all interfaces of a network namespace: a script that writes them down, and what it writes."""
+"""Every packet on all interfaces of a network namespace: a script that writes them down, and what it writes.
+
+python packets.py [whole]
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
 import json
+import queue
 import socket
 import struct
 import sys
+import threading
+from collections.abc import Iterable
 
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6  # not among Python's names
 
@@ -23,10 +29,35 @@ class Packet:
     destination: str
     port: int  # the destination's, 0 where there is none
     kernels: bool  # the kernel's own upkeep of IPv6, which no program asked for
+    data: str = ""  # all of it from the IP header on, hexadecimal, where that was asked for
+
+
+def streams(packets: Iterable[Packet]) -> list[bytes]:
+    """Put together what was sent by TCP in each direction of each connection, in its order, each byte once."""
+    flows: dict[tuple[str, str, bytes], dict[int, bytes]] = {}
+    for packet in packets:
+        if packet.protocol == socket.IPPROTO_TCP:
+            data = bytes.fromhex(packet.data)
+            data = data[(data[0] & 15) * 4 : int.from_bytes(data[2:4], "big")] if packet.kind == "ip" else data[40:]
+            flow = flows.setdefault((packet.source, packet.destination, data[:4]), {})
+            begin = int.from_bytes(data[4:8], "big")
+            payload = data[(data[12] >> 4) * 4 :]
+            flow[begin] = max(payload, flow.get(begin, b""), key=len)
+    return [_joined(flow) for flow in flows.values()]
+
+
+def _joined(flow: dict[int, bytes]) -> bytes:
+    first = next(iter(flow))
+    whole = b""
+    for at, payload in sorted(((begin - first) % 2**32, payload) for begin, payload in flow.items()):
+        whole += payload[max(0, len(whole) + 1 - at) :]  # the first packet of a connection counts as a byte
+    return whole
 
 
 def main() -> None:
     """Write each packet as a line of JSON, beginning with one of our own."""
+    seen: queue.SimpleQueue[Packet] = queue.SimpleQueue()  # whoever reads slowly makes us miss none
+    threading.Thread(target=_write, args=(seen,), daemon=True).start()
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as packets:
         packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
@@ -36,7 +67,12 @@ def main() -> None:
             dropped = struct.unpack("II", packets.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
             if dropped:
                 sys.exit(f"{dropped} packets went unseen")
-            print(json.dumps(dataclasses.asdict(_packet(interface, protocol, data))), flush=True)
+            seen.put(dataclasses.replace(_packet(interface, protocol, data), data=data.hex() if sys.argv[1:] else ""))
+
+
+def _write(seen: queue.SimpleQueue[Packet]) -> None:
+    while True:
+        print(json.dumps(dataclasses.asdict(seen.get())), flush=True)
 
 
 def _packet(interface: str, kind: int, data: bytes) -> Packet:

@@ -81,6 +81,7 @@ class Event:
     offers: int = 0
     host: str = ""
     at: float = 0  # seconds, monotonic
+    text: str = ""  # what was sent
 
 
 class Heard:
@@ -172,7 +173,7 @@ class WebSocketTracker(Heard):
         try:
             for text in connection:
                 message = _parse(text)
-                event = _event(number, host, message)
+                event = dataclasses.replace(_event(number, host, message), text=str(text))
                 first = first or event.peer
                 self._note(event)
                 if self.mode in ("answer", "slow"):

@@ -18,13 +18,17 @@ from support.program import Program
 from memosync import files, index
 from memosync.audio import webm
 from memosync.errors import LibraryError, NotFoundError
+from memosync.library import keys, sealed
+from memosync.library.served import served_as
 from memosync.library.store import Library
 from memosync.memo import parse_id
 from memosync.torrent import metainfo
 
-PROMISED = ("title", "description", "tags", "recorded", "duration", "size", "infohash", "shared", "fetched")
+WORDS = ("title", "description", "tags", "recorded")
+PROMISED = (*WORDS, "duration", "size", "infohash", "shared", "sealed", "private", "fetched")
+EBML = b"\x1aE\xdf\xa3"  # how a WebM file begins
 SOUND = sound.wav(sound.tone(1))
-MEMOS = ("PLAIN", "RETITLED", "SHARED", "TRASHED")
+MEMOS = ("PLAIN", "RETITLED", "SHARED", "SEALED", "TRASHED")
 LOOKING = {"seed", "play", "show", "export"}  # verbs that change no memo
 LEFT = ("abcdefgh", "abcdefgk")  # ids of what crashes left
 
@@ -39,6 +43,7 @@ class Case:
     named: bool = False  # its paths are the same every time
     broken: bool = False  # the index cannot be read before
     flawed: bool = False  # a memo is not what the index says before
+    private: bool = False  # the next `check` says nothing, or what to do, and the one at the end nothing
 
 
 def leave_work(library: Path) -> None:
@@ -57,12 +62,15 @@ def break_index(library: Path) -> None:
 
 
 def damage(library: Path) -> None:
-    """Have the shared memo's file be in the wrong place and its torrent be lost, and leave a conflict of the index."""
+    """Have a shared memo's file be in the wrong place, and lose what links need; leave a conflict of the index."""
     (shared,) = library.glob("*-shared-*.webm")
     shared.rename(library / ".memosync/trash" / shared.name)
     for entry in Library(library).index().memos:
         if entry.file == shared.name and entry.infohash:
             (library / f".memosync/torrents/{entry.infohash}.torrent").unlink()
+        if entry.sealed:
+            (library / ".memosync/keys" / entry.sealed).unlink()
+            (library / ".memosync/sealed" / entry.sealed).write_bytes(b"something else")
     text = (library / "index.toml").read_text().replace('"PLAIN"', '"Plain elsewhere"')
     (library / "index.sync-conflict-20260825-101112-ABCDEFG.toml").write_text(text)
 
@@ -71,16 +79,19 @@ CASES = {
     "record a file": Case(("record", "SOURCE", "-t", "New", "--tag", "new")),
     "record a pipe": Case(("record", "-", "-t", "New", "--tag", "new"), stdin=SOUND),
     "bring home what crashes left": Case(("list",), prepare=leave_work),
-    "share": Case(("share", "PLAIN", "RETITLED", "--no-seed")),
-    "share no longer": Case(("share", "--stop", "SHARED")),
-    "fetch": Case(("fetch", "LINK"), named=True),
+    "share": Case(("share", "PLAIN", "RETITLED", "SHARED", "--no-seed"), private=True),
+    "share by another link": Case(("share", "SEALED", "--new", "--no-seed"), private=True),
+    "share with anybody": Case(("share", "PLAIN", "RETITLED", "--public", "--no-seed")),
+    "share no longer": Case(("share", "--stop", "SHARED", "SEALED")),
+    "fetch": Case(("fetch", "LINK"), named=True, private=True),
+    "fetch from anybody": Case(("fetch", "PUBLIC"), named=True),
     "edit": Case(("edit", "PLAIN", "-t", "Other", "-d", "words", "--tag", "more")),
     "edit what is shared": Case(("edit", "SHARED", "-t", "Other", "-d", "words", "--tag", "more")),
     "rm": Case(("rm", "PLAIN", "SHARED")),
     "restore": Case(("restore", "TRASHED")),
     "mend and merge": Case(("check", "--repair"), prepare=damage, flawed=True),
     "rebuild the index": Case(("check", "--repair"), prepare=break_index, broken=True),
-    "rm for ever": Case(("rm", "SHARED", "TRASHED", "--purge", "--force")),
+    "rm for ever": Case(("rm", "SHARED", "SEALED", "TRASHED", "--purge", "--force"), private=True),
 }
 
 
@@ -100,12 +111,14 @@ def make_origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
     source.write_bytes(SOUND)
     program, theirs = Program(home / "Memos", {"HOME": str(home)}), Program(home / "Theirs", {"HOME": str(home)})
     names = {name: program("record", source, "-t", name).out.strip() for name in MEMOS}
-    program("share", names["SHARED"], names["TRASHED"], "--no-seed")
+    program("share", names["SHARED"], names["TRASHED"], "--public", "--no-seed")
+    program("share", names["SEALED"], "--no-seed")
     program("rm", names["TRASHED"])
     index_file = program.library / "index.toml"
     index_file.write_text(index_file.read_text().replace('"RETITLED"', '"Another title"'))
     theirs("record", source, "-t", "Theirs", "-d", "from elsewhere")
     names |= {"SOURCE": str(source), "LINK": theirs("share", "last").out.strip()}
+    names["PUBLIC"] = theirs("share", "last", "--public").out.strip()
     yield Origin(program.library, names)
     theirs("seed", "--stop")
 
@@ -120,6 +133,7 @@ class Bench:
         self._under = program.under
         self._arguments = [origin.names.get(word, word) for word in case.arguments]
         self._purges = "--purge" in case.arguments
+        self._sealed = {memo.sealed for memo in Library(origin.library).index().memos if memo.sealed}
         self._after = self.before = self.memos(Library(origin.library))
         self.fresh()
         self.run(good=True)
@@ -143,9 +157,13 @@ class Bench:
         known = {*self.origin.names.values(), *LEFT}
         return {
             entry["id"] if entry["id"] in known else entry["title"]: {name: entry.get(name) for name in PROMISED}
-            | {"trashed": "trashed" in entry}
+            | {"sealed": self._form(entry.get("sealed")), "trashed": "trashed" in entry}
             for entry in table
         }
+
+    def _form(self, infohash: str | None) -> str | None:
+        """Name a private link: one that is made here is another one, maybe every time."""
+        return infohash if infohash is None or infohash in self._sealed else "another"
 
     def judge(
         self, done: subprocess.CompletedProcess[str], story: str, make_room: Callable[[], None] = lambda: None
@@ -160,14 +178,19 @@ class Bench:
         if done.returncode == 0 and "memosync: warning: " not in done.stderr:
             self._insist_on_end(story)
         if self.case.broken and not self._can_be_read():
-            return self._again(story, make_room)
+            return self._again(story, make_room, "")
         self._insist(story, done.stdout, whole=not self.case.flawed)
+        assert done.returncode < 0 or not self.case.private or self._opened() == [], story
         listed = self._run(["list", "--json"], good=True).stdout.splitlines()
         self._insist(story, done.stdout, whole=not self.case.flawed)
         here = {memo.id for memo in self.library.index().memos if not memo.trashed}
         assert {json.loads(line)["id"] for line in listed} == here, story
+        assert not self.case.private or self._opened() == [], story
+        if self.case.private and (checked := self._run(["check"])).returncode:
+            assert checked.returncode == LibraryError.exit_code, f"{story}\n{checked.stderr}"
+            assert "memosync: hint: memosync check --repair" in checked.stderr, f"{story}\n{checked.stdout}"
 
-        return self._again(story, make_room)
+        return self._again(story, make_room, done.stdout)
 
     def _can_be_read(self) -> bool:
         try:
@@ -175,7 +198,7 @@ class Bench:
         except LibraryError:
             return False
 
-    def _again(self, story: str, make_room: Callable[[], None]) -> None:
+    def _again(self, story: str, make_room: Callable[[], None], before: str) -> None:
         """Run it again where nothing disturbs it."""
         make_room()
         again = self.run()
@@ -186,6 +209,28 @@ class Bench:
         rests = [path for name in ("recording", "incoming") for path in (self.library.inner / name).glob("*")]
         rests += self.library.root.rglob(".*.tmp") if again.returncode == 0 else []  # else nothing was written again
         assert rests == [], story
+        self._insist_on_links(story, before, again.stdout)
+
+    def _insist_on_links(self, story: str, before: str, after: str) -> None:
+        """Insist that each private link is what it was, byte for byte, or was ended; and that nothing else is left."""
+        if "--new" not in self.case.arguments:
+            assert set(re.findall("magnet:.*", before)) <= set(re.findall("magnet:.*", after)), story
+        shared = {memo.sealed: memo for memo in self.library.index().memos if memo.sealed}
+        for infohash, memo in shared.items():
+            if not self._purges or not memo.trashed:
+                assert sealed.form_of(self.library, memo).infohash == infohash, story
+                assert sealed.is_kept(self.library, infohash, thorough=True), story
+        kept = dict(keys.kept(self.library))
+        assert {infohash for infohash, key in kept.items() if not key.ended} == shared.keys(), story
+        assert set(files.names(self.library.forms)) == shared.keys(), story
+        assert self._opened() == [], story
+        if self.case.private:
+            self._run(["check"], good=True)
+
+    def _opened(self) -> list[Path]:
+        """Find sound in the library that is no memo's."""
+        found = [path for path in self.library.inner.rglob("*") if path.is_file() and path.parent != self.library.trash]
+        return [path for path in found if path.read_bytes()[:4] == EBML]
 
     def _run(
         self, arguments: list[str], observer: tuple[str, ...] = (), good: bool = False
@@ -224,6 +269,10 @@ class Bench:
             path = self.library.path(entry)
             assert self.library.is_intact(entry, path), f"{story}\n{entry}"
             assert webm.probe(path).duration == pytest.approx(entry.duration, abs=0.001), f"{story}\n{entry}"
+            if entry.sealed:
+                form = keys.find(self.library, entry.sealed)
+                assert form, f"{story}\n{entry}"
+                assert (form.ended, form.digest) == (False, sealed.digest_of(path)), f"{story}\n{entry}"
             if entry.infohash:
                 torrent = metainfo.read(self.library.torrent(entry.infohash).read_bytes())
                 assert metainfo.fits(torrent, path), f"{story}\n{entry}"
@@ -232,9 +281,11 @@ class Bench:
             key = answer.split("\t")[0]
             if not link and not parse_id(key):
                 continue  # a finding
-            kept = [memo for memo in memos if (memo.shared and memo.infohash == link[1] if link else memo.id == key)]
+            kept = [memo for memo in memos if (link[1] in served_as(self.library, memo) if link else memo.id == key)]
             assert len(kept) == (0 if self._purges else 1), f"{story}\n{answer!r} was promised"
         assert not files.is_locked(self.library.inner / "lock")
+        modes = [files.mode_of(path) for path in (self.library.keys, *self.library.keys.iterdir())]
+        assert not any(mode & 0o077 for mode in modes), f"{story}\n{modes}"
 
     def _is(self, name: str, memo: dict[str, Any], other: dict[str, Any]) -> bool:
         """Tell whether a memo is as it should be; one that was brought home may be frozen, or the beginning of it."""
@@ -242,6 +293,6 @@ class Bench:
             other = {**other, "recorded": memo["recorded"]}
             if memo["duration"] < other["duration"]:
                 other |= {"duration": memo["duration"], "size": memo["size"]}
-        if memo["infohash"] and name not in self.before:  # it was adopted
+        if (memo["infohash"] or memo["sealed"]) and name not in self.before:  # it was adopted
             other = {**other, "infohash": memo["infohash"], "fetched": memo["fetched"]}
         return memo == other and memo["duration"] > 0

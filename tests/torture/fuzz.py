@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import io
 import itertools
 import json
 import random
@@ -25,14 +26,21 @@ from support import matroska
 from support.hostile import payloads, torrents
 from support.matroska import Shape
 
-from memosync import index, magnet
+from memosync import index, magnet, sealing
 from memosync.audio import webm
 from memosync.audio.playback import Output, opened
 from memosync.errors import AudioError, LibraryError, TorrentError
+from memosync.sealing import CHUNK, HEAD, TAG, Seal
 from memosync.torrent import metainfo
 
 HOSTILE = Path(torrents.__file__).parent
 HASH = "a0a384eaa0a384eaa0a384eaa0a384eaa0a384ea"
+KEY = "aebagbafaydqqcikbmga2dqpca"  # of a private link
+ALONE = re.compile(rf"(?i)(?<![0-9a-z]){KEY}(?![0-9a-z])|x\.key(?:=|%3d){KEY}")  # and no part of something longer
+BASES = ("https://memos.example/open.html", "https://memos.example/#/share", "file:///tmp/open.html?x=y#z")
+KEYS = bytes(range(16)), bytes(range(1, 17))
+CONTEXTS = sealing.MEMO, b"memosync invitation v1"
+LENGTHS = 0, 100, CHUNK - 1, CHUNK, 2 * CHUNK + 100  # bytes of what is sealed
 LARGEST = 20_000  # bytes of an input
 SECONDS = 5.0  # of CPU an input may take
 MEMORY = 2**31  # bytes of addresses
@@ -57,6 +65,63 @@ def link(data: bytes) -> str:
     return (
         f"{len(found[:3])} {[(one.name > '', one.trackers > (), one.peers > (), one.other > ()) for one in found[:2]]}"
     )
+
+
+def private(data: bytes) -> str:
+    """Read links that may have keys; what is read can be written in every form, and no message has a key."""
+    text = data.decode(errors="replace")
+    assert not ALONE.search(magnet.shorten(text, LARGEST))
+    try:
+        found = [magnet.parse(part) for part in magnet.split(text)]
+    except TorrentError as error:
+        if KEY in f"{error} {error.hint}".lower():
+            raise AssertionError(error) from error
+        raise
+    keys = {magnet.format_key(one.key): one for one in found if one.key}
+    for key, one in keys.items():
+        short = magnet.parse(f"{one.infohash}.{key}")
+        assert (short.infohash, short.key) == (one.infohash, one.key)
+    for base in BASES:
+        joined = magnet.join(base, list(map(str, found)))
+        assert [magnet.parse(part) for part in magnet.split(joined)] == list(dict.fromkeys(found))
+        assert not any(key in joined.partition("#")[0] for key in keys)
+    return f"{len(found[:3])} {[(one.key > b'', one.name > '', one.trackers > ()) for one in found[:2]]}"
+
+
+def sealed(data: bytes) -> str:
+    """Do to a sealed memo what these bytes say, chunk by chunk; it is opened where that left it as it was."""
+    which, key, context, *steps = data[:33].ljust(3, b"\0")
+    every = list(SEALED)
+    parts = _chunks(every[which % len(every)])
+    for what, where, how in zip(steps[::3], steps[1::3], steps[2::3], strict=False):
+        at = where % len(parts)
+        part, place = parts[at], how * 65 % (len(parts[at]) or 1)
+        match what % 7:
+            case 0:
+                parts[at] = part[:place]
+            case 1:
+                parts[at], parts[how % len(parts)] = parts[how % len(parts)], part
+            case 2:
+                parts[at] = (
+                    part[:place] + bytes(byte ^ 1 << what % 8 for byte in part[place : place + 1]) + part[place + 1 :]
+                )
+            case 3:
+                parts.insert(at, part)
+            case 4:
+                del parts[at]
+            case 5:
+                parts[at] += bytes(how)
+            case _:
+                parts[at] = b"".join(_chunks(every[how % len(every)])[at : at + 1])
+        parts = parts or [b""]
+    altered, known = b"".join(parts), (KEYS[key % len(KEYS)], CONTEXTS[context % len(CONTEXTS)])
+    try:
+        plain = b"".join(sealing.opened(io.BytesIO(altered), *known))
+    except TorrentError:
+        assert SEALED.get(altered, ())[:2] != known
+        raise
+    assert SEALED.get(altered) == (*known, plain)
+    return f"{len(plain)} bytes"
 
 
 def memos(data: bytes) -> str:
@@ -92,6 +157,31 @@ def links() -> list[bytes]:
     )
     share = f"https://example.org/share?seeds={several.replace('&', '%26')}&seeds={HASH}#/x?seeds={HASH}"
     return [several.encode(), share.encode(), HASH.encode(), b"magnet:?xt=urn:btih:" + b"A2" * 16]
+
+
+def private_links() -> list[bytes]:
+    short, link = f"{HASH}.{KEY}", f"magnet:?xt=urn:btih:{HASH}&x.key={KEY}"
+    pages = [
+        magnet.join(base, links)
+        for base in BASES
+        for links in ([link], [f"{link}&dn=A%20b&tr=wss://t&x.pe=[::1]:7", short])
+    ]
+    return [text.encode() for text in (short, short.upper(), link, f"magnet:?xt=urn:btih:{short}", *pages, HASH)]
+
+
+def sealed_memos() -> list[bytes]:
+    """Seal memos with every key in every context, and say what is to be done to them: nothing, or one thing."""
+    for number, (key, context, length) in enumerate(itertools.product(KEYS, CONTEXTS, LENGTHS)):
+        plain, target = random.Random(length).randbytes(length), io.BytesIO()
+        sealing.seal(io.BytesIO(plain), target, Seal(key, bytes([number]) * sealing.SALT), context)
+        SEALED[target.getvalue()] = key, context, plain
+    many = len(LENGTHS)
+    right = [bytes([number, number // (2 * many), number // many]) for number in range(len(SEALED))]
+    return [*right, *(start + bytes([what, 1, 0]) for start, what in zip(right, range(7), strict=False))]
+
+
+def _chunks(data: bytes) -> list[bytes]:
+    return [data[:HEAD], *(data[at : at + CHUNK + TAG] for at in range(HEAD, len(data), CHUNK + TAG))]
 
 
 def indexes() -> list[bytes]:
@@ -138,9 +228,12 @@ def elements(codes: str) -> list[bytes]:
     return list(map(bytes.fromhex, codes.split()))
 
 
+SEALED: dict[bytes, tuple[bytes, bytes, bytes]] = {}  # key, context and what is in it
 Parser = tuple[Callable[[bytes], str], type[Exception], Callable[[], list[bytes]], list[bytes]]
 PARSERS: dict[str, Parser] = {
     "magnet": (link, TorrentError, links, tokens("& = ? # : magnet:? xt=urn:btih: seeds= tr= x.pe= xt.1= urn:btmh: ;")),
+    "private link": (private, TorrentError, private_links, tokens(f"& = # . %2e ?seeds= x.key= {KEY} {HASH} magnet:?")),
+    "sealed memo": (sealed, TorrentError, sealed_memos, [bytes([what, 1, 2]) for what in range(7)]),
     "index": (
         memos,
         LibraryError,

@@ -11,7 +11,8 @@ from support.program import Program
 
 from memosync.errors import LibraryError
 
-NEEDY = {"record a file", "record a pipe", "share", "fetch", "edit"}  # others make room by what they replace
+NEEDY = {"record a file", "record a pipe", "edit"}  # others make room by what they replace
+NEEDY |= {"share", "share by another link", "share with anybody", "fetch", "fetch from anybody"}
 PAGE = 4096  # bytes: what a tmpfs gives at a time
 
 

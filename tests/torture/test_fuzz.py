@@ -1,4 +1,4 @@
-"""The four parsers of what strangers send: nothing but our own errors comes out, in bounded time and memory."""
+"""The parsers of what strangers send: nothing but our own errors comes out, in bounded time and memory."""
 
 from __future__ import annotations
 
