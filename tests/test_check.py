@@ -316,7 +316,7 @@ def test_no_verb_makes_a_new_index_where_one_was_lost(memosync: Program, library
     (library.root / "index.toml").unlink()
     before = state(library.root)
 
-    for arguments in (["list"], ["record", "-"], ["share", "--all"]):
+    for arguments in (["list"], ["record", "-"], ["share", "--public", "--all"]):
         result = memosync(*arguments, stdin=SECOND, code=LibraryError.exit_code)
         assert "index.toml is gone" in result.err
         assert "memosync check --repair" in result.err
@@ -440,7 +440,7 @@ def test_words_that_differ_are_a_note_until_the_memo_is_shared(memosync: Program
     found = [finding for finding in look(library) if finding.subject == memo.id]
 
     assert [(finding.severity, "sharing writes them" in finding.text) for finding in found] == [("note", True)]
-    memosync("share", memo.id, "--no-seed")
+    memosync("share", "--public", memo.id, "--no-seed")
     assert [finding for finding in look(library) if finding.subject == memo.id] == []
 
 
@@ -657,7 +657,7 @@ def test_who_answers_on_the_network_is_asked_only_with_net(memosync: Program, li
     urls = [trackers[0].udp_url, *(tracker.http_url for tracker in trackers), "udp://tracker.example.org:1"]
     env = {"MEMOSYNC_TRACKERS": " ".join(urls)}
     try:
-        memosync("share", "--all")
+        memosync("share", "--public", "--all")
         quiet = rows(memosync("check", env=env).out)
         heard = [len(tracker.announces) for tracker in trackers]
         found = rows(memosync("check", "--net", env=env).out)
@@ -818,7 +818,7 @@ def test_a_file_that_is_purged_while_it_is_looked_at_is_gone(
     source = tmp_path / "tone.wav"
     source.write_bytes(sound.wav(sound.tone(1)))
     memosync("record", source)
-    memosync("share", "last", "--no-seed")
+    memosync("share", "--public", "last", "--no-seed")
     library = Library(memosync.library)
     [memo] = library.index().memos
 

@@ -116,7 +116,7 @@ def bare(link: str) -> str:
 def share(program: Program, title: str) -> str:
     """Record a memo, share it, and give its link."""
     program("record", noise(program.library.parent / f"{title}.flac", 1), "-t", title)
-    return program("share", "last").out.strip()
+    return program("share", "--public", "last").out.strip()
 
 
 def test_a_link_with_neither_tracker_nor_address_finds_the_memo_and_the_next_one_without_a_bootstrap_node(

@@ -118,7 +118,7 @@ def test_a_seeder_calls_no_service_whoever_names_it(network: Network, tmp_path: 
     program("seed", "--detach")
     assert node.readline() == b"asked\n"
 
-    program("share", "last", "--tracker", http, "--tracker", udp)
+    program("share", "--public", "last", "--tracker", http, "--tracker", udp)
 
     seeder = tomllib.loads((program.library / ".memosync/seeder.toml").read_text())
     start_stranger(there, 7001, named("pex", here), f"{here.address}:{seeder['port']}", only(program)["infohash"])
@@ -141,7 +141,7 @@ def test_a_tracker_that_leads_elsewhere_leads_to_no_device_and_no_name(
 
     link = f"magnet:?xt=urn:btih:{'ab' * 20}" + "".join(f"&tr={url}" for url in trackers)
     fetching = program.start("fetch", link, stderr=subprocess.PIPE, text=True)
-    program("share", "last", *(part for url in trackers for part in ("--tracker", url)))
+    program("share", "--public", "last", *(part for url in trackers for part in ("--tracker", url)))
 
     assert fetching.stderr
     [_, told] = fetching.stderr.readline(), fetching.stderr.readline()
@@ -158,7 +158,7 @@ def test_a_network_is_near_as_long_as_this_machine_is_connected_to_it(network: N
     ears = Ears(network.namespaces[0], [BEYOND])
     program = here.program(tmp_path / "Memos", "public")
     program("record", noise(tmp_path / "noise.flac"))
-    program("share", "last")
+    program("share", "--public", "last")
     seeder = tomllib.loads((program.library / ".memosync/seeder.toml").read_text())
     call = f"{here.address}:{seeder['port']}", only(program)["infohash"]
     strangers = itertools.count(7001)
@@ -229,7 +229,7 @@ def test_names_that_nobody_answers_for_keep_nobody_waiting(network: Network, tmp
     theirs, program = there.program(tmp_path / "theirs/Memos", "public"), here.program(tmp_path / "Memos", "public")
     program.environment["RES_OPTIONS"] = f"timeout:{HANGS}"
     theirs("record", noise(tmp_path / "noise.flac"))
-    link = theirs("share", "last").out.split("&tr=")[0]
+    link = theirs("share", "--public", "last").out.split("&tr=")[0]
     port = tomllib.loads((theirs.library / ".memosync/seeder.toml").read_text())["port"]
     hanging = "".join(f"&tr={url}" for url in HANGING)
     capture = Capture(here)

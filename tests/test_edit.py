@@ -177,12 +177,12 @@ def test_a_memo_that_is_not_there_is_exit_3(memosync: Program, one: Path, which:
 
 
 def test_once_shared_the_file_stays_and_the_link_stays_good(memosync: Program, one: Path) -> None:
-    (before,) = memosync("share", "last", "--no-seed").lines
+    (before,) = memosync("share", "--public", "last", "--no-seed").lines
     content, kept = one.read_bytes(), sorted((memosync.library / ".memosync/torrents").iterdir())
 
     result = memosync("edit", "last", "-t", "Other", "--tag", "-work", "-d", "")
 
-    (after,) = memosync("share", "last", "--no-seed").lines
+    (after,) = memosync("share", "--public", "last", "--no-seed").lines
     assert (
         result.err
         == "memosync: changed in the index; whoever fetches it gets the words of before, so that its link stays good\n"
@@ -228,7 +228,7 @@ def test_an_edit_that_waited_for_its_memo_s_end_is_exit_3(memosync: Program, lib
 def test_edits_and_a_share_at_once_leave_a_file_that_fits_its_link(memosync: Program, one: Path) -> None:
     titles = ["A", "A longer title", "Another title that is the longest"]
     everybody = [memosync.start("edit", "last", "-t", title) for title in titles]
-    everybody.insert(1, memosync.start("share", "last", "--no-seed"))
+    everybody.insert(1, memosync.start("share", "--public", "last", "--no-seed"))
 
     assert [process.wait(60) for process in everybody] == [0, 0, 0, 0]
 

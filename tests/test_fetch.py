@@ -243,7 +243,7 @@ def test_a_bare_infohash_is_a_link(short: Path, tmp_path: Path) -> None:
     with Network(2) as network:
         here, there = (host.program(tmp_path / str(number) / "Memos") for number, host in enumerate(network.hosts))
         here("record", short)
-        here("share", "last")
+        here("share", "--public", "last")
         first = only(here)["infohash"]
 
         there("fetch", first.upper())

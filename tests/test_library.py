@@ -320,7 +320,7 @@ def test_unknown_keys_and_the_comments_at_the_top_survive_every_verb(memosync: P
         "# mine\n#\n# and mine\n\n" + path.read_text() + "mood = 'good'\n[memo.stars]\nn = 5\n[colours]\na = [1]\n"
     )
 
-    memosync("share", "last", "--no-seed")
+    memosync("share", "--public", "last", "--no-seed")
 
     assert path.read_text().startswith("# mine\n#\n# and mine\n\n")
     table = tomllib.loads(path.read_text())
@@ -615,10 +615,10 @@ def test_a_memo_is_an_id_a_beginning_of_one_or_the_last_added(library: Library) 
 
 def test_an_ambiguous_beginning_names_the_candidates(memosync: Program) -> None:
     memosync.library.mkdir()
-    pair = tuple(replace(make_memo(number), id=MemoId(name)) for number, name in enumerate(["abcdefgh", "abzzzzzz"]))
+    pair = tuple(replace(make_memo(number), id=MemoId(name)) for number, name in enumerate(["abcdefgh", "abczzzzz"]))
     (memosync.library / "index.toml").write_text(index.dumps(Index(pair)))
 
-    result = memosync("share", "ab", "--no-seed", code=NotFoundError.exit_code)
+    result = memosync("share", "abc", "--no-seed", code=NotFoundError.exit_code)
 
     assert result.out == ""
-    assert re.match(r"memosync: error: 'ab' .*abcdefgh.*abzzzzzz", result.err)
+    assert re.match(r"memosync: error: 'abc' .*abcdefgh.*abczzzzz", result.err)

@@ -62,7 +62,7 @@ def library(memosync: Program, template: Path) -> Program:
 
 def share(program: Program, *trackers: str) -> list[str]:
     """Share all memos with these trackers alone, and give their infohashes."""
-    program("share", "--all", *(word for url in trackers for word in ("--tracker", url)))
+    program("share", "--public", "--all", *(word for url in trackers for word in ("--tracker", url)))
     return [memo["infohash"] for memo in memos(program)]
 
 
@@ -131,7 +131,7 @@ def test_who_is_served_over_webrtc_has_the_rest_of_it_when_the_trackers_change(
     for_tabs, for_programs = away.websocket_tracker(), away.tracker()[1]
     library, fetcher = home.program(tmp_path / "Ours/Memos"), away.program(tmp_path / "Theirs/Memos")
     library("record", noise(tmp_path / "noise.webm", 50, "-ac", "2", "-c:a", "libopus", "-b:a", "256k"))
-    link = library("share", "last", "--tracker", for_tabs.url, "--no-seed").out.strip()
+    link = library("share", "--public", "last", "--tracker", for_tabs.url, "--no-seed").out.strip()
     library("seed", "--detach", "--up", "100k")
 
     def swarm() -> dict[str, Any]:
@@ -142,7 +142,7 @@ def test_who_is_served_over_webrtc_has_the_rest_of_it_when_the_trackers_change(
     wait_until(lambda: swarm()["given"] > 100_000, "it to be served", 60)
     given = [swarm()["given"]]
     for tracker in (for_programs, for_tabs.url, for_programs):
-        library("share", "last", "--tracker", tracker)
+        library("share", "--public", "last", "--tracker", tracker)
         given.append(swarm()["given"])
     fetching.terminate()  # one that is cut off comes back for the rest
     fetching.wait(20)
@@ -151,7 +151,7 @@ def test_who_is_served_over_webrtc_has_the_rest_of_it_when_the_trackers_change(
     given.append(swarm()["given"])
     time.sleep(GONE)
     given.append(swarm()["given"])
-    library("share", "last", "--tracker", for_tabs.url)
+    library("share", "--public", "last", "--tracker", for_tabs.url)
     given.append(swarm()["given"])
     assert sorted(given) == given
 
@@ -159,9 +159,9 @@ def test_who_is_served_over_webrtc_has_the_rest_of_it_when_the_trackers_change(
 def test_a_memo_shared_later_is_announced_at_once_over_the_same_websocket(library: Program) -> None:
     first, second, _ = (memo["id"] for memo in memos(library))
     with WebSocketTracker() as tracker:
-        library("share", first, "--tracker", tracker.url)
+        library("share", "--public", first, "--tracker", tracker.url)
 
-        library("share", second, "--tracker", tracker.url)
+        library("share", "--public", second, "--tracker", tracker.url)
 
         wait_until(has_all(tracker, [memos(library)[1]["infohash"]]), "it to be announced", AT_ONCE)
         assert 1 == tracker.open
@@ -251,12 +251,12 @@ def test_a_hostile_tracker_gets_nothing_but_lines_in_the_log(library: Program, o
         assert descriptors(seeder["pid"]) < before + 100
         assert len(log(library).splitlines()) < 30
         assert all(offers(seeder["port"], infohash) for infohash in infohashes)
-        other("fetch", library("share", "last", "--no-seed").out.strip(), timeout=20)
+        other("fetch", library("share", "--public", "last", "--no-seed").out.strip(), timeout=20)
         assert seeder["pid"] == state(library)["pid"]
 
 
 def test_of_two_offers_of_tabs_one_is_taken_and_the_other_gets_ours(library: Program) -> None:
-    link = library("share", "last", "--no-seed").out
+    link = library("share", "--public", "last", "--no-seed").out
     infohash = bytes.fromhex(re.findall("btih:([0-9a-f]{40})", link)[0]).decode("latin-1")
     with WebSocketTracker() as tracker, connect(tracker.url) as tab:
 
@@ -275,7 +275,7 @@ def test_of_two_offers_of_tabs_one_is_taken_and_the_other_gets_ours(library: Pro
         heard, offer = list[str](), dict[str, Any]()
         threading.Thread(target=hear).start()
         announce("the first")
-        library("share", "last", "--tracker", tracker.url)
+        library("share", "--public", "last", "--tracker", tracker.url)
         wait_until(lambda: offer, "an offer of the seeder's", 10)
         heard.clear()
 
@@ -382,7 +382,7 @@ def test_a_stun_server_does_not_hold_a_fetch_up(network: Network, template: Path
     library, other = (home.program(tmp_path / name / "Memos", "public") for name in ("home", "other"))
     library.environment["MEMOSYNC_STUN"] = other.environment["MEMOSYNC_STUN"] = address
     shutil.copytree(template, library.library)
-    link = library("share", "last", "--tracker", tracker.url).out.strip()
+    link = library("share", "--public", "last", "--tracker", tracker.url).out.strip()
     other.meddle("from memosync.torrent.webrtc import stun; stun._ANSWER_WITHIN = 60.0")
 
     other("fetch", link, timeout=20)  # from the addresses in it

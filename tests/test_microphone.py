@@ -217,8 +217,8 @@ def test_share_prints_the_link_instead(memosync: Program, microphone: Microphone
 
     (memo,) = memos(memosync)
     assert out.count("\n") == 1
-    assert out.startswith(f"magnet:?xt=urn:btih:{memo['infohash']}&")
-    assert "dn=Interview" in out
+    assert out.startswith(f"magnet:?xt=urn:btih:{memo['sealed']}&x.key=")
+    assert "Interview" not in out
 
 
 def test_arecord_may_hold_the_microphone(

@@ -51,7 +51,7 @@ def use(host: Host, directory: Path, network: str, address: str) -> None:
     sharer, by_link, by_torrent = (host.program(directory / name / "Memos", network) for name in ("a", "b", "c"))
     memo = sharer("record", noise(directory / "a/noise.flac")).out.strip()
 
-    link = sharer("share", memo, env=trackers).out.strip()
+    link = sharer("share", "--public", memo, env=trackers).out.strip()
 
     head, _, rest = link.partition("&")
     strangers = [f"x.pe={address}:6881" for address in (*ABROAD, "peer.example.org")]
@@ -196,7 +196,7 @@ def test_a_seeder_ends_soon_while_names_are_looked_up_and_keeps_what_it_knew_of_
     program = host.program(tmp_path / "Memos", "public")
     program.environment["RES_OPTIONS"] = "timeout:30"  # seconds that a name is looked up
     program("record", noise(tmp_path / "noise.flac"))
-    program("share", "last", env={"MEMOSYNC_TRACKERS": " ".join(TRACKERS)})
+    program("share", "--public", "last", env={"MEMOSYNC_TRACKERS": " ".join(TRACKERS)})
     seeder = tomllib.loads((program.library / ".memosync/seeder.toml").read_text())
     known = program.library / ".memosync/session"
     known.write_bytes(b"what an earlier one knew")

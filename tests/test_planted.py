@@ -42,7 +42,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     home = tmp_path_factory.mktemp("theirs")
     program = Program(home / "Theirs", {"HOME": str(home)})
     program("record", "-", "-t", "Theirs", stdin=SOUND)
-    program("share", "last")
+    program("share", "--public", "last")
     yield program
     program("seed", "--stop")
 
@@ -81,7 +81,7 @@ def moved(path: Path, place: Path) -> Path:
 def test_what_arrives_is_written_into_no_file_that_was_there(
     memosync: Program, theirs: Program, outside: Path, kind: str
 ) -> None:
-    link, memo = theirs("share", "last").out.strip(), memo_of(theirs)
+    link, memo = theirs("share", "--public", "last").out.strip(), memo_of(theirs)
     incoming = Library(memosync.library).incoming(memo.infohash or InfoHash(""))
     incoming.mkdir(parents=True)
     LINKS[kind](incoming / "memo.webm", outside)
@@ -97,10 +97,10 @@ def test_what_arrives_is_written_into_no_file_that_was_there(
 def test_a_kept_torrent_that_is_not_the_links_is_thrown_away(
     memosync: Program, theirs: Program, kind: str, tmp_path: Path
 ) -> None:
-    link, memo = theirs("share", "last").out.strip(), memo_of(theirs)
+    link, memo = theirs("share", "--public", "last").out.strip(), memo_of(theirs)
     others = memosync.on(tmp_path / "Others")
     others("record", "-", "-t", "Another", stdin=sound.wav(sound.tone(0.7)))
-    others("share", "last", "--no-seed")
+    others("share", "--public", "last", "--no-seed")
     other = memo_of(others)
     incoming = Library(memosync.library).incoming(memo.infohash or InfoHash(""))
     incoming.mkdir(parents=True)
@@ -120,17 +120,17 @@ def test_a_kept_torrent_that_is_not_the_links_is_thrown_away(
 
 def test_a_kept_torrent_is_believed_by_its_hash_alone(memosync: Program, tmp_path: Path) -> None:
     library, *_ = recorded(memosync)
-    link = memosync("share", "last").out
+    link = memosync("share", "--public", "last").out
     (memo,) = library.index().memos
     kept = library.torrent(memo.infohash or InfoHash(""))
     backup = tmp_path / "backup"
     os.link(kept, backup)  # as a backup of hard links does
     others = memosync.on(tmp_path / "Others")
     others("record", "-", "-t", "Another", stdin=sound.wav(sound.tone(0.7)))
-    others("share", "last", "--no-seed")
+    others("share", "--public", "last", "--no-seed")
     other = memo_of(others).infohash or InfoHash("")
 
-    memosync("share", "last")
+    memosync("share", "--public", "last")
     assert kept.stat().st_nlink == 2
 
     memosync("seed", "--stop")
@@ -139,7 +139,7 @@ def test_a_kept_torrent_is_believed_by_its_hash_alone(memosync: Program, tmp_pat
     memosync("seed", "--detach")
     assert {row.split("\t")[1] for row in memosync("seed", "--status").lines} == {"damaged"}
     assert other not in str(state(memosync))
-    assert link.startswith(memosync("share", "last", "--no-seed").out.strip().partition("&")[0])
+    assert link.startswith(memosync("share", "--public", "last", "--no-seed").out.strip().partition("&")[0])
     assert kept.read_bytes() == backup.read_bytes()
     wait_until(lambda: "\tseeding\t" in memosync("seed", "--status").out, "it to be served again")
 
@@ -154,7 +154,7 @@ def test_a_memo_that_is_a_link_is_read_and_given_to_nobody(memosync: Program, tm
 
     memosync("export", memo.id, "-o", tmp_path / "out.wav")
     assert not [line for line in memosync("check").lines if line.startswith("defect")]
-    refused = memosync("share", memo.id, "--no-seed", code=LibraryError.exit_code)
+    refused = memosync("share", "--public", memo.id, "--no-seed", code=LibraryError.exit_code)
     assert "is a symbolic link" in refused.err
     memosync("edit", memo.id, "-t", "Other")
 
@@ -165,10 +165,10 @@ def test_a_memo_that_is_a_link_is_read_and_given_to_nobody(memosync: Program, tm
 
 def test_a_shared_memo_that_is_a_link_is_served_as_long_as_it_is_the_links(memosync: Program, tmp_path: Path) -> None:
     _, memo, path = recorded(memosync)
-    link = memosync("share", memo.id, "--no-seed").out
+    link = memosync("share", "--public", memo.id, "--no-seed").out
     moved(path, tmp_path)
 
-    again = memosync("share", memo.id).out.strip()
+    again = memosync("share", "--public", memo.id).out.strip()
 
     assert again.startswith(link.strip().partition("&")[0])
     assert memosync.on(tmp_path / "Theirs")("fetch", again).code == 0
@@ -217,7 +217,7 @@ def test_the_log_is_written_into_no_file_that_was_there(memosync: Program, outsi
     library, _, path = recorded(memosync)
     os.mkfifo(library.inner / "seeder.log") if kind == "FIFO" else LINKS[kind](library.inner / "seeder.log", outside)
 
-    memosync("share", "last")
+    memosync("share", "--public", "last")
     wait_until(lambda: "serving on port" in log(memosync), "the log")
     path.unlink()
     os.mkfifo(path)  # which libtorrent would wait for
@@ -375,11 +375,11 @@ def modes(root: Path) -> set[str]:
 def use(memosync: Program, theirs: Program) -> None:
     """Have everything written that a library ever has."""
     memosync("record", "-", "-t", "One", stdin=SOUND)
-    memosync("share", "last")
+    memosync("share", "--public", "last")
     memosync("edit", "last", "-t", "Two")
     memosync("show", "last")
     memosync("rm", "last")
-    memosync("fetch", theirs("share", "last").out.strip())
+    memosync("fetch", theirs("share", "--public", "last").out.strip())
     memosync("check")
     memosync("seed", "--stop")
 
@@ -454,7 +454,7 @@ def test_the_rights_of_a_file_outside_stay_as_they_are(memosync: Program, outsid
 @pytest.mark.parametrize("place", [".memosync/cache/{id}", "{file}", ".memosync/torrents/{infohash}.torrent"])
 def test_a_directory_in_the_way_keeps_nothing_in_the_trash(memosync: Program, place: str) -> None:
     memosync("record", "-", stdin=SOUND)
-    memosync("share", "last", "--no-seed")
+    memosync("share", "--public", "last", "--no-seed")
     memo = only(memosync)
     memosync("rm", memo["id"])
     planted = memosync.library / place.format_map(memo)
@@ -480,7 +480,7 @@ def test_a_download_with_a_name_that_is_no_infohash_is_in_no_hint(memosync: Prog
 @pytest.mark.parametrize("plant", [Path.mkdir, os.mkfifo, Path.touch])
 def test_a_memo_without_its_file_is_not_here(memosync: Program, plant: Callable[[Path], object]) -> None:
     memosync("record", "-", stdin=SOUND)
-    link = memosync("share", "last", "--no-seed").out.strip()
+    link = memosync("share", "--public", "last", "--no-seed").out.strip()
     memo = only(memosync)
     Path(memo["path"]).unlink()
     plant(Path(memo["path"]))
@@ -489,7 +489,7 @@ def test_a_memo_without_its_file_is_not_here(memosync: Program, plant: Callable[
     if plant is not Path.touch:
         assert (
             f"cannot read {memo['file']}: {memo['file']} is a "
-            in memosync("share", memo["id"], "--no-seed", code=LibraryError.exit_code).err
+            in memosync("share", "--public", memo["id"], "--no-seed", code=LibraryError.exit_code).err
         )
 
 
@@ -502,7 +502,7 @@ def test_times_beyond_all_numbers_are_no_times(memosync: Program) -> None:
 
 def test_of_what_a_stranger_wrote_for_the_seeder_only_what_can_be_is_believed(memosync: Program) -> None:
     memosync("record", "-", stdin=SOUND)
-    memosync("share", "last")
+    memosync("share", "--public", "last")
     path = memosync.library / ".memosync/seeder.toml"
     table = index.parse_toml(path.read_text())
     table |= {"swarm": ["x", {"infohash": "y", "given": 10**400, "peers": -5}], "port": 99_999_999, "restarts": -1}

@@ -44,7 +44,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for title in ("First", "Second", "Third"):
         program("record", sound, "-t", title)
     (first, *_) = entries(program)
-    program("share", first["id"], "--no-seed")
+    program("share", "--public", first["id"], "--no-seed")
     return program.library
 
 
@@ -188,7 +188,7 @@ def test_the_seeder_drops_it_within_a_second_and_serves_it_again(memosync: Progr
 
 def test_a_link_to_what_is_in_the_trash_brings_it_back(memosync: Program, three: list[str], tmp_path: Path) -> None:
     before = entries(memosync)
-    link = memosync("share", three[0], "--no-seed").out.strip()
+    link = memosync("share", "--public", three[0], "--no-seed").out.strip()
     memosync("rm", three[0])
     trace = tmp_path / "trace"
     command = ["strace", "-f", "-qq", "-e", "trace=socket", "-o", str(trace), *PROGRAM, "fetch", link]
@@ -205,7 +205,7 @@ def test_a_fetched_memo_whose_file_is_lost_in_the_trash_is_fetched_into_its_entr
     memosync: Program, three: list[str], tmp_path: Path
 ) -> None:
     other = memosync.on(tmp_path / "Theirs")
-    link = memosync("share", three[0]).out.strip()
+    link = memosync("share", "--public", three[0]).out.strip()
     memo = other("fetch", link).out.strip()
     other("edit", memo, "-t", "Mine")
     other("rm", memo)

@@ -37,7 +37,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sound = noise(home / "noise.webm", 4, "-c:a", "libopus", "-b:a", "128k")
     for title in ("First", "Second", "Third"):
         program("record", sound, "-t", title)
-    program("share", "--all", "--no-seed")
+    program("share", "--public", "--all", "--no-seed")
     program("share", "--stop", "last")
     return program.library
 
@@ -79,7 +79,7 @@ def test_in_the_foreground_a_status_line_tells_what_it_does(library: Program, ot
     terminal = Terminal([*PROGRAM, "seed"], library.environment)
     try:
         terminal.wait_for(lambda screen: re.search(r"serving 2 memos on port \d+", screen.text), "the status line")
-        link = library("share", entries(library)[0]["id"], "--no-seed").out.strip()
+        link = library("share", "--public", entries(library)[0]["id"], "--no-seed").out.strip()
 
         other("fetch", link)
 
@@ -122,7 +122,7 @@ def test_an_empty_library_can_be_served(memosync: Program) -> None:
 def test_status_tells_id_state_peers_bytes_given_and_title(library: Program, other: Program) -> None:
     library("seed", "--detach")
     first, second, _ = entries(library)
-    other("fetch", library("share", first["id"]).out.strip())
+    other("fetch", library("share", "--public", first["id"]).out.strip())
 
     def rows() -> list[list[str]]:
         return [row.split("\t") for row in library("seed", "--status").lines]
@@ -175,7 +175,7 @@ def test_port_chooses_the_port_and_the_next_seeder_keeps_it(library: Program, ho
     port = port_of_our_own()
     environment = {"MEMOSYNC_PORT": str(port)} if how == "variable" else {}
     library("seed", "--detach", *(["--port", port] if how == "option" else []), env=environment)
-    link = library("share", "last").out
+    link = library("share", "--public", "last").out
     library("seed", "--stop")
 
     library("seed", "--detach")
@@ -221,7 +221,7 @@ def test_a_port_of_last_time_that_is_taken_now_hinders_nothing(library: Program,
 def test_up_limits_what_is_given(library: Program, other: Program, how: str) -> None:
     environment = {"MEMOSYNC_UP": "40k"} if how == "variable" else {}
     library("seed", "--detach", *(["--up", "40k"] if how == "option" else []), env=environment)
-    link = library("share", entries(library)[0]["id"]).out.strip()
+    link = library("share", "--public", entries(library)[0]["id"]).out.strip()
 
     started = time.monotonic()
     other("fetch", link)
@@ -231,7 +231,7 @@ def test_up_limits_what_is_given(library: Program, other: Program, how: str) -> 
 
 def test_down_limits_what_is_taken(library: Program, other: Program) -> None:
     library("seed", "--detach", "--down", "150", env={"MEMOSYNC_DOWN": "1M"})
-    link = library("share", entries(library)[0]["id"]).out.strip()
+    link = library("share", "--public", entries(library)[0]["id"]).out.strip()
 
     started = time.monotonic()
     other("fetch", link)
@@ -245,7 +245,7 @@ def test_newly_shared_is_served_within_a_second_and_unshared_is_dropped(library:
     assert serves(library, 0, 1)
 
     def share_and_stop() -> float:
-        library("share", "last", "--no-seed")
+        library("share", "--public", "last", "--no-seed")
         served = until(lambda: serves(library, 0, 1, 2), "the third to be served")
         library("share", "--stop", "last")
         return max(served, until(lambda: serves(library, 0, 1), "it to be dropped"))
@@ -355,7 +355,7 @@ def test_with_a_killed_keeper_the_server_ends_too(library: Program) -> None:
     library("seed", "--status", code=NOT_RUNNING)
 
 
-@pytest.mark.parametrize("command", [("seed", "--detach"), ("share", "last")], ids=["seed", "share"])
+@pytest.mark.parametrize("command", [("seed", "--detach"), ("share", "--public", "last")], ids=["seed", "share"])
 def test_after_a_killed_keeper_the_next_start_works_at_once(library: Program, command: tuple[str, ...]) -> None:
     library("seed", "--detach")
     before = state(library)
@@ -374,7 +374,7 @@ def test_term_ends_it_in_two_seconds_though_no_tracker_answers(library: Program)
     with Tracker(mode="silent") as silent:
 
         def ends() -> float:
-            library("share", "--all", "--tracker", silent.udp_url, "--tracker", silent.http_url)
+            library("share", "--public", "--all", "--tracker", silent.udp_url, "--tracker", silent.http_url)
             processes = [state(library)["keeper"], state(library)["pid"]]
             assert len(library("seed", "--status").lines) == 3
             os.kill(processes[0], signal.SIGTERM)
@@ -397,7 +397,7 @@ def damage(library: Program, number: int, how: str) -> Path:
 
 def test_damaged_memos_are_called_so_and_the_others_are_served(library: Program, other: Program) -> None:
     first, second, third = (memo["id"] for memo in entries(library))
-    link = library("share", third).out.strip()
+    link = library("share", "--public", third).out.strip()
 
     files = [damage(library, 0, "altered"), damage(library, 1, "gone")]
 
@@ -437,7 +437,7 @@ def test_bytes_that_rotted_behind_a_right_time_stamp_are_never_given(library: Pr
     damage(library, 0, "altered")
     os.utime(file, ns=(stamp, stamp))
     library("seed", "--detach")
-    link = library("share", entries(library)[0]["id"], "--no-seed").out.strip()
+    link = library("share", "--public", entries(library)[0]["id"], "--no-seed").out.strip()
 
     fetching = other.start("fetch", link)
 
@@ -458,7 +458,7 @@ def test_a_broken_index_hinders_nothing_that_is_served(library: Program) -> None
     index.write_text(good)
 
     assert serves(library, 0, 1)
-    library("share", "last")
+    library("share", "--public", "last")
     assert serves(library, 0, 1, 2)
 
 

@@ -373,7 +373,7 @@ def test_a_fetched_file_has_one_length_everywhere_and_is_not_touched(
     theirs = memosync.on(tmp_path / "theirs" / "Memos")
     theirs.library.mkdir(parents=True)
     (theirs.library / "2026-08-25-odd-abcdefgh.webm").write_bytes(data)  # adopted
-    link = theirs("share", "abcdefgh").out.strip()
+    link = theirs("share", "--public", "abcdefgh").out.strip()
     memosync.environment.update(speaker.environment)
 
     memosync("fetch", link)

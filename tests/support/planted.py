@@ -50,11 +50,11 @@ def make_origin(home: Path) -> Origin:
     names = {"SOURCE": str(source)}
     for name in ("PLAIN", "SHARED", "TRASHED"):
         names[f"{name}_ID"] = ours("record", source, "-t", name).out.strip()
-    ours("share", names["SHARED_ID"], names["TRASHED_ID"], "--no-seed")
+    ours("share", "--public", names["SHARED_ID"], names["TRASHED_ID"], "--no-seed")
     ours("rm", names["TRASHED_ID"])
     ours("show", names["PLAIN_ID"])
     theirs("record", source, "-t", "FOREIGN")
-    theirs("share", "last", "--no-seed")
+    theirs("share", "--public", "last", "--no-seed")
     (foreign,) = Library(theirs.library).index().memos
     library = Library(ours.library)
     for memo in library.index().memos:
@@ -115,8 +115,8 @@ DIRECTORIES: dict[str, tuple[str, ...]] = {
 VERBS = {
     "record": ["record", "SOURCE", "-t", "New"],
     "list": ["list", "--json"],
-    "share": ["share", "PLAIN_ID", "--no-seed"],
-    "share shared": ["share", "SHARED_ID", "--no-seed"],
+    "share": ["share", "--public", "PLAIN_ID", "--no-seed"],
+    "share shared": ["share", "--public", "SHARED_ID", "--no-seed"],
     "fetch": ["fetch", "FOREIGN_TORRENT", "--timeout", "0.5"],
     "status": ["seed", "--status"],
     "stop": ["seed", "--stop"],
