@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, urlsplit
 
 import pytest
 from support import taker
@@ -108,11 +110,14 @@ def test_nobody_without_the_link_sees_anything_of_a_memo(tmp_path: Path, form: l
 
         link = magnet.parse(said[-1].out.strip())
         with Watch(home, away) as watch:
-            for number, peer in enumerate(peers):
-                said.append(peer("fetch", "-", *([] if number else ["--seed"]), stdin=str(link)))
+            said.append(peers[0]("fetch", "-", "--seed", stdin=str(link)))
+            said += [peer("fetch", "-", stdin=str(replace(link, peers=()))) for peer in peers[1:]]  # they ask trackers
         taken = [take(away, giver, home.address, link.infohash), take(home, peers[0], away.address, link.infohash)]
         wait_until(lambda: browsers.announces(link.infohash), "a tracker for browsers to hear of it")
-        wait_until(lambda: NODE in {packet.port for packet in list(captures[0].packets)}, "the DHT to be asked")
+        port = urlsplit(trackers[0]).port
+        asked = {(socket.IPPROTO_TCP, port), (socket.IPPROTO_UDP, port), (socket.IPPROTO_UDP, NODE)}
+        for capture in captures:
+            wait_until(lambda: asked <= {(p.protocol, p.port) for p in list(capture.packets)}, "all to be asked")  # noqa: B023
         packets = [packet for capture in captures for packet in capture.so_far()]
 
     memo = next(giver.library.glob("*.webm")).read_bytes()
