@@ -12,7 +12,7 @@ from ..audio import webm
 from ..audio.levels import heights
 from ..console import Console, one_line
 from ..errors import AudioError, LibraryError, UsageError
-from ..library.freeze import freeze, frozen_torrent
+from ..library.freeze import freeze
 from ..library.measures import levels_of
 from ..library.store import Library
 from ..memo import Memo, torrent_name
@@ -21,6 +21,7 @@ from ..seeder import client
 from ..seeder.links import linker
 from ..seeder.state import SeederState, Settings
 from ..stop import Stop
+from ..torrent import metainfo
 from ..torrent.webrtc.stun import server_for
 from .arguments import Globals, choose, free_place, written
 
@@ -190,8 +191,6 @@ def _with_page(
 ) -> Answer:
     """Give what writes the page before it answers; UsageError when no browser could play it, or it may not be."""
     network = command.network
-    if options.private:
-        raise UsageError("a page cannot open a private memo", "leave --private out, or give the link alone")
     if options.page == "-":
         raise UsageError("standard output is for the link", "--page FILE.html")
     if len(memos) != 1:
@@ -208,7 +207,11 @@ def _with_page(
             text = _page(library, library.find(memos[0].id), link, network, on_listening, stop)
             with written(path, force=options.force, otherwise="another --page") as file:
                 file.write(text.encode())
-            command.console.tell(f"{path} plays it in a browser, from a disk or a web server, while somebody serves it")
+            place = "a disk or a web server"
+            if options.private:
+                command.console.tell("the key is in the page: who has the page can listen, too")
+                place = "a disk or by https"
+            command.console.tell(f"{path} plays it in a browser, from {place}, while somebody serves it")
         finally:
             answer(link)  # it is shared, with a page or without
 
@@ -227,7 +230,7 @@ def _page(
         wave = levels_of(library, memo, on_progress=on_listening, stop=stop).wave
     with files.as_library_error(f"read {memo.file}"):
         timeline = webm.timeline_of(library.path(memo))
-    torrent = frozen_torrent(library, memo)
+    torrent = metainfo.believed(library.torrent(target.infohash), target.infohash)
     data = torrent.data if torrent else b""
     return page.write(
         page.Page(
@@ -248,6 +251,7 @@ def _page(
             heights=heights(wave, page.COLUMNS),
             clusters=timeline.clusters,
             begin=0.0 if timeline.is_right else timeline.begin,
+            key=target.key,
             track=0 if timeline.is_right or timeline.codec != "opus" else timeline.track,
         )
     )

@@ -23,11 +23,14 @@ from urllib.parse import urlsplit
 
 from ..index import parse_toml
 
-BEFORE, AFTER = (
-    ("alone.js", "sha1.js"),
-    ("store.js", "wave.js", "clock.js", "stream.js", "state.js", "page.js"),
-)  # WebTorrent
+BEFORE = ("alone.js", "sha1.js")  # WebTorrent
+AFTER = (
+    *("store.js", "wave.js", "clock.js", "stream.js", "state.js", "sealed.js", "swarm.js"),
+    *("page.js", "controls.js", "start.js"),
+)
+_PRIVATE = ("sealed.js",)  # are in no page of a public memo
 COLUMNS = 480  # of the waveform, at most
+SPEEDS = (0.75, 1, 1.25, 1.5, 1.75, 2)
 _FETCH = "<code>memosync fetch</code>"
 _EXPORT = "export{i as default};"  # how WebTorrent's build ends, but for a comment that names its source map
 
@@ -54,6 +57,7 @@ class Page:
     clusters: Sequence[tuple[float, int]] = ()  # seconds of sound before one, and where in the file
     begin: float = 0.0  # seconds: what the file's clock says where the sound begins
     track: int = 0  # whose blocks have to be timed by their samples (of Opus); 0: that clock can be believed
+    key: bytes = b""  # of a private link: what is served is sealed
 
 
 class _Template(Template):
@@ -62,7 +66,8 @@ class _Template(Template):
 
 def write(page: Page) -> str:
     """Write the page."""
-    style, script, clock = _source("page.css"), _script(), _clock(page.duration)
+    style, script = _source("page.css"), _script(() if page.key else _PRIVATE)
+    clock = _clock(page.duration)
     text, live = words()["text"], words()["live"]
     return _Template(_source("page.html")).substitute(
         {f"text.{name}": html.escape(word) for name, word in text.items()},
@@ -80,8 +85,9 @@ def write(page: Page) -> str:
         duration=f"{page.duration:.3f}",
         description=_paragraph(page.description),
         tags=_tags(page.tags),
-        programs=html.escape(text["programs"]).format(command=_FETCH),
-        id=html.escape(page.id),
+        speeds=_speeds(),
+        programs=html.escape(text["private" if page.key else "programs"]).format(command=_FETCH),
+        command=html.escape(f"memosync share {'--private ' if page.key else ''}{page.id}"),
         link=html.escape(page.link),
         data=_data(page),
         style=style,
@@ -139,6 +145,7 @@ def _data(page: Page) -> str:
         "clusters": [[seconds, offset] for seconds, offset in page.clusters],
         "begin": round(page.begin, 3),
         "track": page.track,
+        **({"key": base64.b64encode(page.key).decode()} if page.key else {}),
         "words": words()["live"],
     }
     text = json.dumps(data, separators=(",", ":"))  # all that is not ASCII is escaped
@@ -146,14 +153,14 @@ def _data(page: Page) -> str:
 
 
 @cache
-def _script() -> str:
+def _script(without: tuple[str, ...]) -> str:
     licence = "\n".join(f" * {line}".rstrip() for line in _source("webtorrent/LICENSE").strip().splitlines())
     build = _source("webtorrent/webtorrent.min.js").partition("\n//# sourceMappingURL=")[0].strip()
     if not build.endswith(_EXPORT):
         raise AssertionError("this is another build of WebTorrent")
     module = f"const WebTorrent = (() => {{\n{build.removesuffix(_EXPORT)}return i\n}})()\n"
     bundle = f"\n/* WebTorrent\n *\n{licence}\n */\n{module}"
-    return "".join([*map(_source, BEFORE), bundle, *map(_source, AFTER)])
+    return "".join([*map(_source, BEFORE), bundle, *(_source(name) for name in AFTER if name not in without)])
 
 
 @cache
@@ -162,7 +169,16 @@ def _source(name: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f'<p class="description" dir="auto">{html.escape(text)}</p>' if text else ""
+    return f'<p id="description" class="description" dir="auto">{html.escape(text)}</p>' if text else ""
+
+
+def _speeds() -> str:
+    """Give the choices of how fast it is played."""
+    decimal = html.escape(words()["live"]["decimal"])
+    return "".join(
+        f'<option value="{speed}"{" selected" * (speed == 1)}>{f"{speed:g}".replace(".", decimal)}×</option>'
+        for speed in SPEEDS
+    )
 
 
 def _tags(tags: Sequence[str]) -> str:
