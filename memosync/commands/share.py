@@ -73,6 +73,9 @@ def share(
     if options.new and not options.private:
         raise UsageError("a public link stays the same: --new goes with --private")
     trackers = _trackers(options, command.network, command.console)
+    if options.page is not None and not options.memos and not options.everything:
+        _write_opener(command, options, trackers)
+        return
     library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
     memos = choose(library, options.memos, everything=options.everything)
     if options.stop:
@@ -216,6 +219,28 @@ def _with_page(
             answer(link)  # it is shared, with a page or without
 
     return write
+
+
+def _write_opener(command: Globals, options: ShareOptions, trackers: tuple[str, ...]) -> None:
+    """Write a page that opens any link; UsageError for options that are about a memo."""
+    from ..page import page
+
+    plain = replace(options, memos=(), page=None, force=False, trackers=(), typed=False, base=None)
+    if plain != ShareOptions():
+        raise UsageError("a page without a memo in it goes with --tracker and --force alone", "name a MEMO, too")
+    path, network = Path(options.page or ""), command.network
+    if options.page == "-":
+        raise UsageError("standard output is for links", "--page FILE.html")
+    free_place(path, force=options.force, otherwise="another --page")
+    known = browser_trackers(trackers_of(trackers, network, typed=True))
+    text = page.write_opener(known, server_for(network), near=network is Network.LOOPBACK)
+    with written(path, force=options.force, otherwise="another --page") as file:
+        file.write(text.encode())
+    console = command.console
+    console.tell(
+        f"{path} opens any link, from a disk or by https; whoever controls where it stands could read the keys"
+    )
+    console.tell("memosync share --link ITS-ADDRESS MEMO gives links that it opens")
 
 
 def _page(

@@ -20,7 +20,7 @@ class Clock {
   #isGiven = false // what stands before the sound
   #begin = null // of the cluster that is written, in ms
   #parts = []
-  #passed = 0 // bytes of the file, since it was given the first one
+  bytes = 0 // of the file that it has come to
   clusters = [] // that it was given: seconds of sound before one, and bytes
 
   // `seconds` of sound stand before the first cluster that it will be given.
@@ -44,7 +44,7 @@ class Clock {
   mend (data) {
     const passed = Math.min(this.#unwanted, data.length)
     this.#unwanted -= passed
-    this.#passed += passed
+    this.bytes += passed
     data = joined([this.#left, data.subarray(passed)])
     this.#parts = []
     let at = 0
@@ -55,7 +55,7 @@ class Clock {
     }
     this.#unwanted += Math.max(0, at - data.length)
     this.#left = data.slice(at)
-    this.#passed += Math.min(at, data.length)
+    this.bytes += Math.min(at, data.length)
     return joined(this.#parts)
   }
 
@@ -66,7 +66,7 @@ class Clock {
     const { name, body, size } = found
     if (name === CLUSTER) {
       this.#begin = null
-      this.clusters.push([this.seconds, this.#passed + at])
+      this.clusters.push([this.seconds, this.bytes + at])
     }
     if (name === CLUSTER || name === SEGMENT) return body
     if (size === Infinity) return this.#search(data, at)

@@ -5,12 +5,14 @@ const { words, ...given } = JSON.parse(document.getElementById('memo').textConte
 const element = Object.fromEntries([...document.querySelectorAll('[id]')].map(found => [found.id, found]))
 const { audio, play, position } = element
 const wave = new Wave(element.wave)
+const ASSUMED = 'audio/webm; codecs="opus"' // until the file says what it is
 
 let memo = given
 let swarm = null
 let stream = null // null where it is not played while it loads
 let broken = '' // what cannot be helped
 let wanted = false // to be played, as soon as that is possible
+let introduced = null // once the file said what it is
 let goal = 0 // seconds, where it is to be played from once that is known
 let newsAt = 0 // when something came last
 let came = 0 // bytes, then
@@ -23,11 +25,13 @@ function seconds () {
 // Begin with a memo, and leave the one before.
 function begin (another) {
   leave()
+  broken = ''
   memo = another
   newsAt = aloneFrom = seconds()
-  stream = Stream.canPlay(memo.type) ? new Stream(audio, memo, mine(playWhole)) : null
+  stream = Stream.canPlay(memo.type || ASSUMED) ? new Stream(audio, memo, mine(playWhole)) : null
   if (memo.key && !crypto.subtle.decrypt) broken = words.insecure
   else swarm = new Swarm(memo, { ready: mine(ready), done: mine(done) })
+  if (wanted) start()
   know()
 }
 
@@ -38,7 +42,7 @@ function leave () {
   audio.removeAttribute('src')
   audio.load()
   swarm = stream = null
-  broken = ''
+  introduced = null
   goal = came = 0
   element.save.removeAttribute('href')
   element.save.setAttribute('aria-disabled', 'true')
@@ -49,7 +53,7 @@ function know () {
   wave.heights = memo.heights
   position.max = memo.duration
   element.all.textContent = clock(memo.duration)
-  if (goal && goal <= memo.duration) {
+  if (goal && goal < reach()) {
     seek(goal)
     goal = 0
   }
@@ -63,11 +67,15 @@ function opened (file) {
 
 async function ready (torrent) {
   const file = opened(torrent.files[0])
+  if (!memo.type) await (introduced = introduce(file, torrent))
   if (stream) stream.file = file
 }
 
 async function done (torrent) {
+  const its = memo
+  await introduced
   const file = await whole(torrent)
+  if (memo !== its) return
   element.save.href = URL.createObjectURL(file)
   element.save.download = memo.name
   element.save.removeAttribute('aria-disabled')
@@ -133,8 +141,14 @@ function toggle () {
 }
 
 function seek (to) {
-  audio.currentTime = Math.min(Math.max(0, to), memo.duration)
+  audio.currentTime = Math.min(Math.max(0, to), reach())
   show()
+}
+
+// How far it can be played by now: of what does not say how long it is, as far as it is here.
+function reach () {
+  const { seekable } = audio
+  return memo.grows ? seekable.length && seekable.end(seekable.length - 1) : memo.duration
 }
 
 function isHere (part) {

@@ -20,6 +20,7 @@ class Swarm {
     this.#told = told
     this.#trackers = memo.trackers.filter(isAllowed)
     if (!globalThis.RTCPeerConnection) this.broken = words.powerless
+    else if (!memo.trackers.length) this.broken = words.browserless
     else if (!this.#trackers.length) this.broken = fill(words.refused, { hosts: hostsOf(memo.trackers) })
     else this.#meet()
   }
