@@ -19,11 +19,12 @@ from pathlib import Path
 
 import audio
 import browsers
+import pages
 import startup
 import swarm
 from measure import US, Measures, Result, compete
 
-ROWS = [*swarm.ROWS[:4], *browsers.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[4:]]
+ROWS = [*swarm.ROWS[:4], *browsers.ROWS, *pages.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[4:]]
 HEAD = ("row", "work", "memosync", "others", "bar", "measured", "")
 
 
