@@ -33,7 +33,7 @@ NAME = "Memo.webm"
 
 
 @contextmanager
-def _machines(directory: Path) -> Iterator[tuple[Host, Remote, Chromium, Chromium]]:
+def machines(directory: Path) -> Iterator[tuple[Host, Remote, Chromium, Chromium]]:
     """Give a machine for memosync, a tracker on another, and two browsers on two more."""
     with sync_playwright() as playwright, Network(4, route=True, multicast=False) as network:
         middle, home, *others = network.hosts
@@ -79,8 +79,8 @@ def tab_fetching(size: int) -> Prepare:
     @contextmanager
     def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
         """Share a memo, let a tab seed a copy of it under another name, and let tabs fetch either."""
-        with _machines(directory) as (home, tracker, first, second):
-            env = _environment(directory)
+        with machines(directory) as (home, tracker, first, second):
+            env = environment_of(directory)
             library = directory / "home"
             ours = [*home.command, *memosync(library)]
             run([*ours, "record", memo_of(size, directory), "-t", "Memo"], env)
@@ -102,8 +102,8 @@ def terminal_fetching(size: int) -> Prepare:
     @contextmanager
     def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
         """Let a tab seed a memo, and let memosync and other tabs fetch it, memosync with the start of its process."""
-        with _machines(directory) as (home, tracker, first, second):
-            env = _environment(directory)
+        with machines(directory) as (home, tracker, first, second):
+            env = environment_of(directory)
             target = directory / "fetched"
             seeder: Tab = first.open()
             seeded = seeder.seed(memo_of(size, directory), NAME, tracker.url)
@@ -122,7 +122,7 @@ def terminal_fetching(size: int) -> Prepare:
     return prepare
 
 
-def _environment(directory: Path) -> dict[str, str]:
+def environment_of(directory: Path) -> dict[str, str]:
     return environment(directory) | {"MEMOSYNC_NETWORK": "lan"}
 
 

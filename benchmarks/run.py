@@ -19,11 +19,12 @@ from pathlib import Path
 
 import audio
 import browsers
+import pages
 import startup
 import swarm
 from measure import US, Measures, Result, compete
 
-ROWS = [*swarm.ROWS[:6], *browsers.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[6:]]
+ROWS = [*swarm.ROWS[:6], *browsers.ROWS, *pages.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[6:]]
 HEAD = ("row", "work", "memosync", "others", "bar", "measured", "")
 
 

@@ -212,7 +212,8 @@ def share(
     stop: Annotated[bool, typer.Option("--stop", help="Serve it no longer; the memo stays.")] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code on standard error.")] = False,
     page: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write a page that plays it in a browser, too.")
+        str | None,
+        typer.Option(metavar="FILE", help="Write a page that plays it in a browser, too; without MEMO, any link."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the page that exists.")] = False,
     base: Annotated[
@@ -228,7 +229,7 @@ def share(
     other = typed or _is_typed(ctx, "base")
     if stop and (new or no_seed or foreground or wait or qr or other or page or one):
         raise UsageError("--stop goes with --public and no other option", "memosync share --stop MEMO...")
-    memos = _items(memos, needed=not everything, what="MEMO")
+    memos = _items(memos, needed=not everything and page is None, what="MEMO")
     options = _filled(verb.ShareOptions, locals())
     command: Globals = ctx.obj
     if qr:

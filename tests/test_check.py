@@ -62,14 +62,14 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = memosync("record", *words, *(home / f"{title}.wav" for title in titles[:-1])).lines
     plain, reworded, thrown, shared, theirs = map(library.find, ids)
     command = Globals(library.root, Network.LOOPBACK, Console())
-    share(command, ShareOptions(memos=[plain.id], no_seed=True), stop=Stop())
+    share(command, ShareOptions(memos=[plain.id], public=True, no_seed=True), stop=Stop())
     edit(command, plain.id, EditOptions(title="Edited after it was shared", tags=["late"]), editor=None)
     edit(command, reworded.id, EditOptions(title="Edited before", tags=["-work"]), editor=None)
     rm(command, [thrown.id], purge=False, force=False, now=now())
     torrent = metainfo.make(library.path(theirs), "Their own name.webm")
     library.keep_torrent(torrent.infohash, torrent.data)
     library.update({theirs.id: lambda memo: replace(memo, infohash=torrent.infohash, fetched=True)})
-    share(command, ShareOptions(memos=[shared.id], no_seed=True), stop=Stop())
+    share(command, ShareOptions(memos=[shared.id], public=True, no_seed=True), stop=Stop())
     memosync("record", home / "Last.wav")
     return library.root
 
@@ -477,7 +477,7 @@ def test_half_made_things_are_stated_and_are_no_defects(memosync: Program, libra
     assert "is being made" in found["abcdefgk"][1]
     assert "cannot be" in found["abcdefgj"][1]
     assert "talk.webm" in found["files"][1]
-    assert f"memosync fetch {infohash}" in found[infohash][1]
+    assert "memosync fetch with the same link" in found[infohash][1]
     assert "recovered the interrupted recording abcdefgh" in memosync("check").err
 
 

@@ -209,7 +209,7 @@ def test_an_edit_that_waited_for_a_share_leaves_the_file_alone(memosync: Program
     out, err = edit.communicate(timeout=60)
 
     assert (edit.returncode, out) == (0, f"{memo.id}\n".encode())
-    assert b"the file keeps its words" in err
+    assert b"gets the words of before" in err
     assert content == one.read_bytes()
     assert (only(memosync)["title"], only(memosync)["infohash"]) == ("Other", INFOHASH)
 

@@ -38,10 +38,16 @@ TRACKER = "ws://127.0.0.1:4000/announce"
 ours = files("memosync.page")
 NO_WORDS = {  # what has letters and a blank in the scripts, and is no sentence
     "button, a, summary",
+    "textarea, select",
+    "Enter",  # a key
+    'audio/webm; codecs="opus"',
+    'audio/webm; codecs=""',
+    "memosync memo v1\\x01",  # of Cobblestone's context
     "(prefers-color-scheme: dark)",
     "(forced-colors: active)",
     "this piece is not here",  # for WebTorrent
 }
+LATER = ("live", "opener")  # words that the scripts say
 READ = {"aria-description", "aria-label", "aria-roledescription", "aria-valuetext", "alt", "lang", "title"}
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
@@ -169,15 +175,17 @@ def test_every_word_of_a_page_is_translated_where_the_words_are_and_none_is_unus
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     count = itertools.count()
-    words = widened({name: numbered(table, count) for name, table in page.words().items() if name != "live"})
-    words["live"] = widened(page.words()["live"])
+    words = widened({name: numbered(table, count) for name, table in page.words().items() if name not in LATER})
+    words |= {name: widened(page.words()[name]) for name in LATER}
     monkeypatch.setattr(page, "words", lambda: words)
     nameless = {"id": "1", "title": "2", "tags": ("3",), "link": "#4"}
     dates = [datetime(2026, 1, 5, tzinfo=UTC) + timedelta(days=31 * month) for month in range(12)]  # each weekday, too
     pages = [a_page(**nameless, recorded=date) for date in dates]
     pages += [a_page(**nameless, duration=seconds) for seconds in (0, 3661, 7322)]
+    pages.append(a_page(**nameless, key=bytes(16)))
 
-    said = [text for each in pages for text in Parsed(page.write(each)).words]
+    written = [*map(page.write, pages), page.write_opener([TRACKER], "", near=True)]
+    said = [text for each in written for text in Parsed(each).words]
 
     assert [text for text in said if re.search("[A-Za-z{}]", text)] == []
     assert {int(number) for number in re.findall(r"\"&<!--(\d+)\.", "".join(said))} == set(range(next(count)))
@@ -209,11 +217,11 @@ def test_there_are_no_words_in_the_scripts() -> None:
 def test_the_scripts_ask_for_every_word_that_they_are_given_and_for_no_other() -> None:
     asked = set(re.findall(r"\bwords\.(\w+)", scripts()))
 
-    assert asked == set(Parsed(page.write(a_page())).data["words"])
+    assert asked == set(Parsed(page.write_opener([], "", near=False)).data["words"])
 
 
 def test_the_scripts_put_something_into_every_place_in_a_sentence() -> None:
-    live = page.words()["live"]
+    live = page.words()["live"] | page.words()["opener"]
     filled = re.findall(r"fill\(words\.(\w+)(?:\[\w+\])?, \{ (.*?) \}\)", scripts())
     given = {name: set(re.findall(r"(?:^|, )(\w+)(?=: |, |$)", values)) for name, values in filled}
     given |= {name: {"count"} for name in re.findall(r"count\(words\.(\w+)", scripts())}
@@ -274,6 +282,47 @@ def test_a_page_names_no_host_but_its_trackers_and_has_no_style_or_handler_in_an
     names = {name for tag, attributes, _ in parsed.elements for name in attributes}
     assert {name for name in names if name.startswith("on") or name in ("style", "src", "srcset", "action")} == set()
     assert {attributes["rel"] for tag, attributes, _ in parsed.elements if tag == "link"} == {"icon"}
+
+
+def test_a_page_has_the_scripts_it_needs_and_one_of_a_private_memo_3_kb_more() -> None:
+    public, private = page.write(a_page()), page.write(a_page(key=bytes(16)))
+
+    assert len(private.encode()) - len(public.encode()) < 3_000
+    assert ["class Sealed" in text for text in (public, private)] == [False, True]
+    assert "linksIn" not in public + private
+
+
+@pytest.mark.parametrize(("near", "hosts"), [(True, ["wss:", "ws://127.0.0.1:*"]), (False, ["wss:"])])
+def test_the_policy_of_the_opener_is_that_of_a_page_but_for_the_trackers(near: bool, hosts: list[str]) -> None:
+    parsed, other = Parsed(page.write_opener([TRACKER], "", near=near)), Parsed(page.write(a_page()))
+
+    assert parsed.policy["connect-src"] == ["ws://127.0.0.1:4000", *hosts]
+    assert parsed.policy["script-src"] == [hash_of(parsed.texts("script")[1])]
+    assert {name: rule for name, rule in parsed.policy.items() if name not in ("connect-src", "script-src")} == {
+        name: rule for name, rule in other.policy.items() if name not in ("connect-src", "script-src")
+    }
+
+
+def test_no_word_of_a_page_is_one_of_the_trade() -> None:
+    said = " ".join(str(list(page.words()[name].values())) for name in ("text", *LATER)).lower()
+
+    assert (
+        set(re.findall(r"\w+", said)) & {"peer", "peers", "piece", "pieces", "fingerprint", "swarm", "infohash"}
+        == set()
+    )
+
+
+def test_the_opener_is_written_without_a_memo_and_nothing_is_started(memosync: Program, tmp_path: Path) -> None:
+    place = tmp_path / "open.html"
+
+    result = memosync("share", "--page", place)
+
+    assert result.out == ""
+    assert "could read the keys" in result.err
+    assert Parsed(place.read_text()).policy["connect-src"] == ["wss:", "ws://127.0.0.1:*"]
+    assert not memosync.library.exists()
+    assert "exists" in memosync("share", "--page", place, code=UsageError.exit_code).err
+    assert "--tracker" in memosync("share", "--page", place, "--public", code=UsageError.exit_code).err
 
 
 def test_a_browser_may_call_websocket_trackers_that_a_policy_can_name() -> None:

@@ -5,57 +5,34 @@ Pictures of it are written to tests/artefacts.
 
 from __future__ import annotations
 
-import array
-import base64
-import dataclasses
 import json
-import math
-import operator
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import matroska
-from support.browser import Chromium, Tab
+from support.browser import Chromium
 from support.matroska import Shape
 from support.netns import Capture, Host, Network
 from support.program import Program
 from support.sound import convert, noise
+from support.visitor import (
+    LISTEN,
+    Visitor,
+    as_soon_as_it_is_there,
+    hear,
+    make_author,  # noqa: F401
+    make_network,  # noqa: F401
+    make_visit,  # noqa: F401
+)
 from support.waiting import wait_until
 from support.wide import widened
 
 PICTURES = Path(__file__).parent / "artefacts"
 EVIL = "</script><script>window.evil = 1</script>"
-RATE = 48_000  # Hz
-LISTEN = """
-() => {
-  const context = new AudioContext({ sampleRate: 48000 })
-  const tap = context.createScriptProcessor(4096, 1, 1)
-  context.createMediaElementSource(audio).connect(tap).connect(context.destination)
-  window.heard = { at: 0, first: 0, blocks: [] }
-  tap.onaudioprocess = ({ inputBuffer }) => {
-    const block = inputBuffer.getChannelData(0).slice()
-    if (!heard.first && !block.some(sample => sample)) return
-    heard.first ||= performance.now() / 1000
-    if (!heard.blocks.length) heard.at = audio.currentTime
-    heard.blocks.push(block)
-  }
-}
-"""
-HEARD = """
-async count => {
-  heard.blocks = []
-  while (heard.blocks.length * 4096 < count) await new Promise(resolve => setTimeout(resolve, 50))
-  const bytes = new Uint8Array(await new Blob(heard.blocks).arrayBuffer())
-  let text = ''
-  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192))
-  return [heard.at, btoa(text)]
-}
-"""
-
 KEEP_WHAT_IT_SAYS = """
 window.said = []
 const attributes = ['aria-description', 'aria-label', 'aria-roledescription', 'aria-valuetext', 'alt', 'title']
@@ -65,20 +42,6 @@ new MutationObserver(changes => {
   }
 }).observe(document.body, { subtree: true, childList: true, characterData: true, attributeFilter: attributes })
 """
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    with Network(2, route=True) as network:
-        yield network
-
-
-@pytest.fixture
-def author(network: Network, tmp_path: Path) -> Iterator[Program]:
-    """Somebody who shares, on the first machine."""
-    program = network.hosts[0].program(tmp_path / "author" / "Memos")
-    yield program
-    program.start("seed", "--stop").wait(20)
 
 
 @pytest.fixture(scope="session")
@@ -99,88 +62,6 @@ def long_sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five minutes of noise, 20 MB."""
     options = ["-ac", "2", "-c:a", "libopus", "-b:a", "512k", "-vbr", "off", "-compression_level", "0"]
     return noise(tmp_path_factory.mktemp("sound") / "long.webm", 313, *options)
-
-
-@dataclasses.dataclass
-class Visitor:
-    """Somebody who opened the page, and what the page asked for."""
-
-    tab: Tab
-    requests: list[str]
-
-    def says(self) -> str:
-        return self.tab.page.inner_text("#state")
-
-    def position(self) -> float:
-        return float(self.tab.run("() => audio.currentTime"))
-
-    def seek(self, seconds: float) -> None:
-        """Go there with the slider, and wait until it plays."""
-        self.tab.run("to => { position.value = to; position.dispatchEvent(new Event('input')) }", seconds)
-        begun = f"audio.currentTime > {seconds + 0.3} && audio.currentTime < {seconds + 9} && !audio.seeking"
-        self.wait_until(begun, f"to play from {seconds} s")
-
-    def wait_until(self, condition: str, what: str, seconds: float = 60) -> None:
-        """Wait for a JavaScript expression."""
-        self.tab.wait_until(condition, lambda: f"{what}: {self.says()}", seconds)
-
-    def wait_for_words(self, words: str, timeout: float) -> None:
-        said = "document.getElementById('state').innerText.includes(argument)"
-        self.tab.wait_until(said, lambda: f"{words!r} instead of {self.says()!r}", timeout, words)
-
-
-@pytest.fixture
-def visit(network: Network, chromium: Callable[[Host], Chromium]) -> Callable[..., Visitor]:
-    """Open a page in a browser on the second machine, with a script before it if need be."""
-
-    def visit(url: str, before: str = "") -> Visitor:
-        tab = chromium(network.hosts[1]).open("about:blank")
-        visitor = Visitor(tab, [])
-        tab.page.on("request", lambda request: visitor.requests.append(request.url))
-        tab.page.on("websocket", lambda socket: visitor.requests.append(socket.url))
-        tab.page.context.grant_permissions(["local-network-access"])
-        if before:
-            tab.page.add_init_script(before)
-        tab.page.goto(url)
-        return visitor
-
-    return visit
-
-
-def as_soon_as_it_is_there(script: str) -> str:
-    """Have a script run when the page has just begun, however late the test is."""
-    return f"addEventListener('DOMContentLoaded', () => {{ {script} }})"
-
-
-def samples_of(path: Path, begin: float, seconds: float) -> array.array[float]:
-    command = ["ffmpeg", "-v", "error", "-ss", str(begin), "-i", str(path), "-t", str(seconds)]
-    command += ["-f", "f32le", "-ac", "1", "-ar", str(RATE), "-"]
-    return array.array("f", subprocess.run(command, check=True, capture_output=True).stdout)
-
-
-def likeness(one: array.array[float], other: array.array[float]) -> float:
-    """Correlate: 1 for the same sound, 0 for another."""
-    power = math.sqrt(sum(map(operator.mul, one, one)) * sum(map(operator.mul, other, other)))
-    return sum(map(operator.mul, one, other)) / power if power else 0.0
-
-
-def hear(visitor: Visitor, source: Path) -> float:
-    """Compare what comes out of the audio element with the source at its position; give how alike they are.
-
-    A machine that is busy leaves gaps in what comes out: then it listens again.
-    """
-    alike = 0.0
-    for _ in range(4):
-        at, text = visitor.tab.run(HEARD, RATE // 4)
-        heard = array.array("f", base64.b64decode(text))[: RATE // 4]
-        there = samples_of(source, max(0.0, at - 0.5), 1.25)
-        probe = heard[:64]
-        fits = [sum(map(operator.mul, probe, there[shift : shift + 64])) for shift in range(len(there) - len(heard))]
-        best = sorted(range(len(fits)), key=fits.__getitem__)[-8:]
-        alike = max(alike, *(likeness(heard, there[shift : shift + len(heard)]) for shift in best))
-        if alike > 0.95:
-            break
-    return alike
 
 
 def test_a_page_plays_while_it_loads(
@@ -303,6 +184,22 @@ def test_a_page_from_a_web_server_without_https_is_steered_by_keys_and_read_out(
     slider.click()
     visitor.wait_until("Math.abs(audio.currentTime - 15) < 0.5", "to be where the waveform was clicked")
     page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    visitor.wait_until("audio.currentTime < 0.5", "to be 15 s back")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    visitor.wait_until("audio.currentTime > 14.5", "to be 15 s on")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    visitor.wait_until("audio.playbackRate === 1.25", "to be faster")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Home")
+    visitor.wait_until("audio.volume === 0", "to be silent")
+    for name in ("15 seconds back", "15 seconds forward"):
+        assert page.get_by_role("button", name=name).is_visible()
+    assert page.get_by_role("combobox", name="Speed").is_visible()
+    assert page.get_by_role("slider", name="Volume").is_visible()
+    page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Copied").wait_for()
@@ -322,7 +219,7 @@ def test_a_page_that_came_by_https_says_why_it_cannot_call_an_unencrypted_tracke
 
     visitor.tab.page.goto("https://memos.example/page.html")
 
-    assert "the browser refuses its tracker (10.77.0.1:4000)" in visitor.says()
+    assert "the browser refuses the server that introduces people (10.77.0.1:4000)" in visitor.says()
     assert [url for url in visitor.requests if url.startswith("ws")] == visitor.tab.errors == []
 
 
@@ -491,7 +388,7 @@ def test_a_tracker_that_is_away_is_named_and_used_when_it_is_back(
     tracker.close()
 
     visitor = visit(f"file://{tmp_path}/page.html")
-    visitor.wait_for_words(f"No tracker can be reached ({network.hosts[0].address}:{port})", 60)
+    visitor.wait_for_words(f"No server that introduces people can be reached ({network.hosts[0].address}:{port})", 60)
     network.hosts[0].websocket_tracker(port=port)
     author("share", "last", "--public")
     visitor.wait_for_words("All of it is here", 60)

@@ -12,7 +12,7 @@ from ..audio import webm
 from ..audio.levels import heights
 from ..console import Console, one_line
 from ..errors import AudioError, LibraryError, UsageError
-from ..library.freeze import freeze, frozen_torrent
+from ..library.freeze import freeze
 from ..library.keys import has_keys
 from ..library.measures import levels_of
 from ..library.store import Library
@@ -22,6 +22,7 @@ from ..seeder import client
 from ..seeder.links import linker
 from ..seeder.state import SeederState, Settings
 from ..stop import Stop
+from ..torrent import metainfo
 from ..torrent.webrtc.stun import server_for
 from .arguments import Globals, choose, free_place, titles, written
 
@@ -75,6 +76,9 @@ def share(
     if options.new and options.public:
         raise UsageError("a public link stays the same for ever", "--new without --public gives another private one")
     trackers = _trackers(options, command.network, command.console)
+    if options.page is not None and not options.memos and not options.everything:
+        _write_opener(command, options, trackers)
+        return
     library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
     memos = choose(library, options.memos, everything=options.everything, least=1 if options.stop else _LEAST)
     if options.stop:
@@ -207,8 +211,6 @@ def _with_page(
 ) -> Answer:
     """Give what writes the page before it answers; UsageError when no browser could play it, or it may not be."""
     network = command.network
-    if not options.public:
-        raise UsageError("a page cannot open a private memo", "--public, or give the link alone")
     if options.page == "-":
         raise UsageError("standard output is for the link", "--page FILE.html")
     if len(memos) != 1:
@@ -225,11 +227,37 @@ def _with_page(
             text = _page(library, library.find(memos[0].id), link, network, on_listening, stop)
             with written(path, force=options.force, otherwise="another --page") as file:
                 file.write(text.encode())
-            command.console.tell(f"{path} plays it in a browser, from a disk or a web server, while somebody serves it")
+            place = "a disk or a web server"
+            if not options.public:
+                command.console.tell("the key is in the page: who has the page can listen, too")
+                place = "a disk or by https"
+            command.console.tell(f"{path} plays it in a browser, from {place}, while somebody serves it")
         finally:
             answer(link)  # it is shared, with a page or without
 
     return write
+
+
+def _write_opener(command: Globals, options: ShareOptions, trackers: tuple[str, ...]) -> None:
+    """Write a page that opens any link; UsageError for options that are about a memo."""
+    from ..page import page
+
+    plain = replace(options, memos=(), page=None, force=False, trackers=(), typed=False, base=None)
+    if plain != ShareOptions():
+        raise UsageError("a page without a memo in it goes with --tracker and --force alone", "name a MEMO, too")
+    path, network = Path(options.page or ""), command.network
+    if options.page == "-":
+        raise UsageError("standard output is for links", "--page FILE.html")
+    free_place(path, force=options.force, otherwise="another --page")
+    known = browser_trackers(trackers_of(trackers, network, typed=True))
+    text = page.write_opener(known, server_for(network), near=network is Network.LOOPBACK)
+    with written(path, force=options.force, otherwise="another --page") as file:
+        file.write(text.encode())
+    console = command.console
+    console.tell(
+        f"{path} opens any link, from a disk or by https; whoever controls where it stands could read the keys"
+    )
+    console.tell("memosync share --link ITS-ADDRESS MEMO gives links that it opens")
 
 
 def _page(
@@ -244,7 +272,7 @@ def _page(
         wave = levels_of(library, memo, on_progress=on_listening, stop=stop).wave
     with files.as_library_error(f"read {memo.file}"):
         timeline = webm.timeline_of(library.path(memo))
-    torrent = frozen_torrent(library, memo)
+    torrent = metainfo.believed(library.torrent(target.infohash), target.infohash)
     data = torrent.data if torrent else b""
     return page.write(
         page.Page(
@@ -265,6 +293,7 @@ def _page(
             heights=heights(wave, page.COLUMNS),
             clusters=timeline.clusters,
             begin=0.0 if timeline.is_right else timeline.begin,
+            key=target.key,
             track=0 if timeline.is_right or timeline.codec != "opus" else timeline.track,
         )
     )

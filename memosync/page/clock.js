@@ -20,6 +20,8 @@ class Clock {
   #isGiven = false // what stands before the sound
   #begin = null // of the cluster that is written, in ms
   #parts = []
+  bytes = 0 // of the file that it has come to
+  clusters = [] // that it was given: seconds of sound before one, and bytes
 
   // `seconds` of sound stand before the first cluster that it will be given.
   constructor ({ track, duration }, seconds) {
@@ -29,10 +31,20 @@ class Clock {
     this.#samples = Math.round(seconds * 48000)
   }
 
+  get seconds () {
+    return this.#samples / 48000
+  }
+
+  // Have the next block begin a cluster.
+  cut () {
+    this.#begin = null
+  }
+
   // Give what becomes of the next bytes of the file; what is not a whole element waits for the rest.
   mend (data) {
     const passed = Math.min(this.#unwanted, data.length)
     this.#unwanted -= passed
+    this.bytes += passed
     data = joined([this.#left, data.subarray(passed)])
     this.#parts = []
     let at = 0
@@ -43,6 +55,7 @@ class Clock {
     }
     this.#unwanted += Math.max(0, at - data.length)
     this.#left = data.slice(at)
+    this.bytes += Math.min(at, data.length)
     return joined(this.#parts)
   }
 
@@ -51,7 +64,10 @@ class Clock {
     const found = elementAt(data, at)
     if (!found) return data.length - at < 12 ? null : this.#search(data, at)
     const { name, body, size } = found
-    if (name === CLUSTER) this.#begin = null
+    if (name === CLUSTER) {
+      this.#begin = null
+      this.clusters.push([this.seconds, this.bytes + at])
+    }
     if (name === CLUSTER || name === SEGMENT) return body
     if (size === Infinity) return this.#search(data, at)
     const end = body + size

@@ -1,101 +1,120 @@
 
-// The page: a swarm, a player, and what they do to what is seen.
+// The page: what it knows of a memo, a player, and what they do to what is seen.
 
-const RETRY = 10 // seconds without any tracker; WebTorrent itself may wait for minutes
-const { words, ...memo } = JSON.parse(document.getElementById('memo').textContent)
+const { words, ...given } = JSON.parse(document.getElementById('memo').textContent)
 const element = Object.fromEntries([...document.querySelectorAll('[id]')].map(found => [found.id, found]))
 const { audio, play, position } = element
-const wave = new Wave(element.wave, memo.heights)
+const wave = new Wave(element.wave)
+const ASSUMED = 'audio/webm; codecs="opus"' // until the file says what it is
 
-let torrent = null
+let memo = given
+let swarm = null
+let stream = null // null where it is not played while it loads
 let broken = '' // what cannot be helped
 let wanted = false // to be played, as soon as that is possible
-let triedAt = 0
-let newsAt = seconds() // when something came last
+let introduced = null // once the file said what it is
+let goal = 0 // seconds, where it is to be played from once that is known
+let newsAt = 0 // when something came last
 let came = 0 // bytes, then
-let aloneFrom = newsAt // when the last peer was there
-const stream = Stream.canPlay(memo.type) ? new Stream(audio, memo, playWhole) : null
+let aloneFrom = 0 // when the last peer was there
 
 function seconds () {
   return performance.now() / 1000
 }
 
-// The browser refuses an unencrypted tracker to a page that came by https, but for this machine's own.
-const trackers = memo.trackers.filter(tracker => {
-  const { protocol, hostname } = new URL(tracker)
-  return location.protocol !== 'https:' || protocol === 'wss:' || /^(localhost|127\..*)$/.test(hostname)
-})
+// Begin with a memo, and leave the one before.
+function begin (another) {
+  leave()
+  broken = ''
+  memo = another
+  newsAt = aloneFrom = seconds()
+  stream = Stream.canPlay(memo.type || ASSUMED) ? new Stream(audio, memo, mine(playWhole)) : null
+  if (memo.key && !crypto.subtle.decrypt) broken = words.insecure
+  else swarm = new Swarm(memo, { ready: mine(ready), done: mine(done) })
+  if (wanted) start()
+  know()
+}
 
-// With the torrent nobody has to be asked for it: those who wait have none to give to each other.
-const known = memo.torrent
-  ? Uint8Array.from(atob(memo.torrent), character => character.charCodeAt(0))
-  : `magnet:?xt=urn:btih:${memo.infohash}`
+function leave () {
+  if (!swarm) return
+  swarm.leave()
+  stream?.leave()
+  audio.removeAttribute('src')
+  audio.load()
+  swarm = stream = null
+  introduced = null
+  goal = came = 0
+  element.save.removeAttribute('href')
+  element.save.setAttribute('aria-disabled', 'true')
+}
 
-function iceServers () {
-  const servers = memo.stun ? [{ urls: `stun:${memo.stun}` }] : []
-  try {
-    new RTCPeerConnection({ iceServers: servers }).close()
-    return servers
-  } catch {
-    return []
+// Show what is known of the memo's sound by now.
+function know () {
+  wave.heights = memo.heights
+  position.max = memo.duration
+  element.all.textContent = clock(memo.duration)
+  if (goal && goal < reach()) {
+    seek(goal)
+    goal = 0
+  }
+  if ('mediaSession' in navigator) navigator.mediaSession.metadata = new MediaMetadata({ title: memo.title })
+  tell()
+}
+
+function opened (file) {
+  return memo.key ? new Sealed(file, bytesIn(memo.key)) : file
+}
+
+async function ready (torrent) {
+  const file = opened(torrent.files[0])
+  if (!memo.type) await (introduced = introduce(file, torrent))
+  if (stream) stream.file = file
+}
+
+async function done (torrent) {
+  const its = memo
+  await introduced
+  const file = await whole(torrent)
+  if (memo !== its) return
+  element.save.href = URL.createObjectURL(file)
+  element.save.download = memo.name
+  element.save.removeAttribute('aria-disabled')
+  if (!stream) await playWhole()
+}
+
+// Do something for this memo; what becomes of one that was left is nobody's business.
+function mine (act) {
+  const its = memo
+  return async value => {
+    try {
+      if (memo === its) await act(value)
+    } catch (error) {
+      if (memo === its) refuse(error)
+    }
   }
 }
 
-function meet () {
-  if (!globalThis.RTCPeerConnection) {
-    broken = words.powerless
-    return
-  }
-  if (!trackers.length) {
-    broken = fill(words.refused, { hosts: hostsOf(memo.trackers) })
-    return
-  }
-  const client = new WebTorrent({ tracker: { rtcConfig: { iceServers: iceServers() } }, dht: false, lsd: false, webSeeds: false })
-  client.on('error', error => { broken = fill(words.failed, { error: error.message }) })
-  join(client)
-  setInterval(() => {
-    const missing = !torrent.done && !torrent.numPeers && !isConnected()
-    if (!missing || broken || seconds() - triedAt < RETRY) return
-    triedAt = seconds()
-    client.remove(torrent, { destroyStore: false }, () => join(client))
-  }, 1000)
+function refuse (error) {
+  broken ||= error instanceof Fault ? error.message : fill(words.failed, { error: error.message })
 }
 
-function join (client) {
-  triedAt = seconds()
-  torrent = client.add(known, { announce: trackers, store: Store, strategy: 'sequential' })
-  torrent.on('ready', () => {
-    if (stream) stream.file = torrent.files[0]
-  })
-  torrent.on('done', () => {
-    element.save.href = URL.createObjectURL(whole())
-    element.save.download = memo.name
-    element.save.removeAttribute('aria-disabled')
-    if (!stream) playWhole()
-  })
-  torrent.on('warning', () => {}) // trackers that do not answer are seen by what is not connected
-}
-
-function isConnected () {
-  return Boolean(torrent.discovery?.tracker?._trackers.some(tracker => tracker.socket?.connected))
-}
-
-function whole () {
-  return new Blob(pieces, { type: 'audio/webm' })
-}
-
-async function mended () {
-  const data = new Clock(memo, 0).mend(new Uint8Array(await whole().arrayBuffer()))
-  return new Blob([data], { type: 'audio/webm' })
+async function whole (torrent) {
+  const type = 'audio/webm'
+  if (!memo.key) return new Blob(swarm.pieces, { type })
+  const file = opened(torrent.files[0])
+  const parts = []
+  for await (const part of file[Symbol.asyncIterator]({ start: 0, end: file.length - 1 })) parts.push(new Blob([part]))
+  return new Blob(parts, { type })
 }
 
 // Where it cannot be played while it loads, or that failed: from where it was, once all of it is here.
-async function playWhole () {
-  if (!torrent.done) {
-    torrent.once('done', playWhole)
-    return
-  }
-  const file = memo.track ? await mended() : whole()
+async function playWhole (error) {
+  if (error instanceof Fault) throw error
+  stream = null
+  const { torrent } = swarm
+  if (!torrent?.done) return // then it is called again
+  let file = await whole(torrent)
+  if (memo.track) file = new Blob([new Clock(memo, 0).mend(new Uint8Array(await file.arrayBuffer()))], { type: file.type })
   const at = audio.currentTime
   audio.src = URL.createObjectURL(file)
   audio.currentTime = at
@@ -122,12 +141,20 @@ function toggle () {
 }
 
 function seek (to) {
-  audio.currentTime = Math.min(Math.max(0, to), memo.duration)
+  audio.currentTime = Math.min(Math.max(0, to), reach())
   show()
 }
 
+// How far it can be played by now: of what does not say how long it is, as far as it is here.
+function reach () {
+  const { seekable } = audio
+  return memo.grows ? seekable.length && seekable.end(seekable.length - 1) : memo.duration
+}
+
 function isHere (part) {
-  return torrent?.bitfield?.get(Math.floor(byteAt(memo, part * memo.duration) / torrent.pieceLength)) ?? false
+  const byte = byteAt(memo, part * memo.duration)
+  const { bitfield, pieceLength } = swarm?.torrent ?? {}
+  return bitfield?.get(Math.floor((memo.key ? sealedAt(byte) : byte) / pieceLength)) ?? false
 }
 
 // What changes with every moment; what is said, and what comes, changes with `tell`.
@@ -146,82 +173,39 @@ function show () {
 }
 
 function tell () {
-  const downloaded = torrent?.downloaded ?? 0
-  const peers = torrent?.numPeers ?? 0
+  const { downloaded = 0, numPeers: peers = 0, downloadSpeed: rate = 0, done: isDone = false, length } = swarm?.torrent ?? {}
   if (downloaded > came || !peers) [came, newsAt] = [downloaded, seconds()]
   if (peers) aloneFrom = seconds()
-  const rate = torrent?.downloadSpeed ?? 0
-  const done = torrent?.done ?? false
   const [sentence, help] = describe({
-    broken,
-    done,
+    broken: broken || swarm?.broken,
+    done: isDone,
     streams: Boolean(stream),
     peers,
     downloaded,
     idle: seconds() - newsAt,
     waited: seconds() - aloneFrom,
     offline: navigator.onLine === false,
-    connected: torrent ? isConnected() : false,
-    hosts: hostsOf(trackers)
+    connected: swarm?.isConnected,
+    hosts: swarm?.hosts
   })
   if (element.state.textContent !== sentence) element.state.textContent = sentence
   element.help.hidden = !help
-  const part = done ? 1 : downloaded / memo.size
+  const size = length || memo.size
+  const part = isDone ? 1 : size ? downloaded / size : 0
   element.loaded.value = part
-  const numbers = [fill(words.progress, { percent: Math.floor(part * 100), size: sizeInWords(memo.size) })]
-  if (rate && !done) numbers.push(fill(words.rate, { size: sizeInWords(rate) }))
+  const numbers = size ? [fill(words.progress, { percent: Math.floor(part * 100), size: sizeInWords(memo.size || size) })] : []
+  if (rate && !isDone) numbers.push(fill(words.rate, { size: sizeInWords(rate) }))
   numbers.push(peers ? count(words.peers, peers) : words.nobody)
   element.numbers.textContent = numbers.join(' · ')
   show()
 }
-
-play.addEventListener('click', toggle)
-position.addEventListener('input', () => seek(Number(position.value)))
-audio.addEventListener('pause', () => { // also by a headset's key, and at the end
-  wanted = false
-  show()
-})
-for (const event of ['playing', 'waiting', 'seeked', 'timeupdate']) audio.addEventListener(event, show)
-
-document.addEventListener('keydown', event => {
-  if (event.altKey || event.ctrlKey || event.metaKey) return
-  const steps = { ArrowLeft: -5, ArrowRight: 5, ArrowDown: -5, ArrowUp: 5, PageDown: -30, PageUp: 30 }
-  const isSlider = event.target === position
-  if (event.key === ' ' && !event.target.closest('button, a, summary')) toggle()
-  else if (steps[event.key] && (isSlider || /Left|Right/.test(event.key))) seek(audio.currentTime + steps[event.key])
-  else return
-  event.preventDefault()
-})
-
-element.copy.addEventListener('click', async () => {
-  try {
-    await navigator.clipboard.writeText(element.magnet.href)
-  } catch { // not there on a page that came by plain http
-    element.magnet.closest('details').open = true
-    getSelection().selectAllChildren(element.magnet)
-    document.execCommand('copy')
-  }
-  element.copy.textContent = words.copied
-  setTimeout(() => { element.copy.textContent = words.copy }, 2000)
-})
 
 for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
   matchMedia(query).addEventListener('change', show)
 }
 addEventListener('resize', show)
 
-if ('mediaSession' in navigator) {
-  navigator.mediaSession.metadata = new MediaMetadata({ title: memo.title })
-  const actions = { play: start, pause: toggle, seekbackward: () => seek(audio.currentTime - 10), seekforward: () => seek(audio.currentTime + 10) }
-  for (const [action, act] of Object.entries(actions)) navigator.mediaSession.setActionHandler(action, act)
-}
-
 function frame () {
   if (!audio.paused) show()
   requestAnimationFrame(frame)
 }
-
-meet()
-tell()
-setInterval(tell, 500)
-frame()

@@ -23,11 +23,15 @@ from urllib.parse import urlsplit
 
 from ..index import parse_toml
 
-BEFORE, AFTER = (
-    ("alone.js", "sha1.js"),
-    ("store.js", "wave.js", "clock.js", "stream.js", "state.js", "page.js"),
-)  # WebTorrent
+BEFORE = ("alone.js", "sha1.js")  # WebTorrent
+AFTER = (
+    *("store.js", "wave.js", "clock.js", "stream.js", "state.js", "sealed.js", "links.js", "tracks.js", "heard.js"),
+    *("swarm.js", "page.js", "controls.js", "start.js", "opener.js"),
+)
+_SEALED, _OPENER = {"sealed.js"}, {"links.js", "tracks.js", "heard.js", "opener.js"}  # are not in every page
 COLUMNS = 480  # of the waveform, at most
+SPEEDS = (0.75, 1, 1.25, 1.5, 1.75, 2)
+_SEED = "memosync seed --detach"
 _FETCH = "<code>memosync fetch</code>"
 _EXPORT = "export{i as default};"  # how WebTorrent's build ends, but for a comment that names its source map
 
@@ -54,6 +58,7 @@ class Page:
     clusters: Sequence[tuple[float, int]] = ()  # seconds of sound before one, and where in the file
     begin: float = 0.0  # seconds: what the file's clock says where the sound begins
     track: int = 0  # whose blocks have to be timed by their samples (of Opus); 0: that clock can be believed
+    key: bytes = b""  # of a private link: what is served is sealed
 
 
 class _Template(Template):
@@ -61,32 +66,92 @@ class _Template(Template):
 
 
 def write(page: Page) -> str:
-    """Write the page."""
-    style, script, clock = _source("page.css"), _script(), _clock(page.duration)
-    text, live = words()["text"], words()["live"]
-    return _Template(_source("page.html")).substitute(
-        {f"text.{name}": html.escape(word) for name, word in text.items()},
-        policy=html.escape(_policy(page, style, script)),
-        title=html.escape(page.title),
-        date=html.escape(_date(page.recorded)),
+    """Write the page of a memo."""
+    clock, text, live = _clock(page.duration), words()["text"], words()["live"]
+    header = _fill(
+        "header.html",
         iso=page.recorded.isoformat(),
+        date=html.escape(_date(page.recorded)),
+        period=f"PT{page.duration:.3f}S",
         clock=clock,
         spoken=html.escape(_spoken(page.duration)),
+        title=html.escape(page.title),
+        tags=_tags(page.tags),
+    )
+    command = f"memosync share {'' if page.key else '--public '}{page.id}"
+    return _page(
+        _OPENER if page.key else _OPENER | _SEALED,
+        _data(page),
+        page.trackers,
+        ask="",
+        hidden="",
+        scriptless=html.escape(text["scriptless"]),
+        header=header,
+        title=html.escape(page.title),
+        clock=clock,
         at=html.escape(live["at"].format(now=_clock(0), all=clock)),
+        duration=f"{page.duration:.3f}",
+        description=_paragraph(page.description),
+        commands=_command("author", command) + _command("others", _SEED),
+        programs=_programs("private" if page.key else "programs"),
+        link=html.escape(page.link),
+    )
+
+
+def write_opener(trackers: Sequence[str], stun: str, *, near: bool) -> str:
+    """Write a page that opens any link.
+
+    It may call these trackers, those of links that are called by TLS, and if `near` this machine's own.
+    """
+    nothing: dict[str, Any] = {"title": "", "size": 0, "duration": 0, "heights": [], "clusters": []}
+    data = nothing | {
+        "trackers": list(trackers),
+        "stun": stun,
+        "near": near,
+        "date": words()["date"],
+        "words": words()["live"] | words()["opener"],
+    }
+    text = words()["text"]
+    return _page(
+        {"start.js"},
+        _json(data),
+        [*trackers, "wss:", *(["ws://127.0.0.1:*"] if near else [])],
+        ask=_fill("ask.html"),
+        hidden=" hidden",
+        scriptless=html.escape(text["needed"]),
+        header=_fill("memo.html"),
+        title=html.escape(text["opener"]),
+        clock=_clock(0),
+        at="",
+        duration="0",
+        description='<p id="description" class="description" dir="auto"></p>',
+        commands=_command("either", _SEED),
+        programs=_programs("programs") + _programs("private"),
+        link="",
+    )
+
+
+def _page(without: set[str], data: str, hosts: Sequence[str], **fields: str) -> str:
+    """Put a page together, without some scripts; it may call these hosts."""
+    script = _script(tuple(name for name in AFTER if name not in without))
+    style, live = _source("page.css"), words()["live"]
+    return _fill(
+        "page.html",
+        policy=html.escape(_policy(hosts, style, script)),
+        style=style,
+        script=script,
+        data=data,
+        speeds=_speeds(),
         play=html.escape(live["play"]),
         looking=html.escape(live["looking"]),
         copy=html.escape(live["copy"]),
-        period=f"PT{page.duration:.3f}S",
-        duration=f"{page.duration:.3f}",
-        description=_paragraph(page.description),
-        tags=_tags(page.tags),
-        programs=html.escape(text["programs"]).format(command=_FETCH),
-        id=html.escape(page.id),
-        link=html.escape(page.link),
-        data=_data(page),
-        style=style,
-        script=script,
+        **fields,
     )
+
+
+def _fill(name: str, **fields: str) -> str:
+    text = {f"text.{key}": html.escape(word) for key, word in words()["text"].items()}
+    return _Template(_source(name)).substitute(text, **fields)
 
 
 def link_in(text: str) -> str | None:
@@ -101,16 +166,18 @@ def words() -> dict[str, Any]:
     return parse_toml(_source("words.toml"))
 
 
-def _policy(page: Page, style: str, script: str) -> str:
+def _policy(hosts: Sequence[str], style: str, script: str) -> str:
     """Allow these very scripts and styles, a sound that is made here, and the trackers (CSP 3)."""
-    hosts = [f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" for parts in map(urlsplit, page.trackers)]
+    named = [
+        f"{parts.scheme}:{'//' * bool(parts.netloc)}{parts.netloc.rpartition('@')[2]}" for parts in map(urlsplit, hosts)
+    ]
     rules = {
         "default-src": ["'none'"],
         "script-src": [_hash(script)],
         "style-src": [_hash(style)],
         "img-src": ["data:"],
         "media-src": ["blob:"],
-        "connect-src": list(dict.fromkeys(hosts)) or ["'none'"],
+        "connect-src": list(dict.fromkeys(named)) or ["'none'"],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],
         "require-trusted-types-for": ["'script'"],
@@ -124,7 +191,7 @@ def _hash(text: str) -> str:
 
 
 def _data(page: Page) -> str:
-    """Give what the scripts need as JSON in which nothing ends a script element or a line."""
+    """Give what the scripts need of a memo."""
     data = {
         "title": page.title,
         "infohash": page.infohash,
@@ -139,21 +206,27 @@ def _data(page: Page) -> str:
         "clusters": [[seconds, offset] for seconds, offset in page.clusters],
         "begin": round(page.begin, 3),
         "track": page.track,
+        **({"key": base64.b64encode(page.key).decode()} if page.key else {}),
         "words": words()["live"],
     }
+    return _json(data)
+
+
+def _json(data: dict[str, Any]) -> str:
+    """Write JSON in which nothing ends a script element or a line."""
     text = json.dumps(data, separators=(",", ":"))  # all that is not ASCII is escaped
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 @cache
-def _script() -> str:
+def _script(names: tuple[str, ...]) -> str:
     licence = "\n".join(f" * {line}".rstrip() for line in _source("webtorrent/LICENSE").strip().splitlines())
     build = _source("webtorrent/webtorrent.min.js").partition("\n//# sourceMappingURL=")[0].strip()
     if not build.endswith(_EXPORT):
         raise AssertionError("this is another build of WebTorrent")
     module = f"const WebTorrent = (() => {{\n{build.removesuffix(_EXPORT)}return i\n}})()\n"
     bundle = f"\n/* WebTorrent\n *\n{licence}\n */\n{module}"
-    return "".join([*map(_source, BEFORE), bundle, *map(_source, AFTER)])
+    return "".join([*map(_source, BEFORE), bundle, *map(_source, names)])
 
 
 @cache
@@ -162,7 +235,25 @@ def _source(name: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f'<p class="description" dir="auto">{html.escape(text)}</p>' if text else ""
+    return f'<p id="description" class="description" dir="auto">{html.escape(text)}</p>' if text else ""
+
+
+def _programs(name: str) -> str:
+    return f'<p id="{name}">{html.escape(words()["text"][name]).format(command=_FETCH)}</p>'
+
+
+def _command(name: str, command: str) -> str:
+    """Give a command with who types it."""
+    return f"<div><dt>{html.escape(words()['text'][name])}</dt><dd><code>{html.escape(command)}</code></dd></div>"
+
+
+def _speeds() -> str:
+    """Give the choices of how fast it is played."""
+    decimal = html.escape(words()["live"]["decimal"])
+    return "".join(
+        f'<option value="{speed}"{" selected" * (speed == 1)}>{f"{speed:g}".replace(".", decimal)}×</option>'
+        for speed in SPEEDS
+    )
 
 
 def _tags(tags: Sequence[str]) -> str:

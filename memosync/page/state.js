@@ -3,6 +3,8 @@
 
 const PATIENCE = 5 // seconds after which it says what is wrong
 
+class Fault extends Error {} // that is the memo's or the link's own; its message is for people
+
 function fill (sentence, values) {
   return sentence.replace(/\{(\w+)\}/g, (_, name) => values[name])
 }

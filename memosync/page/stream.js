@@ -14,6 +14,7 @@ class Stream {
   #memo
   #file = null // the torrent's, once it is known
   #failed
+  #ears = new AbortController() // to all it listens to
   #source
   #buffer
   #feeding = 0 // which feeding is the one that counts
@@ -32,26 +33,45 @@ class Stream {
     this.#memo = memo
     this.#failed = failed
     this.#source = new SourceKind()
-    this.#source.addEventListener('sourceopen', () => this.#open(), { once: true })
+    const { signal } = this.#ears
+    this.#source.addEventListener('sourceopen', () => this.#open(), { signal })
     audio.disableRemotePlayback = true // else a ManagedMediaSource does not open
     audio.src = URL.createObjectURL(this.#source)
-    audio.addEventListener('seeking', () => this.#look())
-    audio.addEventListener('waiting', () => this.#look())
-    audio.addEventListener('error', () => this.#fail())
+    audio.addEventListener('seeking', () => this.#look(), { signal })
+    audio.addEventListener('waiting', () => this.#look(), { signal })
+    audio.addEventListener('error', () => this.#fail(), { signal })
   }
 
   // The file, and again when it is the same one from another torrent.
   set file (file) {
     const goesOn = !this.#file || this.#fed !== null
     this.#file = file
-    if (this.#buffer && goesOn) this.#feed(this.#audio.currentTime)
+    if (!this.#buffer) this.#open()
+    else if (goesOn) this.#feed(this.#audio.currentTime)
   }
 
+  // What kind of sound it is may be known with the file only.
   #open () {
-    this.#buffer = this.#source.addSourceBuffer(this.#memo.type)
+    if (this.#buffer || !this.#file || !this.#failed || this.#source.readyState !== 'open') return
+    try {
+      this.#buffer = this.#source.addSourceBuffer(this.#memo.type)
+    } catch {
+      this.#fail()
+      return
+    }
     if (!this.#memo.track) this.#buffer.timestampOffset = -this.#memo.begin
-    this.#source.duration = this.#memo.duration
-    if (this.#file) this.#feed(this.#audio.currentTime)
+    this.#measure()
+    this.#feed(this.#audio.currentTime)
+  }
+
+  // A browser's recording does not say how long it is; one that grows is as long as what has come.
+  #measure () {
+    if (!this.#memo.grows && !Number.isFinite(this.#source.duration)) this.#source.duration = this.#memo.duration
+  }
+
+  leave () {
+    this.#failed = null
+    this.#fail()
   }
 
   #look () {
@@ -82,16 +102,18 @@ class Stream {
       if (!counts()) return
       this.#fed = null
       if (this.#source.readyState === 'open') this.#source.endOfStream()
-    } catch {
-      if (counts()) this.#fail()
+    } catch (error) {
+      if (counts()) this.#fail(error)
     }
   }
 
-  #fail () {
+  #fail (error) {
     const failed = this.#failed
     this.#feeding++
+    this.#ears.abort()
+    this.#iterator?.return()
     this.#buffer = this.#failed = null
-    failed?.()
+    failed?.(error)
   }
 
   // Give the bytes from `start` to `end` to the player, waiting for those that are not here yet.
@@ -127,7 +149,7 @@ class Stream {
       await this.#settled()
       this.#begun = true
       if (this.#audio.error) throw this.#audio.error
-      if (!Number.isFinite(this.#source.duration)) this.#source.duration = this.#memo.duration // a browser's recording
+      this.#measure()
       return
     }
   }

@@ -3,12 +3,16 @@
 
 class Wave {
   #canvas
-  #heights // of a hundred
+  #heights = [0] // of a hundred
   #drawn = ''
 
-  constructor (canvas, heights) {
+  constructor (canvas) {
     this.#canvas = canvas
+  }
+
+  set heights (heights) {
     this.#heights = heights.length ? heights : [0]
+    this.#drawn = ''
   }
 
   // `played` is a part of 1, `isHere` is asked for parts of 1. Nothing is drawn twice.
