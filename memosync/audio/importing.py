@@ -23,7 +23,9 @@ from ..memo import Words
 from ..quantities import format_clock, format_size
 from ..stop import Stop
 from .chains import links_of_file, links_of_pipe
-from .decoding import Damage, Source, block_of, open_source
+from .damage import Damage
+from .decoding import Source, block_of, open_source
+from .formats import has_index_behind
 from .levels import SILENCE
 from .mixing import CARRIES, Mixer
 from .webm import RATE, Sound, layout, translated
@@ -43,18 +45,19 @@ class Pipe:
 
     def __init__(self, stop: Stop, descriptor: int = 0) -> None:
         self._stop, self._descriptor = stop, descriptor
-        self._ahead = b""
+        self._ahead = bytearray()
 
     def read(self, size: int, /) -> bytes:
         """Wait for bytes and give up to `size` of them, none at the end or after `stop`."""
-        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        data = bytes(self._ahead[:size])
+        del self._ahead[:size]
         return data or self._read(size)
 
-    def peek(self, size: int, /) -> bytes:
-        """Wait for the next bytes and give them without taking them; fewer where it ends."""
-        while len(self._ahead) < size and (more := self._read(size - len(self._ahead))):
+    def peek(self, size: int, /, at: int = 0) -> bytes:
+        """Wait for `size` bytes, `at` bytes ahead, and give them without taking them; fewer where it ends."""
+        while len(self._ahead) < at + size and (more := self._read(at + size - len(self._ahead))):
             self._ahead += more
-        return self._ahead[:size]
+        return bytes(self._ahead[at : at + size])
 
     def seekable(self) -> bool:
         """Say no."""
@@ -92,7 +95,7 @@ def import_source(
     AudioError when it is not audio, LibraryError when the disk refuses.
     """
     with contextlib.ExitStack() as opened:
-        if isinstance(file, Pipe) and _has_index_behind(file):
+        if isinstance(file, Pipe) and has_index_behind(file):
             warn("what comes has its index at its end: all of it is kept on the disk until that is here")
             file = opened.enter_context(_spooled(file, target.parent))
         source = _Import(file, target, describe, sound, live=live, limit=limit, on_progress=on_progress)
@@ -298,30 +301,6 @@ def _frame(block: Block, rate: int, sound: Sound) -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", layout(sound))
     frame.sample_rate = rate
     return frame
-
-
-def _has_index_behind(pipe: Pipe) -> bool:
-    """Tell whether what comes has its index behind its sound.
-
-    So have MP4 and QuickTime as recorders write them (ISO/IEC 14496-12, 8.1.1), and CAF unless its sound is plain
-    samples (Apple's Core Audio Format Specification).
-    """
-    is_caf = pipe.peek(4) == b"caff"
-    at, index = (8, (b"pakt",)) if is_caf else (0, (b"moov", b"moof"))
-    while at < 1 << 20 and len(head := pipe.peek(at + 16)[at:]) == 16:
-        if is_caf:
-            name, size = head[:4], 12 + int.from_bytes(head[4:12], "big")
-            if name == b"desc" and pipe.peek(at + 24)[at + 20 :] in (b"lpcm", b"ulaw", b"alaw"):
-                return False
-        else:
-            size, name = int.from_bytes(head[:4], "big"), head[4:8]
-            size = int.from_bytes(head[8:], "big") if size == 1 else size
-            if at == 0 and name not in (b"ftyp", b"wide", b"free", b"skip", b"pnot", b"mdat"):
-                return False
-        if name in (*index, b"mdat", b"data"):
-            return name not in index
-        at += max(8, size)
-    return False
 
 
 @contextlib.contextmanager
