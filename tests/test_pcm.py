@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,16 @@ def test_bits_that_do_not_fill_their_bytes_are_as_loud_as_they_were(data: bytes)
     _, samples = read(data)
 
     assert samples[0] == pytest.approx(VOICE, abs=4e-5)
+
+
+def test_what_no_float_can_hold_is_no_warning() -> None:
+    doubles = VOICE.astype("<f8")
+    doubles[100] = 1e300
+
+    with warnings.catch_warnings(action="error"):
+        _, samples = read(wav(doubles.tobytes(), tag=3, width=8, bits=64))
+
+    assert np.isinf(samples[0]).sum() == 1
 
 
 def test_a_mask_names_the_channels_and_none_is_a_guess() -> None:

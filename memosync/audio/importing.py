@@ -153,13 +153,13 @@ class _Import:
         """Say what a person should know of what was written."""
         yield from self._notes
         if self._cancels:
-            yield self._cancels
+            yield f"from {self._cancels[0]} on its channels cancel each other: {self._cancels[1]}"
         yield from self._damage.told()
 
     def _begin(self, way: _Way) -> None:
         self._way = way
         self._notes: list[str] = []
-        self._cancels = ""
+        self._cancels: tuple[str, str] | None = None  # since when, and what was done
         self._damage = Damage()
         self._heard = False
 
@@ -267,11 +267,8 @@ class _Import:
                 if mixer.wonders and not self._way.carrying and not isinstance(self._file, Pipe):
                     return replace(self._way, carrying=_carrying(shape, chain([(found, block)], blocks), self._longest))
                 resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))
-            stood_in = mixer.standing_in
             mixed = mixer.mix(block)
-            if mixer.standing_in is not None and stood_in is None and not self._cancels:
-                which = f"the loudest one, {mixer.standing_in + 1} of {len(names)}, stands in"
-                self._cancels = f"from {format_clock(writer.duration)} on its channels cancel each other: {which}"
+            self._look_at(mixer, writer.duration)
             self._heard |= mixer.peak > SILENCE
             put(_frame(mixed, rate, out))
             self._on_progress(writer.duration, source.duration)
@@ -279,6 +276,15 @@ class _Import:
                 return None
         put(None)
         return None
+
+    def _look_at(self, mixer: Mixer, at: float) -> None:
+        """Note what is done against channels that cancel each other."""
+        since = self._cancels[0] if self._cancels else format_clock(at)
+        if mixer.inverted:
+            numbers = ", ".join(str(number + 1) for number in mixer.inverted)
+            self._cancels = since, f"{numbers} of {mixer.channels} inverted"
+        elif mixer.standing_in is not None and not self._cancels:
+            self._cancels = since, f"the loudest one, {mixer.standing_in + 1} of {mixer.channels}, stands in"
 
 
 def _carrying(shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: float) -> tuple[bool, ...]:

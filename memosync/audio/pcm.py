@@ -59,7 +59,8 @@ class Pcm:
 
         samples: NDArray[np.float32]
         if self.kind == FLOAT:
-            samples = np.frombuffer(data, f"{self.order}f{self.width}").astype(np.float32)
+            with np.errstate(over="ignore"):  # of doubles: infinity, which is silence
+                samples = np.frombuffer(data, f"{self.order}f{self.width}").astype(np.float32)
         elif self.kind in (ALAW, ULAW):
             samples = _expanded(self.kind)[np.frombuffer(data, "u1")]
         elif self.width == 1:
