@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ..errors import AudioError
 from ..memo import Words
-from . import headers, pcm
+from . import headers, opus, pcm
 from .carried import NOTHING, Carried, carried_of
 from .damage import Clock, Damage
 from .formats import FORMATS, what_it_is
@@ -36,8 +36,17 @@ if TYPE_CHECKING:
 
 _FORMS = {(b"FORM", b"AIFF"), (b"FORM", b"AIFC")} | headers.WAVES
 _FAMILY = "aiff,au,caf,w64,wav"  # what libsndfile reads here
-_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # of it; FFmpeg knows more codecs
+_SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and makes G.72x 1.8 dB louder
+    *("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+    *("NMS_ADPCM_", "G721_", "G723_", "DWVW_"),
+)
+_OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE"}  # formats that it alone reads
+_GUESSES = {  # what FFmpeg makes of a WAV whose codec it does not know, and when that is right (mmreg.h)
+    **dict.fromkeys(("amrnb", "amrwb", "amr_nb", "amr_wb"), (0x57, 0x58, 0x7A21, 0x7A22)),
+    **dict.fromkeys(("mp3", "mp3float"), (0x50, 0x55)),
+}
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
+_LONGEST = 0.12  # seconds of a packet of Opus (RFC 6716, 2.1.4); FFmpeg may count a broken one as a page of them
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
 
 
@@ -46,7 +55,7 @@ class Source:
 
     is_opus = False  # in one or two channels: its packets can be copied
     stream: av.AudioStream | None = None
-    channels = 0
+    head = b""  # what Opus says of how its packets are decoded
 
     def __init__(self, words: Words, carried: Carried, duration: float | None) -> None:
         self.words, self.carried = words, carried
@@ -71,7 +80,7 @@ class _Decoded(Source):
     """What FFmpeg reads."""
 
     def __init__(self, container: av.container.InputContainer, track: int | None) -> None:
-        streams = [stream for stream in container.streams.audio if _can_be(stream)]
+        streams = [stream for stream in container.streams.audio if _can_be(stream) and not _is_guess(container, stream)]
         if not streams:
             raise AudioError(_without_sound(container))
         first = next((stream for stream in streams if stream.disposition & 1), streams[0])  # 1: the default one
@@ -80,8 +89,9 @@ class _Decoded(Source):
             words_of(container, stream), carried_of(container, stream), (container.duration or 0) / 1_000_000 or None
         )
         self.tracks, self.track = [stream.index for stream in streams], stream.index
-        self.stream, self.channels = stream, stream.codec_context.channels
-        self.is_opus = stream.codec_context.name in ("opus", "libopus") and self.channels <= 2
+        self.stream, codec = stream, stream.codec_context
+        self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
+        self.head = bytes([codec.channels]) + opus.decoding(codec.extradata)
         self._container = container
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
@@ -126,7 +136,7 @@ class _Decoded(Source):
         import av
 
         assert self.stream
-        broken, unit = 0, float(self.stream.time_base or 0)
+        broken, unit, usual = 0, float(self.stream.time_base or 0), 0.0
         clock = Clock(damage, now, _SLACK if self.is_opus else _GAP)
         demuxed = self._container.demux(self.stream)
         while broken < _BROKEN_RUN:
@@ -146,6 +156,10 @@ class _Decoded(Source):
             broken = 0
             if packet.pts is not None and packet.duration:
                 clock.tick(packet.pts * unit, packet.duration * unit)
+            if self.is_opus:
+                usual = opus.count_samples(memoryview(packet)) / opus.RATE or usual
+                if (packet.duration or 0) * unit > _LONGEST:
+                    packet.duration = round(usual / unit)
             yield packet
 
     def decode(self, packet: Packet) -> list[av.AudioFrame]:
@@ -236,7 +250,11 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
         try:
             container = stack.enter_context(open_input(file, FORMATS, None, **ahead))
         except AudioError as error:
-            raise AudioError(what_it_is(begin)) from error
+            if file.seekable() and (sound := _opened(cast("BinaryIO", file))) and sound.format in _OTHERS:
+                yield stack.enter_context(contextlib.closing(_Sndfile(_Said(), sound, ())))
+                return
+            hint = None if file.seekable() else "some formats have to be read as a file: memosync record FILE"
+            raise AudioError(what_it_is(begin, error.__cause__), hint) from error
         yield _Decoded(container, track)
 
 
@@ -253,23 +271,35 @@ def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | N
     is_kin = begin[:4] == b".snd" or begin.startswith(headers.W64) or (begin[:4], begin[8:]) in _FORMS
     if not is_kin and not (found and found.is_narrow):  # of CAF, FFmpeg reads the others
         return None
-    import soundfile
-
     said = _described(file)
     if found:
         found = pcm.corrected(found, file.seek(0, io.SEEK_END), read_at)
-    sound = None
-    with contextlib.suppress(soundfile.SoundFileError):
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
-        sound = soundfile.SoundFile(file.fileno(), closefd=False)
-    possible = sound and sound.samplerate in pcm.RATES and sound.channels <= pcm.CHANNELS
-    if sound and possible and sound.subtype.startswith(_SUBTYPES):
+    if (sound := _opened(file)) and sound.subtype.startswith(_SUBTYPES):
         if not found or (found.length == sound.frames * found.frame and not found.is_narrow):
             return contextlib.closing(_Sndfile(said, sound, found.names if found else said.names))
         sound.close()
     if found:
         file.seek(found.start)
         return contextlib.nullcontext(_Plain(said, found, file))
+    return None
+
+
+def _opened(file: BinaryIO) -> soundfile.SoundFile | None:
+    """Have libsndfile open a file; None where it cannot, or finds what cannot be."""
+    import soundfile
+
+    class OneWay(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
+        """Read on, without a seek after each block, which libsndfile cannot do in DWVW."""
+
+        def seekable(self) -> bool:
+            return False
+
+    with contextlib.suppress(soundfile.SoundFileError, io.UnsupportedOperation):  # a part of a file has no descriptor
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        sound = OneWay(file.fileno(), closefd=False)
+        if sound.samplerate in pcm.RATES and sound.channels <= pcm.CHANNELS:
+            return sound
+        sound.close()
     return None
 
 
@@ -331,8 +361,19 @@ def _can_be(stream: av.AudioStream) -> bool:
     return not codec.sample_rate or (codec.sample_rate in pcm.RATES and codec.channels <= pcm.CHANNELS)
 
 
+def _is_guess(container: av.container.InputContainer, stream: av.AudioStream) -> bool:
+    """Tell whether a WAV says nothing of the codec that FFmpeg believes to see in it."""
+    codec = stream.codec_context
+    if container.format.name != "wav" or codec.name not in _GUESSES:
+        return False
+    return int.from_bytes(codec.codec_tag.encode("latin-1")[:4], "little") not in _GUESSES[codec.name]
+
+
 def _without_sound(container: av.container.InputContainer) -> str:
     tracks = len(container.streams.audio)
+    most = max((stream.codec_context.channels for stream in container.streams.audio if stream.codec_context), default=0)
+    if most > pcm.CHANNELS:
+        return f"it has {most} channels, and no more than {pcm.CHANNELS} are taken"
     if tracks:
         return f"it is {container.format.long_name}, and FFmpeg can decode none of its {tracks} audio tracks"
     return f"there is no sound in it, it is {container.format.long_name}"

@@ -52,7 +52,7 @@ def behind_id3(peek: Peek) -> int:
 
 def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:
     fmt, long = b"", None
-    for name, at, size in _chunks(peek, begin + 12, order):
+    for name, at, size in chunks(peek, begin + 12, order):
         if name == b"fmt ":
             fmt = peek(at, min(size, 64))
         elif name == b"ds64":
@@ -64,7 +64,7 @@ def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:
     return None
 
 
-def _chunks(peek: Peek, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+def chunks(peek: Peek, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
     """Give name, offset of the content and size of each chunk that begins early enough; some writers do not pad."""
     for _ in range(_MANY):
         if at >= _HEADER or len(header := peek(at, 8)) < 8:

@@ -25,7 +25,7 @@ from ..stop import Stop
 from .chains import links_of_file, links_of_pipe
 from .damage import Damage
 from .decoding import Source, block_of, open_source
-from .formats import has_index_behind
+from .formats import why_whole
 from .levels import SILENCE
 from .mixing import CARRIES, Mixer
 from .webm import RATE, Sound, layout, translated
@@ -95,8 +95,8 @@ def import_source(
     AudioError when it is not audio, LibraryError when the disk refuses.
     """
     with contextlib.ExitStack() as opened:
-        if isinstance(file, Pipe) and has_index_behind(file):
-            warn("what comes has its index at its end: all of it is kept on the disk until that is here")
+        if isinstance(file, Pipe) and (why := why_whole(file)):
+            warn(f"what comes {why}: all of it is kept on the disk until that is here")
             file = opened.enter_context(_spooled(file, target.parent))
         source = _Import(file, target, describe, sound, live=live, limit=limit, on_progress=on_progress)
         try:
@@ -192,15 +192,17 @@ class _Import:
                         )
                         writer = opened.enter_context(new)
                         tracks, track = source.tracks, source.track
+                        head = source.head
                     elif copies:  # behind a first link: the same kind is copied where nothing can be read twice
-                        copies = self._live and source.is_opus and source.channels == writer.sound.channels
+                        copies = self._live and source.is_opus and source.head == head
                     if again := (self._copy if copies else self._encode)(source, writer):
                         return again
                 if writer.duration >= self._longest:
                     break
             assert writer
             if not writer.duration:
-                raise AudioError(self._damage.excuse() or "there is no sound in it")
+                damage, self._damage = self._damage, Damage()  # which is all that there is
+                raise AudioError(damage.excuse() or "there is no sound in it")
         return self._listen_again(tracks, track)
 
     def _listen_again(self, tracks: list[int], track: int) -> _Way | None:
@@ -216,7 +218,9 @@ class _Import:
             why = f" (silent: {', '.join(numbers)})" if numbers else ""
             self._notes.append(f"of its {len(tracks)} tracks number {tracks.index(track) + 1} is taken{why}")
         if not self._heard:
-            self._notes.append("there is nothing but silence in it")
+            hint = ": `memosync record FILE`, of the same as a file, takes another track"
+            more = len(tracks) > 1 and isinstance(self._file, Pipe)
+            self._notes.append("there is nothing but silence in it" + hint * more)
         return None
 
     def _copy(self, source: Source, writer: Writer) -> _Way | None:
