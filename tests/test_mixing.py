@@ -145,13 +145,14 @@ def test_who_speaks_in_turn_beside_channels_that_cancel_is_heard(seconds: float,
 def test_channels_that_agree_again_are_not_inverted_any_more() -> None:
     first, second = voices(2, 9)
     voice, other = np.split(first, 3), np.split(second, 3)
-    mixer = Mixer([""] * 2, 1)
+    mixer, inverted = Mixer([""] * 2, 1), []
 
-    for left, right in ((voice[0], -voice[0]), (other[1], 0 * other[1]), (voice[2], voice[2])):
+    for left, right in ((voice[0], -voice[0]), (0 * other[1], other[1]), (voice[2], voice[2])):
         for piece in np.split(np.stack([left, right]), 3, axis=1):
             mixed = mixer.mix(piece)
+        inverted.append(mixer.inverted)
 
-    assert mixer.inverted == ()
+    assert inverted == [(), (1,), ()]
     assert power(mixed) == pytest.approx(power(voice[2]), abs=0.2)
 
 

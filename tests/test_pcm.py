@@ -78,6 +78,20 @@ def test_bits_that_do_not_fill_their_bytes_are_as_loud_as_they_were(data: bytes)
     assert samples[0] == pytest.approx(VOICE, abs=4e-5)
 
 
+@pytest.mark.parametrize(
+    ("header", "used"), [({"bits": 24}, 0), ({"bits": 32, "valid": 24}, 0x5B)], ids=["plain", "extensible"]
+)
+def test_a_long_quiet_beginning_of_24_in_32_is_not_taken_for_low_bits(header: dict[str, int], used: int) -> None:
+    """By a pipe it is held back for no more than ten seconds."""
+    room = (np.tile(VOICE * 2**14, 105).astype("<i4") << 8) | used
+    data = wav(room.tobytes() + integers(4, 2**23, 8), width=4, **header)
+
+    _, samples = read(data)
+
+    assert samples[0, : len(room)] == pytest.approx(room / 2**31, abs=1e-7)
+    assert samples[0, -4_800:] == pytest.approx(VOICE, abs=1e-6)
+
+
 def test_what_no_float_can_hold_is_no_warning() -> None:
     doubles = VOICE.astype("<f8")
     doubles[100] = 1e300
