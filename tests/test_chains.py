@@ -27,10 +27,11 @@ class Pipe:
     def read(self, size: int, /) -> bytes:
         return self._file.read(min(size, 1_000))
 
-    def peek(self, size: int, /) -> bytes:
-        at = self._file.tell()
+    def peek(self, size: int, /, at: int = 0) -> bytes:
+        here = self._file.tell()
+        self._file.seek(here + at)
         data = self._file.read(size)
-        self._file.seek(at)
+        self._file.seek(here)
         return data
 
 

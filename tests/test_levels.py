@@ -127,6 +127,10 @@ def test_a_channel_that_stands_in_is_told_once() -> None:
 
     (warning,) = warnings(monitor)
     assert "only number 2" in warning
+    monitor.mixed(None, (0, 2))
+    monitor.mixed(None, (1,))
+    (warning,) = warnings(monitor)
+    assert "all are recorded, number 1, 3 inverted" in warning
 
 
 def test_little_room_is_told_at_each_limit_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 from typing import cast
 
@@ -120,6 +121,50 @@ def test_where_the_mix_cancels_the_loudest_channel_stands_in_as_long_as_it_does(
     assert power(mixed[:, 9 * RATE :]) == pytest.approx(power(voice), abs=0.1)
     assert set(stood_in) == {1, None}
     assert stood_in[-1] is None
+
+
+@pytest.mark.parametrize("seconds", [1.0, 0.1])
+@pytest.mark.parametrize("own", [1, 2])  # the channel of the second speaker
+def test_who_speaks_in_turn_beside_channels_that_cancel_is_heard(seconds: float, own: int) -> None:
+    first, second = voices(2, 8)
+    turn = np.arange(8 * RATE) // RATE % 2
+    block = np.stack([first * (turn == 0), -first * (turn == 0), *np.zeros((own - 1, 8 * RATE), np.float32)])
+    block[own] += second * (turn == 1)
+    mixer = Mixer([""] * (own + 1), 1, patience=0 if seconds == 1 else RATE, carrying=[True] * (own + 1))
+
+    pieces = [mixer.mix(piece) for piece in np.split(block, round(8 / seconds), axis=1)]
+
+    begin = 0 if seconds == 1 else 3 * RATE  # a pipe has three seconds
+    mixed = np.concatenate(pieces, axis=1)[0]
+    late = np.arange(8 * RATE) >= 3 * RATE
+    assert mixer.inverted in ((0,), (1,))
+    assert power(mixed[late & (turn == 0)]) == pytest.approx(-20 + 20 * np.log10(2 / (own + 1)), abs=0.1)
+    assert power(mixed[begin:][turn[begin:] == 1]) == pytest.approx(-20 - 20 * np.log10(own + 1), abs=0.1)
+
+
+def test_channels_that_agree_again_are_not_inverted_any_more() -> None:
+    first, second = voices(2, 9)
+    voice, other = np.split(first, 3), np.split(second, 3)
+    mixer, inverted = Mixer([""] * 2, 1), []
+
+    for left, right in ((voice[0], -voice[0]), (0 * other[1], other[1]), (voice[2], voice[2])):
+        for piece in np.split(np.stack([left, right]), 3, axis=1):
+            mixed = mixer.mix(piece)
+        inverted.append(mixer.inverted)
+
+    assert inverted == [(), (1,), ()]
+    assert power(mixed) == pytest.approx(power(voice[2]), abs=0.2)
+
+
+def test_what_is_too_loud_for_its_square_is_no_warning() -> None:
+    block = voices(2)
+    block[0, 1000] = 3e38
+
+    with warnings.catch_warnings(action="error"):
+        mixed = Mixer(["FL", "FR"], 1).mix(block)
+
+    assert np.isfinite(mixed).all()
+    assert mixed[0, 2000:] == pytest.approx(block[:, 2000:].mean(axis=0), abs=1e-7)
 
 
 def test_channels_that_differ_are_not_taken_for_opposite_ones() -> None:

@@ -491,7 +491,7 @@ def test_share_writes_a_page_and_prints_the_link_alone(memosync: Program, sound:
     (link,) = result.lines
     assert str(place) in result.err
     assert parsed.texts("h1") == [EVIL]
-    assert f"memosync share {memo}" in parsed.texts("code")
+    assert f"memosync share --public {memo}" in parsed.texts("code")
     assert parsed.attribute("a", "href", id="magnet") == link
     torrent = lt.torrent_info(base64.b64decode(parsed.data["torrent"]))
     assert (str(torrent.info_hash()), torrent.name()) == (parsed.data["infohash"], parsed.data["name"])

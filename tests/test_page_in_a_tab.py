@@ -118,7 +118,7 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
     visitor.wait_for_words("Nobody who has it is there", 60)
     visitor.tab.screenshot(PICTURES / "no-peer.png")
 
-    assert page.get_by_text(f"memosync share {memo}").is_visible()
+    assert page.get_by_text(f"memosync share --public {memo}").is_visible()
     assert (page.inner_text("h1"), page.inner_text(".description"), page.inner_text("li")) == (EVIL, EVIL, EVIL)
     assert page.title() == EVIL
     assert page.evaluate("window.evil") is None
@@ -126,7 +126,7 @@ def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(
     other = visit(f"file://{tmp_path}/page.html")
     for one in (visitor, other):
         one.wait_for_words("The others who are here have no more of it", 60)
-    assert page.get_by_text(f"memosync share {memo}").is_visible()
+    assert page.get_by_text(f"memosync share --public {memo}").is_visible()
     page.click("#play")
     author("share", memo, "--public")
     for one in (visitor, other):

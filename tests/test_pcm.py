@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 from support import sound
 
-from memosync.audio import pcm
+from memosync.audio import headers, pcm
 
 VOICE = (0.5 * np.sin(np.arange(4_800) / 20)).astype(np.float64)
 EXTENSIBLE = bytes.fromhex("000000001000800000aa00389b71")  # the end of a sub-format (mmreg.h)
@@ -35,13 +36,14 @@ def integers(width: int, scale: float, shift: int = 0) -> bytes:
 
 def read(data: bytes) -> tuple[pcm.Pcm, np.ndarray]:
     """Read it as it would come through a pipe."""
-    found = pcm.parse(lambda size: data[:size])
+    found = headers.parse(lambda at, size: data[at : at + size])
     assert found
-    blocks = pcm.blocks(found, io.BytesIO(data[found.start :]).read, 1_000)
+    rest = io.BufferedReader(io.BytesIO(data[found.start :]), 1 << 27)
+    blocks = pcm.blocks(found, rest.read, 1_000, lambda size: rest.peek()[:size])
     return found, np.concatenate(list(blocks), axis=1)
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"])
 @pytest.mark.parametrize("form", ["WAV", "WAVEX", "RF64"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_libsndfile_writes_is_read_as_libsndfile_reads_it(
@@ -76,6 +78,30 @@ def test_bits_that_do_not_fill_their_bytes_are_as_loud_as_they_were(data: bytes)
     assert samples[0] == pytest.approx(VOICE, abs=4e-5)
 
 
+@pytest.mark.parametrize(
+    ("header", "used"), [({"bits": 24}, 0), ({"bits": 32, "valid": 24}, 0x5B)], ids=["plain", "extensible"]
+)
+def test_a_long_quiet_beginning_of_24_in_32_is_not_taken_for_low_bits(header: dict[str, int], used: int) -> None:
+    """By a pipe it is held back for no more than ten seconds."""
+    room = (np.tile(VOICE * 2**14, 105).astype("<i4") << 8) | used
+    data = wav(room.tobytes() + integers(4, 2**23, 8), width=4, **header)
+
+    _, samples = read(data)
+
+    assert samples[0, : len(room)] == pytest.approx(room / 2**31, abs=1e-7)
+    assert samples[0, -4_800:] == pytest.approx(VOICE, abs=1e-6)
+
+
+def test_what_no_float_can_hold_is_no_warning() -> None:
+    doubles = VOICE.astype("<f8")
+    doubles[100] = 1e300
+
+    with warnings.catch_warnings(action="error"):
+        _, samples = read(wav(doubles.tobytes(), tag=3, width=8, bits=64))
+
+    assert np.isinf(samples[0]).sum() == 1
+
+
 def test_a_mask_names_the_channels_and_none_is_a_guess() -> None:
     silence = bytes(4_800)
     named, _ = read(wav(silence, channels=6, width=2, bits=16, valid=16, mask=0x3F))
@@ -106,7 +132,7 @@ def test_a_length_that_a_pipe_cannot_know_means_to_the_end(length: int) -> None:
 
 def corrected(data: bytes, size: int | None = None) -> int | None:
     """Give the length that is believed of a file; `size` pretends that more zeros follow."""
-    found = pcm.parse(lambda count: data[:count])
+    found = headers.parse(lambda at, size: data[at : at + size])
     assert found
     whole = len(data) if size is None else size
     return pcm.corrected(
@@ -137,7 +163,8 @@ def test_a_length_beyond_4_gb_is_whole(seconds: int) -> None:
 
 def test_chunks_behind_more_than_4_gb_are_no_sound() -> None:
     length, tail = 45_000 * 48_000 * 2, sound.chunk(b"LIST", b"INFO")
-    found = pcm.parse(lambda count: sound.wav(b"", length=length % 2**32)[:count])
+    data = sound.wav(b"", length=length % 2**32)
+    found = headers.parse(lambda at, size: data[at : at + size])
     assert found
 
     there = {44 + length: tail}  # all else is silence
@@ -162,4 +189,4 @@ def test_chunks_behind_more_than_4_gb_are_no_sound() -> None:
     ],
 )
 def test_what_cannot_be_is_left_to_others(data: bytes) -> None:
-    assert pcm.parse(lambda size: data[:size]) is None
+    assert headers.parse(lambda at, size: data[at : at + size]) is None

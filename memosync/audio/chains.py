@@ -26,8 +26,11 @@ _NEVER = b"\xff" * 8  # the time of a page on which no packet ends
 class Peeking(Protocol):
     """A pipe whose next bytes can be looked at."""
 
-    def read(self, size: int, /) -> bytes: ...
-    def peek(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """Give up to `size` bytes, none at the end."""
+
+    def peek(self, size: int, /, at: int = 0) -> bytes:
+        """Give `size` bytes, `at` bytes ahead, without taking them; fewer where it ends."""
 
 
 def links_of_file(file: BinaryIO) -> Iterator[Reader]:
@@ -132,10 +135,11 @@ class _AsPipe:
     def read(self, size: int, /) -> bytes:
         return self._file.read(size)
 
-    def peek(self, size: int, /) -> bytes:
-        at = self._file.tell()
+    def peek(self, size: int, /, at: int = 0) -> bytes:
+        here = self._file.tell()
+        self._file.seek(here + at)
         data = self._file.read(size)
-        self._file.seek(at)
+        self._file.seek(here)
         return data
 
 
@@ -190,8 +194,8 @@ class _Link:
         self._left -= len(data)
         return data
 
-    def peek(self, size: int, /) -> bytes:
-        return self._pipe.peek(size)
+    def peek(self, size: int, /, at: int = 0) -> bytes:
+        return self._pipe.peek(size, at)
 
     def seekable(self) -> bool:
         return False

@@ -12,13 +12,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ..errors import AudioError
 from ..memo import Words
-from ..quantities import format_clock
-from . import pcm
+from . import headers, opus, pcm
 from .carried import NOTHING, Carried, carried_of
+from .damage import Clock, Damage
+from .formats import FORMATS, what_it_is
 from .tags import words_of
 from .webm import Reader, open_input, skipped, translated
 
@@ -27,125 +28,26 @@ if TYPE_CHECKING:
     import av.container
     import soundfile
 
+    from .chains import Peeking
     from .mixing import Block
     from .webm import Packet
 
     Shape = tuple[tuple[str, ...], int]  # the names of the channels, as `Mixer` takes them, and Hz
 
-FORMATS = (  # of FFmpeg, that have sound in them and name no other file
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,eac3,flac,flv,g722,g726,g723_1,gsm,iff,ircam,"
-    "latm,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tta,tak,voc,w64,wav,"
-    "webm,wsd,wv,xwma"
+_FORMS = {(b"FORM", b"AIFF"), (b"FORM", b"AIFC")} | headers.WAVES
+_FAMILY = "aiff,au,caf,w64,wav"  # what libsndfile reads here
+_SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and makes G.72x 1.8 dB louder
+    *("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+    *("NMS_ADPCM_", "G721_", "G723_", "DWVW_"),
 )
-_RIFFS = {(b"RIFF", b"WAVE"), (b"RF64", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC")}
-_FAMILY = "aiff,au,w64,wav"  # what libsndfile reads here
-_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # of it; FFmpeg knows more codecs
-_KNOWN = {  # how files begin that are audio, or could be taken for it
-    b"OggS": "Ogg",
-    b"fLaC": "FLAC",
-    b"ID3": "MP3",
-    b"caff": "CAF",
-    b".snd": "AU",
-    b"#!AMR": "AMR",
-    b"RIFF": "WAV or AVI",
-    b"RF64": "WAV",
-    b"FORM": "AIFF",
-    b"MThd": "MIDI, which is notes and no sound",
-    b"\x1a\x45\xdf\xa3": "WebM or Matroska",
-    b"\x1f\x43\xb6\x75": "a part of a WebM without its beginning",
-    b"\x30\x26\xb2\x75": "WMA",
+_OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE"}  # formats that it alone reads
+_GUESSES = {  # what FFmpeg makes of a WAV whose codec it does not know, and when that is right (mmreg.h)
+    **dict.fromkeys(("amrnb", "amrwb", "amr_nb", "amr_wb"), (0x57, 0x58, 0x7A21, 0x7A22)),
+    **dict.fromkeys(("mp3", "mp3float"), (0x50, 0x55)),
 }
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
-_PATIENCE, _FOLLOWS = 25, 0.1  # packets after which a jump is one for good; how fast its slow drift is followed
+_LONGEST = 0.12  # seconds of a packet of Opus (RFC 6716, 2.1.4); FFmpeg may count a broken one as a page of them
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
-_TOLD = 5  # places of damage that are told one by one
-
-
-class Pipe(Protocol):
-    """What cannot seek, but can be looked at ahead."""
-
-    def read(self, size: int, /) -> bytes:
-        """Give up to `size` bytes, none at the end."""
-
-    def peek(self, size: int, /) -> bytes:
-        """Give the next `size` bytes without taking them; fewer where it ends."""
-
-
-class Damage:
-    """What could not be had of a source, and where: places and lengths in seconds."""
-
-    def __init__(self) -> None:
-        self._broken: list[tuple[float, float]] = []
-        self._missing: list[tuple[float, float]] = []
-
-    def hit(self, at: float, length: float | None) -> None:
-        """Note that something could not be read; None where nobody knows how much."""
-        self._note(self._broken, at, length or 0.0)
-
-    def miss(self, at: float, length: float) -> None:
-        """Note a hole in the source."""
-        self._note(self._missing, at, length)
-
-    def excuse(self) -> str:
-        """Say why there is no sound at all, nothing where no damage is known."""
-        return "its sound cannot be decoded: all of it is damaged" if self._broken else ""
-
-    def told(self) -> Iterator[str]:
-        """Say it, a line for each kind."""
-        if self._broken:
-            yield f"damaged: {self._places(self._broken)} could not be read; all else is saved"
-        if self._missing:
-            yield f"holes in the source: {self._places(self._missing)} are missing there, and left out"
-
-    @staticmethod
-    def _note(places: list[tuple[float, float]], at: float, length: float) -> None:
-        if places and at - places[-1][0] < 0.5:
-            at, length = places[-1][0], places.pop()[1] + length
-        places.append((at, length))
-
-    @staticmethod
-    def _places(places: list[tuple[float, float]]) -> str:
-        told = [
-            f"{length:.2f} s at {format_clock(at)}" if length else f"something at {format_clock(at)}"
-            for at, length in places
-        ]
-        more = len(told) - _TOLD
-        return ", ".join(told[:_TOLD]) + (f" and {more} places more" if more > 0 else "")
-
-
-class _Clock:
-    """Compare a source's clock with how long its packets take: where it runs ahead for good, something is missing.
-
-    A browser's clock jitters by some packets and comes back.
-    """
-
-    def __init__(self, damage: Damage, now: Callable[[], float], slack: float) -> None:
-        self._damage, self._now, self._slack = damage, now, slack
-        self._passed = 0.0  # seconds that the packets took so far
-        self._base: float | None = None  # how far the clock is ahead of that
-        self._ahead: list[float] = []  # how far the last packets are ahead of it, all of them more than the slack
-        self._since = 0.0
-
-    def tick(self, at: float, duration: float) -> None:
-        """Take the time of the next packet, and how long it is (seconds)."""
-        ahead = at - self._passed
-        self._passed += duration
-        base = ahead if self._base is None else self._base
-        if ahead - base <= self._slack:
-            self._base = base + (ahead - base) * _FOLLOWS if ahead > base else ahead
-            self._ahead = []
-            return
-        self._since = self._since if self._ahead else self._now()
-        self._ahead.append(ahead - base)
-        if len(self._ahead) >= _PATIENCE:
-            self.end()
-
-    def end(self) -> None:
-        """Note what is missing where the clock did not come back."""
-        if self._ahead and self._base is not None:
-            self._damage.miss(self._since, min(self._ahead))
-            self._base += min(self._ahead)
-            self._ahead = []
 
 
 class Source:
@@ -153,7 +55,7 @@ class Source:
 
     is_opus = False  # in one or two channels: its packets can be copied
     stream: av.AudioStream | None = None
-    channels = 0
+    head = b""  # what Opus says of how its packets are decoded
 
     def __init__(self, words: Words, carried: Carried, duration: float | None) -> None:
         self.words, self.carried = words, carried
@@ -178,7 +80,7 @@ class _Decoded(Source):
     """What FFmpeg reads."""
 
     def __init__(self, container: av.container.InputContainer, track: int | None) -> None:
-        streams = [stream for stream in container.streams.audio if _can_be(stream)]
+        streams = [stream for stream in container.streams.audio if _can_be(stream) and not _is_guess(container, stream)]
         if not streams:
             raise AudioError(_without_sound(container))
         first = next((stream for stream in streams if stream.disposition & 1), streams[0])  # 1: the default one
@@ -187,8 +89,9 @@ class _Decoded(Source):
             words_of(container, stream), carried_of(container, stream), (container.duration or 0) / 1_000_000 or None
         )
         self.tracks, self.track = [stream.index for stream in streams], stream.index
-        self.stream, self.channels = stream, stream.codec_context.channels
-        self.is_opus = stream.codec_context.name in ("opus", "libopus") and self.channels <= 2
+        self.stream, codec = stream, stream.codec_context
+        self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
+        self.head = bytes([codec.channels]) + opus.decoding(codec.extradata)
         self._container = container
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
@@ -233,8 +136,8 @@ class _Decoded(Source):
         import av
 
         assert self.stream
-        broken, unit = 0, float(self.stream.time_base or 0)
-        clock = _Clock(damage, now, _SLACK if self.is_opus else _GAP)
+        broken, unit, usual = 0, float(self.stream.time_base or 0), 0.0
+        clock = Clock(damage, now, _SLACK if self.is_opus else _GAP)
         demuxed = self._container.demux(self.stream)
         while broken < _BROKEN_RUN:
             try:
@@ -253,6 +156,10 @@ class _Decoded(Source):
             broken = 0
             if packet.pts is not None and packet.duration:
                 clock.tick(packet.pts * unit, packet.duration * unit)
+            if self.is_opus:
+                usual = opus.count_samples(memoryview(packet)) / opus.RATE or usual
+                if (packet.duration or 0) * unit > _LONGEST:
+                    packet.duration = round(usual / unit)
             yield packet
 
     def decode(self, packet: Packet) -> list[av.AudioFrame]:
@@ -284,14 +191,16 @@ class _Said:
 class _Plain(Source):
     """Samples behind a header that `pcm` read."""
 
-    def __init__(self, said: _Said, found: pcm.Pcm, read: Callable[[int], bytes]) -> None:
+    def __init__(self, said: _Said, found: pcm.Pcm, file: BinaryIO | Peeking) -> None:
         length = None if found.length is None else found.length / found.frame / found.rate
         super().__init__(said.words, said.carried, length)
-        self._pcm, self._read = found, read
+        self._pcm, self._file = found, file
+        self._names = said.names if not any(found.names) and len(said.names) == len(found.names) else found.names
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
-        for block in pcm.blocks(self._pcm, self._read, round(seconds * self._pcm.rate) or 1):
-            yield (self._pcm.names, self._pcm.rate), block
+        ahead = {} if isinstance(self._file, io.IOBase) else {"peek": cast("Peeking", self._file).peek}
+        for block in pcm.blocks(self._pcm, self._file.read, round(seconds * self._pcm.rate) or 1, **ahead):
+            yield (self._names, self._pcm.rate), block
 
 
 class _Sndfile(Source):
@@ -313,7 +222,7 @@ class _Sndfile(Source):
 
 @contextlib.contextmanager
 def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
-    """Open a source from its beginning, with whoever reads it best; a pipe has to be a `Pipe`.
+    """Open a source from its beginning, with whoever reads it best; a pipe has to be `Peeking`.
 
     `track` is the number of a stream; where none is given it is the one that the file calls its default, or the first
     that can be decoded. AudioError, which says what it is, where it cannot be read.
@@ -322,18 +231,17 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
         seekable = cast("BinaryIO", file)
         seekable.seek(0)
         begin = seekable.read(64)
-        if opened := _open_plain(seekable, begin):
+        if opened := _open_plain(seekable):
             with opened as source:
                 yield source
             return
         seekable.seek(0)
         ahead = {"max_size": "32768"}  # of a WAV FFmpeg gives 4 KiB at a time else
     else:
-        pipe = cast("Pipe", file)
+        pipe = cast("Peeking", file)
         begin = pipe.peek(64)
-        if found := pcm.parse(pipe.peek):
-            said = _described(io.BytesIO(pipe.read(found.start) + bytes(64 * found.frame)))
-            yield _Plain(said, found, pipe.read)
+        if found := headers.parse(lambda at, size: pipe.peek(size, at)):
+            yield _Plain(_described(io.BytesIO(_taken(pipe, found.start) + bytes(64 * found.frame))), found, pipe)
             return
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
         # same, 0.9 s at 48 kHz
@@ -342,39 +250,64 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
         try:
             container = stack.enter_context(open_input(file, FORMATS, None, **ahead))
         except AudioError as error:
-            raise AudioError(_what_it_is(begin)) from error
+            if file.seekable() and (sound := _opened(cast("BinaryIO", file))) and sound.format in _OTHERS:
+                yield stack.enter_context(contextlib.closing(_Sndfile(_Said(), sound, ())))
+                return
+            hint = None if file.seekable() else "some formats have to be read as a file: memosync record FILE"
+            raise AudioError(what_it_is(begin, error.__cause__), hint) from error
         yield _Decoded(container, track)
 
 
-def _open_plain(file: BinaryIO, begin: bytes) -> contextlib.AbstractContextManager[Source] | None:
+def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | None:
     """Open a file of WAV's family; None for another one, and where FFmpeg alone knows its codec."""
-    kind = begin[:4], begin[8:12]
-    if kind[0] not in (b".snd", b"riff") and kind not in _RIFFS:
-        return None
-    import soundfile
 
+    def read_at(at: int, size: int) -> bytes:
+        file.seek(at)
+        return file.read(size)
+
+    found = headers.parse(read_at)
+    behind = headers.behind_id3(read_at)
+    begin = read_at(behind, 12)
+    is_kin = begin[:4] == b".snd" or begin.startswith(headers.W64) or (begin[:4], begin[8:]) in _FORMS
+    if not is_kin and not (found and found.is_narrow):  # of CAF, FFmpeg reads the others
+        return None
     said = _described(file)
-    found = pcm.parse(lambda size: _read_at(file, 0, size))
     if found:
-        found = pcm.corrected(found, file.seek(0, io.SEEK_END), lambda at, size: _read_at(file, at, size))
-    sound = None
-    with contextlib.suppress(soundfile.SoundFileError):
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
-        sound = soundfile.SoundFile(file.fileno(), closefd=False)
-    possible = sound and sound.samplerate in pcm.RATES and sound.channels <= pcm.CHANNELS
-    if sound and possible and sound.subtype.startswith(_SUBTYPES):
+        found = pcm.corrected(found, file.seek(0, io.SEEK_END), read_at)
+    if (sound := _opened(file)) and sound.subtype.startswith(_SUBTYPES):
         if not found or (found.length == sound.frames * found.frame and not found.is_narrow):
             return contextlib.closing(_Sndfile(said, sound, found.names if found else said.names))
         sound.close()
     if found:
         file.seek(found.start)
-        return contextlib.nullcontext(_Plain(said, found, file.read))
+        return contextlib.nullcontext(_Plain(said, found, file))
     return None
 
 
-def _read_at(file: BinaryIO, at: int, size: int) -> bytes:
-    file.seek(at)
-    return file.read(size)
+def _opened(file: BinaryIO) -> soundfile.SoundFile | None:
+    """Have libsndfile open a file; None where it cannot, or finds what cannot be."""
+    import soundfile
+
+    class OneWay(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
+        """Read on, without a seek after each block, which libsndfile cannot do in DWVW."""
+
+        def seekable(self) -> bool:
+            return False
+
+    with contextlib.suppress(soundfile.SoundFileError, io.UnsupportedOperation):  # a part of a file has no descriptor
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        sound = OneWay(file.fileno(), closefd=False)
+        if sound.samplerate in pcm.RATES and sound.channels <= pcm.CHANNELS:
+            return sound
+        sound.close()
+    return None
+
+
+def _taken(pipe: Peeking, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := pipe.read(size - len(data))):
+        data += more
+    return data
 
 
 def _described(file: BinaryIO) -> _Said:
@@ -428,20 +361,19 @@ def _can_be(stream: av.AudioStream) -> bool:
     return not codec.sample_rate or (codec.sample_rate in pcm.RATES and codec.channels <= pcm.CHANNELS)
 
 
+def _is_guess(container: av.container.InputContainer, stream: av.AudioStream) -> bool:
+    """Tell whether a WAV says nothing of the codec that FFmpeg believes to see in it."""
+    codec = stream.codec_context
+    if container.format.name != "wav" or codec.name not in _GUESSES:
+        return False
+    return int.from_bytes(codec.codec_tag.encode("latin-1")[:4], "little") not in _GUESSES[codec.name]
+
+
 def _without_sound(container: av.container.InputContainer) -> str:
     tracks = len(container.streams.audio)
+    most = max((stream.codec_context.channels for stream in container.streams.audio if stream.codec_context), default=0)
+    if most > pcm.CHANNELS:
+        return f"it has {most} channels, and no more than {pcm.CHANNELS} are taken"
     if tracks:
         return f"it is {container.format.long_name}, and FFmpeg can decode none of its {tracks} audio tracks"
     return f"there is no sound in it, it is {container.format.long_name}"
-
-
-def _what_it_is(begin: bytes) -> str:
-    """Say what it is that begins like audio and cannot be read."""
-    if not begin:
-        return "there is no sound in it, nor anything else"
-    if begin[4:8] in (b"ftyp", b"mdat", b"wide", b"moov"):
-        return "it is MP4 or QuickTime whose index (moov) is missing: the recorder did not end it, or it was cut off"
-    for magic, name in _KNOWN.items():
-        if begin.startswith(magic):
-            return f"it begins like {name}, but nothing in it can be read: it is damaged, or cut off"
-    return "not audio, as far as FFmpeg knows"

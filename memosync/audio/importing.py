@@ -23,7 +23,9 @@ from ..memo import Words
 from ..quantities import format_clock, format_size
 from ..stop import Stop
 from .chains import links_of_file, links_of_pipe
-from .decoding import Damage, Source, block_of, open_source
+from .damage import Damage
+from .decoding import Source, block_of, open_source
+from .formats import why_whole
 from .levels import SILENCE
 from .mixing import CARRIES, Mixer
 from .webm import RATE, Sound, layout, translated
@@ -43,18 +45,19 @@ class Pipe:
 
     def __init__(self, stop: Stop, descriptor: int = 0) -> None:
         self._stop, self._descriptor = stop, descriptor
-        self._ahead = b""
+        self._ahead = bytearray()
 
     def read(self, size: int, /) -> bytes:
         """Wait for bytes and give up to `size` of them, none at the end or after `stop`."""
-        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        data = bytes(self._ahead[:size])
+        del self._ahead[:size]
         return data or self._read(size)
 
-    def peek(self, size: int, /) -> bytes:
-        """Wait for the next bytes and give them without taking them; fewer where it ends."""
-        while len(self._ahead) < size and (more := self._read(size - len(self._ahead))):
+    def peek(self, size: int, /, at: int = 0) -> bytes:
+        """Wait for `size` bytes, `at` bytes ahead, and give them without taking them; fewer where it ends."""
+        while len(self._ahead) < at + size and (more := self._read(at + size - len(self._ahead))):
             self._ahead += more
-        return self._ahead[:size]
+        return bytes(self._ahead[at : at + size])
 
     def seekable(self) -> bool:
         """Say no."""
@@ -92,8 +95,8 @@ def import_source(
     AudioError when it is not audio, LibraryError when the disk refuses.
     """
     with contextlib.ExitStack() as opened:
-        if isinstance(file, Pipe) and _has_index_behind(file):
-            warn("what comes has its index at its end: all of it is kept on the disk until that is here")
+        if isinstance(file, Pipe) and (why := why_whole(file)):
+            warn(f"what comes {why}: all of it is kept on the disk until that is here")
             file = opened.enter_context(_spooled(file, target.parent))
         source = _Import(file, target, describe, sound, live=live, limit=limit, on_progress=on_progress)
         try:
@@ -150,13 +153,13 @@ class _Import:
         """Say what a person should know of what was written."""
         yield from self._notes
         if self._cancels:
-            yield self._cancels
+            yield f"from {self._cancels[0]} on its channels cancel each other: {self._cancels[1]}"
         yield from self._damage.told()
 
     def _begin(self, way: _Way) -> None:
         self._way = way
         self._notes: list[str] = []
-        self._cancels = ""
+        self._cancels: tuple[str, str] | None = None  # since when, and what was done
         self._damage = Damage()
         self._heard = False
 
@@ -189,15 +192,17 @@ class _Import:
                         )
                         writer = opened.enter_context(new)
                         tracks, track = source.tracks, source.track
+                        head = source.head
                     elif copies:  # behind a first link: the same kind is copied where nothing can be read twice
-                        copies = self._live and source.is_opus and source.channels == writer.sound.channels
+                        copies = self._live and source.is_opus and source.head == head
                     if again := (self._copy if copies else self._encode)(source, writer):
                         return again
                 if writer.duration >= self._longest:
                     break
             assert writer
             if not writer.duration:
-                raise AudioError(self._damage.excuse() or "there is no sound in it")
+                damage, self._damage = self._damage, Damage()  # which is all that there is
+                raise AudioError(damage.excuse() or "there is no sound in it")
         return self._listen_again(tracks, track)
 
     def _listen_again(self, tracks: list[int], track: int) -> _Way | None:
@@ -213,7 +218,9 @@ class _Import:
             why = f" (silent: {', '.join(numbers)})" if numbers else ""
             self._notes.append(f"of its {len(tracks)} tracks number {tracks.index(track) + 1} is taken{why}")
         if not self._heard:
-            self._notes.append("there is nothing but silence in it")
+            hint = ": `memosync record FILE`, of the same as a file, takes another track"
+            more = len(tracks) > 1 and isinstance(self._file, Pipe)
+            self._notes.append("there is nothing but silence in it" + hint * more)
         return None
 
     def _copy(self, source: Source, writer: Writer) -> _Way | None:
@@ -264,11 +271,8 @@ class _Import:
                 if mixer.wonders and not self._way.carrying and not isinstance(self._file, Pipe):
                     return replace(self._way, carrying=_carrying(shape, chain([(found, block)], blocks), self._longest))
                 resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))
-            stood_in = mixer.standing_in
             mixed = mixer.mix(block)
-            if mixer.standing_in is not None and stood_in is None and not self._cancels:
-                which = f"the loudest one, {mixer.standing_in + 1} of {len(names)}, stands in"
-                self._cancels = f"from {format_clock(writer.duration)} on its channels cancel each other: {which}"
+            self._look_at(mixer, writer.duration)
             self._heard |= mixer.peak > SILENCE
             put(_frame(mixed, rate, out))
             self._on_progress(writer.duration, source.duration)
@@ -276,6 +280,15 @@ class _Import:
                 return None
         put(None)
         return None
+
+    def _look_at(self, mixer: Mixer, at: float) -> None:
+        """Note what is done against channels that cancel each other."""
+        since = self._cancels[0] if self._cancels else format_clock(at)
+        if mixer.inverted:
+            numbers = ", ".join(str(number + 1) for number in mixer.inverted)
+            self._cancels = since, f"{numbers} of {mixer.channels} inverted"
+        elif mixer.standing_in is not None and not self._cancels:
+            self._cancels = since, f"the loudest one, {mixer.standing_in + 1} of {mixer.channels}, stands in"
 
 
 def _carrying(shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: float) -> tuple[bool, ...]:
@@ -298,30 +311,6 @@ def _frame(block: Block, rate: int, sound: Sound) -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", layout(sound))
     frame.sample_rate = rate
     return frame
-
-
-def _has_index_behind(pipe: Pipe) -> bool:
-    """Tell whether what comes has its index behind its sound.
-
-    So have MP4 and QuickTime as recorders write them (ISO/IEC 14496-12, 8.1.1), and CAF unless its sound is plain
-    samples (Apple's Core Audio Format Specification).
-    """
-    is_caf = pipe.peek(4) == b"caff"
-    at, index = (8, (b"pakt",)) if is_caf else (0, (b"moov", b"moof"))
-    while at < 1 << 20 and len(head := pipe.peek(at + 16)[at:]) == 16:
-        if is_caf:
-            name, size = head[:4], 12 + int.from_bytes(head[4:12], "big")
-            if name == b"desc" and pipe.peek(at + 24)[at + 20 :] in (b"lpcm", b"ulaw", b"alaw"):
-                return False
-        else:
-            size, name = int.from_bytes(head[:4], "big"), head[4:8]
-            size = int.from_bytes(head[8:], "big") if size == 1 else size
-            if at == 0 and name not in (b"ftyp", b"wide", b"free", b"skip", b"pnot", b"mdat"):
-                return False
-        if name in (*index, b"mdat", b"data"):
-            return name not in index
-        at += max(8, size)
-    return False
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ class Monitor:
         self._zeros = 0  # frames since the last sample that was not zero
         self._heard = self._said_silent = self._said_dead = False
         self._clipped_at = -math.inf
-        self._said_alone = False
+        self._said_alone = self._said_inverted = False
         self._peak = 0.0
         self._late = 0  # looks in a row at which frames were missing
         self._times: deque[tuple[float, int]] = deque()
@@ -98,13 +98,16 @@ class Monitor:
         elif clock - began > WINDOW and not self._late:
             self._times.popleft()
 
-    def mixed(self, standing_in: int | None) -> None:
-        """Take the channel, from 0, that stands in for a mix of all that cancels itself out; None where none does."""
+    def mixed(self, standing_in: int | None, inverted: tuple[int, ...] = ()) -> None:
+        """Take the channels, from 0, that stand in for a mix which cancels itself out, or are inverted in it."""
+        cancels = "the microphone's channels cancel each other out: "
         if standing_in is not None and not self._said_alone:
             self._said_alone = True
-            self._warnings.append(
-                f"the microphone's channels cancel each other out: only number {standing_in + 1} is recorded"
-            )
+            self._warnings.append(f"{cancels}only number {standing_in + 1} is recorded")
+        if inverted and not self._said_inverted:
+            self._said_alone = self._said_inverted = True
+            numbers = ", ".join(str(number + 1) for number in inverted)
+            self._warnings.append(f"{cancels}all are recorded, number {numbers} inverted")
 
     def room(self, minutes: float) -> None:
         """Take the minutes of recording that the disk has room for, and warn under an hour, ten minutes and one."""

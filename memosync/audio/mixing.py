@@ -2,7 +2,8 @@
 
 Pure: no file, no clock. A layout that the source states is mixed by the weights of ITU-R BS.775, made to sum to 1,
 without the subwoofer; two channels are (L + R) / 2; of a layout that is a guess, a recorder's many tracks, the plain
-mean of the channels that carry anything is taken. Where a mix cancels itself out, the loudest channel stands in.
+mean of the channels that carry anything is taken. Where a mix cancels itself out, the loudest channel stands in, and
+where others have something of their own, those of opposite phase are inverted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 CARRIES = 10 ** (-60 / 20)  # a channel whose peak is above it carries something
 _SILENCE = 10 ** (-70 / 20)  # RMS of which nobody hears that it is gone
 _CANCELS = 10 ** (-10 / 10)  # the power that is left of what unrelated channels would give
+_OWN, _HEARD = 10 ** (-10 / 10), 10 ** (-20 / 10)  # power beside the loudest channel: of a channel, of the loudest
+_OPPOSITE = -0.5  # correlation
 _FADE = 480  # frames over which one mix becomes another
 _HALF = 2**-0.5
 _MONO = dict(FC=1.0, FL=_HALF, FR=_HALF, FLC=_HALF, FRC=_HALF, DL=_HALF, DR=_HALF, LFE=0.0, LFE2=0.0)
@@ -42,13 +45,16 @@ class Mixer:
 
         self.peak = 0.0  # of what came in, until it carries something
         self.standing_in: int | None = None  # the channel, from 0, that stands in for a mix that cancels
+        self.channels = len(names)
         self._names, self._outputs, self._patience = names, outputs, patience
         self._guess = not all(names) and len(names) > 2
         self._fixed = carrying is not None
         self._carrying = np.array(carrying if carrying is not None else [False] * len(names))
         self._plain = self._now = self._weights()
-        self._power = np.zeros(len(names))  # of all that came
+        self._power, self._all = np.zeros(len(names)), 0  # of all that came, and how many frames that were
         self._begin_window()
+        self._cancelling = self._gram  # of the last window that did
+        self._signs: NDArray[np.float32] | None = None  # where channels are inverted: 1 and -1
         self._alone = np.zeros(outputs, bool)  # the outputs whose mix cancels
         self._sound = np.zeros(outputs, int)  # windows since it did
         self._begun = False
@@ -58,16 +64,22 @@ class Mixer:
         """Tell whether it would be better to know first which channels carry anything."""
         return self._guess and not self._fixed
 
+    @property
+    def inverted(self) -> tuple[int, ...]:
+        """Give the channels, from 0, that are mixed inverted because they would cancel others."""
+        return () if self._signs is None else tuple(int(number) for number in (self._signs < 0).nonzero()[0])
+
     def mix(self, block: Block) -> Block:
         """Mix a block; samples that are no numbers are silence."""
         import numpy as np
 
-        power = _power(block)
-        if not np.isfinite(power).all():
+        with np.errstate(over="ignore", invalid="ignore"):  # which is seen to
+            gram = (block @ block.T).astype(np.float64)
+        if not np.isfinite(gram).all():
             block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
-            power = _power(block)
+            gram = block.astype(np.float64) @ block.T
         before = self._now
-        self._look(block, power)
+        self._look(block, gram)
         mixed: Block = (self._now @ block).astype(np.float32, copy=False)
         if self._begun and before is not self._now:
             fade = np.linspace(0, 1, min(_FADE, block.shape[1]), dtype=np.float32)
@@ -76,7 +88,7 @@ class Mixer:
         self._begun = True
         return mixed
 
-    def _look(self, block: Block, power: NDArray[np.float64]) -> None:
+    def _look(self, block: Block, gram: NDArray[np.float64]) -> None:
         """See what the channels carry and what is left of them in the mix, and choose the mix from here on."""
         import numpy as np
 
@@ -92,10 +104,9 @@ class Mixer:
                 self._choose()
         if len(self._names) == 1:
             return
-        self._power += power
-        self._channels += power
-        mixed = self._plain @ block
-        self._mixed += _power(mixed)
+        self._power += gram.diagonal()
+        self._gram += gram
+        self._all += block.shape[1]
         self._frames += block.shape[1]
         if self._frames >= self._patience:
             self._judge()
@@ -105,28 +116,66 @@ class Mixer:
         import numpy as np
 
         self._frames = 0
-        self._channels, self._mixed = np.zeros(len(self._names)), np.zeros(self._outputs)
+        self._gram = np.zeros((len(self._names), len(self._names)))  # the sums of products of the channels
 
     def _judge(self) -> None:
         """Compare the power of each mix with what its channels would give if they had nothing to do with each other."""
         import numpy as np
 
         left_out = np.where((self._plain == 0).all(axis=0), 1 / len(self._names), 0)
-        unrelated = (self._plain + left_out) ** 2 @ self._channels
+        unrelated = (self._plain + left_out) ** 2 @ self._gram.diagonal()
         heard = unrelated > _SILENCE**2 * self._frames
-        cancels = heard & (self._mixed < unrelated * _CANCELS)
+        cancels = heard & (self._power_of(self._plain) < unrelated * _CANCELS)
         self._sound = np.where(cancels, 0, self._sound + heard)
         alone = (self._alone | cancels) & (self._sound < 2)
-        if (alone != self._alone).any():
+        if cancels.any():
+            self._cancelling = self._gram
+        before = self._signs
+        if self._signs is not None:  # which harms nothing until these channels agree
+            agree = heard & (self._power_of(self._plain * self._signs) < unrelated * _CANCELS)
+            self._signs = None if (agree & self._alone).any() else self._signs
+            alone = cancels if self._signs is None else self._alone | cancels
+        loudest = int(self._power.argmax()) if self.standing_in is None else self.standing_in
+        if alone.any() and self._signs is None and self._has_more(loudest):
+            self._signs = self._opposite()
+        if (alone != self._alone).any() or self._signs is not before:
             self._alone = alone
-            self.standing_in = int(self._power.argmax()) if alone.any() else None
+            self.standing_in = loudest if alone.any() and self._signs is None else None
             self._choose()
+
+    def _power_of(self, weights: Block) -> NDArray[np.float64]:
+        """Give the power of a mix of this window."""
+        power: NDArray[np.float64] = ((weights @ self._gram) * weights).sum(axis=1)
+        return power
+
+    def _has_more(self, loudest: int) -> bool:
+        """Tell whether another channel has something in this window that is not in the loudest one."""
+        import numpy as np
+
+        own = self._gram.diagonal()
+        more = own - self._gram[loudest] ** 2 / max(own[loudest], 1e-30)
+        least = self._frames * max(_SILENCE**2, self._power[loudest] / self._all * _HEARD)
+        is_mixed = (self._plain != 0).any(axis=0)
+        return bool((is_mixed & (more > np.maximum(own * _OWN, least))).any())
+
+    def _opposite(self) -> NDArray[np.float32] | None:
+        """Find which channels were of opposite phase to the sum of the louder ones when the mix cancelled."""
+        import numpy as np
+
+        gram, signs = self._cancelling, np.zeros(len(self._names), np.float32)
+        for number in np.argsort(-gram.diagonal(), kind="stable"):
+            both = (signs @ gram @ signs) * gram[number, number]
+            is_opposite = both > 0 and gram[number] @ signs < _OPPOSITE * both**0.5
+            signs[number] = -1 if is_opposite else 1
+        return signs if (signs < 0).any() else None
 
     def _choose(self) -> None:
         import numpy as np
 
         self._now = self._plain.copy()
-        if self.standing_in is not None:
+        if self._signs is not None:
+            self._now[self._alone] *= self._signs
+        elif self.standing_in is not None:
             self._now[self._alone] = np.eye(len(self._names), dtype=np.float32)[self.standing_in]
 
     def _weights(self) -> Block:
@@ -149,11 +198,3 @@ class Mixer:
 
     def _mirrored(self) -> list[str]:
         return [name if name.startswith("LFE") else name.translate(_MIRROR) for name in self._names]
-
-
-def _power(block: Block) -> NDArray[np.float64]:
-    """Give the sum of squares of each row, which is no number where one in the row is none."""
-    import numpy as np
-
-    rows = np.ascontiguousarray(block)
-    return np.array([np.dot(row, row) for row in rows], np.float64)

@@ -57,3 +57,8 @@ def pre_skip(extradata: bytes | None) -> int | None:
     if not extradata or len(extradata) < 19 or extradata[:8] != b"OpusHead":
         return None
     return int.from_bytes(extradata[10:12], "little")
+
+
+def decoding(extradata: bytes | None) -> bytes:
+    """Give what in a stream's head says how packets are decoded: channels, pre-skip, gain (RFC 7845, 5.1)."""
+    return extradata[9:12] + extradata[16:] if extradata and pre_skip(extradata) is not None else b""

@@ -1,14 +1,14 @@
-"""WAV and its kin without a decoder: plain samples behind a header.
+"""Plain samples behind a header of WAV or its kin, without a decoder.
 
 libsndfile reads the files of this family; what comes through a pipe, or has a header that contradicts the file, is read
-here (Multimedia Programming Interface and Data Specifications 1.0; WAVE_FORMAT_EXTENSIBLE; RF64: EBU Tech 3306).
+here, behind what `headers` found.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,31 +17,29 @@ if TYPE_CHECKING:
 
     from .mixing import Block
 
-_NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
-_HEADER = 1 << 20  # bytes in which the samples must begin
 RATES, CHANNELS = range(1_000, 1_000_001), 64  # Hz, and how many there can be
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_WIDTHS = {_PCM: (1, 2, 3, 4), _FLOAT: (4, 8)}  # bytes of a sample
-_NAMES = {b"fmt ", b"data", b"LIST", b"bext", b"fact", b"iXML", b"JUNK", b"junk", b"ds64", b"cue ", b"id3 ", b"PEAK"}
-_SPEAKERS = [  # by the bits of a channel mask
-    *("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC"),
-    *("SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR"),
-]
+PCM, FLOAT, ALAW, ULAW = 1, 3, 6, 7  # format tags (mmreg.h)
+WIDTHS = {PCM: (1, 2, 3, 4), FLOAT: (4, 8), ALAW: (1,), ULAW: (1,)}  # bytes of a sample
+_HELD = 10  # seconds of narrow samples that are waited for, to see where their bits are
+_MEMORY = 1 << 26  # bytes, at most
 
-Peek = Callable[[int], bytes]  # gives as many bytes from the beginning, fewer where it ends
+Peek = Callable[[int], bytes]  # gives as many of the next bytes without taking them, fewer where it ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pcm:
-    """What stands in the header of a WAV file."""
+    """What stands in the header of a file of WAV's family."""
 
-    kind: int  # 1 for integers, 3 for floating point
+    kind: int  # PCM, FLOAT, ALAW, ULAW
     width: int  # bytes of a sample
     bits: int  # of a sample that mean something
     names: tuple[str, ...]  # of the channels, as FFmpeg's; "" where it is a guess
     rate: int  # Hz
     start: int  # offset of the samples in bytes
     length: int | None  # of the samples in bytes; None: to the end
+    order: str = "<"  # of the bytes of a sample, as `struct` writes it
+    pad: int = 2  # bytes to whose multiples chunks are filled up
+    is_signed: bool = False  # a sample of one byte is
     is_plain: bool = True  # not WAVE_FORMAT_EXTENSIBLE, which says where in a wider sample the bits are
     is_low: bool | None = None  # the bits of narrow samples are the lower ones; None where nobody knows yet
 
@@ -53,41 +51,29 @@ class Pcm:
     @property
     def is_narrow(self) -> bool:
         """Tell whether samples of 4 bytes have 24 bits or fewer."""
-        return self.kind == _PCM and self.width == 4 and self.bits <= 24
+        return self.kind == PCM and self.width == 4 and self.bits <= 24
 
     def block(self, data: bytes, *, low: bool = False) -> Block:
         """Turn whole frames into channels x frames; with `low`, of 4 bytes the lower three are the sample."""
         import numpy as np
 
         samples: NDArray[np.float32]
-        if self.kind == _FLOAT:
-            samples = np.frombuffer(data, f"<f{self.width}").astype(np.float32)
+        if self.kind == FLOAT:
+            with np.errstate(over="ignore"):  # of doubles: infinity, which is silence
+                samples = np.frombuffer(data, f"{self.order}f{self.width}").astype(np.float32)
+        elif self.kind in (ALAW, ULAW):
+            samples = _expanded(self.kind)[np.frombuffer(data, "u1")]
         elif self.width == 1:
-            samples = (np.frombuffer(data, "u1").astype(np.float32) - 128) / np.float32(128)
+            bytes_ = np.frombuffer(data, "u1")
+            samples = ((bytes_ ^ 128 if self.is_signed else bytes_).astype(np.float32) - 128) / np.float32(128)
         elif self.width == 3:
             padded = np.zeros((len(data) // 3, 4), "u1")
-            padded[:, 1:] = np.frombuffer(data, "u1").reshape(-1, 3)
-            samples = padded.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
+            padded[:, slice(1, 4) if self.order == "<" else slice(0, 3)] = np.frombuffer(data, "u1").reshape(-1, 3)
+            samples = padded.view(f"{self.order}i4")[:, 0].astype(np.float32) / np.float32(2**31)
         else:
             scale = np.float32(2**23 if low else 2 ** (8 * self.width - 1))
-            samples = np.frombuffer(data, f"<i{self.width}").astype(np.float32) / scale
+            samples = np.frombuffer(data, f"{self.order}i{self.width}").astype(np.float32) / scale
         return samples.reshape(-1, len(self.names)).T
-
-
-def parse(peek: Peek) -> Pcm | None:
-    """Read the header of a WAV or RF64 with plain samples; None for anything else."""
-    head = peek(12)
-    if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-        return None
-    fmt, long = b"", None
-    for name, at, size in _chunks(peek):
-        if name == b"fmt ":
-            fmt = peek(at + min(size, 64))[at:]
-        elif name == b"ds64":
-            long = int.from_bytes(peek(at + 16)[at + 8 :], "little")
-        elif name == b"data":
-            return _parse_format(fmt, at, long if long is not None and size == 0xFFFFFFFF else size)
-    return None
 
 
 def corrected(pcm: Pcm, size: int, read: Callable[[int, int], bytes]) -> Pcm:
@@ -98,69 +84,75 @@ def corrected(pcm: Pcm, size: int, read: Callable[[int, int], bytes]) -> Pcm:
     """
     there = size - pcm.start
     length = there if pcm.length is None else min(pcm.length, there)
-    length += (there - length) >> 32 << 32
-    behind = pcm.start + length + length % 2
-    if there - length > 8 and not read(behind, 4).replace(b" ", b"x").isalnum():
+    length += (there - length) >> 32 << 32 if pcm.pad == 2 else 0
+    behind = pcm.start + length + -length % pcm.pad
+    if there - length > 8 and not _is_name(read(behind, 4)):
         length = there
     length = length // pcm.frame * pcm.frame
-    if not pcm.is_narrow:
+    if not pcm.is_narrow or pcm.is_low is not None:
         return replace(pcm, length=length)
     pieces = (read(at, min(1 << 20, pcm.start + length - at)) for at in range(pcm.start, pcm.start + length, 1 << 20))
-    found = [_place(piece, plain=pcm.is_plain) for piece in pieces]
+    found = [_place(pcm, piece) for piece in pieces]
     return replace(pcm, length=length, is_low=False if False in found else True in found)
 
 
-def _chunks(peek: Peek) -> Iterator[tuple[bytes, int, int]]:
-    """Give name, offset of the content and size of each chunk that begins early enough; some writers do not pad."""
-    at = 12
-    while at < _HEADER and len(header := peek(at + 8)[at:]) == 8:
-        name, size = struct.unpack("<4sI", header)
-        yield name, at + 8, size
-        at += 8 + size
-        following = peek(at + 5)[at:]
-        at += size % 2 and not (following[:4] in _NAMES and following[1:] not in _NAMES)
-
-
-def _parse_format(fmt: bytes, start: int, size: int) -> Pcm | None:
-    if len(fmt) < 16:
-        return None
-    kind, channels, rate, _, align, bits = struct.unpack("<HHIIHH", fmt[:16])
-    mask, is_plain = 0, kind != _EXTENSIBLE
-    if kind == _EXTENSIBLE and len(fmt) >= 26:
-        valid, mask, kind = struct.unpack("<HIH", fmt[18:26])
-        bits = valid or bits
-    width = align // channels if channels and align % channels == 0 else (bits + 7) // 8
-    if kind not in _WIDTHS or width not in _WIDTHS[kind] or not 0 < channels <= CHANNELS or rate not in RATES:
-        return None
-    if kind == _PCM and not 0 < bits <= 8 * width:
-        return None
-    speakers = [name for bit, name in enumerate(_SPEAKERS) if mask >> bit & 1]
-    names = tuple(speakers) if len(speakers) == channels else ("",) * channels
-    length = size if 0 < size < _NO_LENGTH or size > 0xFFFFFFFF else None
-    return Pcm(kind=kind, width=width, bits=bits, names=names, rate=rate, start=start, length=length, is_plain=is_plain)
-
-
-def blocks(pcm: Pcm, read: Callable[[int], bytes], frames: int) -> Iterator[Block]:
+def blocks(pcm: Pcm, read: Callable[[int], bytes], frames: int, peek: Peek = lambda _size: b"") -> Iterator[Block]:
     """Give what `read` gives from the first sample on in blocks of at most so many frames: channels x frames.
 
-    Of 24 bits in 4 bytes the upper three are meant (WAVE_FORMAT_EXTENSIBLE), unless what has come says otherwise.
+    Of 24 bits in 4 bytes the upper three are meant (WAVE_FORMAT_EXTENSIBLE), unless what comes says otherwise. Where
+    the header ends the samples and no chunk begins, it was not brought up to date, and they go on.
     """
     left = 2**62 if pcm.length is None else pcm.length
-    rest, low = b"", pcm.is_low
-    while left and (data := read(min(left, frames * pcm.frame - len(rest)))):
+    rest, low = b"", _is_low(pcm, peek)
+    while left or _goes_on(pcm, peek):
+        left = left or 2**32  # a header that counts less has the remainder
+        if not (data := read(min(left, frames * pcm.frame - len(rest)))):
+            return
         left -= len(data)
         data = rest + data
         whole = len(data) // pcm.frame * pcm.frame
         rest = data[whole:]
         if not whole:
             continue
-        if pcm.is_narrow and pcm.is_low is None and low is not False:
-            place = _place(data[:whole], plain=pcm.is_plain)
-            low = low if place is None else place
-        yield pcm.block(data[:whole], low=bool(low))
+        if low and pcm.is_low is None:
+            low = _place(pcm, data[:whole]) is not False
+        yield pcm.block(data[:whole], low=low)
 
 
-def _place(data: bytes, *, plain: bool) -> bool | None:
+def _goes_on(pcm: Pcm, peek: Peek) -> bool:
+    pad = -(pcm.length or 0) % pcm.pad
+    behind = peek(pad + 9)[pad:]
+    return len(behind) > 8 and not _is_name(behind[:4])
+
+
+def _is_name(name: bytes) -> bool:
+    """Tell whether it can be that of a chunk."""
+    return name.replace(b" ", b"x").isalnum()
+
+
+def _is_low(pcm: Pcm, peek: Peek) -> bool:
+    """Tell whether in narrow samples the lower bits are meant; what comes is held back until that is known.
+
+    A quiet beginning says little: where nothing but that has come, they are the upper ones unless lower ones are used.
+    """
+    if not pcm.is_narrow or pcm.is_low is not None:
+        return bool(pcm.is_low)
+    step = min(pcm.rate * pcm.frame, _MEMORY // _HELD // pcm.frame * pcm.frame)
+    most = 2**62 if pcm.length is None else pcm.length
+    found: list[bool | None] = []
+    for end in range(step, (_HELD + 1) * step, step):
+        ahead = peek(min(end, most))
+        piece = ahead[end - step :]
+        place = _place(pcm, piece[: len(piece) // 4 * 4])
+        if place is False:
+            return False
+        found.append(place)
+        if len(ahead) < end:
+            return True in found
+    return _place(replace(pcm, is_plain=False), ahead) is True
+
+
+def _place(pcm: Pcm, data: bytes) -> bool | None:
     """Tell whether in samples of 4 bytes the lower three are meant, as far as these can tell.
 
     Where the lowest byte is never used, samples that never reach the highest one are quiet ones, or low ones of
@@ -168,9 +160,26 @@ def _place(data: bytes, *, plain: bool) -> bool | None:
     """
     import numpy as np
 
-    samples = np.frombuffer(data, "<i4")
+    samples = np.frombuffer(data, f"{pcm.order}i4")
     if not samples.any():
         return None
     if (np.abs(samples.astype(np.int64)) >= 2**23).any():
         return False
-    return True if plain or (samples & 0xFF).any() else None
+    return True if pcm.is_plain or (samples & 0xFF).any() else None
+
+
+@cache
+def _expanded(kind: int) -> NDArray[np.float32]:
+    """Give what each byte of A-law or mu-law means (ITU-T G.711)."""
+    import numpy as np
+
+    code = np.arange(256) ^ (0x55 if kind == ALAW else 0xFF)
+    exponent, mantissa = code >> 4 & 7, code & 15
+    if kind == ALAW:
+        size = np.where(exponent, (2 * mantissa + 33) << np.maximum(exponent, 1) - 1, 2 * mantissa + 1) * 8
+        sign = np.where(code & 128, 1, -1)
+    else:
+        size = (((2 * mantissa + 33) << exponent) - 33) * 4
+        sign = np.where(code & 128, -1, 1)
+    expanded: NDArray[np.float32] = (sign * size / 2**15).astype(np.float32)
+    return expanded

@@ -31,6 +31,11 @@ class Resampler:
         """The channel, from 0, that stands in for a mix that cancels itself out; None while none does."""
         return self._mixer.standing_in if self._mixer else None
 
+    @property
+    def inverted(self) -> tuple[int, ...]:
+        """The channels, from 0, that are mixed inverted because they would cancel others."""
+        return self._mixer.inverted if self._mixer else ()
+
     def feed(self, block: bytes) -> list[av.AudioFrame]:
         """Give frames of interleaved float32 at 48 kHz for a block of whole frames, interleaved native float32.
 

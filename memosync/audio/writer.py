@@ -228,6 +228,11 @@ class Recording:
         """The channel, from 0, that is encoded alone because a mix of all cancels itself out; None while none is."""
         return self._resampler.standing_in
 
+    @property
+    def inverted(self) -> tuple[int, ...]:
+        """The channels, from 0, that are mixed inverted because they would cancel others."""
+        return self._resampler.inverted
+
     def close(self) -> None:
         """Encode what is queued and end the file; a failure is in `error`."""
         self._blocks.put(None)

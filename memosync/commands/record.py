@@ -141,7 +141,7 @@ def _record_microphone(recorder: _Recorder, device: str | None, control: Control
             recording.write(block)
 
     def warn() -> None:
-        monitor.mixed(recording.standing_in)
+        monitor.mixed(recording.standing_in, recording.inverted)
         while warning := monitor.take_warning():
             console.warn(warning)
 

@@ -1,0 +1,87 @@
+"""What could not be had of a source, and where: packets that are broken, and holes that its clock shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ..quantities import format_clock
+
+_PATIENCE, _FOLLOWS = 25, 0.1  # packets after which a jump is one for good; how fast its slow drift is followed
+_TOLD = 5  # places of damage that are told one by one
+
+
+class Damage:
+    """What could not be had of a source, and where: places and lengths in seconds."""
+
+    def __init__(self) -> None:
+        self._broken: list[tuple[float, float]] = []
+        self._missing: list[tuple[float, float]] = []
+
+    def hit(self, at: float, length: float | None) -> None:
+        """Note that something could not be read; None where nobody knows how much."""
+        self._note(self._broken, at, length or 0.0)
+
+    def miss(self, at: float, length: float) -> None:
+        """Note a hole in the source."""
+        self._note(self._missing, at, length)
+
+    def excuse(self) -> str:
+        """Say why there is no sound at all, nothing where no damage is known."""
+        return "its sound cannot be decoded: all of it is damaged" if self._broken else ""
+
+    def told(self) -> Iterator[str]:
+        """Say it, a line for each kind."""
+        if self._broken:
+            yield f"damaged: {self._places(self._broken)} could not be read; all else is saved"
+        if self._missing:
+            yield f"holes in the source: {self._places(self._missing)} are missing there, and left out"
+
+    @staticmethod
+    def _note(places: list[tuple[float, float]], at: float, length: float) -> None:
+        if places and at - places[-1][0] < 0.5:
+            at, length = places[-1][0], places.pop()[1] + length
+        places.append((at, length))
+
+    @staticmethod
+    def _places(places: list[tuple[float, float]]) -> str:
+        told = [
+            f"{length:.2f} s at {format_clock(at)}" if length else f"something at {format_clock(at)}"
+            for at, length in places
+        ]
+        more = len(told) - _TOLD
+        return ", ".join(told[:_TOLD]) + (f" and {more} places more" if more > 0 else "")
+
+
+class Clock:
+    """Compare a source's clock with how long its packets take: where it runs ahead for good, something is missing.
+
+    A browser's clock jitters by some packets and comes back.
+    """
+
+    def __init__(self, damage: Damage, now: Callable[[], float], slack: float) -> None:
+        self._damage, self._now, self._slack = damage, now, slack
+        self._passed = 0.0  # seconds that the packets took so far
+        self._base: float | None = None  # how far the clock is ahead of that
+        self._ahead: list[float] = []  # how far the last packets are ahead of it, all of them more than the slack
+        self._since = 0.0
+
+    def tick(self, at: float, duration: float) -> None:
+        """Take the time of the next packet, and how long it is (seconds)."""
+        ahead = at - self._passed
+        self._passed += duration
+        base = ahead if self._base is None else self._base
+        if ahead - base <= self._slack:
+            self._base = base + (ahead - base) * _FOLLOWS if ahead > base else ahead
+            self._ahead = []
+            return
+        self._since = self._since if self._ahead else self._now()
+        self._ahead.append(ahead - base)
+        if len(self._ahead) >= _PATIENCE:
+            self.end()
+
+    def end(self) -> None:
+        """Note what is missing where the clock did not come back."""
+        if self._ahead and self._base is not None:
+            self._damage.miss(self._since, min(self._ahead))
+            self._base += min(self._ahead)
+            self._ahead = []

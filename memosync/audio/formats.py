@@ -1,0 +1,106 @@
+"""Which formats are taken, and how what comes is known by its first bytes."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from .headers import WAVES, behind_id3, chunks
+
+if TYPE_CHECKING:
+    from .chains import Peeking
+    from .headers import Peek
+
+FORMATS = (  # of FFmpeg, that have sound in them and name no other file
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,eac3,flac,flv,g722,g726,g723_1,gsm,iff,ircam,"
+    "latm,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tta,tak,voc,w64,wav,"
+    "webm,wsd,wv,xwma"
+)
+_SNDFILE = (b"2BIT", b" paf", b"fap ", b"PVF1", b"\xf0\x7e", b"ALawSoundFile", b"MATLAB 5.0 MAT")  # read by it alone
+_WAV_CODECS = {b"\x14\0", b"\x38\0", b"\x40\0"}  # G.723, NMS, G.721 (mmreg.h): FFmpeg takes the second for AMR
+_AU_CODECS = {bytes([0, 0, 0, number]) for number in (23, 25, 26)}  # G.721 and G.723 (Sun's audio.h)
+_AHEAD = 1 << 26  # bytes in which an index, or the sound, must begin
+_KNOWN = {  # how files begin that are audio, or could be taken for it
+    b"OggS": "Ogg",
+    b"fLaC": "FLAC",
+    b"ID3": "MP3",
+    b"caff": "CAF",
+    b".snd": "AU",
+    b"#!AMR": "AMR",
+    b"RIFF": "WAV or AVI",
+    b"RF64": "WAV",
+    b"FORM": "AIFF",
+    b"MThd": "MIDI, which is notes and no sound",
+    b"\x1a\x45\xdf\xa3": "WebM or Matroska",
+    b"\x1f\x43\xb6\x75": "a part of a WebM without its beginning",
+    b"\x30\x26\xb2\x75": "WMA",
+}
+
+
+def what_it_is(begin: bytes, error: BaseException | None) -> str:
+    """Say what it is that begins like audio and cannot be read, given the error of FFmpeg."""
+    if not begin:
+        return "there is no sound in it, nor anything else"
+    if begin[4:8] in (b"ftyp", b"mdat", b"wide", b"moov"):
+        return "it is MP4 or QuickTime whose index (moov) is missing: the recorder did not end it, or it was cut off"
+    if getattr(error, "errno", None) == errno.EINVAL:  # it is not on the white list
+        return "it is in a format that FFmpeg knows and memosync does not take"
+    for magic, name in _KNOWN.items():
+        if begin.startswith(magic):
+            return f"it begins like {name}, but nothing in it can be read: it is damaged, or cut off"
+    return "not audio, as far as FFmpeg and libsndfile know"
+
+
+def why_whole(pipe: Peeking) -> str:
+    """Say why what comes has to be there as a whole before it can be read; nothing where it can be read as it comes."""
+
+    def peek(at: int, size: int) -> bytes:
+        return pipe.peek(size, at)
+
+    if _has_index_behind(peek):
+        return "has its index at its end"
+    return "can only be read as a file" if _is_for_sndfile(peek) else ""
+
+
+def _has_index_behind(peek: Peek) -> bool:
+    """Tell whether what comes has its index behind its sound.
+
+    So have MP4 and QuickTime as recorders write them (ISO/IEC 14496-12, 8.1.1), and CAF unless its sound is plain
+    samples (Apple's Core Audio Format Specification).
+    """
+    is_caf = peek(0, 4) == b"caff"
+    at, index = (8, (b"pakt",)) if is_caf else (0, (b"moov", b"moof"))
+    while at < _AHEAD and len(head := peek(at, 16)) == 16:
+        if is_caf:
+            name, size = head[:4], 12 + int.from_bytes(head[4:12], "big")
+            if name == b"desc" and peek(at + 20, 4) in (b"lpcm", b"ulaw", b"alaw"):
+                return False
+        else:
+            size, name = int.from_bytes(head[:4], "big"), head[4:8]
+            size = int.from_bytes(head[8:], "big") if size == 1 else size
+            if at == 0 and name not in (b"ftyp", b"wide", b"free", b"skip", b"pnot", b"uuid", b"mdat"):
+                return False
+        if name in (*index, b"mdat", b"data"):
+            return name not in index
+        at += max(8, size)
+    return False
+
+
+def _is_for_sndfile(peek: Peek) -> bool:
+    """Tell whether only libsndfile reads it well, which has to have a file, or FFmpeg no pipe of it."""
+    begin = behind_id3(peek)
+    head = peek(begin, 32)
+    if head.startswith(_SNDFILE):
+        return True
+    if head[:4] == b".snd":
+        return head[12:16] in _AU_CODECS
+    if (head[:4], head[8:12]) in WAVES:
+        order = ">" if head[:4] == b"RIFX" else "<"
+        tags = (peek(at, 2) for name, at, _ in chunks(peek, begin + 12, order) if name == b"fmt ")
+        return next(tags, b"")[:: 1 if order == "<" else -1] in _WAV_CODECS
+    if head[:4] != b"FORM" or head[8:12] not in (b"AIFF", b"AIFC"):
+        return head[:4] == b"FORM" and head[8:12] in (b"8SVX", b"16SV")
+    for name, at, size in chunks(peek, begin + 12, ">"):
+        if name in (b"COMM", b"SSND"):
+            return name == b"SSND" or (size >= 22 and peek(at + 18, 4) == b"DWVW")
+    return False

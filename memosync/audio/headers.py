@@ -1,0 +1,164 @@
+"""Headers of WAV and its kin, from files and from pipes: what stands before plain samples.
+
+RIFF and its big-endian twin RIFX (Multimedia Programming Interface and Data Specifications 1.0), its formats (mmreg.h,
+WAVE_FORMAT_EXTENSIBLE), RF64 (EBU Tech 3306), BW64 (ITU-R BS.2088), Sony's Wave64, and CAF (Apple's Core Audio Format
+Specification); an ID3 tag in front of them is passed over (ID3v2.4, 3.1).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+
+from .pcm import ALAW, CHANNELS, FLOAT, PCM, RATES, ULAW, WIDTHS, Pcm
+
+WAVES = {(name, b"WAVE") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")}  # how they begin, and go on after 4 bytes
+W64 = b"riff\x2e\x91\xcf\x11"  # how a Wave64 begins
+_NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
+_HEADER = 1 << 26  # bytes in which the samples must begin
+_MANY = 10_000  # chunks before them
+_EXTENSIBLE = 0xFFFE
+_NAMES = {b"fmt ", b"data", b"LIST", b"bext", b"fact", b"iXML", b"JUNK", b"junk", b"ds64", b"cue ", b"id3 ", b"PEAK"}
+_SPEAKERS = [  # by the bits of a channel mask
+    *("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC"),
+    *("SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR"),
+]
+_IN_CAF = {b"lpcm": PCM, b"alaw": ALAW, b"ulaw": ULAW}
+
+Peek = Callable[[int, int], bytes]  # gives from an offset so many bytes, fewer where it ends
+
+
+def parse(peek: Peek) -> Pcm | None:
+    """Read the header of a file with plain samples; None for anything else."""
+    begin = behind_id3(peek)
+    head = peek(begin, 16)
+    if (head[:4], head[8:12]) in WAVES:
+        return _parse_wave(peek, begin, ">" if head[:4] == b"RIFX" else "<")
+    if head.startswith(W64):
+        return _parse_w64(peek, begin)
+    return _parse_caf(peek, begin) if head[:4] == b"caff" else None
+
+
+def behind_id3(peek: Peek) -> int:
+    """Give the offset of what is behind an ID3 tag, 0 where there is none."""
+    head = peek(0, 10)
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    size = 0
+    for byte in head[6:]:
+        size = size << 7 | byte & 127
+    return 10 + size + (10 if head[5] & 16 else 0)  # a footer
+
+
+def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:
+    fmt, long = b"", None
+    for name, at, size in chunks(peek, begin + 12, order):
+        if name == b"fmt ":
+            fmt = peek(at, min(size, 64))
+        elif name == b"ds64":
+            long = int.from_bytes(peek(at + 8, 8), "little")
+        elif name == b"data":
+            length = long if long is not None and size == 0xFFFFFFFF else size
+            known = 0 < length < _NO_LENGTH or length > 0xFFFFFFFF
+            return _parse_format(fmt, order, at, length if known else None, 2)
+    return None
+
+
+def chunks(peek: Peek, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Give name, offset of the content and size of each chunk that begins early enough; some writers do not pad."""
+    for _ in range(_MANY):
+        if at >= _HEADER or len(header := peek(at, 8)) < 8:
+            return
+        name, size = struct.unpack(order + "4sI", header)
+        yield name, at + 8, size
+        at += 8 + size
+        if size % 2:
+            following = peek(at, 5)
+            at += not (following[:4] in _NAMES and following[1:] not in _NAMES)
+
+
+def _parse_w64(peek: Peek, begin: int) -> Pcm | None:
+    """Read Wave64: as RIFF, but with names of 16 bytes and lengths of 8, which count both and are filled up to 8."""
+    fmt, at = b"", begin + 40
+    for _ in range(_MANY):
+        if at >= _HEADER or len(header := peek(at, 24)) < 24:
+            break
+        name, size = header[:4], int.from_bytes(header[16:], "little") - 24
+        if name == b"fmt ":
+            fmt = peek(at + 24, min(max(size, 0), 64))
+        elif name == b"data":
+            return _parse_format(fmt, "<", at + 24, size if 0 < size < 2**62 else None, 8)
+        at += 24 + max(0, size) + -size % 8
+    return None
+
+
+def _parse_format(fmt: bytes, order: str, start: int, length: int | None, pad: int) -> Pcm | None:
+    if len(fmt) < 16:
+        return None
+    kind, channels, rate, _, align, bits = struct.unpack(order + "HHIIHH", fmt[:16])
+    mask, is_plain, whole = 0, kind != _EXTENSIBLE, bits
+    if kind == _EXTENSIBLE and len(fmt) >= 26:
+        valid, mask, kind = struct.unpack(order + "HIH", fmt[18:26])
+        bits = valid or bits
+    width = align // channels if channels and align % channels == 0 else (bits + 7) // 8
+    speakers = [name for bit, name in enumerate(_SPEAKERS) if mask >> bit & 1]
+    names = tuple(speakers) if len(speakers) == channels else ("",) * channels
+    is_low = False if not is_plain and whole == 8 * width else None
+    found = Pcm(
+        kind=kind,
+        width=width,
+        bits=bits,
+        names=names,
+        rate=rate,
+        start=start,
+        length=length,
+        order=order,
+        pad=pad,
+        is_plain=is_plain,
+        is_low=is_low,
+    )
+    return found if _can_be(found) else None
+
+
+def _parse_caf(peek: Peek, begin: int) -> Pcm | None:
+    desc, at = b"", begin + 8
+    for _ in range(_MANY):
+        if at >= _HEADER or len(header := peek(at, 12)) < 12:
+            break
+        name, size = struct.unpack(">4sq", header)
+        if name == b"desc":
+            desc = peek(at + 12, 32)
+        elif name == b"data":
+            return _parse_desc(desc, at + 16, size - 4 if size > 4 else None)
+        elif size < 0:
+            break
+        at += 12 + size
+    return None
+
+
+def _parse_desc(desc: bytes, start: int, length: int | None) -> Pcm | None:
+    """Read what CAF says of its samples; of the bits of narrow ones it does not say where they are."""
+    if len(desc) < 32:
+        return None
+    rate, kind, flags, size, frames, channels, bits = struct.unpack(">d4sIIIII", desc)
+    if kind not in _IN_CAF or frames != 1 or not channels or size % channels or not rate < 2**32:
+        return None
+    found = Pcm(
+        kind=FLOAT if kind == b"lpcm" and flags & 1 else _IN_CAF[kind],
+        width=size // channels,
+        bits=bits if kind == b"lpcm" else 8,
+        names=("",) * min(channels, CHANNELS + 1),
+        rate=round(rate),
+        start=start,
+        length=length,
+        order="<" if flags & 2 else ">",
+        pad=1,
+        is_signed=True,
+    )
+    return found if _can_be(found) else None
+
+
+def _can_be(found: Pcm) -> bool:
+    if found.width not in WIDTHS.get(found.kind, ()) or not 0 < len(found.names) <= CHANNELS or found.rate not in RATES:
+        return False
+    return found.kind != PCM or 0 < found.bits <= 8 * found.width

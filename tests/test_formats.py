@@ -1,0 +1,177 @@
+"""Which formats are taken, by file and by pipe, and what is said of those that are not."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+from support import ogg, sound
+from support.recorders import RATE, Record, amplitude, by_file, by_pipe, chunk, form, integers, riff, tones
+
+from memosync.errors import AudioError
+
+VOICE = tones((440, 0.5))
+PLAIN = riff(form(width=2, bits=16), integers(VOICE, 16))
+AS_FILE = "what comes can only be read as a file"
+Made = Callable[..., bytes]
+both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """Have FFmpeg make a file of the voice, whose name ends so."""
+
+    def make(ending: str, *options: str, voice: bytes = PLAIN) -> bytes:
+        (tmp_path / "voice.wav").write_bytes(voice)
+        return sound.convert(tmp_path / "voice.wav", tmp_path / f"made.{ending}", *options).read_bytes()
+
+    return make
+
+
+def by_sndfile(path: Path, kind: str, subtype: str) -> bytes:
+    soundfile.write(path, VOICE, RATE, subtype, format=kind)
+    return path.read_bytes()
+
+
+def aiff(*chunks: bytes, kind: bytes = b"AIFF") -> bytes:
+    body = kind + b"".join(chunks)
+    return b"FORM" + struct.pack(">I", len(body)) + body
+
+
+def sample_first() -> bytes:
+    """Make an AIFF whose samples stand before what says of which kind they are."""
+    rate = bytes.fromhex("400ebb80000000000000")  # 48,000 of 80 bits
+    common = chunk(b"COMM", struct.pack(">hLh", 1, RATE, 16) + rate, ">")
+    return aiff(chunk(b"SSND", bytes(8) + integers(VOICE, 16, order=">"), ">"), common)
+
+
+def amiga() -> bytes:
+    """Make an 8SVX, as an Amiga has it."""
+    head = struct.pack(">LLLHBBL", RATE, 0, 0, RATE, 1, 0, 0x10000)
+    return aiff(chunk(b"VHDR", head, ">"), chunk(b"BODY", integers(VOICE, 8), ">"), kind=b"8SVX")
+
+
+def is_heard(record: Record, data: bytes, why: str = AS_FILE) -> None:
+    heard, said = record(data)
+
+    assert said == ("" if record is by_file else f"{why}: all of it is kept on the disk until that is here")
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.04)
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        ("WAV", "NMS_ADPCM_32"),
+        ("AU", "G721_32"),
+        ("AU", "G723_40"),
+        ("AIFF", "DWVW_16"),
+        ("SDS", "PCM_16"),
+        ("PAF", "PCM_24"),
+        ("AVR", "PCM_16"),
+        ("PVF", "PCM_16"),
+        ("MAT5", "PCM_16"),
+    ],
+)
+def test_what_libsndfile_alone_reads_well_is_read_by_it(
+    tmp_path: Path, record: Record, kind: str, subtype: str
+) -> None:
+    is_heard(record, by_sndfile(tmp_path / "voice", kind, subtype))
+
+
+@both_ways
+@pytest.mark.parametrize("make", [sample_first, amiga])
+def test_what_no_pipe_can_be_read_of_is_kept_until_it_is_whole(record: Record, make: Callable[[], bytes]) -> None:
+    is_heard(record, make())
+
+
+@both_ways
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_box_before_the_sound_of_an_mp4_hides_no_index(made: Made, record: Record, is_first: bool) -> None:
+    data = made("m4a")
+    box = struct.pack(">I4s", 1_100_024, b"uuid") + bytes(1_100_016)
+    at = data.index(b"ftyp") - 4 if is_first else data.index(b"mdat") - 4
+    moved = bytearray(data[:at] + box + data[at:])
+    table = moved.index(b"stco") + 12
+    moved[table : table + 4] = struct.pack(">I", struct.unpack(">I", moved[table : table + 4])[0] + len(box))
+
+    is_heard(record, bytes(moved), "what comes has its index at its end")
+
+
+@both_ways
+def test_a_wav_of_a_codec_that_nobody_knows_is_not_guessed_at(tmp_path: Path, record: Record) -> None:
+    data = bytearray(by_sndfile(tmp_path / "voice", "WAV", "NMS_ADPCM_16"))  # which FFmpeg takes for AMR
+    at = data.index(b"fmt ") + 8
+    data[at : at + 2] = b"\x42\x43"
+
+    with pytest.raises(AudioError, match=r"it is WAV / WAVE .*, and FFmpeg can decode none of its 1 audio tracks"):
+        record(bytes(data))
+
+
+@both_ways
+@pytest.mark.parametrize("form", ["adx", "ast"])
+def test_a_format_that_is_not_taken_is_not_called_no_audio(made: Made, record: Record, form: str) -> None:
+    with pytest.raises(AudioError, match="it is in a format that FFmpeg knows and memosync does not take"):
+        record(made(form))
+
+
+@both_ways
+def test_more_channels_than_can_be_mixed_are_counted(record: Record) -> None:
+    with pytest.raises(AudioError, match="it has 65 channels, and no more than 64 are taken"):
+        record(riff(form(width=2, bits=16, channels=65), bytes(130 * 500)))
+
+
+def test_what_cannot_be_read_as_it_comes_may_be_read_as_a_file(tmp_path: Path) -> None:
+    data = by_sndfile(tmp_path / "voice", "HTK", "PCM_16")
+
+    heard, _ = by_file(data)
+    with pytest.raises(AudioError) as caught:
+        by_pipe(data)
+
+    assert "memosync record FILE" in str(caught.value.hint)
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+    assert abs(heard).max() == pytest.approx(0.5, rel=0.1)
+
+
+def test_where_the_first_track_of_a_pipe_is_silent_it_is_said_who_takes_the_other(made: Made) -> None:
+    silent = riff(form(width=2, bits=16), bytes(RATE))
+    two = ["-f", "lavfi", "-i", "sine=440", "-map", "0", "-map", "1", "-t", "1", "-c:a", "mp2"]
+
+    _, said = by_pipe(made("ts", *two, voice=silent))
+
+    assert "nothing but silence in it: `memosync record FILE`, of the same as a file, takes another track" in said
+    assert "`memosync record" not in by_pipe(silent)[1]
+
+
+# -- Opus
+
+
+@pytest.fixture
+def opus(made: Made, tmp_path: Path) -> list[bytes]:
+    """The packets of the voice, its two headers first."""
+    made("opus")
+    return ogg.packets(tmp_path / "made.opus")
+
+
+@both_ways
+def test_the_gain_and_the_pre_skip_of_each_link_are_its_own(record: Record, opus: list[bytes]) -> None:
+    head = bytearray(opus[0])
+    struct.pack_into("<HIh", head, 10, RATE // 2, RATE, -12 * 256)  # half a second is left out, -12 dB
+
+    heard, _ = record(ogg.stream(opus) + ogg.stream([bytes(head), *opus[1:]]))
+
+    assert len(heard) / RATE == pytest.approx(1.5, abs=0.05)
+    assert amplitude(heard[: RATE * 9 // 10], 440) == pytest.approx(0.5, rel=0.05)
+    assert amplitude(heard[RATE * 11 // 10 :], 440) == pytest.approx(0.5 * 10 ** (-12 / 20), rel=0.05)
+
+
+@both_ways
+def test_a_broken_packet_is_told_to_be_as_long_as_the_others(record: Record, opus: list[bytes]) -> None:
+    heard, said = record(ogg.stream([*opus[:22], b"\xff\xff\xff", *opus[23:]], pages_of=10))
+
+    assert said == "damaged: 0.02 s at 00:00 could not be read; all else is saved"
+    assert len(heard) / RATE == pytest.approx(0.98, abs=0.03)

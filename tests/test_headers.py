@@ -1,0 +1,91 @@
+"""WAV and its kin, whoever wrote them: by file and by pipe what went in comes out."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from support.recorders import (
+    RATE,
+    Record,
+    amplitude,
+    by_file,
+    by_pipe,
+    caf,
+    chunk,
+    form,
+    id3,
+    integers,
+    riff,
+    tones,
+    w64,
+)
+
+from memosync.audio import headers
+
+VOICE = tones((440, 0.5))
+FLOATS = VOICE.astype(">f4").tobytes()
+NARROW = form(width=4, bits=32, valid=24)
+UPPER, LOWER = integers(VOICE, 24, 4), integers(VOICE, 24, 4, low=True)
+DS64 = chunk(b"ds64", struct.pack("<QQQI", 0, len(UPPER), RATE, 0))
+PICTURE = chunk(b"id3 ", bytes(1_100_000))  # more than 1 MB in front of the samples
+PLAIN, SHORT = form(width=2, bits=16), form(width=3, bits=24)
+FREE = b"free" + struct.pack(">q", 5_000) + bytes(5_000)
+KIN = {
+    "RIFX": riff(form(width=2, bits=16, order=">"), integers(VOICE, 16, order=">"), name=b"RIFX"),
+    "RIFX, 24 bits": riff(form(width=3, bits=24, order=">"), integers(VOICE, 24, order=">"), name=b"RIFX"),
+    "RIFX, floating point": riff(form(tag=3, width=4, bits=32, order=">"), FLOATS, name=b"RIFX"),
+    "24 in 32": riff(NARROW, UPPER),
+    "24 in 32 behind a picture": riff(NARROW, UPPER, PICTURE),
+    "24 in 32 behind a picture, lower": riff(form(width=4, bits=24), LOWER, PICTURE),
+    "24 in 32, BW64": riff(NARROW, UPPER, DS64, name=b"BW64", length=2**32 - 1),
+    "24 in 32, RF64": riff(NARROW, UPPER, DS64, name=b"RF64", length=2**32 - 1),
+    "24 in 32, Wave64": w64(NARROW, UPPER),
+    "24 in 32, CAF": caf(integers(VOICE, 24, 4, ">"), 4, 24),
+    "24 in 32, CAF, little-endian": caf(UPPER, 4, 24, 2),
+    "24 in 32, CAF, lower": caf(integers(VOICE, 24, 4, ">", low=True), 4, 24),
+    "Wave64": w64(PLAIN, integers(VOICE, 16)),
+    "CAF with room": caf(integers(VOICE, 16, order=">"), 2, 16, 0, b"lpcm", FREE),
+    "CAF, floating point, with room": caf(FLOATS, 4, 32, 1, b"lpcm", FREE),
+    "CAF, 8 bits": caf(integers(VOICE, 8), 1, 8),
+    "ID3 in front": id3(300) + riff(PLAIN, integers(VOICE, 16)),
+    "ID3 in front of 24 in 32": id3(300) + riff(NARROW, UPPER),
+    "counts too little": riff(PLAIN, integers(VOICE, 16), length=20_000),
+    "counts too little, odd": riff(SHORT, integers(VOICE, 24), length=20_001) + chunk(b"LIST", b"INFO"),
+    "counts too little, Wave64": w64(PLAIN, integers(VOICE, 16)[:20_000]) + integers(VOICE, 16)[20_000:],
+}
+both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
+
+
+@both_ways
+@pytest.mark.parametrize("data", KIN.values(), ids=KIN)
+def test_what_went_in_comes_out(record: Record, data: bytes) -> None:
+    heard, said = record(data)
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(1, abs=0.03)
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.02)
+    assert np.abs(heard[:-1_500]).max() < 0.6  # what stands behind the samples may be heard where the header is wrong
+
+
+@both_ways
+@pytest.mark.parametrize("fmt", [form(width=4, bits=24), NARROW], ids=["plain", "extensible"])
+@pytest.mark.parametrize("used", [0, 0x5B], ids=["empty", "used"])
+def test_a_quiet_beginning_of_24_in_32_stays_quiet(record: Record, fmt: bytes, used: int) -> None:
+    if used and fmt != NARROW:  # nobody could know
+        fmt = form(width=4, bits=32)
+    room = integers(tones((300, 0.002), seconds=1.5), 24, 4) + UPPER
+    data = (np.frombuffer(room, "<i4") | used).tobytes()
+
+    heard, _ = record(riff(fmt, data))
+
+    assert amplitude(heard[:RATE], 300) == pytest.approx(0.002, rel=0.2)
+    assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+
+
+def test_chunks_without_end_are_given_up() -> None:
+    """Chunks of nothing, as many as fit."""
+    many = b"RIFF\0\0\0\0WAVE" + b"JUNK\0\0\0\0" * 200_000
+
+    assert headers.parse(lambda at, size: many[at : at + size]) is None
