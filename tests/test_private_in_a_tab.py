@@ -66,6 +66,7 @@ def test_a_private_page_plays_while_it_loads_and_gives_the_plain_file(
     visitor.seek(5)
     assert hear(visitor, sound) > 0.95
     visitor.wait_for_words("All of it is here", 60)
+    visitor.wait_until("document.getElementById('save').href", "the plain file")
     with page.expect_download() as download:
         page.click("#save")
     assert download.value.path().read_bytes() == Path(only(author)["path"]).read_bytes()
