@@ -47,7 +47,7 @@ def library(memosync: Program, tmp_path: Path) -> Program:
 
 @pytest.fixture
 def other(memosync: Program, tmp_path: Path) -> Iterator[Program]:
-    program = memosync.on(tmp_path / "other/Memos")
+    program = memosync.on(tmp_path / "other")
     yield program
     program.run("seed", "--stop")
 
@@ -212,7 +212,7 @@ def test_what_was_altered_is_refused_and_nothing_is_kept(
         case "public":
             data = bytearray(path(library).read_bytes())
     library("seed", "--stop")
-    liar = library.on(tmp_path / "liar/Memos")
+    liar = library.on(tmp_path / "liar")
     torrent = serve_as_private(liar, bytes(data), link.key, tmp_path)
 
     result = refused(other, torrent)
