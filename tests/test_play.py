@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 import signal
 import subprocess
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,10 @@ from support.terminal import Screen, Terminal
 from support.vmic import RATE, Microphone
 from support.waiting import wait_until
 
+from memosync.commands.fetch import Listener
+from memosync.console import Console
 from memosync.errors import AudioError, Interrupted, LibraryError, MemosyncError, NotFoundError, UsageError
+from memosync.stop import Stop
 
 LENGTH = 120  # seconds of the long memo
 CLOCK = re.compile(r"(\d\d):(\d\d) / 02:00")
@@ -248,6 +253,22 @@ def test_fetch_plays_it_while_it_arrives(
         assert fetching.wait(60) == 0
 
     assert_heard(ear.sound, decoded(path_of(player)))
+
+
+def test_what_has_no_room_to_be_heard_at_once_is_heard_later(tmp_path: Path) -> None:
+    listener = Listener(Console(), nullcontext, Stop())
+    add = listener.listen(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+    try:
+        add(bytes(1_000))  # what waits for more is given up with this
+        add(bytes(1_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    listener.hear_out()
+
+    assert not listener.heard
 
 
 def test_fetch_gives_its_answer_where_there_is_nothing_to_play_through(memosync: Program, tmp_path: Path) -> None:

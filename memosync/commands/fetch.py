@@ -71,7 +71,7 @@ def fetch(
     library, console = command.open_to_swarms(), command.console
 
     def fetch_one(source: _Source) -> None:
-        with _Listener(console, steered, stop) if options.play else nullcontext() as listener:
+        with Listener(console, steered, stop) if options.play else nullcontext() as listener:
             memo = _fetch(
                 library, source, command.network, options, stop=stop, console=console, view=view, listener=listener
             )
@@ -96,7 +96,7 @@ def fetch(
     _each_source(options.links, fetch_one, stop=stop, console=console)
 
 
-class _Listener:
+class Listener:
     """Has a memo heard while it arrives, by a thread of its own; a context manager that ends with it."""
 
     def __init__(
@@ -106,7 +106,7 @@ class _Listener:
         self._arriving: Arriving | None = None
         self._thread = threading.Thread(target=self._play, daemon=True)
         self._fault: MemosyncError | None = None
-        self.is_steered = self.heard = False
+        self._has_failed = self.is_steered = self.heard = False
 
     def __enter__(self) -> Self:
         return self
@@ -118,24 +118,26 @@ class _Listener:
 
     def listen(self, place: Path) -> Callable[[bytes], None]:
         """Give what takes the memo's bytes as they come, and keeps them there; what fails is only not heard so."""
-        with suppress(OSError):
-            self._arriving = Arriving(place, self._stop)
+        try:
+            self._arriving = arriving = Arriving(place, self._stop)
+        except OSError:
+            return lambda _data: None
 
         def add(data: bytes) -> None:
             try:
-                if self._arriving:
-                    self._arriving.add(data)
-                    if not self._thread.ident:
-                        self._thread.start()
+                arriving.add(data)
+                if not self._thread.ident:
+                    self._thread.start()
             except OSError:
-                self._arriving = None
+                self._has_failed = True
+                arriving.give_up()
 
         return add
 
     def complete(self, path: Path) -> None:
         """Go on with the whole memo."""
         with suppress(OSError):
-            if self._arriving:
+            if self._arriving and not self._has_failed:
                 self._arriving.complete(path)
 
     def instead_of(self, view: Callable[[Progress], None]) -> Callable[[Progress], None]:
@@ -143,11 +145,13 @@ class _Listener:
         return lambda progress: None if self.is_steered else view(progress)
 
     def hear_out(self) -> None:
-        """Wait until it was heard; Interrupted on `stop`, and AudioError when it could not be."""
+        """Wait until it was heard, or could not be kept; Interrupted on `stop`, AudioError without an output."""
         while self._thread.is_alive():
             self._stop.wait(0.05)
             self._stop.check()
-        if self._fault:
+        if self._has_failed:
+            self.heard = False
+        elif self._fault:
             raise self._fault
 
     def _on_begun(self, is_steered: bool) -> None:
@@ -199,7 +203,7 @@ def _fetch(
     stop: Stop,
     console: Console,
     view: View,
-    listener: _Listener | None = None,
+    listener: Listener | None = None,
 ) -> Memo:
     """Fetch one memo, or find that it is here already.
 
