@@ -256,13 +256,14 @@ def test_fetch_plays_it_while_it_arrives(
 
 
 def test_what_has_no_room_to_be_heard_at_once_is_heard_later(tmp_path: Path) -> None:
+    data = file_of(tmp_path, "short", sound.tone(1)).read_bytes()
     listener = Listener(Console(), nullcontext, Stop())
     add = listener.listen(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
     try:
-        add(bytes(1_000))  # what waits for more is given up with this
-        add(bytes(1_000))
+        add(data[:1_000])
+        add(data[1_000:])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
