@@ -165,6 +165,8 @@ class Listener:
             )
         except MemosyncError as error:
             self._fault = error if self.heard else None
+        except OSError:  # it did not arrive, or cannot be read: who fetches or plays it says so
+            self.heard = False
         finally:
             self.is_steered = False
 
