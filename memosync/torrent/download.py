@@ -40,6 +40,7 @@ SYNC_EVERY = 16_000_000  # bytes
 _ROUND = 7.0  # seconds that peers have to give the metadata; libtorrent asks twice in it
 _ROUNDS = 8  # as short as that: trackers hear of each
 _CONNECTIONS = 100  # at most
+_NOTHING = -2  # was asked for
 ASK_EVERY = 15.0  # seconds between two announces while there are no peers: who seeds may just begin
 
 
@@ -113,13 +114,12 @@ def fetch(
                     if info_only:
                         return
                 elif isinstance(alert, lt.read_piece_alert) and not alert.error.value():
+                    download.followed, download.asked = alert.piece + 1, -1
                     if begins:
                         begins(alert.buffer)
                         begins = None
-                    if follow and alert.piece == download.followed:
+                    if follow:
                         follow(alert.buffer)
-                        download.followed += 1
-                        download.asked = -1
                 elif isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
                     if alert.error.category().name() == "libtorrent":
                         raise TorrentError(f"this is not a torrent: {alert.error.message()}")
@@ -132,9 +132,7 @@ def fetch(
                 session.remove_torrent(handle)
                 return
             on_progress(progress := download.progress())
-            if begins and not download.asked_first and progress.size:
-                download.ask_first()
-            if follow and progress.size:
+            if (begins or follow) and progress.size:
                 download.ask_next()
             signalling.poll(session, handle, progress.peers, progress.waited)
             download.sync(path)
@@ -206,8 +204,7 @@ class _Download:
         self._progress: Progress | None = None
         self._summed_up = 0.0
         self._synced = 0
-        self.asked_first = False
-        self.followed, self.asked = 0, -1  # pieces that were read, one after the other; the one that is to come
+        self.followed, self.asked = 0, _NOTHING  # pieces that were read, one after the other; the one that is to come
         self._syncing = threading.Thread()
 
     def poll(self) -> list[lt.alert]:
@@ -275,15 +272,11 @@ class _Download:
             self._syncing = threading.Thread(target=sync_file, args=[path], daemon=True)
             self._syncing.start()
 
-    def ask_first(self) -> None:
-        """Have the first piece come before the others, and be read when it is here."""
-        import libtorrent as lt
-
-        self.asked_first = True
-        self._handle.set_piece_deadline(0, 0, lt.deadline_flags_t.alert_when_available)
-
     def ask_next(self) -> None:
-        """Have the next piece read, if it is here."""
+        """Have the next piece read, if it is here; the first one comes before the others."""
+        if self.asked == _NOTHING:  # no deadline: with one, a piece of a browser's often never comes (2.1.1)
+            self._handle.piece_priority(0, 7)
+            self.asked = -1
         if self.asked != self.followed and self._handle.have_piece(self.followed):
             self.asked = self.followed
             self._handle.read_piece(self.followed)
