@@ -260,7 +260,7 @@ def test_what_has_no_room_to_be_heard_at_once_is_heard_later(tmp_path: Path) -> 
     listener = Listener(Console(), nullcontext, Stop())
     add = listener.listen(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
         add(data[:60])  # it waits for the rest of the header
         add(data[60:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import threading
@@ -25,7 +26,8 @@ class Arriving(io.RawIOBase):
 
     def add(self, data: bytes) -> None:
         """Take what comes next; OSError without room for it."""
-        os.pwrite(self._file.fileno(), data, self._there)
+        if os.pwrite(self._file.fileno(), data, self._there) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with self._grown:
             self._there += len(data)
             self._grown.notify_all()
