@@ -19,10 +19,12 @@ from support.hostile import payloads, peers, torrents
 from support.hostile.peers import LIARS, AnotherSize, NoMetadata, Peer, SlowMetadata, handshake, message
 from support.hostile.target import MEMORY, SECONDS, Target
 from support.program import Program
+from support.waiting import wait_until
 
 from memosync import magnet
 from memosync.errors import SwarmError, TorrentError
 from memosync.library.store import Library
+from memosync.seeder.state import read_state
 
 _ALL = torrents.REFUSED | torrents.UNWANTED
 HOSTILE = {name: data[len(b"d4:info") : -1] for name, data in _ALL.items() if data.startswith(b"d4:infod")}
@@ -192,6 +194,29 @@ def test_a_flood_at_the_seeders_port_does_not_keep_others_from_it(
 
     assert _content(memosync.library) == _content(other.library)
     assert _memory(process) < MEMORY, "or it is another process now"
+
+
+def test_a_peer_that_was_turned_away_is_counted_no_longer(
+    memosync: Program, tmp_path: Path, seeder: tuple[str, int]
+) -> None:
+    found = magnet.parse(seeder[0])
+    private = memosync.library / ".memosync"
+
+    def addresses() -> list[str]:
+        state = read_state(private)
+        assert state
+        return [address for swarm in state.swarms.values() for address in swarm.addresses]
+
+    memosync.on(tmp_path / "Other")("fetch", seeder[0])
+    wait_until(lambda: addresses() == [], "the end of the fetch")
+    with socket.create_connection(("127.0.0.1", int(found.peers[0].rpartition(":")[2]))) as connection:
+        ours = f"127.0.0.1:{connection.getsockname()[1]}"
+        connection.sendall(handshake(bytes.fromhex(found.infohash)) + message(peers.BITFIELD, b"\0"))
+        wait_until(lambda: addresses() == [ours], "a peer that is counted")
+
+        connection.sendall(message(peers.BITFIELD, bytes(1000)))  # which has another size
+
+        wait_until(lambda: addresses() == [], "nobody that is counted")
 
 
 def _content(library: Path) -> bytes:

@@ -207,6 +207,8 @@ class Seeding:
         if swarm := self.swarms.get(InfoHash(str(status.info_hashes.v1))):
             swarm.peers = status.num_peers
             swarm.given = max(swarm.given, status.total_payload_upload)
+            if not swarm.peers:  # of one that was turned away for what it sent no alert tells
+                swarm.addresses.clear()
         # a request of 17 bytes is for 16 KiB; a limit at all times would cost a third of the speed
         if status.download_rate > FLOOD + status.upload_rate // 10:
             status.handle.set_download_limit(min(FLOOD, self._down or FLOOD))

@@ -48,8 +48,8 @@ def open_session(
     """
     import libtorrent as lt
 
-    category = lt.alert_category
-    mask = category.error | category.status | category.tracker | category.peer | category.connect | category.dht
+    category = lt.alert_category  # without `peer`: a peer would fill our memory with the alerts of its wrong requests
+    mask = category.error | category.status | category.tracker | category.connect | category.dht
     if trace:
         mask |= category.torrent_log
     params = lt.session_params()

@@ -86,7 +86,10 @@ class Sources:
             case lt.session_stats_alert():  # of a look-up in vain there is no alert
                 if self._dht.pending and alert.values["dht.dht_nodes"]:
                     self._dht = Answer(peers=0)
-            case lt.peer_disconnected_alert() | lt.peer_error_alert():
+            case lt.peer_connect_alert():
+                if alert.endpoint in self._peers:
+                    self._peers[alert.endpoint] = Answer(fault="it gives nothing")
+            case lt.peer_disconnected_alert():  # not posted when we turn away one that breaks the protocol
                 if alert.endpoint in self._peers:
                     silent = is_own(alert.error, PAUSED)  # see `download`
                     fault = "it does not say what it has" if silent else alert.error.message()

@@ -118,7 +118,7 @@ def test_every_verb_has_something_to_do() -> None:
     assert SAMPLES.keys() == commands().keys() - {""}
 
 
-@pytest.mark.parametrize(("verb", "surrounding"), combinations())
+@pytest.mark.parametrize(("verb", "surrounding"), list(combinations()))
 def test_no_surrounding_gets_a_traceback_out_of_a_verb(
     template: tuple[Path, dict[str, str]], tmp_path: Path, verb: str, surrounding: str
 ) -> None:
