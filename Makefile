@@ -16,7 +16,7 @@ SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEF
 export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture coverage where check duplicates types formatting scripts bench completions packages clean
+.PHONY: help demo test torture coverage where check duplicates types formatting scripts bench completions packages compiled clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -24,12 +24,12 @@ help:  ## list what can be made
 demo: .venv/ready  ## record, list, share, fetch and compare, on this machine alone, without a microphone
 	@PATH="$$PWD/$(BIN):$$PATH" demo/run
 
-test: .venv/ready packages  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them
+test: .venv/ready packages compiled  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them
 	@[ "$$(id -u)" != 0 ] || [ -n "$(ORDINARY)" ] || echo "No user namespaces are allowed here: all tests are run as root."
 	$(ORDINARY) $(PYTEST) $(or $(TESTS),$(PARALLEL))
 	$(if $(TESTS),,$(if $(ORDINARY),$(PYTEST) $(PARALLEL) $(ROOTS)))
 
-torture: .venv/ready packages  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
+torture: .venv/ready packages compiled  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
 	$(if $(TESTS),,$(ORDINARY) $(PYTEST) --long -m long --ignore=tests/torture -n 2)
 
@@ -72,6 +72,9 @@ completions: .venv/ready  ## generate completions/ anew
 
 packages:  # what the tests need from the system: installed where that is allowed, otherwise the line to type is printed
 	@tests/packages
+
+compiled: .venv/ready  # else each of the thousand starts would compile it: the tests may write nothing here
+	@$(BIN)/python -m compileall -q memosync
 
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

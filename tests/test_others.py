@@ -23,6 +23,8 @@ from support.program import Program
 from support.sound import noise
 from support.waiting import wait_until
 
+from memosync import magnet
+
 PROGRAMS = ["aria2c", "rtorrent", "transmission-daemon"]
 NAME = "One megabyte.webm"
 BYTES = ["-c:a", "libopus", "-b:a", "256k", "-vbr", "off"]  # packets that are only copied
@@ -47,7 +49,7 @@ class Swarm:
 
     def share(self, *options: str) -> str:
         """Share the memo by way of the UDP tracker and give the link."""
-        return self.memosync("share", "last", "--public", "--tracker", self.tracker, *options).out.strip()
+        return self.memosync("share", "last", "--tracker", self.tracker, *options).out.strip()
 
     def torrent(self) -> Path:
         """Give the .torrent that memosync made, with the tracker written into a copy of it."""
@@ -95,7 +97,7 @@ def fetched(program: Program) -> Path:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_what_memosync_shares_another_program_fetches_in_time(swarm: Swarm, program: str) -> None:
-    link = swarm.share()
+    link = swarm.share("--public")
     downloads = swarm.directory / program / "downloads"
 
     said = swarm.start(program, swarm.hosts[0], downloads, link)
@@ -105,7 +107,7 @@ def test_what_memosync_shares_another_program_fetches_in_time(swarm: Swarm, prog
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_what_another_program_seeds_memosync_fetches_in_time(swarm: Swarm, program: str) -> None:
-    link = swarm.share("--no-seed")
+    link = swarm.share("--public", "--no-seed")
     downloads = swarm.directory / program / "downloads"
     downloads.mkdir(parents=True)
     shutil.copy(swarm.file, downloads / NAME)
@@ -144,7 +146,7 @@ def test_what_another_program_made_a_torrent_of_memosync_fetches_in_time(swarm: 
 
 
 def test_all_of_them_fetch_in_one_swarm(swarm: Swarm) -> None:
-    link = swarm.share()
+    link = swarm.share("--public")
     folders = {program: swarm.directory / program / "downloads" for program in PROGRAMS}
 
     *hosts, last = swarm.hosts
@@ -161,9 +163,25 @@ def test_all_of_them_fetch_in_one_swarm(swarm: Swarm) -> None:
     assert same(swarm.file, fetched(fetching))
 
 
+def test_a_helper_carries_a_private_memo_that_it_cannot_read(swarm: Swarm) -> None:
+    link = swarm.share()
+    unread = f"magnet:?xt=urn:btih:{magnet.parse(link).infohash}&tr={swarm.tracker}"
+    downloads = swarm.directory / "helper" / "downloads"
+
+    said = swarm.start("aria2c", swarm.hosts[0], downloads, unread)
+    [sealed] = swarm.library.glob(".memosync/sealed/*")
+    wait_until(lambda: any(same(sealed, file) for file in downloads.iterdir()), said, DEADLINE)
+    swarm.memosync("seed", "--stop")
+    fetching = swarm.hosts[1].program(swarm.directory / "away" / "Memos")
+    fetching("fetch", link, timeout=DEADLINE)
+
+    assert same(swarm.file, fetched(fetching))
+    assert b"One megabyte" not in sealed.read_bytes()
+
+
 def test_three_fetches_of_one_link_get_parts_from_each_other(swarm: Swarm) -> None:
     swarm.memosync("seed", "--detach", "--up", "250k")
-    link = swarm.share()
+    link = swarm.share("--public")
     hosts = swarm.hosts[:3]
     programs = [host.program(swarm.directory / f"away{number}" / "Memos") for number, host in enumerate(hosts)]
     seeder = tomllib.loads((swarm.library / ".memosync" / "seeder.toml").read_text())["pid"]
