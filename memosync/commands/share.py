@@ -152,8 +152,8 @@ def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console, *, 
         library.update(
             {memo.id: lambda memo: replace(memo, shared=False, private=memo.private if only_public else False)}
         )
-        to_whom = " to anybody; who has its private link can still fetch it" if only_public and memo.private else ""
-        console.tell(f"{memo.id} {titles([memo])} is served no longer{to_whom}; who has it keeps it")
+        by_link = "served by its private link alone now" if only_public and memo.private else "served no longer"
+        console.tell(f"{memo.id} {titles([memo])} is {by_link}; who has it keeps it")
 
 
 def _serve_here(
