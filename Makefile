@@ -16,7 +16,7 @@ SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEF
 export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture coverage where check duplicates types formatting scripts bench completions packages compiled clean
+.PHONY: help demo test ordinary roots torture coverage where check duplicates types formatting scripts bench completions packages compiled clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -26,8 +26,13 @@ demo: .venv/ready  ## record, list, share, fetch and compare, on this machine al
 
 test: .venv/ready packages compiled  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them
 	@[ "$$(id -u)" != 0 ] || [ -n "$(ORDINARY)" ] || echo "No user namespaces are allowed here: all tests are run as root."
-	$(ORDINARY) $(PYTEST) $(or $(TESTS),$(PARALLEL))
-	$(if $(TESTS),,$(if $(ORDINARY),$(PYTEST) $(PARALLEL) $(ROOTS)))
+	$(if $(TESTS),$(ORDINARY) $(PYTEST) $(TESTS),@$(MAKE) --no-print-directory --jobs=2 --keep-going ordinary roots)
+
+ordinary:
+	$(ORDINARY) $(PYTEST) $(PARALLEL)
+
+roots:
+	$(if $(ORDINARY),$(PYTEST) $(ROOTS))
 
 torture: .venv/ready packages compiled  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)

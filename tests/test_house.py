@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import json
 import os
@@ -76,6 +77,7 @@ FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front l
 HEAVY = {"av", "cryptography", "libtorrent", "numpy", "rich", "segno", "sounddevice", "soundfile", "websockets"}
 
 
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     """Parse every module, named from the package on: `commands.share`, and the package itself is the empty name."""
     found = {}
@@ -98,7 +100,7 @@ def imports(name: str, tree: ast.Module) -> Iterator[str]:
             base = ".".join(filter(None, [*above, node.module]))
             for alias in node.names:
                 submodule = f"{base}.{alias.name}".strip(".")
-                yield "." + (submodule if submodule in MODULES else base)
+                yield "." + (submodule if submodule in modules() else base)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             yield f"{node.value.id}.{node.attr}"
 
@@ -107,19 +109,24 @@ def room(name: str) -> str:
     return name.split(".")[0]
 
 
-MODULES = modules()
-IMPORTS = {name: set(imports(name, tree)) for name, tree in MODULES.items()}
-OURS = {name: {other[1:] for other in found if other.startswith(".")} for name, found in IMPORTS.items()}
+@functools.cache
+def all_imports() -> dict[str, set[str]]:
+    return {name: set(imports(name, tree)) for name, tree in modules().items()}
+
+
+def ours() -> dict[str, set[str]]:
+    """Give which of our modules each of them imports."""
+    return {name: {other[1:] for other in found if other.startswith(".")} for name, found in all_imports().items()}
 
 
 def test_every_room_has_a_floor() -> None:
-    assert set(MAY) == set(map(room, MODULES))
+    assert set(MAY) == set(map(room, modules()))
 
 
 def test_imports_point_down() -> None:
     wrong = [
         f"{name} -> {other}"
-        for name, others in OURS.items()
+        for name, others in ours().items()
         for other in others
         if room(other) != room(name) and not {room(other), other} & MAY[room(name)]
     ]
@@ -129,9 +136,9 @@ def test_imports_point_down() -> None:
 
 def test_what_is_imported_inside_a_function_is_so_for_its_weight() -> None:
     wrong = []
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         top = set(imports(name, ast.Module([node for node in tree.body if not is_definition(node)], [])))
-        late = {other[1:] for other in IMPORTS[name] - top if other.startswith(".")}
+        late = {other[1:] for other in all_imports()[name] - top if other.startswith(".")}
         if name not in ("cli", "__main__") and (found := late - FOR_WEIGHT.get(name, set())):
             wrong.append(f"{name} -> {found}")
 
@@ -162,7 +169,7 @@ def test_a_package_is_a_name_and_no_code() -> None:
 def test_nobody_but_the_library_and_the_seeder_knows_where_things_are_kept() -> None:
     knows = {
         room(name)
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Attribute) and node.attr == "inner")
         or (isinstance(node, ast.Constant) and node.value == ".memosync")
@@ -175,16 +182,16 @@ def test_the_list_of_floors_names_every_module() -> None:
     floors = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## The floors\n")[2].partition("\n## ")[0]
     named = set(re.findall(r"`(?:\w+/)*(\w+)/?`", floors))
 
-    assert {name.split(".")[-1] for name in MODULES} - {""} <= named
+    assert {name.split(".")[-1] for name in modules()} - {""} <= named
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
-    assert list(TopologicalSorter(OURS).static_order())  # raises CycleError
+    assert list(TopologicalSorter(ours()).static_order())  # raises CycleError
 
 
 def test_each_outside_thing_has_one_owner() -> None:
     used: dict[str, set[str]] = {thing: set() for thing in OWNERS}
-    for name, found in IMPORTS.items():
+    for name, found in all_imports().items():
         for thing in OWNERS:
             if any(other == thing or other.startswith(thing + ".") for other in found):
                 used[thing].add(room(name))
@@ -194,7 +201,7 @@ def test_each_outside_thing_has_one_owner() -> None:
 
 def test_every_dependency_is_declared_and_owned() -> None:
     top = set()
-    for tree in MODULES.values():
+    for tree in modules().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 top |= {alias.name.split(".")[0] for alias in node.names}

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 import av
+import numpy
 import pytest
 from support import matroska, sound, vmic
 from support.library import only
@@ -303,23 +304,17 @@ def heard(data: bytes, position: float, seconds: float) -> array[int]:
     """Give what the player plays from there, of the left side."""
     with opened(io.BytesIO(data)) as recording:
         blocks = islice(recording.hear(position, 1.0, Output(RATE, 2, 960)), round(seconds / 0.02))
-        samples = array("f", b"".join(block for _, block in blocks))
-    return array("h", (round(max(-1, min(1, sample)) * 32767) for sample in samples[::2]))
+        samples = numpy.frombuffer(b"".join(block for _, block in blocks), numpy.float32)[::2]
+    return array("h", (samples.clip(-1, 1) * 32767).round().astype(numpy.int16).tobytes())
 
 
 def shift(found: array[int], whole: array[int], position: float) -> float:
     """Find by how many seconds what was heard is elsewhere than it should be."""
-    probe = found[480:1440]
+    probe = numpy.array(found[480:1440], int)
     at = round(position * RATE) + 480
-    return (
-        min(
-            (by for by in range(-2400, 2401, 4) if at + by >= 0),
-            key=lambda by: sum(
-                abs(one - other) for one, other in zip(probe, whole[at + by : at + by + 960], strict=False)
-            ),
-        )
-        / RATE
-    )
+    first = max(0, at - 2400)
+    windows = numpy.lib.stride_tricks.sliding_window_view(numpy.array(whole[first : at + 2400 + 960], int), 960)
+    return (first + int(numpy.abs(windows - probe).sum(axis=1).argmin()) - at) / RATE
 
 
 @pytest.mark.parametrize("clock", CLOCKS)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support import sound
+from support.long import more
 from support.program import Program
 
 from memosync import files, index
@@ -44,6 +45,7 @@ class Case:
     broken: bool = False  # the index cannot be read before
     flawed: bool = False  # a memo is not what the index says before
     private: bool = False  # the next `check` says nothing, or what to do, and the one at the end nothing
+    more: bool = False  # of a kind that has another one here
 
 
 def leave_work(library: Path) -> None:
@@ -78,21 +80,24 @@ def damage(library: Path) -> None:
 CASES = {
     "record a file": Case(("record", "SOURCE", "-t", "New", "--tag", "new")),
     "record a pipe": Case(("record", "-", "-t", "New", "--tag", "new"), stdin=SOUND),
-    "bring home what crashes left": Case(("list",), prepare=leave_work),
+    "bring home what crashes left": Case(("list",), prepare=leave_work, more=True),
     "share": Case(("share", "PLAIN", "RETITLED", "SHARED", "--no-seed"), private=True),
     "share by another link": Case(("share", "SEALED", "--new", "--no-seed"), private=True),
-    "share with anybody": Case(("share", "PLAIN", "RETITLED", "--public", "--no-seed")),
-    "share no longer": Case(("share", "--stop", "SHARED", "SEALED")),
+    "share with anybody": Case(("share", "PLAIN", "RETITLED", "--public", "--no-seed"), more=True),
+    "share no longer": Case(("share", "--stop", "SHARED", "SEALED"), more=True),
     "fetch": Case(("fetch", "LINK"), named=True, private=True),
-    "fetch from anybody": Case(("fetch", "PUBLIC"), named=True),
+    "fetch from anybody": Case(("fetch", "PUBLIC"), named=True, more=True),
     "edit": Case(("edit", "PLAIN", "-t", "Other", "-d", "words", "--tag", "more")),
-    "edit what is shared": Case(("edit", "SHARED", "-t", "Other", "-d", "words", "--tag", "more")),
+    "edit what is shared": Case(("edit", "SHARED", "-t", "Other", "-d", "words", "--tag", "more"), more=True),
     "rm": Case(("rm", "PLAIN", "SHARED")),
-    "restore": Case(("restore", "TRASHED")),
+    "restore": Case(("restore", "TRASHED"), more=True),
     "mend and merge": Case(("check", "--repair"), prepare=damage, flawed=True),
     "rebuild the index": Case(("check", "--repair"), prepare=break_index, broken=True),
     "rm for ever": Case(("rm", "SHARED", "SEALED", "TRASHED", "--purge", "--force"), private=True),
 }
+
+
+NAMES = [*(name for name in CASES if not CASES[name].more), *more(*(name for name in CASES if CASES[name].more))]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from bench import CASES, Bench, Origin, make_origin  # noqa: F401
+from bench import CASES, NAMES, Bench, Origin, make_origin  # noqa: F401
 from support.disk import SmallDisk
 from support.program import Program
 
@@ -16,7 +16,7 @@ NEEDY |= {"share", "share by another link", "share with anybody", "fetch", "fetc
 PAGE = 4096  # bytes: what a tmpfs gives at a time
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_disk_that_fills_at_any_point_loses_nothing(
     origin: Origin, memosync: Program, disk: SmallDisk, name: str, long: bool, figure: Callable[[str], None]
 ) -> None:

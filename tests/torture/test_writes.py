@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bench import CASES, LOOKING, Bench, Case, Origin, make_origin  # noqa: F401
+from bench import CASES, LOOKING, NAMES, Bench, Case, Origin, make_origin  # noqa: F401
 from support.program import Program, commands
 
 CALLS = (
@@ -90,7 +90,7 @@ def test_every_verb_that_changes_the_library_is_here() -> None:
     assert {case.arguments[0] for case in CASES.values()} | LOOKING == set(commands()) - {""}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_disturbed_write_loses_nothing(
     origin: Origin, tmp_path: Path, name: str, long: bool, seed: int, figure: Callable[[str], None]
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_disturbed_write_loses_nothing(
     faults = [(write, how) for how in ("KILL", "ENOSPC", "EIO") for write in saboteur.writes]
     faults = [(write, how) for write, how in faults if how != "KILL" or write.call != "openat"]
 
-    chosen = faults if long else random.Random(f"{seed} {name}").sample(faults, 2)
+    chosen = faults if long else random.Random(f"{seed} {name}").sample(faults, 1)
     reached = [saboteur.disturb(write, how) for write, how in chosen]
 
     assert all(reached)
