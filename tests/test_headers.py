@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,9 @@ from support.recorders import (
 )
 
 from memosync.audio import headers
+from memosync.audio.decoding import open_source
+from memosync.audio.importing import Pipe
+from memosync.stop import Stop
 
 VOICE = tones((440, 0.5))
 FLOATS = VOICE.astype(">f4").tobytes()
@@ -30,6 +34,7 @@ NARROW = form(width=4, bits=32, valid=24)
 UPPER, LOWER = integers(VOICE, 24, 4), integers(VOICE, 24, 4, low=True)
 DS64 = chunk(b"ds64", struct.pack("<QQQI", 0, len(UPPER), RATE, 0))
 PICTURE = chunk(b"id3 ", bytes(1_100_000))  # more than 1 MB in front of the samples
+ADPCM = struct.pack("<HHIIHHHH", 0x11, 1, 8_000, 4_055, 256, 4, 2, 505)  # IMA's (mmreg.h)
 PLAIN, SHORT = form(width=2, bits=16), form(width=3, bits=24)
 FREE = b"free" + struct.pack(">q", 5_000) + bytes(5_000)
 KIN = {
@@ -82,6 +87,20 @@ def test_a_quiet_beginning_of_24_in_32_stays_quiet(record: Record, fmt: bytes, u
 
     assert amplitude(heard[:RATE], 300) == pytest.approx(0.002, rel=0.2)
     assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
+@pytest.mark.parametrize("page", ["utf-16", "utf-16-le", "utf-8"])
+@pytest.mark.parametrize("fmt", [PLAIN, ADPCM], ids=["plain", "ADPCM"])
+def test_info_is_read_in_utf_16_too(tmp_path: Path, fmt: bytes, page: str, piped: bool) -> None:
+    texts = {b"INAM": "Toplantı: 15", b"IART": "Лев"}
+    info = chunk(b"LIST", b"INFO" + b"".join(chunk(name, (text + "\0").encode(page)) for name, text in texts.items()))
+    source = tmp_path / "source.wav"
+    source.write_bytes(riff(fmt, bytes(25_600), info) if piped else riff(fmt, bytes(25_600)) + info)
+
+    with source.open("rb", buffering=0) as file, open_source(Pipe(Stop(), file.fileno()) if piped else file) as opened:
+        assert opened.words.title == texts[b"INAM"]
+        assert opened.carried.tags["artist"] == texts[b"IART"]
 
 
 def test_chunks_without_end_are_given_up() -> None:

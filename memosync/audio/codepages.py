@@ -104,6 +104,16 @@ def mended(texts: Sequence[str], *, latin: bool = False) -> list[str]:
     ]
 
 
+def utf16(data: bytes) -> str:
+    """Read UTF-16 up to its first NUL; nothing where it is something else.
+
+    It begins with its mark, or most of it is in alphabets: of no text of single bytes every second one is that small.
+    """
+    marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = data[: len(data) & ~1].decode("utf-16" if marked else "utf-16-le", "replace").partition("\0")[0]
+    return text if marked or 2 * sum(char < "\u0700" for char in text) > len(text) else ""
+
+
 def _raw(text: str, latin: bool) -> bytes | None:
     """Give the bytes that were read as this text; None where they were read well."""
     if latin and not text.isascii() and max(text) <= "\xff":

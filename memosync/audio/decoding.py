@@ -20,7 +20,7 @@ from . import headers, opus, pcm
 from .carried import NOTHING, Carried, carried_of
 from .damage import Clock, Damage
 from .formats import FORMATS, what_it_is
-from .tags import words_of
+from .tags import add_utf16, words_of
 from .webm import Reader, open_input, skipped, translated
 
 if TYPE_CHECKING:
@@ -235,6 +235,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             with opened as source:
                 yield source
             return
+        info = headers.info(_reading(seekable), behind=True)
         seekable.seek(0)
         ahead = {"max_size": "32768"}  # of a WAV FFmpeg gives 4 KiB at a time else
     else:
@@ -243,6 +244,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
         if found := headers.parse(lambda at, size: pipe.peek(size, at)):
             yield _Plain(_described(io.BytesIO(_taken(pipe, found.start) + bytes(64 * found.frame))), found, pipe)
             return
+        info = headers.info(lambda at, size: pipe.peek(size, at), behind=False)
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
         # same, 0.9 s at 48 kHz
         ahead = {"analyzeduration": "1", "max_probe_packets": "1"}
@@ -255,16 +257,14 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
                 return
             hint = None if file.seekable() else "some formats have to be read as a file: memosync record FILE"
             raise AudioError(what_it_is(begin, error.__cause__), hint) from error
+        add_utf16(container, info)
         yield _Decoded(container, track)
 
 
 def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | None:
     """Open a file of WAV's family; None for another one, and where FFmpeg alone knows its codec."""
 
-    def read_at(at: int, size: int) -> bytes:
-        file.seek(at)
-        return file.read(size)
-
+    read_at = _reading(file)
     found = headers.parse(read_at)
     behind = headers.behind_id3(read_at)
     begin = read_at(behind, 12)
@@ -303,6 +303,16 @@ def _opened(file: BinaryIO) -> soundfile.SoundFile | None:
     return None
 
 
+def _reading(file: BinaryIO) -> headers.Peek:
+    """Give what reads a file from an offset."""
+
+    def read_at(at: int, size: int) -> bytes:
+        file.seek(at)
+        return file.read(size)
+
+    return read_at
+
+
 def _taken(pipe: Peeking, size: int) -> bytes:
     data = b""
     while len(data) < size and (more := pipe.read(size - len(data))):
@@ -313,8 +323,10 @@ def _taken(pipe: Peeking, size: int) -> bytes:
 def _described(file: BinaryIO) -> _Said:
     """Have FFmpeg read what a file of WAV's family says of itself."""
     with contextlib.suppress(AudioError):
+        info = headers.info(_reading(file), behind=True)
         file.seek(0)
         with open_input(file, _FAMILY, None) as container:
+            add_utf16(container, info)
             for stream in filter(_can_be, container.streams.audio):
                 names = names_of(stream.codec_context.layout)
                 return _Said(words_of(container, stream), carried_of(container, stream), names)

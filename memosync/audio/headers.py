@@ -16,6 +16,7 @@ WAVES = {(name, b"WAVE") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")}  # ho
 W64 = b"riff\x2e\x91\xcf\x11"  # how a Wave64 begins
 _NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
 _HEADER = 1 << 26  # bytes in which the samples must begin
+_INFO = 1 << 20  # bytes of an INFO
 _MANY = 10_000  # chunks before them
 _EXTENSIBLE = 0xFFFE
 _NAMES = {b"fmt ", b"data", b"LIST", b"bext", b"fact", b"iXML", b"JUNK", b"junk", b"ds64", b"cue ", b"id3 ", b"PEAK"}
@@ -37,6 +38,23 @@ def parse(peek: Peek) -> Pcm | None:
     if head.startswith(W64):
         return _parse_w64(peek, begin)
     return _parse_caf(peek, begin) if head[:4] == b"caff" else None
+
+
+def info(peek: Peek, *, behind: bool) -> dict[bytes, bytes]:
+    """Find what a WAV's INFO says, by the names of its chunks; `behind` its samples only where those can be passed."""
+    begin, found = behind_id3(peek), dict[bytes, bytes]()
+    head = peek(begin, 12)
+    if (head[:4], head[8:]) not in WAVES:
+        return {}
+    order = ">" if head[:4] == b"RIFX" else "<"
+    for name, at, size in chunks(peek, begin + 12, order, 2**40 if behind else _HEADER):
+        if name == b"LIST" and size <= _INFO and peek(at, 4) == b"INFO":
+            content = peek(at, size)
+            parts = chunks(lambda at, size, content=content: content[at : at + size], 4, order)  # type: ignore[misc]
+            found |= {part: content[here : here + length] for part, here, length in parts}
+        elif name == b"data" and not behind:
+            break
+    return found
 
 
 def behind_id3(peek: Peek) -> int:
@@ -64,10 +82,10 @@ def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:
     return None
 
 
-def chunks(peek: Peek, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+def chunks(peek: Peek, at: int, order: str, until: int = _HEADER) -> Iterator[tuple[bytes, int, int]]:
     """Give name, offset of the content and size of each chunk that begins early enough; some writers do not pad."""
     for _ in range(_MANY):
-        if at >= _HEADER or len(header := peek(at, 8)) < 8:
+        if at >= until or len(header := peek(at, 8)) < 8:
             return
         name, size = struct.unpack(order + "4sI", header)
         yield name, at + 8, size
