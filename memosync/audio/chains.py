@@ -1,18 +1,22 @@
-"""Ogg files that are several one after the other ("chained", RFC 3533, 4), taken apart link by link.
+"""Files that are several one after the other, taken apart link by link.
 
-FFmpeg reads on behind the end of the first link only where the next one is of the same kind, and refuses it else. It
-also refuses packets on pages that say -1 for their time ("granule position"), which is given them here. What is no Ogg
-is one link.
+Of Ogg, where that is usual ("chained", RFC 3533, 4), FFmpeg reads on behind the end of the first link only where the
+next one is of the same kind, and refuses it else. It also refuses packets on pages that say -1 for their time ("granule
+position"), which is given them here. Of others, as `cat` and recorders that begin anew make them, it takes the second
+file for packets of the first, which may be noise, or sees nothing of it. What is in none of these formats is one link.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from . import opus
+from .headers import Peek, behind_id3
 
 if TYPE_CHECKING:
     from .webm import Reader
@@ -20,6 +24,19 @@ if TYPE_CHECKING:
 _HEAD = 27  # bytes of a page before the lengths of its segments (RFC 3533, 6)
 _CONTINUED, _FIRST, _LAST = 1, 2, 4  # the flags of a page: it goes on with a packet, begins a stream, ends it
 _TIME, _CRC = slice(6, 14), slice(22, 26)  # where these stand in it
+_BEGINS = [  # how files begin, and go on, of whose format one can tell where the next one begins
+    (b"\x1a\x45\xdf\xa3", rb".{1,48}?\x42\x82.(?:webm|matroska)"),  # EBML's DocType (RFC 8794, 11.2.4)
+    *((name, rb".{4}WAVE[\x20-\x7e]{4}") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")),
+    (b"RIFF", rb".{4}AVI LIST"),
+    (b"FORM", rb".{4}AIF[FC][A-Z]{4}"),
+    (b"caff", rb"\0\x01\0\0desc"),
+    (b"FLV\1", rb"[\x01\x04\x05]\0\0\0\x09\0\0\0\0"),
+    (b"fLaC", rb"[\0\x80]\0\0\x22"),  # and a STREAMINFO (RFC 9639, 8.2)
+    (b"\x30\x26\xb2\x75", rb"\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c"),  # ASF
+    (b"#!AMR", rb"(?:-WB)?\n"),  # RFC 4867, 5.1
+]
+_BEGIN = 64  # bytes in which one can tell
+_AT_ONCE = 1 << 20
 _NEVER = b"\xff" * 8  # the time of a page on which no packet ends
 
 
@@ -32,10 +49,14 @@ class Peeking(Protocol):
     def peek(self, size: int, /, at: int = 0) -> bytes:
         """Give `size` bytes, `at` bytes ahead, without taking them; fewer where it ends."""
 
+    def unread(self, data: bytes, /) -> None:
+        """Take back what was read last."""
+
 
 def links_of_file(file: BinaryIO) -> Iterator[Reader]:
     """Give each link of a file, from its beginning on, as a file of its own; the file itself where there is one."""
-    starts, is_odd = _survey(file)
+    begin = _begin(_AsPipe(file).look)
+    starts, is_odd = (_starts(file, begin), False) if begin else _survey(file)
     if is_odd:
         file.seek(0)
         yield from links_of_pipe(_AsPipe(file))
@@ -52,11 +73,42 @@ def links_of_pipe(pipe: Peeking) -> Iterator[Reader]:
     """Give each link as a pipe of its own, which ends where the next begins; what was not read of it is passed over."""
     more = True
     while more:
-        link = _Link(pipe)
+        begin = _begin(lambda at, size: pipe.peek(size, at))
+        link = _Until(pipe, begin) if begin else _Link(pipe)
         yield link
         while link.read(1 << 16):  # what its reader left
             pass
         more = bool(pipe.peek(1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """How a file begins of whose format one can tell where the next one begins."""
+
+    magic: bytes
+    whole: re.Pattern[bytes]
+    at: int  # behind so many bytes, an ID3 tag
+
+
+def _begin(peek: Peek) -> _Begin | None:
+    """Find how it begins; None where the next one cannot be told."""
+    at = behind_id3(peek)
+    head = peek(at, _BEGIN)
+    found = (_Begin(magic, re.compile(re.escape(magic) + then, re.DOTALL), at) for magic, then in _BEGINS)
+    return next((begin for begin in found if begin.whole.match(head)), None)
+
+
+def _starts(file: BinaryIO, begin: _Begin) -> list[int]:
+    """Find where in a file one begins that begins as it does itself."""
+    starts, at, kept = [0], begin.at + 1, b""
+    file.seek(at)
+    while data := file.read(_AT_ONCE):
+        data = kept + data
+        known = len(data) - _BEGIN
+        starts += [at + match.start() for match in begin.whole.finditer(data) if match.start() <= known]
+        kept = data[1 - _BEGIN :]
+        at += len(data) - len(kept)
+    return starts
 
 
 def _survey(file: BinaryIO) -> tuple[list[int], bool]:
@@ -142,6 +194,13 @@ class _AsPipe:
         self._file.seek(here)
         return data
 
+    def unread(self, data: bytes, /) -> None:
+        self._file.seek(-len(data), io.SEEK_CUR)
+
+    def look(self, at: int, size: int) -> bytes:
+        self._file.seek(at)
+        return self._file.read(size)
+
 
 class _Part(io.RawIOBase):
     """A part of a file as a file."""
@@ -169,6 +228,47 @@ class _Part(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+
+class _Until:
+    """A pipe up to where another file of its format begins."""
+
+    def __init__(self, pipe: Peeking, begin: _Begin) -> None:
+        self._pipe, self._begin = pipe, begin
+        self._own = begin.at + 1  # bytes up to which it is this file that begins
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        if self._ended:
+            return b""
+        data = self._pipe.read(size)
+        own, self._own = self._own, max(0, self._own - len(data))
+        match = self._begin.whole.search(data, own)
+        at = match.start() if match else next(filter(lambda at: self._begins(data[at:]), self._last(data, own)), None)
+        if at is None:
+            return data
+        self._ended = True
+        self._pipe.unread(data[at:])
+        return data[:at]
+
+    def _last(self, data: bytes, own: int) -> Iterator[int]:
+        """Give where in the last bytes something may begin of which too little has come."""
+        magic = self._begin.magic
+        for at in range(max(own, len(data) - _BEGIN), len(data)):
+            if magic.startswith(data[at : at + len(magic)]):
+                yield at
+
+    def _begins(self, data: bytes) -> bool:
+        return self._begin.whole.match(data + self._pipe.peek(_BEGIN)) is not None
+
+    def peek(self, size: int, /, at: int = 0) -> bytes:
+        return self._pipe.peek(size, at)
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("a pipe cannot seek")
 
 
 class _Link:

@@ -59,6 +59,10 @@ class Pipe:
             self._ahead += more
         return bytes(self._ahead[at : at + size])
 
+    def unread(self, data: bytes, /) -> None:
+        """Take back what was read last."""
+        self._ahead[:0] = data
+
     def seekable(self) -> bool:
         """Say no."""
         return False
