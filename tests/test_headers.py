@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import sound
 from support.recorders import (
     RATE,
     Record,
@@ -36,6 +37,8 @@ DS64 = chunk(b"ds64", struct.pack("<QQQI", 0, len(UPPER), RATE, 0))
 PICTURE = chunk(b"id3 ", bytes(1_100_000))  # more than 1 MB in front of the samples
 ADPCM = struct.pack("<HHIIHHHH", 0x11, 1, 8_000, 4_055, 256, 4, 2, 505)  # IMA's (mmreg.h)
 PLAIN, SHORT = form(width=2, bits=16), form(width=3, bits=24)
+BEHIND = chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"text " * 3_000)) + chunk(b"id3 ", b"picture" * 3_001)
+HALF = integers(VOICE, 24)[: RATE // 2 * 3]
 FREE = b"free" + struct.pack(">q", 5_000) + bytes(5_000)
 KIN = {
     "RIFX": riff(form(width=2, bits=16, order=">"), integers(VOICE, 16, order=">"), name=b"RIFX"),
@@ -58,6 +61,11 @@ KIN = {
     "ID3 in front of 24 in 32": id3(300) + riff(NARROW, UPPER),
     "counts too little": riff(PLAIN, integers(VOICE, 16), length=20_000),
     "counts too little, odd": riff(SHORT, integers(VOICE, 24), length=20_001) + chunk(b"LIST", b"INFO"),
+    "counts nothing, chunks behind": riff(PLAIN, integers(VOICE, 16), length=0) + BEHIND,
+    "counts too much, chunks behind": riff(PLAIN, integers(VOICE, 16), length=10**9) + BEHIND,
+    "counts too little, chunks behind": riff(PLAIN, integers(VOICE, 16), length=20_000) + BEHIND,
+    "two, the first of which counts too little": riff(SHORT, HALF, length=20_000) + riff(SHORT, HALF),
+    "two, the first of which counts nothing": riff(SHORT, HALF, length=0) + BEHIND + riff(SHORT, HALF) + BEHIND,
     "counts too little, Wave64": w64(PLAIN, integers(VOICE, 16)[:20_000]) + integers(VOICE, 16)[20_000:],
 }
 both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
@@ -72,6 +80,29 @@ def test_what_went_in_comes_out(record: Record, data: bytes) -> None:
     assert len(heard) / RATE == pytest.approx(1, abs=0.03)
     assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.02)
     assert np.abs(heard[:-1_500]).max() < 0.6  # what stands behind the samples may be heard where the header is wrong
+
+
+@both_ways
+@pytest.mark.parametrize("behind", [b"", BEHIND], ids=["", "chunks behind"])
+@pytest.mark.parametrize("length", [0, 5_000, 10**9])
+def test_what_only_ffmpeg_decodes_ends_where_it_ends(
+    encoded: bytes, record: Record, length: int, behind: bytes
+) -> None:
+    at = encoded.index(b"data") + 4
+
+    heard, said = record(encoded[:at] + struct.pack("<I", length) + encoded[at + 4 :] + behind)
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(1, abs=0.03)
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Give a WAV of ADPCM."""
+    path = tmp_path_factory.mktemp("adpcm") / "voice.wav"
+    path.write_bytes(riff(PLAIN, integers(VOICE, 16)))
+    return sound.convert(path, path.with_name("adpcm.wav"), "-c:a", "adpcm_ima_wav", "-bitexact").read_bytes()
 
 
 @both_ways

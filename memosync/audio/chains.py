@@ -13,10 +13,12 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from . import opus
 from .headers import Peek, behind_id3
+from .pcm import BEHIND, chunks_behind
 
 if TYPE_CHECKING:
     from .webm import Reader
@@ -88,6 +90,11 @@ class _Begin:
     magic: bytes
     whole: re.Pattern[bytes]
     at: int  # behind so many bytes, an ID3 tag
+
+    @property
+    def is_wave(self) -> bool:
+        """Tell whether it is a WAV."""
+        return b"WAVE" in self.whole.pattern
 
 
 def _begin(peek: Peek) -> _Begin | None:
@@ -231,11 +238,13 @@ class _Part(io.RawIOBase):
 
 
 class _Until:
-    """A pipe up to where another file of its format begins."""
+    """A pipe up to where another file of its format begins, of WAV without the chunks at its end."""
 
     def __init__(self, pipe: Peeking, begin: _Begin) -> None:
         self._pipe, self._begin = pipe, begin
         self._own = begin.at + 1  # bytes up to which it is this file that begins
+        self._names = (begin.magic[:4], *(BEHIND if begin.is_wave else ()))
+        self._any = re.compile(b"|".join(map(re.escape, self._names)))
         self._ended = False
 
     def read(self, size: int, /) -> bytes:
@@ -243,23 +252,28 @@ class _Until:
             return b""
         data = self._pipe.read(size)
         own, self._own = self._own, max(0, self._own - len(data))
-        match = self._begin.whole.search(data, own)
-        at = match.start() if match else next(filter(lambda at: self._begins(data[at:]), self._last(data, own)), None)
-        if at is None:
-            return data
-        self._ended = True
-        self._pipe.unread(data[at:])
-        return data[:at]
+        for at in self._named(data, own):
+            peek = partial(self._ahead, data[at:])
+            passed = chunks_behind(peek)
+            if passed or self._begin.whole.match(peek(0, _BEGIN)):
+                self._ended = True
+                self._pipe.unread(data[at:])
+                while passed and (more := self._pipe.read(passed)):
+                    passed -= len(more)
+                return data[:at]
+        return data
 
-    def _last(self, data: bytes, own: int) -> Iterator[int]:
-        """Give where in the last bytes something may begin of which too little has come."""
-        magic = self._begin.magic
-        for at in range(max(own, len(data) - _BEGIN), len(data)):
-            if magic.startswith(data[at : at + len(magic)]):
+    def _named(self, data: bytes, own: int) -> Iterator[int]:
+        """Give where names are, or the first letters of one of which no more has come."""
+        yield from (match.start() for match in self._any.finditer(data, own))
+        for at in range(max(own, len(data) - 3), len(data)):
+            if any(name.startswith(data[at:]) for name in self._names):
                 yield at
 
-    def _begins(self, data: bytes) -> bool:
-        return self._begin.whole.match(data + self._pipe.peek(_BEGIN)) is not None
+    def _ahead(self, read: bytes, at: int, size: int) -> bytes:
+        """Give what is so many bytes ahead, of which some were read already."""
+        have = read[at : at + size]
+        return have if len(have) == size else have + self._pipe.peek(size - len(have), max(0, at - len(read)))
 
     def peek(self, size: int, /, at: int = 0) -> bytes:
         return self._pipe.peek(size, at)

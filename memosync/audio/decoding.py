@@ -238,13 +238,20 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
         info = headers.info(_reading(seekable), behind=True)
         seekable.seek(0)
         ahead = {"max_size": "32768"}  # of a WAV FFmpeg gives 4 KiB at a time else
+        sound = headers.encoded(_reading(seekable))
+        length = sound.reach(seekable.seek(0, io.SEEK_END), _reading(seekable)) if sound else None
+        seekable.seek(0)
+        if sound and length != sound.length:
+            file = _Wave(seekable.read, sound, length)
     else:
         pipe = cast("Peeking", file)
         begin = pipe.peek(64)
         if found := headers.parse(lambda at, size: pipe.peek(size, at)):
-            yield _Plain(_described(io.BytesIO(_taken(pipe, found.start) + bytes(64 * found.frame))), found, pipe)
+            yield _Plain(_described(io.BytesIO(_taken(pipe.read, found.start) + bytes(64 * found.frame))), found, pipe)
             return
         info = headers.info(lambda at, size: pipe.peek(size, at), behind=False)
+        if sound := headers.encoded(lambda at, size: pipe.peek(size, at)):
+            file = _Wave(pipe.read, sound, sound.length, pipe.peek)
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
         # same, 0.9 s at 48 kHz
         ahead = {"analyzeduration": "1", "max_probe_packets": "1"}
@@ -303,6 +310,37 @@ def _opened(file: BinaryIO) -> soundfile.SoundFile | None:
     return None
 
 
+class _Wave:
+    """A WAV whose header does not say how much sound there is, for FFmpeg, which believes it."""
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        sound: pcm.Sound,
+        length: int | None,  # bytes of sound; None: to the end
+        peek: Callable[[int], bytes] = lambda _size: b"",
+    ) -> None:
+        self._read, self._peek, self._sound = read, peek, sound
+        self._head = _taken(read, sound.start)[:-4] + b"\xff\xff\xff\xff"
+        self._left = 2**62 if length is None else length
+
+    def read(self, size: int, /) -> bytes:
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        if not self._left and pcm.goes_on(self._sound.length or 0, self._sound.pad, self._peek):
+            self._left = 2**62
+        data = self._read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("it is read as it comes")
+
+
 def _reading(file: BinaryIO) -> headers.Peek:
     """Give what reads a file from an offset."""
 
@@ -313,9 +351,9 @@ def _reading(file: BinaryIO) -> headers.Peek:
     return read_at
 
 
-def _taken(pipe: Peeking, size: int) -> bytes:
+def _taken(read: Callable[[int], bytes], size: int) -> bytes:
     data = b""
-    while len(data) < size and (more := pipe.read(size - len(data))):
+    while len(data) < size and (more := read(size - len(data))):
         data += more
     return data
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-from .pcm import ALAW, CHANNELS, FLOAT, PCM, RATES, ULAW, WIDTHS, Pcm
+from .pcm import ALAW, CHANNELS, FLOAT, PCM, RATES, ULAW, WIDTHS, Pcm, Sound
 
 WAVES = {(name, b"WAVE") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")}  # how they begin, and go on after 4 bytes
 W64 = b"riff\x2e\x91\xcf\x11"  # how a Wave64 begins
@@ -76,10 +76,22 @@ def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:
         elif name == b"ds64":
             long = int.from_bytes(peek(at + 8, 8), "little")
         elif name == b"data":
-            length = long if long is not None and size == 0xFFFFFFFF else size
-            known = 0 < length < _NO_LENGTH or length > 0xFFFFFFFF
-            return _parse_format(fmt, order, at, length if known else None, 2)
+            return _parse_format(fmt, order, at, _known(size if long is None or size != 0xFFFFFFFF else long), 2)
     return None
+
+
+def _known(length: int) -> int | None:
+    return length if 0 < length < _NO_LENGTH or length > 0xFFFFFFFF else None
+
+
+def encoded(peek: Peek) -> Sound | None:
+    """Find where the sound of a WAV is, whatever its codec; None where it is plain, and of files beyond 4 GB."""
+    begin = behind_id3(peek)
+    head = peek(begin, 12)
+    if head[:4] not in (b"RIFF", b"RIFX") or head[8:] != b"WAVE" or parse(peek):
+        return None
+    data = (each for each in chunks(peek, begin + 12, ">" if head[:4] == b"RIFX" else "<") if each[0] == b"data")
+    return next((Sound(at, _known(size)) for _, at, size in data), None)
 
 
 def chunks(peek: Peek, at: int, order: str, until: int = _HEADER) -> Iterator[tuple[bytes, int, int]]:
