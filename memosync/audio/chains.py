@@ -68,7 +68,7 @@ def links_of_file(file: BinaryIO) -> Iterator[Reader]:
         yield file
         return
     for start, end in zip(starts, [*starts[1:], file.seek(0, io.SEEK_END)], strict=True):
-        yield _Part(file, start, end)
+        yield Part(file, start, end)
 
 
 def links_of_pipe(pipe: Peeking) -> Iterator[Reader]:
@@ -209,18 +209,19 @@ class _AsPipe:
         return self._file.read(size)
 
 
-class _Part(io.RawIOBase):
+class Part(io.RawIOBase):
     """A part of a file as a file."""
 
     def __init__(self, file: BinaryIO, start: int, end: int) -> None:
         super().__init__()
         self._file, self._start, self._end, self._at = file, start, end, start
 
-    def read(self, size: int = -1, /) -> bytes:
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # no other is given
         self._file.seek(self._at)
-        data = self._file.read(max(0, min(size, self._end - self._at) if size >= 0 else self._end - self._at))
+        data = self._file.read(max(0, min(len(buffer), self._end - self._at)))
+        buffer[: len(data)] = data
         self._at += len(data)
-        return data
+        return len(data)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         base = (self._start, self._at, self._end)[whence]

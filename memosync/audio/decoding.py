@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +17,7 @@ from ..errors import AudioError
 from ..memo import Words
 from . import headers, opus, pcm
 from .carried import NOTHING, Carried, carried_of
+from .chains import Part
 from .damage import Clock, Damage
 from .formats import FORMATS, what_it_is
 from .tags import add_utf16, words_of
@@ -41,10 +41,7 @@ _SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and make
     *("NMS_ADPCM_", "G721_", "G723_", "DWVW_"),
 )
 _OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE"}  # formats that it alone reads
-_GUESSES = {  # what FFmpeg makes of a WAV whose codec it does not know, and when that is right (mmreg.h)
-    **dict.fromkeys(("amrnb", "amrwb", "amr_nb", "amr_wb"), (0x57, 0x58, 0x7A21, 0x7A22)),
-    **dict.fromkeys(("mp3", "mp3float"), (0x50, 0x55)),
-}
+_AMR = {"amrnb": 0x57, "amrwb": 0x58}  # FFmpeg takes NMS (0x38) and Voxware (0x77, 0x78) for it, too (mmreg.h)
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
 _LONGEST = 0.12  # seconds of a packet of Opus (RFC 6716, 2.1.4); FFmpeg may count a broken one as a page of them
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
@@ -301,9 +298,9 @@ def _opened(file: BinaryIO) -> soundfile.SoundFile | None:
         def seekable(self) -> bool:
             return False
 
-    with contextlib.suppress(soundfile.SoundFileError, io.UnsupportedOperation):  # a part of a file has no descriptor
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
-        sound = OneWay(file.fileno(), closefd=False)
+    file.seek(0)
+    with contextlib.suppress(soundfile.SoundFileError):
+        sound = OneWay(file if isinstance(file, Part) else file.fileno(), closefd=False)  # a part has no descriptor
         if sound.samplerate in pcm.RATES and sound.channels <= pcm.CHANNELS:
             return sound
         sound.close()
@@ -414,9 +411,9 @@ def _can_be(stream: av.AudioStream) -> bool:
 def _is_guess(container: av.container.InputContainer, stream: av.AudioStream) -> bool:
     """Tell whether a WAV says nothing of the codec that FFmpeg believes to see in it."""
     codec = stream.codec_context
-    if container.format.name != "wav" or codec.name not in _GUESSES:
+    if container.format.name != "wav" or codec.name not in _AMR:
         return False
-    return int.from_bytes(codec.codec_tag.encode("latin-1")[:4], "little") not in _GUESSES[codec.name]
+    return ord(codec.codec_tag[0]) != _AMR[codec.name]
 
 
 def _without_sound(container: av.container.InputContainer) -> str:
