@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from support import ogg, sound
 from support.recorders import RATE, Record, amplitude, by_file, by_pipe, id3
 
-from memosync.audio import opus
+from memosync.audio import importing, opus
 from memosync.audio.chains import links_of_file, links_of_pipe
 from memosync.audio.webm import Reader
+from memosync.stop import Stop
 
 HEADS = [opus.head(1), b"OpusTags" + bytes(8)]
 TOC = bytes([9 << 3])  # 20 ms in one frame
@@ -28,6 +30,13 @@ BEGINS = {
     "FLAC": b"fLaC\0\0\0\x22",
     "ASF": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),
     "AMR": b"#!AMR-WB\n",
+    "MP4": b"\0\0\0\x20ftypM4A ",
+    "Wave64": bytes.fromhex("726966662e91cf11a5d628db04c10000"),
+    "AU": b".snd\0\0\0\x18\xff\xff\xff\xff\0\0\0\3\0\0\xbb\x80\0\0\0\1",
+    "TTA": b"TTA1\1\0\1\0\x10\0\x80\xbb\0\0",
+    "VOC": b"Creative Voice File\x1a\x1a\0",
+    "WavPack": b"wvpk\xb0\x0b\0\0\x10\4\0\0\x80\xbb\0\0" + bytes(4) + b"\x80\xbb\0\0\x21\x18",
+    "NUT": b"nut/multimedia container\0NM",
 }
 both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
 FIRST, SECOND = ogg.stream(HEADS + AUDIO), ogg.stream(HEADS + AUDIO[:30])
@@ -83,6 +92,17 @@ def test_a_file_behind_one_of_its_format_is_another_link(links: Links, begin: by
     parts = [before + begin + magics, begin + bytes(711) + begin[:3], begin + magics]
 
     assert links(b"".join(parts)) == parts
+
+
+def test_a_look_ahead_makes_the_next_read_no_smaller() -> None:
+    """Reads of 64 bytes took six minutes for five of silence in a MOV."""
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb", buffering=0) as file:
+        file.write(bytes(1_000))
+        pipe = importing.Pipe(Stop(), reading)
+        pipe.peek(64)
+
+        assert len(pipe.read(1_000)) == 1_000
 
 
 @both_ways

@@ -61,6 +61,7 @@ KIN = {
     "ID3 in front of 24 in 32": id3(300) + riff(NARROW, UPPER),
     "counts too little": riff(PLAIN, integers(VOICE, 16), length=20_000),
     "counts too little, odd": riff(SHORT, integers(VOICE, 24), length=20_001) + chunk(b"LIST", b"INFO"),
+    "says nothing of its bits": riff(form(width=2, bits=0), integers(VOICE, 16)),
     "counts nothing, chunks behind": riff(PLAIN, integers(VOICE, 16), length=0) + BEHIND,
     "counts too much, chunks behind": riff(PLAIN, integers(VOICE, 16), length=10**9) + BEHIND,
     "counts too little, chunks behind": riff(PLAIN, integers(VOICE, 16), length=20_000) + BEHIND,
@@ -95,6 +96,16 @@ def test_what_only_ffmpeg_decodes_ends_where_it_ends(
     assert said == ""
     assert len(heard) / RATE == pytest.approx(1, abs=0.03)
     assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.02)
+
+
+@both_ways
+def test_a_codec_whose_packets_have_a_length_of_their_own_is_no_noise(tmp_path: Path, record: Record) -> None:
+    (tmp_path / "voice.wav").write_bytes(riff(PLAIN, integers(tones((440, 0.5), seconds=3), 16)))
+    flash = sound.convert(tmp_path / "voice.wav", tmp_path / "flash.wav", "-c:a", "adpcm_swf", "-ar", "22050")
+
+    heard, _ = record(flash.read_bytes())
+
+    assert amplitude(heard[: 3 * RATE], 440) == pytest.approx(0.5, rel=0.04)
 
 
 @pytest.fixture(scope="module")

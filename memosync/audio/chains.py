@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from . import opus
-from .headers import Peek, behind_id3
+from .headers import W64, Peek, behind_id3
 from .pcm import BEHIND, chunks_behind
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _HEAD = 27  # bytes of a page before the lengths of its segments (RFC 3533, 6)
 _CONTINUED, _FIRST, _LAST = 1, 2, 4  # the flags of a page: it goes on with a packet, begins a stream, ends it
 _TIME, _CRC = slice(6, 14), slice(22, 26)  # where these stand in it
+_INITIAL = re.escape(bytes(byte for byte in range(256) if byte & 8))  # WavPack's INITIAL_BLOCK
 _BEGINS = [  # how files begin, and go on, of whose format one can tell where the next one begins
     (b"\x1a\x45\xdf\xa3", rb".{1,48}?\x42\x82.(?:webm|matroska)"),  # EBML's DocType (RFC 8794, 11.2.4)
     *((name, rb".{4}WAVE[\x20-\x7e]{4}") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")),
@@ -36,6 +37,13 @@ _BEGINS = [  # how files begin, and go on, of whose format one can tell where th
     (b"fLaC", rb"[\0\x80]\0\0\x22"),  # and a STREAMINFO (RFC 9639, 8.2)
     (b"\x30\x26\xb2\x75", rb"\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c"),  # ASF
     (b"#!AMR", rb"(?:-WB)?\n"),  # RFC 4867, 5.1
+    (b"\0\0\0", rb".ftyp(?:M4[ABVP] |mp4[12]|iso[m2-9]|qt  |3g[p2].|dash|avc1|MSNV|[fF]4V)"),  # ISO/IEC 14496-12, 4.3
+    (W64, rb"\xa5\xd6\x28\xdb\x04\xc1\0\0"),
+    (b".snd\0\0", rb".{6}\0\0\0.\0.{3}\0\0\0."),  # and its codec, its rate and its channels
+    (b"TTA1", rb"[\x01\x02]\0.\0.\0.{2}[\0-\x0f]\0"),
+    (b"Creative Voice File\x1a", rb"\x1a\0"),
+    (b"wvpk", rb".{4}[\x02-\x10]\x04.{6}\0{4}.{5}[" + _INITIAL + rb"]"),  # the first block of a first frame
+    (b"nut/multimedia container\0", rb"N"),
 ]
 _BEGIN = 64  # bytes in which one can tell
 _AT_ONCE = 1 << 20
@@ -244,8 +252,8 @@ class _Until:
     def __init__(self, pipe: Peeking, begin: _Begin) -> None:
         self._pipe, self._begin = pipe, begin
         self._own = begin.at + 1  # bytes up to which it is this file that begins
-        self._names = (begin.magic[:4], *(BEHIND if begin.is_wave else ()))
-        self._any = re.compile(b"|".join(map(re.escape, self._names)))
+        self._names = (begin.magic, *(BEHIND if begin.is_wave else ()))
+        self._any = re.compile(b"|".join((begin.whole.pattern, *self._names[1:])), re.DOTALL)
         self._ended = False
 
     def read(self, size: int, /) -> bytes:
@@ -253,7 +261,7 @@ class _Until:
             return b""
         data = self._pipe.read(size)
         own, self._own = self._own, max(0, self._own - len(data))
-        for at in self._named(data, own):
+        for at in sorted(self._candidates(data, own)):
             peek = partial(self._ahead, data[at:])
             passed = chunks_behind(peek)
             if passed or self._begin.whole.match(peek(0, _BEGIN)):
@@ -264,11 +272,11 @@ class _Until:
                 return data[:at]
         return data
 
-    def _named(self, data: bytes, own: int) -> Iterator[int]:
-        """Give where names are, or the first letters of one of which no more has come."""
+    def _candidates(self, data: bytes, own: int) -> Iterator[int]:
+        """Give where something else begins, or may begin of which too little has come."""
         yield from (match.start() for match in self._any.finditer(data, own))
-        for at in range(max(own, len(data) - 3), len(data)):
-            if any(name.startswith(data[at:]) for name in self._names):
+        for at in range(max(own, len(data) - _BEGIN), len(data)):
+            if any(name.startswith(data[at : at + len(name)]) for name in self._names):
                 yield at
 
     def _ahead(self, read: bytes, at: int, size: int) -> bytes:

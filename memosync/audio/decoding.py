@@ -224,6 +224,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
     `track` is the number of a stream; where none is given it is the one that the file calls its default, or the first
     that can be decoded. AudioError, which says what it is, where it cannot be read.
     """
+    ahead: dict[str, str] = {}
     if file.seekable():
         seekable = cast("BinaryIO", file)
         seekable.seek(0)
@@ -234,7 +235,6 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             return
         info = headers.info(_reading(seekable), behind=True)
         seekable.seek(0)
-        ahead = {"max_size": "32768"}  # of a WAV FFmpeg gives 4 KiB at a time else
         sound = headers.encoded(_reading(seekable))
         length = sound.reach(seekable.seek(0, io.SEEK_END), _reading(seekable)) if sound else None
         seekable.seek(0)

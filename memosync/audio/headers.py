@@ -131,6 +131,7 @@ def _parse_format(fmt: bytes, order: str, start: int, length: int | None, pad: i
         valid, mask, kind = struct.unpack(order + "HIH", fmt[18:26])
         bits = valid or bits
     width = align // channels if channels and align % channels == 0 else (bits + 7) // 8
+    bits = bits or 8 * width
     speakers = [name for bit, name in enumerate(_SPEAKERS) if mask >> bit & 1]
     names = tuple(speakers) if len(speakers) == channels else ("",) * channels
     is_low = False if not is_plain and whole == 8 * width else None

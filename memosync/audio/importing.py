@@ -51,7 +51,9 @@ class Pipe:
         """Wait for bytes and give up to `size` of them, none at the end or after `stop`."""
         data = bytes(self._ahead[:size])
         del self._ahead[:size]
-        return data or self._read(size)
+        if data and (len(data) == size or not select.select([self._descriptor], [], [], 0)[0]):
+            return data
+        return data + self._read(size - len(data))
 
     def peek(self, size: int, /, at: int = 0) -> bytes:
         """Wait for `size` bytes, `at` bytes ahead, and give them without taking them; fewer where it ends."""
