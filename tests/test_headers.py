@@ -132,7 +132,7 @@ def test_a_quiet_beginning_of_24_in_32_stays_quiet(record: Record, fmt: bytes, u
 
 
 @pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
-@pytest.mark.parametrize("page", ["utf-16", "utf-16-le", "utf-8"])
+@pytest.mark.parametrize("page", ["utf-16", "utf-16-le", "utf-16-be", "utf-8"])
 @pytest.mark.parametrize("fmt", [PLAIN, ADPCM], ids=["plain", "ADPCM"])
 def test_info_is_read_in_utf_16_too(tmp_path: Path, fmt: bytes, page: str, piped: bool) -> None:
     texts = {b"INAM": "Toplantı: 15", b"IART": "Лев"}

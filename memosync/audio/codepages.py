@@ -110,8 +110,11 @@ def utf16(data: bytes) -> str:
     It begins with its mark, or most of it is in alphabets: of no text of single bytes every second one is that small.
     """
     marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    text = data[: len(data) & ~1].decode("utf-16" if marked else "utf-16-le", "replace").partition("\0")[0]
-    return text if marked or 2 * sum(char < "\u0700" for char in text) > len(text) else ""
+    for page in ("utf-16",) if marked else ("utf-16-le", "utf-16-be"):
+        text = data[: len(data) & ~1].decode(page, "replace").partition("\0")[0]
+        if marked or 2 * sum(char < "\u0700" for char in text) > len(text):
+            return text
+    return ""
 
 
 def _raw(text: str, latin: bool) -> bytes | None:
