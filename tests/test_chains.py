@@ -1,20 +1,44 @@
-"""Ogg taken apart into its links, from files and from pipes, whatever their pages say of time."""
+"""Files one after the other taken apart, from files and from pipes, and of Ogg whatever its pages say of time."""
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from support import ogg
+from support import ogg, sound
+from support.recorders import RATE, Record, amplitude, by_file, by_pipe, id3
 
-from memosync.audio import opus
+from memosync.audio import importing, opus
 from memosync.audio.chains import links_of_file, links_of_pipe
 from memosync.audio.webm import Reader
+from memosync.stop import Stop
 
 HEADS = [opus.head(1), b"OpusTags" + bytes(8)]
 TOC = bytes([9 << 3])  # 20 ms in one frame
 AUDIO = [TOC + bytes([number]) * (number % 300 + 1) for number in range(120)]
+BEGINS = {
+    "WebM": b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\x82\x84webm" + bytes(50),
+    "WAV": b"RIFF\x24\x77\0\0WAVEfmt \x10\0\0\0",
+    "RF64": b"RF64\xff\xff\xff\xffWAVEds64",
+    "AVI": b"RIFF\x24\x77\0\0AVI LIST",
+    "AIFF": b"FORM\0\0\x77\x24AIFFCOMM",
+    "CAF": b"caff\0\1\0\0desc",
+    "FLV": b"FLV\1\4\0\0\0\x09\0\0\0\0",
+    "FLAC": b"fLaC\0\0\0\x22",
+    "ASF": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),
+    "AMR": b"#!AMR-WB\n",
+    "MP4": b"\0\0\0\x20ftypM4A ",
+    "Wave64": bytes.fromhex("726966662e91cf11a5d628db04c10000"),
+    "AU": b".snd\0\0\0\x18\xff\xff\xff\xff\0\0\0\3\0\0\xbb\x80\0\0\0\1",
+    "TTA": b"TTA1\1\0\1\0\x10\0\x80\xbb\0\0",
+    "VOC": b"Creative Voice File\x1a\x1a\0",
+    "WavPack": b"wvpk\xb0\x0b\0\0\x10\4\0\0\x80\xbb\0\0" + bytes(4) + b"\x80\xbb\0\0\x21\x18",
+    "NUT": b"nut/multimedia container\0NM",
+}
+both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
 FIRST, SECOND = ogg.stream(HEADS + AUDIO), ogg.stream(HEADS + AUDIO[:30])
 
 
@@ -33,6 +57,9 @@ class Pipe:
         data = self._file.read(size)
         self._file.seek(here)
         return data
+
+    def unread(self, data: bytes, /) -> None:
+        self._file.seek(-len(data), io.SEEK_CUR)
 
 
 def whole(links: Iterator[Reader]) -> list[bytes]:
@@ -55,6 +82,46 @@ Links = Callable[[bytes], list[bytes]]
 @pytest.mark.parametrize("parts", [[FIRST], [FIRST, SECOND], [FIRST, SECOND, FIRST], [b"no Ogg" * 9_000], [b""]])
 def test_each_link_is_given_to_its_last_byte(links: Links, parts: list[bytes]) -> None:
     assert links(b"".join(parts)) == parts
+
+
+@pytest.mark.parametrize("links", [of_file, of_pipe])
+@pytest.mark.parametrize("before", [b"", id3(300)], ids=["", "ID3"])
+@pytest.mark.parametrize("begin", BEGINS.values(), ids=BEGINS)
+def test_a_file_behind_one_of_its_format_is_another_link(links: Links, begin: bytes, before: bytes) -> None:
+    magics = b"".join(begin[:size] + b"\xff" * 60 for size in range(min(len(begin), 12)))  # that nothing follows
+    parts = [before + begin + magics, begin + bytes(711) + begin[:3], begin + magics]
+
+    assert links(b"".join(parts)) == parts
+
+
+def test_a_look_ahead_makes_the_next_read_no_smaller() -> None:
+    """Reads of 64 bytes took six minutes for five of silence in a MOV."""
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb", buffering=0) as file:
+        file.write(bytes(1_000))
+        pipe = importing.Pipe(Stop(), reading)
+        pipe.peek(64)
+
+        assert len(pipe.read(1_000)) == 1_000
+
+
+@both_ways
+@pytest.mark.parametrize("order", [1, -1])
+def test_webm_with_another_codec_behind_the_first_is_whole(tmp_path: Path, record: Record, order: int) -> None:
+    tones_of = {"libopus": 440, "libvorbis": 700}
+    (first, low), (second, high) = list(tones_of.items())[::order]
+    data = b""
+    for codec, frequency in ((first, low), (second, high)):
+        (tmp_path / "tone.wav").write_bytes(sound.wav(sound.tone(1, frequency=frequency)))
+        data += sound.convert(tmp_path / "tone.wav", tmp_path / "tone.webm", "-c:a", codec).read_bytes()
+
+    heard, said = record(data)
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(2, abs=0.05)
+    for samples, frequency in ((heard[:RATE], low), (heard[-RATE:], high)):
+        assert amplitude(samples, frequency) == pytest.approx(12_000 / 32_768, rel=0.05)
+    assert abs(heard).max() < 0.45
 
 
 @pytest.mark.parametrize("links", [of_file, of_pipe])

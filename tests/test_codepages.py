@@ -15,7 +15,8 @@ TITLES = {
         Straße 5|Besprechung für Jörg
         œuvre|L’été dernier|Fußgänger|Ö|über|Voilà|Tür 4|ÄRZTE|À l'école|Discussão|l'Hôpital|10 € für Äpfel|20 °C|§ 5
         Überprüfung|Mädchen|Ich möchte|Ação|København|Åsa|Ångström|Mötesanteckningar|Ñandú|Garçon|Noël|é
-        «Oui»|São Paulo""",
+        «Oui»|São Paulo|Viðtal við Þór|Það er|Fundur á Akureyri|Ný upptaka|Jón Þorláksson|Sigurður|Dýrð|Ýmislegt
+        Ráðstefna í Reykjavík|þetta er gott|Örn|puuttuva ”e”|Žabljak|Saraj †""",
     "gbk": """长相思|会议记录|录音|你好|新录音 5|第一次会议|采访张三|语音备忘录|课堂录音2024|上海|北京 - 天安门
         电话录音|我的录音|周杰伦|讲座（上）|日记|笔记|家庭|项目讨论|客户电话|老师的课|2024年3月4日""",
     "cp932": """テスト録音|会議の録音|ボイスメモ|新規録音 5|打ち合わせ|インタビュー|田中さん|授業|おはよう
@@ -28,6 +29,20 @@ TITLES = {
     "cp949": "회의 녹음|안녕하세요|음성 메모|새로운 녹음|강의",
     "cp1250": "Zażółć gęślą jaźń|Příliš žluťoučký kůň|Książka|Wywiad z Łukaszem|wykład",
     "cp1253": "Καλημέρα|Νέα εγγραφή|Συνέντευξη με τον Γιώργο",
+    "cp1254": """Görüşme|Toplantı notları|Işık|İstanbul|Şarkı|Ses kaydı 3|Yeni kayıt|Doğum günü|Öğretmen toplantısı
+        Müşteri görüşmesi|Kadıköy|Türkçe ders|Çalışma|Ayşe ile röportaj|Ders kaydı|günlük|Alışveriş listesi
+        TOPLANTI İZMİR|Başkan|Düşünceler""",
+    "cp1255": """שלום עולם|פגישה עם דוד|הקלטה חדשה|הקלטה 5|ראיון|שיעור בהיסטוריה|ישיבת צוות|תזכורת|יומן|ירושלים
+        הרצאה ראשונה|שיחה עם אמא|תל אביב - פגישה""",
+    "cp1256": """تسجيل جديد|اجتماع العمل|محاضرة|مقابلة مع أحمد|مذكرة صوتية|تسجيل 5|السلام عليكم|القاهرة|حوار
+        درس اللغة العربية|ملاحظات""",
+    "cp850": """Gespräch Müller|Größe|naïve café|El niño|Été|Café|Señor Núñez|Crème brûlée|Smørrebrød på torvet
+        Straße 5|Besprechung für Jörg|über|Tür 4|Discussão|Mädchen|Ação|Fußgänger|Garçon|São Paulo|Reunião
+        Conversa com João|Entrevista con José|Müller|Köln""",
+    "cp866": "Привет мир|Лекция по физике|Новая запись|Интервью с Ивановым|Запись|разговор|Встреча|ПРИВЕТ",
+    "mac_roman": """Gespräch Müller|Größe|naïve café|El niño|Été|“quoted” – dash|Café|Señor Núñez|Crème brûlée|über
+        Straße 5|Besprechung für Jörg|L’été dernier|Fußgänger|Voilà|Tür 4|À l'école|Discussão|Mädchen|Ação|Garçon
+        São Paulo|Reunião|Entrevista con José|Müller|Köln|Aujourd’hui|déjà vu""",
 }
 CASES = [
     (page, title.strip()) for page, many in TITLES.items() for line in many.split("\n") for title in line.split("|")

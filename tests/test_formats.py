@@ -83,6 +83,14 @@ def test_what_libsndfile_alone_reads_well_is_read_by_it(
     is_heard(record, by_sndfile(tmp_path / "voice", kind, subtype))
 
 
+def test_two_that_libsndfile_alone_reads_are_both_read(tmp_path: Path) -> None:
+    heard, said = by_file(by_sndfile(tmp_path / "voice", "WAV", "NMS_ADPCM_32") * 2)
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(2, abs=0.05)
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.04)
+
+
 @both_ways
 @pytest.mark.parametrize("make", [sample_first, amiga])
 def test_what_no_pipe_can_be_read_of_is_kept_until_it_is_whole(record: Record, make: Callable[[], bytes]) -> None:
@@ -103,10 +111,14 @@ def test_a_box_before_the_sound_of_an_mp4_hides_no_index(made: Made, record: Rec
 
 
 @both_ways
-def test_a_wav_of_a_codec_that_nobody_knows_is_not_guessed_at(tmp_path: Path, record: Record) -> None:
-    data = bytearray(by_sndfile(tmp_path / "voice", "WAV", "NMS_ADPCM_16"))  # which FFmpeg takes for AMR
+@pytest.mark.parametrize(("tag", "channels"), [(0x38, 2), (0x77, 1), (0x78, 1), (0x4342, 1)])
+def test_a_wav_of_a_codec_that_nobody_knows_is_not_guessed_at(
+    tmp_path: Path, record: Record, tag: int, channels: int
+) -> None:
+    """NMS of two channels libsndfile cannot read; FFmpeg takes it, and Voxware, for AMR."""
+    data = bytearray(by_sndfile(tmp_path / "voice", "WAV", "NMS_ADPCM_16"))
     at = data.index(b"fmt ") + 8
-    data[at : at + 2] = b"\x42\x43"
+    data[at : at + 4] = struct.pack("<HH", tag, channels)
 
     with pytest.raises(AudioError, match=r"it is WAV / WAVE .*, and FFmpeg can decode none of its 1 audio tracks"):
         record(bytes(data))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
+from support import sound
 from support.recorders import (
     RATE,
     Record,
@@ -23,6 +25,9 @@ from support.recorders import (
 )
 
 from memosync.audio import headers
+from memosync.audio.decoding import open_source
+from memosync.audio.importing import Pipe
+from memosync.stop import Stop
 
 VOICE = tones((440, 0.5))
 FLOATS = VOICE.astype(">f4").tobytes()
@@ -30,7 +35,10 @@ NARROW = form(width=4, bits=32, valid=24)
 UPPER, LOWER = integers(VOICE, 24, 4), integers(VOICE, 24, 4, low=True)
 DS64 = chunk(b"ds64", struct.pack("<QQQI", 0, len(UPPER), RATE, 0))
 PICTURE = chunk(b"id3 ", bytes(1_100_000))  # more than 1 MB in front of the samples
+ADPCM = struct.pack("<HHIIHHHH", 0x11, 1, 8_000, 4_055, 256, 4, 2, 505)  # IMA's (mmreg.h)
 PLAIN, SHORT = form(width=2, bits=16), form(width=3, bits=24)
+BEHIND = chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"text " * 3_000)) + chunk(b"id3 ", b"picture" * 3_001)
+HALF = integers(VOICE, 24)[: RATE // 2 * 3]
 FREE = b"free" + struct.pack(">q", 5_000) + bytes(5_000)
 KIN = {
     "RIFX": riff(form(width=2, bits=16, order=">"), integers(VOICE, 16, order=">"), name=b"RIFX"),
@@ -53,6 +61,12 @@ KIN = {
     "ID3 in front of 24 in 32": id3(300) + riff(NARROW, UPPER),
     "counts too little": riff(PLAIN, integers(VOICE, 16), length=20_000),
     "counts too little, odd": riff(SHORT, integers(VOICE, 24), length=20_001) + chunk(b"LIST", b"INFO"),
+    "says nothing of its bits": riff(form(width=2, bits=0), integers(VOICE, 16)),
+    "counts nothing, chunks behind": riff(PLAIN, integers(VOICE, 16), length=0) + BEHIND,
+    "counts too much, chunks behind": riff(PLAIN, integers(VOICE, 16), length=10**9) + BEHIND,
+    "counts too little, chunks behind": riff(PLAIN, integers(VOICE, 16), length=20_000) + BEHIND,
+    "two, the first of which counts too little": riff(SHORT, HALF, length=20_000) + riff(SHORT, HALF),
+    "two, the first of which counts nothing": riff(SHORT, HALF, length=0) + BEHIND + riff(SHORT, HALF) + BEHIND,
     "counts too little, Wave64": w64(PLAIN, integers(VOICE, 16)[:20_000]) + integers(VOICE, 16)[20_000:],
 }
 both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
@@ -70,6 +84,39 @@ def test_what_went_in_comes_out(record: Record, data: bytes) -> None:
 
 
 @both_ways
+@pytest.mark.parametrize("behind", [b"", BEHIND], ids=["", "chunks behind"])
+@pytest.mark.parametrize("length", [0, 5_000, 10**9])
+def test_what_only_ffmpeg_decodes_ends_where_it_ends(
+    encoded: bytes, record: Record, length: int, behind: bytes
+) -> None:
+    at = encoded.index(b"data") + 4
+
+    heard, said = record(encoded[:at] + struct.pack("<I", length) + encoded[at + 4 :] + behind)
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(1, abs=0.03)
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.02)
+
+
+@both_ways
+def test_a_codec_whose_packets_have_a_length_of_their_own_is_no_noise(tmp_path: Path, record: Record) -> None:
+    (tmp_path / "voice.wav").write_bytes(riff(PLAIN, integers(tones((440, 0.5), seconds=3), 16)))
+    flash = sound.convert(tmp_path / "voice.wav", tmp_path / "flash.wav", "-c:a", "adpcm_swf", "-ar", "22050")
+
+    heard, _ = record(flash.read_bytes())
+
+    assert amplitude(heard[: 3 * RATE], 440) == pytest.approx(0.5, rel=0.04)
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Give a WAV of ADPCM."""
+    path = tmp_path_factory.mktemp("adpcm") / "voice.wav"
+    path.write_bytes(riff(PLAIN, integers(VOICE, 16)))
+    return sound.convert(path, path.with_name("adpcm.wav"), "-c:a", "adpcm_ima_wav", "-bitexact").read_bytes()
+
+
+@both_ways
 @pytest.mark.parametrize("fmt", [form(width=4, bits=24), NARROW], ids=["plain", "extensible"])
 @pytest.mark.parametrize("used", [0, 0x5B], ids=["empty", "used"])
 def test_a_quiet_beginning_of_24_in_32_stays_quiet(record: Record, fmt: bytes, used: int) -> None:
@@ -82,6 +129,20 @@ def test_a_quiet_beginning_of_24_in_32_stays_quiet(record: Record, fmt: bytes, u
 
     assert amplitude(heard[:RATE], 300) == pytest.approx(0.002, rel=0.2)
     assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
+@pytest.mark.parametrize("page", ["utf-16", "utf-16-le", "utf-16-be", "utf-8"])
+@pytest.mark.parametrize("fmt", [PLAIN, ADPCM], ids=["plain", "ADPCM"])
+def test_info_is_read_in_utf_16_too(tmp_path: Path, fmt: bytes, page: str, piped: bool) -> None:
+    texts = {b"INAM": "Toplantı: 15", b"IART": "Лев"}
+    info = chunk(b"LIST", b"INFO" + b"".join(chunk(name, (text + "\0").encode(page)) for name, text in texts.items()))
+    source = tmp_path / "source.wav"
+    source.write_bytes(riff(fmt, bytes(25_600), info) if piped else riff(fmt, bytes(25_600)) + info)
+
+    with source.open("rb", buffering=0) as file, open_source(Pipe(Stop(), file.fileno()) if piped else file) as opened:
+        assert opened.words.title == texts[b"INAM"]
+        assert opened.carried.tags["artist"] == texts[b"IART"]
 
 
 def test_chunks_without_end_are_given_up() -> None:

@@ -1,18 +1,24 @@
-"""Ogg files that are several one after the other ("chained", RFC 3533, 4), taken apart link by link.
+"""Files that are several one after the other, taken apart link by link.
 
-FFmpeg reads on behind the end of the first link only where the next one is of the same kind, and refuses it else. It
-also refuses packets on pages that say -1 for their time ("granule position"), which is given them here. What is no Ogg
-is one link.
+Of Ogg, where that is usual ("chained", RFC 3533, 4), FFmpeg reads on behind the end of the first link only where the
+next one is of the same kind, and refuses it else. It also refuses packets on pages that say -1 for their time ("granule
+position"), which is given them here. Of others, as `cat` and recorders that begin anew make them, it takes the second
+file for packets of the first, which may be noise, or sees nothing of it. What is in none of these formats is one link.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from . import opus
+from .headers import W64, Peek, behind_id3
+from .pcm import BEHIND, chunks_behind
 
 if TYPE_CHECKING:
     from .webm import Reader
@@ -20,6 +26,27 @@ if TYPE_CHECKING:
 _HEAD = 27  # bytes of a page before the lengths of its segments (RFC 3533, 6)
 _CONTINUED, _FIRST, _LAST = 1, 2, 4  # the flags of a page: it goes on with a packet, begins a stream, ends it
 _TIME, _CRC = slice(6, 14), slice(22, 26)  # where these stand in it
+_INITIAL = re.escape(bytes(byte for byte in range(256) if byte & 8))  # WavPack's INITIAL_BLOCK
+_BEGINS = [  # how files begin, and go on, of whose format one can tell where the next one begins
+    (b"\x1a\x45\xdf\xa3", rb".{1,48}?\x42\x82.(?:webm|matroska)"),  # EBML's DocType (RFC 8794, 11.2.4)
+    *((name, rb".{4}WAVE[\x20-\x7e]{4}") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")),
+    (b"RIFF", rb".{4}AVI LIST"),
+    (b"FORM", rb".{4}AIF[FC][A-Z]{4}"),
+    (b"caff", rb"\0\x01\0\0desc"),
+    (b"FLV\1", rb"[\x01\x04\x05]\0\0\0\x09\0\0\0\0"),
+    (b"fLaC", rb"[\0\x80]\0\0\x22"),  # and a STREAMINFO (RFC 9639, 8.2)
+    (b"\x30\x26\xb2\x75", rb"\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c"),  # ASF
+    (b"#!AMR", rb"(?:-WB)?\n"),  # RFC 4867, 5.1
+    (b"\0\0\0", rb".ftyp(?:M4[ABVP] |mp4[12]|iso[m2-9]|qt  |3g[p2].|dash|avc1|MSNV|[fF]4V)"),  # ISO/IEC 14496-12, 4.3
+    (W64, rb"\xa5\xd6\x28\xdb\x04\xc1\0\0"),
+    (b".snd\0\0", rb".{6}\0\0\0.\0.{3}\0\0\0."),  # and its codec, its rate and its channels
+    (b"TTA1", rb"[\x01\x02]\0.\0.\0.{2}[\0-\x0f]\0"),
+    (b"Creative Voice File\x1a", rb"\x1a\0"),
+    (b"wvpk", rb".{4}[\x02-\x10]\x04.{6}\0{4}.{5}[" + _INITIAL + rb"]"),  # the first block of a first frame
+    (b"nut/multimedia container\0", rb"N"),
+]
+_BEGIN = 64  # bytes in which one can tell
+_AT_ONCE = 1 << 20
 _NEVER = b"\xff" * 8  # the time of a page on which no packet ends
 
 
@@ -32,10 +59,14 @@ class Peeking(Protocol):
     def peek(self, size: int, /, at: int = 0) -> bytes:
         """Give `size` bytes, `at` bytes ahead, without taking them; fewer where it ends."""
 
+    def unread(self, data: bytes, /) -> None:
+        """Take back what was read last."""
+
 
 def links_of_file(file: BinaryIO) -> Iterator[Reader]:
     """Give each link of a file, from its beginning on, as a file of its own; the file itself where there is one."""
-    starts, is_odd = _survey(file)
+    begin = _begin(_AsPipe(file).look)
+    starts, is_odd = (_starts(file, begin), False) if begin else _survey(file)
     if is_odd:
         file.seek(0)
         yield from links_of_pipe(_AsPipe(file))
@@ -45,18 +76,54 @@ def links_of_file(file: BinaryIO) -> Iterator[Reader]:
         yield file
         return
     for start, end in zip(starts, [*starts[1:], file.seek(0, io.SEEK_END)], strict=True):
-        yield _Part(file, start, end)
+        yield Part(file, start, end)
 
 
 def links_of_pipe(pipe: Peeking) -> Iterator[Reader]:
     """Give each link as a pipe of its own, which ends where the next begins; what was not read of it is passed over."""
     more = True
     while more:
-        link = _Link(pipe)
+        begin = _begin(lambda at, size: pipe.peek(size, at))
+        link = _Until(pipe, begin) if begin else _Link(pipe)
         yield link
         while link.read(1 << 16):  # what its reader left
             pass
         more = bool(pipe.peek(1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """How a file begins of whose format one can tell where the next one begins."""
+
+    magic: bytes
+    whole: re.Pattern[bytes]
+    at: int  # behind so many bytes, an ID3 tag
+
+    @property
+    def is_wave(self) -> bool:
+        """Tell whether it is a WAV."""
+        return b"WAVE" in self.whole.pattern
+
+
+def _begin(peek: Peek) -> _Begin | None:
+    """Find how it begins; None where the next one cannot be told."""
+    at = behind_id3(peek)
+    head = peek(at, _BEGIN)
+    found = (_Begin(magic, re.compile(re.escape(magic) + then, re.DOTALL), at) for magic, then in _BEGINS)
+    return next((begin for begin in found if begin.whole.match(head)), None)
+
+
+def _starts(file: BinaryIO, begin: _Begin) -> list[int]:
+    """Find where in a file one begins that begins as it does itself."""
+    starts, at, kept = [0], begin.at + 1, b""
+    file.seek(at)
+    while data := file.read(_AT_ONCE):
+        data = kept + data
+        known = len(data) - _BEGIN
+        starts += [at + match.start() for match in begin.whole.finditer(data) if match.start() <= known]
+        kept = data[1 - _BEGIN :]
+        at += len(data) - len(kept)
+    return starts
 
 
 def _survey(file: BinaryIO) -> tuple[list[int], bool]:
@@ -142,19 +209,27 @@ class _AsPipe:
         self._file.seek(here)
         return data
 
+    def unread(self, data: bytes, /) -> None:
+        self._file.seek(-len(data), io.SEEK_CUR)
 
-class _Part(io.RawIOBase):
+    def look(self, at: int, size: int) -> bytes:
+        self._file.seek(at)
+        return self._file.read(size)
+
+
+class Part(io.RawIOBase):
     """A part of a file as a file."""
 
     def __init__(self, file: BinaryIO, start: int, end: int) -> None:
         super().__init__()
         self._file, self._start, self._end, self._at = file, start, end, start
 
-    def read(self, size: int = -1, /) -> bytes:
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # no other is given
         self._file.seek(self._at)
-        data = self._file.read(max(0, min(size, self._end - self._at) if size >= 0 else self._end - self._at))
+        data = self._file.read(max(0, min(len(buffer), self._end - self._at)))
+        buffer[: len(data)] = data
         self._at += len(data)
-        return data
+        return len(data)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         base = (self._start, self._at, self._end)[whence]
@@ -169,6 +244,54 @@ class _Part(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+
+class _Until:
+    """A pipe up to where another file of its format begins, of WAV without the chunks at its end."""
+
+    def __init__(self, pipe: Peeking, begin: _Begin) -> None:
+        self._pipe, self._begin = pipe, begin
+        self._own = begin.at + 1  # bytes up to which it is this file that begins
+        self._names = (begin.magic, *(BEHIND if begin.is_wave else ()))
+        self._any = re.compile(b"|".join((begin.whole.pattern, *self._names[1:])), re.DOTALL)
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        if self._ended:
+            return b""
+        data = self._pipe.read(size)
+        own, self._own = self._own, max(0, self._own - len(data))
+        for at in sorted(self._candidates(data, own)):
+            peek = partial(self._ahead, data[at:])
+            passed = chunks_behind(peek)
+            if passed or self._begin.whole.match(peek(0, _BEGIN)):
+                self._ended = True
+                self._pipe.unread(data[at:])
+                while passed and (more := self._pipe.read(passed)):
+                    passed -= len(more)
+                return data[:at]
+        return data
+
+    def _candidates(self, data: bytes, own: int) -> Iterator[int]:
+        """Give where something else begins, or may begin of which too little has come."""
+        yield from (match.start() for match in self._any.finditer(data, own))
+        for at in range(max(own, len(data) - _BEGIN), len(data)):
+            if any(name.startswith(data[at : at + len(name)]) for name in self._names):
+                yield at
+
+    def _ahead(self, read: bytes, at: int, size: int) -> bytes:
+        """Give what is so many bytes ahead, of which some were read already."""
+        have = read[at : at + size]
+        return have if len(have) == size else have + self._pipe.peek(size - len(have), max(0, at - len(read)))
+
+    def peek(self, size: int, /, at: int = 0) -> bytes:
+        return self._pipe.peek(size, at)
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("a pipe cannot seek")
 
 
 class _Link:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -18,9 +17,10 @@ from ..errors import AudioError
 from ..memo import Words
 from . import headers, opus, pcm
 from .carried import NOTHING, Carried, carried_of
+from .chains import Part
 from .damage import Clock, Damage
 from .formats import FORMATS, what_it_is
-from .tags import words_of
+from .tags import add_utf16, words_of
 from .webm import Reader, open_input, skipped, translated
 
 if TYPE_CHECKING:
@@ -41,10 +41,7 @@ _SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and make
     *("NMS_ADPCM_", "G721_", "G723_", "DWVW_"),
 )
 _OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE"}  # formats that it alone reads
-_GUESSES = {  # what FFmpeg makes of a WAV whose codec it does not know, and when that is right (mmreg.h)
-    **dict.fromkeys(("amrnb", "amrwb", "amr_nb", "amr_wb"), (0x57, 0x58, 0x7A21, 0x7A22)),
-    **dict.fromkeys(("mp3", "mp3float"), (0x50, 0x55)),
-}
+_AMR = {"amrnb": 0x57, "amrwb": 0x58}  # FFmpeg takes NMS (0x38) and Voxware (0x77, 0x78) for it, too (mmreg.h)
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
 _LONGEST = 0.12  # seconds of a packet of Opus (RFC 6716, 2.1.4); FFmpeg may count a broken one as a page of them
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
@@ -227,6 +224,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
     `track` is the number of a stream; where none is given it is the one that the file calls its default, or the first
     that can be decoded. AudioError, which says what it is, where it cannot be read.
     """
+    ahead: dict[str, str] = {}
     if file.seekable():
         seekable = cast("BinaryIO", file)
         seekable.seek(0)
@@ -235,14 +233,22 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             with opened as source:
                 yield source
             return
+        info = headers.info(_reading(seekable), behind=True)
         seekable.seek(0)
-        ahead = {"max_size": "32768"}  # of a WAV FFmpeg gives 4 KiB at a time else
+        sound = headers.encoded(_reading(seekable))
+        length = sound.reach(seekable.seek(0, io.SEEK_END), _reading(seekable)) if sound else None
+        seekable.seek(0)
+        if sound and length != sound.length:
+            file = _Wave(seekable.read, sound, length)
     else:
         pipe = cast("Peeking", file)
         begin = pipe.peek(64)
         if found := headers.parse(lambda at, size: pipe.peek(size, at)):
-            yield _Plain(_described(io.BytesIO(_taken(pipe, found.start) + bytes(64 * found.frame))), found, pipe)
+            yield _Plain(_described(io.BytesIO(_taken(pipe.read, found.start) + bytes(64 * found.frame))), found, pipe)
             return
+        info = headers.info(lambda at, size: pipe.peek(size, at), behind=False)
+        if sound := headers.encoded(lambda at, size: pipe.peek(size, at)):
+            file = _Wave(pipe.read, sound, sound.length, pipe.peek)
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
         # same, 0.9 s at 48 kHz
         ahead = {"analyzeduration": "1", "max_probe_packets": "1"}
@@ -255,16 +261,14 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
                 return
             hint = None if file.seekable() else "some formats have to be read as a file: memosync record FILE"
             raise AudioError(what_it_is(begin, error.__cause__), hint) from error
+        add_utf16(container, info)
         yield _Decoded(container, track)
 
 
 def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | None:
     """Open a file of WAV's family; None for another one, and where FFmpeg alone knows its codec."""
 
-    def read_at(at: int, size: int) -> bytes:
-        file.seek(at)
-        return file.read(size)
-
+    read_at = _reading(file)
     found = headers.parse(read_at)
     behind = headers.behind_id3(read_at)
     begin = read_at(behind, 12)
@@ -294,18 +298,59 @@ def _opened(file: BinaryIO) -> soundfile.SoundFile | None:
         def seekable(self) -> bool:
             return False
 
-    with contextlib.suppress(soundfile.SoundFileError, io.UnsupportedOperation):  # a part of a file has no descriptor
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
-        sound = OneWay(file.fileno(), closefd=False)
+    file.seek(0)
+    with contextlib.suppress(soundfile.SoundFileError):
+        sound = OneWay(file if isinstance(file, Part) else file.fileno(), closefd=False)  # a part has no descriptor
         if sound.samplerate in pcm.RATES and sound.channels <= pcm.CHANNELS:
             return sound
         sound.close()
     return None
 
 
-def _taken(pipe: Peeking, size: int) -> bytes:
+class _Wave:
+    """A WAV whose header does not say how much sound there is, for FFmpeg, which believes it."""
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        sound: pcm.Sound,
+        length: int | None,  # bytes of sound; None: to the end
+        peek: Callable[[int], bytes] = lambda _size: b"",
+    ) -> None:
+        self._read, self._peek, self._sound = read, peek, sound
+        self._head = _taken(read, sound.start)[:-4] + b"\xff\xff\xff\xff"
+        self._left = 2**62 if length is None else length
+
+    def read(self, size: int, /) -> bytes:
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        if not self._left and pcm.goes_on(self._sound.length or 0, self._sound.pad, self._peek):
+            self._left = 2**62
+        data = self._read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("it is read as it comes")
+
+
+def _reading(file: BinaryIO) -> headers.Peek:
+    """Give what reads a file from an offset."""
+
+    def read_at(at: int, size: int) -> bytes:
+        file.seek(at)
+        return file.read(size)
+
+    return read_at
+
+
+def _taken(read: Callable[[int], bytes], size: int) -> bytes:
     data = b""
-    while len(data) < size and (more := pipe.read(size - len(data))):
+    while len(data) < size and (more := read(size - len(data))):
         data += more
     return data
 
@@ -313,8 +358,10 @@ def _taken(pipe: Peeking, size: int) -> bytes:
 def _described(file: BinaryIO) -> _Said:
     """Have FFmpeg read what a file of WAV's family says of itself."""
     with contextlib.suppress(AudioError):
+        info = headers.info(_reading(file), behind=True)
         file.seek(0)
         with open_input(file, _FAMILY, None) as container:
+            add_utf16(container, info)
             for stream in filter(_can_be, container.streams.audio):
                 names = names_of(stream.codec_context.layout)
                 return _Said(words_of(container, stream), carried_of(container, stream), names)
@@ -364,9 +411,9 @@ def _can_be(stream: av.AudioStream) -> bool:
 def _is_guess(container: av.container.InputContainer, stream: av.AudioStream) -> bool:
     """Tell whether a WAV says nothing of the codec that FFmpeg believes to see in it."""
     codec = stream.codec_context
-    if container.format.name != "wav" or codec.name not in _GUESSES:
+    if container.format.name != "wav" or codec.name not in _AMR:
         return False
-    return int.from_bytes(codec.codec_tag.encode("latin-1")[:4], "little") not in _GUESSES[codec.name]
+    return ord(codec.codec_tag[0]) != _AMR[codec.name]
 
 
 def _without_sound(container: av.container.InputContainer) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-from .pcm import ALAW, CHANNELS, FLOAT, PCM, RATES, ULAW, WIDTHS, Pcm
+from .pcm import ALAW, CHANNELS, FLOAT, PCM, RATES, ULAW, WIDTHS, Pcm, Sound
 
 WAVES = {(name, b"WAVE") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")}  # how they begin, and go on after 4 bytes
 W64 = b"riff\x2e\x91\xcf\x11"  # how a Wave64 begins
 _NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
 _HEADER = 1 << 26  # bytes in which the samples must begin
+_INFO = 1 << 20  # bytes of an INFO
 _MANY = 10_000  # chunks before them
 _EXTENSIBLE = 0xFFFE
 _NAMES = {b"fmt ", b"data", b"LIST", b"bext", b"fact", b"iXML", b"JUNK", b"junk", b"ds64", b"cue ", b"id3 ", b"PEAK"}
@@ -39,6 +40,23 @@ def parse(peek: Peek) -> Pcm | None:
     return _parse_caf(peek, begin) if head[:4] == b"caff" else None
 
 
+def info(peek: Peek, *, behind: bool) -> dict[bytes, bytes]:
+    """Find what a WAV's INFO says, by the names of its chunks; `behind` its samples only where those can be passed."""
+    begin, found = behind_id3(peek), dict[bytes, bytes]()
+    head = peek(begin, 12)
+    if (head[:4], head[8:]) not in WAVES:
+        return {}
+    order = ">" if head[:4] == b"RIFX" else "<"
+    for name, at, size in chunks(peek, begin + 12, order, 2**40 if behind else _HEADER):
+        if name == b"LIST" and size <= _INFO and peek(at, 4) == b"INFO":
+            content = peek(at, size)
+            parts = chunks(lambda at, size, content=content: content[at : at + size], 4, order)  # type: ignore[misc]
+            found |= {part: content[here : here + length] for part, here, length in parts}
+        elif name == b"data" and not behind:
+            break
+    return found
+
+
 def behind_id3(peek: Peek) -> int:
     """Give the offset of what is behind an ID3 tag, 0 where there is none."""
     head = peek(0, 10)
@@ -58,16 +76,28 @@ def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:
         elif name == b"ds64":
             long = int.from_bytes(peek(at + 8, 8), "little")
         elif name == b"data":
-            length = long if long is not None and size == 0xFFFFFFFF else size
-            known = 0 < length < _NO_LENGTH or length > 0xFFFFFFFF
-            return _parse_format(fmt, order, at, length if known else None, 2)
+            return _parse_format(fmt, order, at, _known(size if long is None or size != 0xFFFFFFFF else long), 2)
     return None
 
 
-def chunks(peek: Peek, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+def _known(length: int) -> int | None:
+    return length if 0 < length < _NO_LENGTH or length > 0xFFFFFFFF else None
+
+
+def encoded(peek: Peek) -> Sound | None:
+    """Find where the sound of a WAV is, whatever its codec; None where it is plain, and of files beyond 4 GB."""
+    begin = behind_id3(peek)
+    head = peek(begin, 12)
+    if head[:4] not in (b"RIFF", b"RIFX") or head[8:] != b"WAVE" or parse(peek):
+        return None
+    data = (each for each in chunks(peek, begin + 12, ">" if head[:4] == b"RIFX" else "<") if each[0] == b"data")
+    return next((Sound(at, _known(size)) for _, at, size in data), None)
+
+
+def chunks(peek: Peek, at: int, order: str, until: int = _HEADER) -> Iterator[tuple[bytes, int, int]]:
     """Give name, offset of the content and size of each chunk that begins early enough; some writers do not pad."""
     for _ in range(_MANY):
-        if at >= _HEADER or len(header := peek(at, 8)) < 8:
+        if at >= until or len(header := peek(at, 8)) < 8:
             return
         name, size = struct.unpack(order + "4sI", header)
         yield name, at + 8, size
@@ -101,6 +131,7 @@ def _parse_format(fmt: bytes, order: str, start: int, length: int | None, pad: i
         valid, mask, kind = struct.unpack(order + "HIH", fmt[18:26])
         bits = valid or bits
     width = align // channels if channels and align % channels == 0 else (bits + 7) // 8
+    bits = bits or 8 * width
     speakers = [name for bit, name in enumerate(_SPEAKERS) if mask >> bit & 1]
     names = tuple(speakers) if len(speakers) == channels else ("",) * channels
     is_low = False if not is_plain and whole == 8 * width else None

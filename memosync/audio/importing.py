@@ -51,13 +51,19 @@ class Pipe:
         """Wait for bytes and give up to `size` of them, none at the end or after `stop`."""
         data = bytes(self._ahead[:size])
         del self._ahead[:size]
-        return data or self._read(size)
+        if data and (len(data) == size or not select.select([self._descriptor], [], [], 0)[0]):
+            return data
+        return data + self._read(size - len(data))
 
     def peek(self, size: int, /, at: int = 0) -> bytes:
         """Wait for `size` bytes, `at` bytes ahead, and give them without taking them; fewer where it ends."""
         while len(self._ahead) < at + size and (more := self._read(at + size - len(self._ahead))):
             self._ahead += more
         return bytes(self._ahead[at : at + size])
+
+    def unread(self, data: bytes, /) -> None:
+        """Take back what was read last."""
+        self._ahead[:0] = data
 
     def seekable(self) -> bool:
         """Say no."""

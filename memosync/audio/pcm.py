@@ -6,6 +6,7 @@ here, behind what `headers` found.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,6 +23,13 @@ PCM, FLOAT, ALAW, ULAW = 1, 3, 6, 7  # format tags (mmreg.h)
 WIDTHS = {PCM: (1, 2, 3, 4), FLOAT: (4, 8), ALAW: (1,), ULAW: (1,)}  # bytes of a sample
 _HELD = 10  # seconds of narrow samples that are waited for, to see where their bits are
 _MEMORY = 1 << 26  # bytes, at most
+
+BEHIND = (  # names of chunks that stand behind samples
+    *(b"LIST", b"id3 ", b"ID3 ", b"iXML", b"bext", b"cue ", b"fact", b"PEAK", b"smpl", b"inst", b"_PMX", b"axml"),
+    *(b"JUNK", b"junk", b"PAD ", b"afsp", b"minf", b"elm1", b"regn", b"umid", b"DGDA", b"levl", b"chna", b"SAUR"),
+)
+_FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+_CHUNK, _CHUNKS = 1 << 24, 1 << 25  # bytes of one of them, of all of them
 
 Peek = Callable[[int], bytes]  # gives as many of the next bytes without taking them, fewer where it ends
 
@@ -76,19 +84,48 @@ class Pcm:
         return samples.reshape(-1, len(self.names)).T
 
 
-def corrected(pcm: Pcm, size: int, read: Callable[[int, int], bytes]) -> Pcm:
-    """Correct the length by the size of the file (bytes), of which `read` gives what is at an offset.
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Where in a file its sound is, as its header says."""
 
-    A recorder that lost its power leaves a length of what it had written some time ago, or 0; one that goes on beyond
-    4 GB, the remainder.
-    """
-    there = size - pcm.start
-    length = there if pcm.length is None else min(pcm.length, there)
-    length += (there - length) >> 32 << 32 if pcm.pad == 2 else 0
-    behind = pcm.start + length + -length % pcm.pad
-    if there - length > 8 and not _is_name(read(behind, 4)):
-        length = there
-    length = length // pcm.frame * pcm.frame
+    start: int  # offset in bytes
+    length: int | None  # bytes; None: to the end
+    pad: int = 2  # bytes to whose multiples chunks are filled up
+
+    def reach(self, size: int, read: Callable[[int, int], bytes]) -> int:
+        """Correct the length by the size of the file (bytes), of which `read` gives what is at an offset.
+
+        A recorder that lost its power leaves a length of what it had written some time ago, or 0; one that goes on
+        beyond 4 GB, the remainder. Chunks behind the sound are none of it, even where the header says so.
+        """
+        there = size - self.start
+        length = there if self.length is None else min(self.length, there)
+        length += (there - length) >> 32 << 32 if self.pad == 2 else 0
+        behind = self.start + length + -length % self.pad
+        if there - length > 8 and not is_name(read(behind, 4)):
+            length = there
+        if self.pad != 2 or length != there or length == self.length:
+            return length
+        window = max(self.start, size - _CHUNKS)
+        found = (window + match.start() for match in re.finditer(b"|".join(BEHIND), read(window, size - window)))
+        return next((at - self.start for at in found if chunks_behind(read, at)), length)
+
+
+def chunks_behind(read: Callable[[int, int], bytes], at: int = 0) -> int:
+    """Tell how many bytes of chunks that stand behind samples are there, up to the end or another file; 0 for none."""
+    begin = at
+    while (header := read(at, 8))[:4] in BEHIND and len(header) == 8:
+        size = int.from_bytes(header[4:], "little")
+        if size > _CHUNK:
+            return 0
+        at += 8 + size
+        at += size % 2 and read(at, 4) not in BEHIND
+    return at - begin if not header or header[:4] in _FILES else 0
+
+
+def corrected(pcm: Pcm, size: int, read: Callable[[int, int], bytes]) -> Pcm:
+    """Correct the length by the size of the file (bytes), and find out what of narrow samples is meant."""
+    length = Sound(pcm.start, pcm.length, pcm.pad).reach(size, read) // pcm.frame * pcm.frame
     if not pcm.is_narrow or pcm.is_low is not None:
         return replace(pcm, length=length)
     pieces = (read(at, min(1 << 20, pcm.start + length - at)) for at in range(pcm.start, pcm.start + length, 1 << 20))
@@ -104,7 +141,7 @@ def blocks(pcm: Pcm, read: Callable[[int], bytes], frames: int, peek: Peek = lam
     """
     left = 2**62 if pcm.length is None else pcm.length
     rest, low = b"", _is_low(pcm, peek)
-    while left or _goes_on(pcm, peek):
+    while left or goes_on(pcm.length or 0, pcm.pad, peek):
         left = left or 2**32  # a header that counts less has the remainder
         if not (data := read(min(left, frames * pcm.frame - len(rest)))):
             return
@@ -119,13 +156,14 @@ def blocks(pcm: Pcm, read: Callable[[int], bytes], frames: int, peek: Peek = lam
         yield pcm.block(data[:whole], low=low)
 
 
-def _goes_on(pcm: Pcm, peek: Peek) -> bool:
-    pad = -(pcm.length or 0) % pcm.pad
+def goes_on(length: int, pad: int, peek: Peek) -> bool:
+    """Tell whether what comes behind so many bytes is sound all the same, and neither a chunk nor the end."""
+    pad = -length % pad
     behind = peek(pad + 9)[pad:]
-    return len(behind) > 8 and not _is_name(behind[:4])
+    return len(behind) > 8 and not is_name(behind[:4])
 
 
-def _is_name(name: bytes) -> bool:
+def is_name(name: bytes) -> bool:
     """Tell whether it can be that of a chunk."""
     return name.replace(b" ", b"x").isalnum()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..memo import Words, clean_description, clean_tags, clean_title, parse_id
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     import av.container
 
 _HAVE_ID3 = {"mp3", "aac", "aiff", "tta", "dsf"}  # as FFmpeg calls formats
+_INFO = {  # what FFmpeg calls the chunks of a WAV's INFO
+    b"INAM": "title",
+    b"ICMT": "comment",
+    b"ICRD": "date",
+    b"IKEY": "IKEY",
+    b"IART": "artist",
+    b"IPRD": "album",
+    b"IGNR": "genre",
+    b"ICOP": "copyright",
+}
 _TIME = r"\s*\d\d?[-:._ ]?\d\d[-:._ ]?\d\d\s*"  # of day, in a broadcast WAV
 _EARLIEST = 1970  # what a memo may say, since 0.1.0, is later
 
@@ -68,6 +79,12 @@ def make_readable(source: av.container.InputContainer) -> None:
             decoded = dict(itertools.islice(pairs, len(place)))
             place.clear()
             place.update(decoded)
+
+
+def add_utf16(source: av.container.InputContainer, info: Mapping[bytes, bytes]) -> None:
+    """Add what of a WAV's INFO is in UTF-16, of which FFmpeg reads no more than a letter."""
+    texts = {name: codepages.utf16(info[chunk]) for chunk, name in _INFO.items() if chunk in info}
+    source.metadata.update({name: text for name, text in texts.items() if text})
 
 
 def _by_name(metadata: dict[str, str]) -> dict[str, str]:
