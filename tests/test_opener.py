@@ -90,6 +90,7 @@ SHORT = f"{HASH}.{magnet.format_key(KEY)}"
         f"\ufeff“{PRIVATE}”",
         PRIVATE.replace("&", "&amp;"),
         quote(PRIVATE, safe=""),
+        f"https://memos.example/open.html#?seeds={quote(PRIVATE, safe=':/?')}&t=5",
         f"{PRIVATE[:70]}\r\n  {PRIVATE[70:]}\n\nsee you",
         f"(<{magnet.join('https://memos.example/open.html', [PRIVATE])}&t=5>)",
         f"Listen: https://memos.example/open.html#{SHORT}.",
@@ -208,6 +209,13 @@ def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
     assert asked.is_visible()
     assert {url for url in visitor.requests if not url.startswith(("blob:", "file:"))} == {f"{tracker.url}/"}
     assert visitor.tab.errors == []
+
+    page.route("https://memos.example/**", lambda route: route.fulfill(path=place))
+    host = f"https://memos.example//{place.name}"
+    named = ["wss://memos.example/announce", "wss://memos.example/post", "wss://memos.example/announce?delete=all"]
+    page.goto(f"{host}#{'&tr='.join([whole, *(quote(url, safe='') for url in named)])}")
+    visitor.wait_for_words("can be reached (memos.example)", 60)
+    assert page.evaluate("location.href") == host
 
 
 def test_what_is_no_memo_is_refused_loaded_no_further_and_a_file_that_lies_does_no_harm(

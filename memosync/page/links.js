@@ -71,7 +71,7 @@ function isLink (text) {
 
 // A magnet (BEP 9) or HASH.KEY.
 function readLink (text) {
-  const plain = (/^magnet%3a/i.test(text) ? decoded(text) : text).replace(/^magnet:\/*\??/i, '')
+  const plain = (/^magnet(?:%3a|:[^=]*%3d)/i.test(text) ? decoded(text) : text).replace(/^magnet:\/*\??/i, '')
   const magnet = HASH.test(plain) ? `xt=urn:btih:${plain}` : plain.replace(/^(?:\??xt=)?(?:urn:)?btih:/i, 'xt=urn:btih:')
   const values = valuesIn(magnet)
   const all = name => values.filter(([key]) => key.toLowerCase().replace(/\.\d+$/, '') === name).map(([, value]) => value)
