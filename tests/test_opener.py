@@ -48,6 +48,14 @@ HTML = '<img src=x onerror="evil = 1">\u202egpj.exe<script>'
 HASH, KEY = 40 * "a", bytes(range(16))
 
 
+def read_out(visitor: Visitor) -> list[str]:
+    """Give what a screen reader meets, in order: what says its role, with its name or what stands in it."""
+    tree = visitor.tab.page.locator("main").aria_snapshot()
+    roles = "alert|button|combobox|heading|link|list|navigation|progressbar|region|slider|status|textbox"
+    found = re.findall(rf'^ *- ({roles})(?: "(.*?)")?(?: \[[^:]*\])*(?:: (.*))?:?$', tree, re.MULTILINE)
+    return [f"{role} {name or text}".strip() for role, name, text in found]
+
+
 def claimed(tab: Tab, tracker: str) -> str:
     """Have a tab name a file of 2 GB to whoever asks, and give its infohash."""
     info = {"length": 2_000_000_000, "name": "x", "piece length": 1 << 22, "pieces": bytes(20 * 477)}
@@ -63,6 +71,16 @@ def seeded_both(tab: Tab, tracker: str) -> str:
     files = "['a', 'b'].map(name => new File([name.repeat(50000)], `${name}.webm`))"
     add = f"peer.client([]).seed({files}, {{ name: 'both', announceList: [[tracker]] }}, done)"
     return str(tab.run(f"async tracker => (await new Promise(done => {add})).infoHash", tracker))
+
+
+READ_OUT = [
+    *("heading The merger", "list Tags"),
+    *("region Player", "button Pause", "slider Position", "button 15 seconds back", "button 15 seconds forward"),
+    *("combobox Speed", "slider Volume"),
+    *("region Loading", "status All of it is here, and exactly what was shared.", "progressbar Loaded"),
+    "button From 0:12",
+    *("region Keep it", "link Download", "button Copy the link"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +183,13 @@ def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
     asked.fill("not a link")
     page.get_by_role("button", name="Open").click()
     assert "This is no link to a memo" in page.get_by_role("alert").inner_text()
+    assert read_out(visitor) == [
+        "region Open a memo",
+        "heading Open a memo",
+        "textbox Paste the link that you were given",
+        "alert This is no link to a memo, or not the whole one. Ask for the whole link again.",
+        "button Open",
+    ]
     visitor.tab.look(width=320, height=800)
     visitor.tab.screenshot(PICTURES / "opener.png")
     page.goto(f"{link}&t=5")
@@ -184,6 +209,7 @@ def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
     assert hear(visitor, sound) > 0.95
     visitor.wait_for_words("All of it is here", 60)
     visitor.wait_until(f"({TALLEST})() > 0.5", "the waveform")
+    assert read_out(visitor) == READ_OUT
     with page.expect_download() as download:
         page.click("#save")
     assert download.value.path().read_bytes() == Path(only(author)["path"]).read_bytes()
@@ -205,8 +231,12 @@ def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
         visitor.wait_until("title.textContent === 'The merger'", "what is in it")
         assert page.evaluate("location.href") == f"file://{place}"
         assert key in (page.get_attribute("#magnet", "href") or "")
+    page.goto(f"file://{place}#nonsense")
+    page.get_by_role("alert").get_by_text("This is no link to a memo").wait_for()
+    assert (page.title(), page.evaluate("location.href")) == ("Open a memo", f"file://{place}")
+    page.goto(f"{link}&t=5")
     page.reload()
-    assert asked.is_visible()
+    assert (asked.is_visible(), page.get_by_role("alert").inner_text()) == (True, "")
     assert {url for url in visitor.requests if not url.startswith(("blob:", "file:"))} == {f"{tracker.url}/"}
     assert visitor.tab.errors == []
 
