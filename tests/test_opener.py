@@ -128,6 +128,12 @@ def test_a_link_is_understood_as_people_paste_it(reader: Reader, pasted: str) ->
     assert (link.infohash, link.key) == (HASH, KEY)
 
 
+def test_what_looks_like_a_key_in_a_title_is_none_in_the_link_that_is_copied(reader: Reader) -> None:
+    (found,) = reader.read(f"magnet:?xt=urn:btih:{HASH}&dn=urn:btih:{SHORT}") or [{}]
+
+    assert (found["key"], magnet.parse(found["link"]).key) == ("", b"")
+
+
 def test_links_on_several_lines_are_several(reader: Reader) -> None:
     found = reader.read(f"{PRIVATE}\n{40 * 'b'}\nmagnet:?xt=urn:btih:{32 * 'a'}\n\nThese.")
 

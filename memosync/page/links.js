@@ -25,7 +25,7 @@ function unwrap (text) {
   let isOpen = false
   for (const line of text.replace(UNSEEN, '').split('\n').map(line => line.trim())) {
     const at = line.search(BEGIN)
-    const begins = HASH.test(line) || (at >= 0 && !/[^\s"\u0027\u0060„“«‹‘(<[{]/.test(line[at - 1] ?? ''))
+    const begins = HASH.test(line) || (at >= 0 && /(?:^|\s)["\u0027\u0060„“«‹‘(<[{]{0,3}$/.test(line.slice(0, at)))
     if (isOpen && line && !begins) links.push(links.pop() + line)
     else if (line) links.push(line)
     isOpen = line !== ''
@@ -80,7 +80,7 @@ function readLink (text) {
   const [, hash, short] = topic
   const keys = new Set([...all('x.key'), ...(short ? [short] : [])].map(readKey))
   if (keys.size > 1) throw new Fault(words.unreadable)
-  const whole = magnet.replace(/(?<=btih:[\da-f]{40})\./i, '&x.key=')
+  const whole = magnet.replace(/(?<=(?:^|&)xt=urn:btih:[\da-f]{40})\./i, '&x.key=')
   const infohash = hash.length === 32 ? hexadecimal(base32(hash)) : hash.slice(0, 40).toLowerCase()
   return {
     infohash,
