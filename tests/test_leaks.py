@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote_from_bytes, urlsplit
 
 import pytest
 from support import taker
+from support.browser import Chromium
 from support.netns import Capture, Host, Network
 from support.packets import streams
 from support.program import Program
@@ -91,8 +92,10 @@ def take(host: Host, program: Program, address: str, infohash: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", [[], ["--public"]], ids=["private", "public"])
-def test_nobody_without_the_link_sees_anything_of_a_memo(tmp_path: Path, form: list[str]) -> None:
-    """Peers, trackers of three kinds and a node of the DHT; who shares with anybody shows that it would be seen."""
+def test_nobody_without_the_link_sees_anything_of_a_memo(
+    tmp_path: Path, form: list[str], chromium: Callable[[Host], Chromium]
+) -> None:
+    """Peers, trackers of three kinds, a node of the DHT, a tab; who shares with anybody shows that it would be seen."""
     with Network(2, route=True) as network:
         home, away = network.hosts
         start_stranger(away, NODE, [])
@@ -112,6 +115,11 @@ def test_nobody_without_the_link_sees_anything_of_a_memo(tmp_path: Path, form: l
         with Watch(home, away) as watch:
             said.append(peers[0]("fetch", "-", "--seed", stdin=str(link)))
             said += [peer("fetch", "-", stdin=str(replace(link, peers=()))) for peer in peers[1:]]  # they ask trackers
+            if not form:
+                said.append(giver("share", "--page", tmp_path / "open.html", f"--tracker={browsers.url}"))
+                tab = chromium(away).open(f"file://{tmp_path}/open.html#{link}")
+                tab.wait_until(f"title.textContent === {WORDS['title']!r} && save.href", "all of it to be there")
+                assert [text for text in tab.errors if holds(text.encode(), written(link.key))] == []
         taken = [take(away, giver, home.address, link.infohash), take(home, peers[0], away.address, link.infohash)]
         wait_until(lambda: browsers.announces(link.infohash), "a tracker for browsers to hear of it")
         port = urlsplit(trackers[0]).port

@@ -3,6 +3,7 @@
 // asks nobody for more.
 
 const SPAN = 10 // seconds that are decoded at once
+const CRUMB = 4096 // bytes that are looked at in between: few bytes may be long to hear
 const [LEVELS, FLOOR] = [10, 60] // a second; dB under full scale that are drawn as nothing
 
 class Here {
@@ -45,8 +46,8 @@ async function listen (head, file, tell) {
     tell(levels, clock, false)
   }
   for await (const part of file[Symbol.asyncIterator]({ start: head.bytes.length, end: file.length - 1 })) {
-    for (let at = 0; at < part.length; at += PORTION) {
-      parts.push(clock.mend(part.subarray(at, at + PORTION)))
+    for (let at = 0; at < part.length; at += CRUMB) {
+      parts.push(clock.mend(part.subarray(at, at + CRUMB)))
       if (clock.seconds - from >= SPAN) await take()
     }
   }

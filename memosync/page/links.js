@@ -1,48 +1,102 @@
 
-// Links, as people paste them: magnets, HASH.KEY, and either in the address of a page, behind ?seeds= or the #.
+// Links, as people paste them: magnets, HASH.KEY, and either in the address of a page, behind ?seeds= or the #. What
+// both read is the same memo, with the same key, to `magnet.py`.
 
+const LONGEST_LINK = 1000000 // characters
+const MOST_PARTS = 50000 // of a query
 const MOST_SEEDS = 1000 // memos
 const MOST_TRACKERS = 20
-const HASH = /^(?:urn:)?(?:btih:)?([\da-f]{40}|[a-z2-7]{32})(?:\.([a-z\d]+))?$/i
+const UNSEEN = /[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]/g // no width, or direction
+const BEGIN = /(?<![a-z\d])(?:magnet(?::|%3a)|https?:\/\/|file:\/\/|\??xt=urn:btih:|(?:urn:)?btih:)/i
+const MAGNET = /^(?:magnet(?::|%3a)|(?:\??xt=)?urn:btih:|btih:)/i
+const HASH = /^([\da-f]{40}|[a-z2-7]{32}|[\da-f]{40}\.([a-z\d]+))$/i
+const AROUND = '.,;:!?…"\u0027\u0060“”„«»‹›()<>[]{}' // a link, in a sentence
 
 // Give all links in an address or a text; none where there is none. A Fault for one that is not whole.
 function linksIn (text) {
-  const pasted = text.trim().replace(/^["'<(\s]+|["'>)\s]+$/g, '').replace(/&amp;/g, '&')
-  const [query, fragment] = /^(?:https?|file):/i.test(pasted)
-    ? [new URL(pasted).search.slice(1), new URL(pasted).hash.slice(1)]
-    : ['', pasted]
-  const found = [...textsIn(fragment), ...textsIn(query)].slice(0, MOST_SEEDS).map(readLink)
-  return found.filter((link, i) => found.findIndex(other => other.infohash === link.infohash) === i)
+  if (text.length > LONGEST_LINK) throw new Fault(words.unreadable)
+  const found = unwrap(text).flatMap(split).slice(0, MOST_SEEDS).map(readLink)
+  return [...new Map(found.reverse().map(link => [link.infohash, link])).values()].reverse() // the first one counts
 }
 
-function textsIn (part) {
-  const plain = /^magnet%3a/i.test(part) ? decodeURIComponent(part) : part
-  if (/(^|=)magnet:/i.test(plain)) { // nobody encoded them: each ends where the next one begins
-    return plain.split(/(?=magnet:)/i).slice(/^magnet:/i.test(plain) ? 0 : 1).map(one => one.replace(/[?&]\w*=$/, ''))
+// Links stand one a line, or in several where a program wrapped them; a blank one ends it.
+function unwrap (text) {
+  const links = []
+  let isOpen = false
+  for (const line of text.replace(UNSEEN, '').split('\n').map(line => line.trim())) {
+    const at = line.search(BEGIN)
+    const begins = HASH.test(line) || (at >= 0 && /(?:^|\s)["\u0027\u0060„“«‹‘(<[{]{0,3}$/.test(line.slice(0, at)))
+    if (isOpen && line && !begins) links.push(links.pop() + line)
+    else if (line) links.push(line)
+    isOpen = line !== ''
   }
-  const whole = plain.replace(/^[/!?]+/, '')
-  const first = whole.split(/[?&/]/)[0]
-  const values = new URLSearchParams(whole.slice(whole.indexOf('?') + 1))
-  const seeds = values.getAll('seeds')
-  return seeds.length ? seeds : [first, ...values.values()].filter(value => HASH.test(value) || /^magnet:/i.test(value))
+  return links.map(strip)
+}
+
+// Take off what stands around a link.
+function strip (text) {
+  let [begin, end] = [Math.max(0, text.search(BEGIN)), text.length]
+  while (begin < end && AROUND.includes(text[begin])) begin++
+  while (begin < end && AROUND.includes(text[end - 1])) end--
+  return text.slice(begin, end).replace(/&(?:(?:amp|#0*38|#x0*26);)+/gi, '&')
+}
+
+// Take the address of a page apart: its links are those of `seeds=`, else those that its query or fragment is or has.
+function split (text) {
+  if (isLink(text)) return [text]
+  const [, query = '', fragment = text] = /^(?:https?|file):[^?#]*(?:\?([^#]*))?#?(.*)$/is.exec(text) ?? []
+  const parts = [query, fragment].map(linksOf)
+  const [seeds, others] = [0, 1].map(kind => parts.flatMap(found => found[kind]))
+  return seeds.length ? seeds : others
+}
+
+function linksOf (part) {
+  const raw = part.split(/(?=magnet:\/*\?)/i) // nobody encoded them: each ends where the next one begins
+  if (raw.length > 1 || MAGNET.test(part)) return [[], raw.filter(isLink).map(one => one.replace(/[?&][\w.]*=$/, ''))]
+  const whole = part.replace(/^[/!?]+/, '')
+  if (isLink(whole)) return [[], [whole]]
+  const values = valuesIn(part.slice(part.indexOf('?') + 1))
+  const seeds = values.filter(([name]) => name === 'seeds').map(([, value]) => value)
+  return [seeds, [whole.split(/[?&/]/)[0], ...values.map(([, value]) => value)].filter(isLink)]
+}
+
+function valuesIn (query) {
+  if (query.split('&').length > MOST_PARTS) throw new Fault(words.unreadable)
+  return [...new URLSearchParams(query)].filter(([, value]) => value)
+}
+
+function isLink (text) {
+  return HASH.test(text) || MAGNET.test(text)
 }
 
 // A magnet (BEP 9) or HASH.KEY.
 function readLink (text) {
-  const values = new URLSearchParams(text.replace(/^magnet:\/*\??/i, ''))
-  const all = name => [...values].filter(([key]) => key.toLowerCase().replace(/\.\d+$/, '') === name).map(([, value]) => value)
-  const topic = /^magnet:/i.test(text) ? all('xt').map(value => HASH.exec(value)).find(Boolean) : HASH.exec(text)
+  const plain = (/^magnet(?:%3a|:[^=]*%3d)/i.test(text) ? decoded(text) : text).replace(/^magnet:\/*\??/i, '')
+  const magnet = HASH.test(plain) ? `xt=urn:btih:${plain}` : plain.replace(/^(?:\??xt=)?(?:urn:)?btih:/i, 'xt=urn:btih:')
+  const values = valuesIn(magnet)
+  const all = name => values.filter(([key]) => key.toLowerCase().replace(/\.\d+$/, '') === name).map(([, value]) => value)
+  const topic = all('xt').filter(value => /^urn:btih:/i.test(value)).map(value => HASH.exec(value.slice(9))).find(Boolean)
   if (!topic) throw new Fault(words.unreadable)
   const [, hash, short] = topic
-  const keys = new Set([...all('x.key'), ...(short ? [short] : [])].map(key => readKey(key)))
+  const keys = new Set([...all('x.key'), ...(short ? [short] : [])].map(readKey))
   if (keys.size > 1) throw new Fault(words.unreadable)
+  const whole = magnet.replace(/(?<=(?:^|&)xt=urn:btih:[\da-f]{40})\./i, '&x.key=')
+  const infohash = hash.length === 32 ? hexadecimal(base32(hash)) : hash.slice(0, 40).toLowerCase()
   return {
-    infohash: hash.length === 40 ? hash.toLowerCase() : hexadecimal(base32(hash)),
+    infohash,
     key: [...keys][0] ?? '',
     title: all('dn')[0] ?? '',
     trackers: all('tr').filter(isTracker).slice(0, MOST_TRACKERS),
     namesTrackers: all('tr').length > 0,
-    link: /^magnet:/i.test(text) ? text : `magnet:?xt=urn:btih:${topic[0].replace(/^.*:/, '')}`
+    link: `magnet:?${whole}`
+  }
+}
+
+function decoded (text) {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new Fault(words.unreadable)
   }
 }
 
@@ -68,10 +122,7 @@ function hexadecimal (bytes) {
 
 // What is behind a # would be sent.
 function isTracker (text) {
-  return /^wss?:/i.test(text) && URL.canParse(text) && !new URL(text).username && !text.includes('#')
-}
-
-// Take the key out of the address bar, and out of what a reload would read.
-function hideLink () {
-  if (/key|\.[a-z2-7]{20}/i.test(location.hash + location.search)) history.replaceState(null, '', location.pathname)
+  if (!/^wss?:/i.test(text) || !URL.canParse(text) || text.includes('#')) return false
+  const { username, password } = new URL(text)
+  return !username && !password
 }

@@ -1,27 +1,41 @@
 
 // A page that has no memo in it: it opens what stands behind its #, or is pasted, and remembers nothing.
 
+const LARGEST_MEMO = 1e9 // bytes, as of `fetch`
+const [LONGEST_TITLE, LONGEST_DESCRIPTION, MOST_TAGS] = [500, 20000, 50] // as in the index
+
+const asking = document.title
+
 let memos = []
 
-// Open what is in an address or a text; ask for a link where there is none.
+// Open what is in an address or a text, and give the links; ask for one where there is none.
 function read (text) {
   let said = ''
   try {
     const links = linksIn(text)
-    if (links.length) return openAll(links, timeIn(text))
-    if (text && text !== location.href) said = words.unreadable
+    if (links.length) {
+      openAll(links, timeIn(text))
+      return links
+    }
+    if (text.replace(/\?[^#]*/, '') !== location.href) said = words.unreadable
   } catch (error) {
-    said = error instanceof Fault ? error.message : words.unreadable
+    if (!(error instanceof Fault)) throw error
+    said = error.message
   }
-  leave()
   wanted = false
+  leave()
+  memo = given
+  know()
+  document.title = asking
   element.opened.hidden = true
   element.ask.hidden = false
   element.said.textContent = said
   element.pasted.focus()
+  return []
 }
 
 function openAll (links, from) {
+  const isAsked = element.ask.contains(document.activeElement)
   memos = links.map(link => ({
     ...given,
     ...link,
@@ -33,6 +47,7 @@ function openAll (links, from) {
   element.memos.querySelector('ol').replaceChildren(...memos.map(row))
   choose(memos[0])
   goal = from
+  if (isAsked) play.focus()
 }
 
 function row (its, index) {
@@ -53,11 +68,13 @@ function choose (its) {
   present({})
 }
 
-// What the page's policy lets it call.
+// What the page's policy lets it call. To the host of this page the browser would send what it is known by there, so a
+// link names nothing there that could be more than a tracker.
 function mayCall (tracker) {
-  const { protocol, hostname, host } = new URL(tracker)
-  const isOurs = given.trackers.some(ours => new URL(ours).host === host)
-  return protocol === 'wss:' || isOurs || (given.near && hostname.startsWith('127.'))
+  const { protocol, hostname, host, pathname, search } = new URL(tracker)
+  if (given.trackers.some(ours => new URL(ours).host === host)) return true
+  if (hostname === location.hostname && (search || !/^\/(?:announce)?$/.test(pathname))) return false
+  return protocol === 'wss:' || (given.near && hostname === '127.0.0.1')
 }
 
 // Read what the file says of itself, as soon as its beginning is here.
@@ -65,6 +82,7 @@ async function introduce (file, torrent) {
   const its = memo
   if (torrent.files.length !== 1) throw new Fault(words.foreign)
   if (!its.key && /^[\da-f]{16}$/.test(torrent.name)) throw new Fault(words.keyless)
+  if (file.length > LARGEST_MEMO) throw new Fault(fill(words.large, { size: sizeInWords(file.length) }))
   its.size = file.length
   its.name = torrent.name
   const head = await Head.of(file)
@@ -90,19 +108,20 @@ function grow (levels, { seconds, bytes, clusters }, isAll) {
     memo.clusters = clusters
     memo.duration = isAll ? seconds : seconds * memo.size / bytes
   }
-  memo.heights = Array.from({ length: Math.ceil(memo.duration * LEVELS) }, (_, i) => levels[i] ?? 0)
+  memo.heights = levels
   know()
 }
 
 // Show the words that came with it.
 function present ({ TITLE, DESCRIPTION = '', KEYWORDS = '', DATE_RECORDED = '' }) {
-  memo.title = TITLE || memo.title || (memo.key ? '' : memo.name?.replace(/\.webm$/, '')) || ''
+  memo.title = (TITLE || memo.title || (memo.key ? '' : memo.name?.replace(/\.webm$/, '')) || '').slice(0, LONGEST_TITLE)
   document.title = element.title.textContent = memo.title || words.untitled
   if (memo.title) memo.button.textContent = memo.title
-  const plain = memo.title.replace(/[\p{C}/\\:*?"<>|]/gu, '-').slice(0, 80)
-  if (memo.key && memo.name) memo.name = `${plain || memo.name}.webm`
-  element.tags.replaceChildren(...KEYWORDS.split(',').filter(Boolean).map(tag => {
+  const plain = (memo.title || words.untitled).slice(0, 80).replace(/[\p{C}/\\:*?"<>|]/gu, '-')
+  memo.name = `${plain}.webm`
+  element.tags.replaceChildren(...KEYWORDS.split(',', MOST_TAGS).filter(Boolean).map(tag => {
     const item = document.createElement('li')
+    item.dir = 'auto'
     item.textContent = tag
     return item
   }))
@@ -110,7 +129,7 @@ function present ({ TITLE, DESCRIPTION = '', KEYWORDS = '', DATE_RECORDED = '' }
   element.date.textContent = date
   element.when.hidden = !date
   element.length.textContent = clock(memo.duration)
-  linkTimes(DESCRIPTION)
+  linkTimes(DESCRIPTION.slice(0, LONGEST_DESCRIPTION))
   element.programs.hidden = Boolean(memo.key)
   element.private.hidden = !memo.key
   element.magnet.textContent = element.magnet.href = memo.link
@@ -126,10 +145,12 @@ function dateIn (text) {
   return fill(pattern, { weekday, day: Number(day), month: months[month - 1], year, hour, minute })
 }
 
+// A key is nothing for the address bar, nor for what a reload would read, in whatever way it is written.
 function readAddress () {
   const address = location.href
-  hideLink()
-  read(address)
+  history.replaceState(null, '', address.split(/[?#]/)[0])
+  const links = read(address)
+  if (links.length && !links.some(({ key }) => key)) history.replaceState(null, '', address)
 }
 
 element.open.addEventListener('click', () => {

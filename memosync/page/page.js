@@ -36,21 +36,21 @@ function begin (another) {
 }
 
 function leave () {
-  if (!swarm) return
-  swarm.leave()
+  swarm?.leave()
   stream?.leave()
   audio.removeAttribute('src')
   audio.load()
   swarm = stream = null
   introduced = null
   goal = came = 0
+  URL.revokeObjectURL(element.save.href)
   element.save.removeAttribute('href')
   element.save.setAttribute('aria-disabled', 'true')
 }
 
 // Show what is known of the memo's sound by now.
 function know () {
-  wave.heights = memo.heights
+  wave.take(memo.heights, memo.grows === undefined ? memo.heights.length : memo.duration * LEVELS)
   position.max = memo.duration
   element.all.textContent = clock(memo.duration)
   if (goal && goal < reach()) {
@@ -95,6 +95,7 @@ function mine (act) {
 }
 
 function refuse (error) {
+  if (error instanceof Fault) swarm?.leave() // whatever else comes is of no use
   broken ||= error instanceof Fault ? error.message : fill(words.failed, { error: error.message })
 }
 

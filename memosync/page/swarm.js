@@ -36,6 +36,7 @@ class Swarm {
   leave () {
     clearInterval(this.#clock)
     this.#client?.destroy()
+    this.#client = null
   }
 
   #meet () {
@@ -66,7 +67,7 @@ class Swarm {
 // The browser refuses an unencrypted tracker to a page that came by https, but for this machine's own.
 function isAllowed (tracker) {
   const { protocol, hostname } = new URL(tracker)
-  return location.protocol !== 'https:' || protocol === 'wss:' || /^(localhost|127\..*)$/.test(hostname)
+  return location.protocol !== 'https:' || protocol === 'wss:' || /^(localhost|127[\d.]+)$/.test(hostname)
 }
 
 // With the torrent nobody has to be asked for it: those who wait have none to give to each other.

@@ -2,6 +2,7 @@
 // What a memo's file says of itself before the sound: how long it is, its words, and where in it is what (RFC 9559).
 
 const LONGEST_HEAD = 1 << 24 // bytes
+const LONGEST = 1e7 // seconds: what says that it is longer knows nothing
 
 class Head {
   bytes = new Uint8Array() // to the first cluster
@@ -12,16 +13,20 @@ class Head {
   clusters = [] // seconds, and bytes from the beginning
   begin = 0 // seconds: what the file's clock says where the sound begins
   #segment = 0
+  #at = 0 // what was read
   #unit = 1000000 // ns
 
   // Of a file that gives its bytes as WebTorrent's do.
   static async of (file) {
     const source = file[Symbol.asyncIterator]({ start: 0, end: file.length - 1 })
     let data = new Uint8Array()
+    const head = new Head()
     for await (const part of source) {
       data = joined([data, part])
-      const head = new Head()
-      if (head.#reads(data)) return head
+      if (head.#reads(data)) {
+        head.clusters = head.clusters.filter(([time, place]) => time < LONGEST && place < file.length)
+        return head
+      }
       if (data.length > LONGEST_HEAD) break
     }
     throw new Fault(words.foreign)
@@ -29,20 +34,20 @@ class Head {
 
   // Tell whether the first cluster was found.
   #reads (data) {
-    for (let at = 0; ;) {
-      const found = elementAt(data, at)
+    for (;;) {
+      const found = elementAt(data, this.#at)
       if (!found) return false
       const { name, body, size } = found
-      if (at === 0 && name !== EBML) throw new Fault(words.foreign)
+      if (this.#at === 0 && name !== EBML) throw new Fault(words.foreign)
       if (name === CLUSTER) {
-        this.bytes = data.slice(0, at)
+        this.bytes = data.slice(0, this.#at)
         return true
       }
-      if (name === SEGMENT) this.#segment = at = body
+      if (name === SEGMENT) this.#segment = this.#at = body
       else {
         if (body + size > data.length) return false
         this.#take(name, data.subarray(body, body + size))
-        at = body + size
+        this.#at = body + size
       }
     }
   }
@@ -52,7 +57,8 @@ class Head {
       const [[unit], [duration], [title]] = [0x2ad7b1, 0x4489, 0x7ba9].map(inner => all(data, inner))
       if (title) this.tags.TITLE = utf8(title)
       if (unit) this.#unit = unsigned(unit)
-      if (duration) this.duration = real(duration) * this.#unit / 1e9
+      const seconds = duration ? real(duration) * this.#unit / 1e9 : 0
+      this.duration = seconds > 0 && seconds < LONGEST ? seconds : 0
     } else if (name === TRACKS) {
       const entry = all(data, 0xae).find(track => unsigned(all(track, 0x83)[0]) === 2) // of sound
       if (!entry) throw new Fault(words.foreign)
@@ -90,7 +96,7 @@ function unsigned (data = []) {
 
 function real (data) {
   const view = new DataView(data.buffer, data.byteOffset, data.length)
-  return data.length === 4 ? view.getFloat32(0) : view.getFloat64(0)
+  return data.length === 8 ? view.getFloat64(0) : data.length === 4 ? view.getFloat32(0) : 0
 }
 
 function utf8 (data) {

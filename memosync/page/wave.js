@@ -3,15 +3,17 @@
 
 class Wave {
   #canvas
-  #heights = [0] // of a hundred
+  #heights = [] // of a hundred
+  #all = 1 // how many there will be
   #drawn = ''
 
   constructor (canvas) {
     this.#canvas = canvas
   }
 
-  set heights (heights) {
-    this.#heights = heights.length ? heights : [0]
+  take (heights, all) {
+    this.#heights = heights
+    this.#all = Math.max(1, all)
     this.#drawn = ''
   }
 
@@ -54,9 +56,8 @@ class Wave {
   }
 
   #mean (begin, end) {
-    const heights = this.#heights
-    const first = Math.floor(begin * heights.length)
-    const last = Math.max(first + 1, Math.floor(end * heights.length))
-    return heights.slice(first, last).reduce((sum, height) => sum + height, 0) / (last - first)
+    const first = Math.floor(begin * this.#all)
+    const last = Math.max(first + 1, Math.floor(end * this.#all))
+    return this.#heights.slice(first, last).reduce((sum, height) => sum + height, 0) / (last - first)
   }
 }

@@ -7,6 +7,7 @@ there to be looked at. Standard output is what was found: a line of JSON.
 
 from __future__ import annotations
 
+import base64
 import collections
 import contextlib
 import io
@@ -19,11 +20,12 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from support import matroska
 from support.hostile import payloads, torrents
+from support.links import Reader
 from support.matroska import Shape
 
 from memosync import index, magnet, sealing
@@ -86,6 +88,25 @@ def private(data: bytes) -> str:
         assert [magnet.parse(part) for part in magnet.split(joined)] == list(dict.fromkeys(found))
         assert not any(key in joined.partition("#")[0] for key in keys)
     return f"{len(found[:3])} {[(one.key > b'', one.name > '', one.trackers > ()) for one in found[:2]]}"
+
+
+def opener(data: bytes) -> str:
+    """Have the page that opens any link read some: no memo has another key than `magnet` finds."""
+    text = data.decode(errors="replace")
+    found = READER.read(text) or ()
+    for one in found:
+        assert _memos([one["link"]]) == {one["infohash"]: one["key"]}  # of what is copied
+    read = _memos(part for line in magnet.unwrap(text) for part in magnet.split(line))
+    here = {one["infohash"]: one["key"] for one in found}
+    both = [(here[infohash], read[infohash]) for infohash in here.keys() & read]
+    assert all(ours == theirs for ours, theirs in both if ours and theirs)  # where a link ends may be guessed otherwise
+    return f"{len(read)} {here == read} {[key > '' for key in read.values()][:2]}"
+
+
+def _memos(links: Iterable[str]) -> dict[str, str]:
+    """Give the keys of memos as the pages write them; of two of one infohash the first counts."""
+    read = {one.infohash: base64.b64encode(one.key).decode() for one in reversed(list(map(magnet.parse, links)))}
+    return dict(reversed(read.items()))
 
 
 def sealed(data: bytes) -> str:
@@ -169,6 +190,13 @@ def private_links() -> list[bytes]:
     return [text.encode() for text in (short, short.upper(), link, f"magnet:?xt=urn:btih:{short}", *pages, HASH)]
 
 
+def opened_links() -> list[bytes]:
+    """Start the reader, before there is less memory than it needs."""
+    global READER
+    READER = Reader()
+    return [*links(), *private_links(), f"{HASH}.{KEY}\nmagnet:?xt=urn:btih:{HASH}\n&dn=x".encode()]
+
+
 def sealed_memos() -> list[bytes]:
     """Seal memos with every key in every context, and say what is to be done to them: nothing, or one thing."""
     for number, (key, context, length) in enumerate(itertools.product(KEYS, CONTEXTS, LENGTHS)):
@@ -228,11 +256,13 @@ def elements(codes: str) -> list[bytes]:
     return list(map(bytes.fromhex, codes.split()))
 
 
+READER: Reader
 SEALED: dict[bytes, tuple[bytes, bytes, bytes]] = {}  # key, context and what is in it
 Parser = tuple[Callable[[bytes], str], type[Exception], Callable[[], list[bytes]], list[bytes]]
 PARSERS: dict[str, Parser] = {
     "magnet": (link, TorrentError, links, tokens("& = ? # : magnet:? xt=urn:btih: seeds= tr= x.pe= xt.1= urn:btmh: ;")),
     "private link": (private, TorrentError, private_links, tokens(f"& = # . %2e ?seeds= x.key= {KEY} {HASH} magnet:?")),
+    "opener": (opener, TorrentError, opened_links, tokens(f"& = # . ?seeds= x.key= {KEY} {HASH} magnet:? %26 &amp;")),
     "sealed memo": (sealed, TorrentError, sealed_memos, [bytes([what, 1, 2]) for what in range(7)]),
     "index": (
         memos,
