@@ -67,6 +67,7 @@ KIN = {
     "counts too little, chunks behind": riff(PLAIN, integers(VOICE, 16), length=20_000) + BEHIND,
     "two, the first of which counts too little": riff(SHORT, HALF, length=20_000) + riff(SHORT, HALF),
     "two, the first of which counts nothing": riff(SHORT, HALF, length=0) + BEHIND + riff(SHORT, HALF) + BEHIND,
+    "two chunks of samples": riff(SHORT, HALF) + chunk(b"data", HALF),
     "counts too little, Wave64": w64(PLAIN, integers(VOICE, 16)[:20_000]) + integers(VOICE, 16)[20_000:],
 }
 both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])

@@ -65,11 +65,11 @@ class Peeking(Protocol):
 
 def links_of_file(file: BinaryIO) -> Iterator[Reader]:
     """Give each link of a file, from its beginning on, as a file of its own; the file itself where there is one."""
-    begin = _begin(_AsPipe(file).look)
+    begin = _begin(AsPipe(file).look)
     starts, is_odd = (_starts(file, begin), False) if begin else _survey(file)
     if is_odd:
         file.seek(0)
-        yield from links_of_pipe(_AsPipe(file))
+        yield from links_of_pipe(AsPipe(file))
         return
     if len(starts) < 2:
         file.seek(0)
@@ -193,7 +193,7 @@ def _crc_of(byte: int) -> int:
 _CRC_TABLE = [_crc_of(byte) for byte in range(256)]
 
 
-class _AsPipe:
+class AsPipe:
     """A file that is read like a pipe."""
 
     def __init__(self, file: BinaryIO) -> None:

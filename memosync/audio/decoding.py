@@ -17,7 +17,7 @@ from ..errors import AudioError
 from ..memo import Words
 from . import headers, opus, pcm
 from .carried import NOTHING, Carried, carried_of
-from .chains import Part
+from .chains import AsPipe, Part
 from .damage import Clock, Damage
 from .formats import FORMATS, what_it_is
 from .tags import add_utf16, words_of
@@ -278,6 +278,10 @@ def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | N
     said = _described(file)
     if found:
         found = pcm.corrected(found, file.seek(0, io.SEEK_END), read_at)
+        length = found.length or 0
+        if pcm.has_another(found, read_at(found.start + length + length % 2, 8)):
+            file.seek(found.start)
+            return contextlib.nullcontext(_Plain(said, found, AsPipe(file)))
     if (sound := _opened(file)) and sound.subtype.startswith(_SUBTYPES):
         if not found or (found.length == sound.frames * found.frame and not found.is_narrow):
             return contextlib.closing(_Sndfile(said, sound, found.names if found else said.names))

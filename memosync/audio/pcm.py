@@ -137,11 +137,12 @@ def blocks(pcm: Pcm, read: Callable[[int], bytes], frames: int, peek: Peek = lam
     """Give what `read` gives from the first sample on in blocks of at most so many frames: channels x frames.
 
     Of 24 bits in 4 bytes the upper three are meant (WAVE_FORMAT_EXTENSIBLE), unless what comes says otherwise. Where
-    the header ends the samples and no chunk begins, it was not brought up to date, and they go on.
+    the header ends the samples and no chunk begins, it was not brought up to date, and they go on; so they do in
+    another chunk of samples behind the first.
     """
     left = 2**62 if pcm.length is None else pcm.length
     rest, low = b"", _is_low(pcm, peek)
-    while left or goes_on(pcm.length or 0, pcm.pad, peek):
+    while left or goes_on(pcm.length or 0, pcm.pad, peek) or (left := _begin_another(pcm, read, peek)):
         left = left or 2**32  # a header that counts less has the remainder
         if not (data := read(min(left, frames * pcm.frame - len(rest)))):
             return
@@ -161,6 +162,20 @@ def goes_on(length: int, pad: int, peek: Peek) -> bool:
     pad = -length % pad
     behind = peek(pad + 9)[pad:]
     return len(behind) > 8 and not is_name(behind[:4])
+
+
+def has_another(pcm: Pcm, head: bytes) -> bool:
+    """Tell whether another chunk of samples begins, by what stands behind the first."""
+    return pcm.pad == 2 and len(head) == 8 and head[:4] == b"data"
+
+
+def _begin_another(pcm: Pcm, read: Callable[[int], bytes], peek: Peek) -> int:
+    """Pass over the header of another chunk of samples, where one comes next; give its length in bytes, 0 for none."""
+    pad = -(pcm.length or 0) % pcm.pad
+    head = peek(pad + 8)[pad:]
+    if not has_another(pcm, head):
+        return 0
+    return int.from_bytes(read(pad + 8)[-4:], "little" if pcm.order == "<" else "big")
 
 
 def is_name(name: bytes) -> bool:
