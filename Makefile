@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest
+PYTEST := env -u MAKEFLAGS $(BIN)/python -m pytest  # a make that a test runs is no part of this one
 PARALLEL := -n 4 --dist worksteal  # the tests of a file follow each other in one process, and share what is made for them
 # Root is shown no closed door: in a user namespace, where it is nobody, it has an ordinary user's rights.
 # What is about rights and networks is run as root, too.
