@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -300,6 +301,38 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class Writeback:
+    """Has what there is of a growing file put on the disk in the background, so that little is left at the end."""
+
+    EVERY = 16_000_000  # bytes
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._done = 0
+        self._thread: threading.Thread | None = None
+        self._fault: OSError | None = None
+
+    def reach(self, size: int) -> None:
+        """Note that so many bytes are written."""
+        if size > self._done + self.EVERY and not (self._thread and self._thread.is_alive()):
+            self._done = size
+            self._thread = threading.Thread(target=self._sync, daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """Wait for what is under way; OSError that was met: who syncs the file after that is not told."""
+        if self._thread:
+            self._thread.join()
+        if self._fault:
+            raise self._fault
+
+    def _sync(self) -> None:
+        try:
+            sync_file(self._path)
+        except OSError as error:
+            self._fault = error
 
 
 def sync_directory(path: Path) -> None:

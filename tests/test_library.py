@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -622,3 +623,19 @@ def test_an_ambiguous_beginning_names_the_candidates(memosync: Program) -> None:
 
     assert result.out == ""
     assert re.match(r"memosync: error: 'abc' .*abcdefgh.*abczzzzz", result.err)
+
+
+def test_a_fault_that_the_disk_has_in_the_background_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"something")
+    writeback = files.Writeback(tmp_path / "file")
+    writeback.reach(files.Writeback.EVERY)
+    writeback.end()
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    writeback.reach(files.Writeback.EVERY + 1)
+
+    with pytest.raises(OSError, match="the disk is broken"):
+        writeback.end()

@@ -32,6 +32,7 @@ from memosync.library.store import Library
 from memosync.network import Network
 from memosync.sealing import Seal
 from memosync.seeder import client
+from memosync.seeder.state import read_state
 from memosync.stop import Stop
 from memosync.torrent import metainfo
 
@@ -411,10 +412,17 @@ def test_a_form_for_which_there_is_no_room_is_made_when_there_is(library: Progra
     assert ["cannot be served" in said[0], "was made again" in said[1]] == [True, True]
 
 
+def seen(library: Program) -> int:
+    """Give the revision of what is served that the seeder last acted on."""
+    state = read_state(inner(library))
+    return state.seen if state else 0
+
+
 def test_a_key_that_comes_back_is_served_again_by_who_serves(library: Program, other: Program) -> None:
     link = shared(library)
     key = inner(library) / "keys" / magnet.parse(link).infohash
     away = key.rename(library.library / "key")
+    wait_until(lambda: seen(library) == revision(Library(library.library)), "the seeder to see that it is gone")
     other("fetch", link, "--timeout", "2s", code=SwarmError.exit_code)
     away.rename(key)
 

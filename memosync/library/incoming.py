@@ -126,11 +126,13 @@ class Incoming:
             source.seek(0)
             digest = hashlib.sha256()
             with files.staged(self._opened) as (staged, target):
+                writeback = files.Writeback(staged)
                 for chunk in sealing.opened(source, self._secret):
                     digest.update(chunk)
                     target.write(chunk)
+                    writeback.reach(target.tell())
                 target.flush()
-                files.sync_file(staged)
+                writeback.end()
                 files.move(staged, self._opened)
         self.key = Key(seal=Seal(self._secret, head[: sealing.SALT]), digest=digest.digest())
         return self._opened

@@ -180,14 +180,16 @@ def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: Inf
                 f"the disk has no room for the sealed form of memo {memo.id}, {format_size(needed)}", "make room for it"
             )
         with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
-            pieces = metainfo.Pieces(needed)
+            pieces, writeback = metainfo.Pieces(needed), files.Writeback(staged)
 
             def write(data: bytes) -> None:
                 target.write(data)
                 pieces.update(data)
+                writeback.reach(target.tell())
 
             sealed = sealing.seal(source, write, seal)
             target.flush()
+            writeback.end()
             if sealed != digest:
                 text = f"the file of memo {memo.id} is not what its link was given for"
                 raise LibraryError(text, "bring back the file as it was")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MemosyncError, SwarmError, TorrentError, WrongKeyError
-from ..files import as_library_error, sync_file
+from ..files import Writeback, as_library_error
 from ..magnet import InfoHash, Magnet
 from ..network import Network, is_websocket, usable_peers, usable_trackers
 from ..stop import Stop
@@ -36,7 +35,6 @@ _FETCHING: lt.settings_pack = {
     "close_redundant_connections": False,  # the seeder should learn that we have everything before we go
 }
 NOWHERE = Path(os.devnull, "nothing")  # where nothing can be written: of what only the metadata is wanted
-SYNC_EVERY = 16_000_000  # bytes
 _ROUND = 7.0  # seconds that peers have to give the metadata; libtorrent asks twice in it
 _ROUNDS = 8  # as short as that: trackers hear of each
 _CONNECTIONS = 100  # at most
@@ -103,7 +101,7 @@ def fetch(
     handle = session.add_torrent(params)
     signalling.poll(session, handle, 0, 0)
     sources = Sources(network, trackers=trackers, peers=params.peers, tracker_of=proxy.tracker_of)
-    download = _Download(session, handle, sources, params.peers)
+    download, writeback = _Download(session, handle, sources, params.peers), Writeback(path)
     try:
         while True:
             finished = False
@@ -129,13 +127,14 @@ def fetch(
                 with as_library_error("keep what arrives"):
                     if refused := download.flush():  # a piece is verified before it is written
                         raise refused
+                    writeback.end()
                 session.remove_torrent(handle)
                 return
             on_progress(progress := download.progress())
             if (begins or follow) and progress.size:
                 download.ask_next()
             signalling.poll(session, handle, progress.peers, progress.waited)
-            download.sync(path)
+            writeback.reach(progress.done)
             download.ask_again(progress.peers)
             if not progress.size:
                 download.meet_others(progress.peers)
@@ -203,9 +202,7 @@ class _Download:
         self._arrived = -1
         self._progress: Progress | None = None
         self._summed_up = 0.0
-        self._synced = 0
         self.followed, self.asked = 0, _NOTHING  # pieces that were read, one after the other; the one that is to come
-        self._syncing = threading.Thread()
 
     def poll(self) -> list[lt.alert]:
         """Wait a little for alerts, record what they tell of the sources of peers, and give them."""
@@ -264,13 +261,6 @@ class _Download:
             return None
         self._handle.flush_cache()
         return self._wait_for(lt.cache_flushed_alert)
-
-    def sync(self, path: Path) -> None:
-        """Fsync what has arrived, in the background: all at once at the end, it would take as long as the fetch."""
-        if self._progress and self._progress.done > self._synced + SYNC_EVERY and not self._syncing.is_alive():
-            self._synced = self._progress.done
-            self._syncing = threading.Thread(target=sync_file, args=[path], daemon=True)
-            self._syncing.start()
 
     def ask_next(self) -> None:
         """Have the next piece read, if it is here; the first one comes before the others."""

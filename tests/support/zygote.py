@@ -135,10 +135,14 @@ class Zygote:
         return Forked(stdin, stdout, stderr, status)
 
 
-@functools.cache
+_the_one = functools.cache(Zygote)
+_lock = threading.Lock()  # a second one would end what it was asked for as it goes
+
+
 def zygote() -> Zygote:
     """Give the one of this process; it ends with it."""
-    return Zygote()
+    with _lock:
+        return _the_one()
 
 
 def _enter(namespaces: list[str]) -> None:
