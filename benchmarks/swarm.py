@@ -63,7 +63,7 @@ def fetching(size: int) -> Prepare:
                 aria = ("aria2c", "--seed-time=0", "--quiet", "--enable-dht=false", f"--dir={target}")
                 yield {
                     US: fetch(*memosync(target, "fetch", link)),
-                    PRIVATE: fetch(*memosync(target, "fetch", private)),
+                    PRIVATE: fetch(*memosync(target, "fetch", private, "--max-size", "2G")),  # it counts twice
                     SCRIPT: fetch(sys.executable, PEERS / "fetch.py", link, target),
                     SYNCING: fetch(sys.executable, PEERS / "fetch.py", link, target, "--sync"),
                     ARIA: fetch(*aria, link),

@@ -412,6 +412,16 @@ def test_a_form_for_which_there_is_no_room_is_made_when_there_is(library: Progra
     assert ["cannot be served" in said[0], "was made again" in said[1]] == [True, True]
 
 
+def test_what_may_come_counts_as_it_is_sealed_and_as_it_is_opened(library: Program, other: Program) -> None:
+    link, size = shared(library), path(library).stat().st_size
+
+    said = other("fetch", link, "--max-size", str(3 * size // 2), code=TorrentError.exit_code).err
+
+    assert "error: " in said
+    assert re.search(r": sealed and opened it takes [\d.]+ kB, more than [\d.]+ kB\n", said), said
+    assert other("fetch", link, "--max-size", str(3 * size)).lines
+
+
 def seen(library: Program) -> int:
     """Give the revision of what is served that the seeder last acted on."""
     state = read_state(inner(library))

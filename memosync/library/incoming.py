@@ -146,12 +146,14 @@ class Incoming:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _refuse_what_is_no_memo(self, torrent: Metainfo) -> None:
-        size = torrent.size + (sealing.opened_size(torrent.size) if self._secret else 0)  # it is here twice
+        size, has = torrent.size, "it has"
+        if self._secret:
+            size, has = size + sealing.opened_size(size), "sealed and opened it takes"
         if ending := _NO_MEMO.search(torrent.name):
             raise TorrentError(f"this is a .{ending[1]} file, not a memo (a WebM file)")
         if size > self._max_size:
             raise TorrentError(
-                f"it has {format_size(size)}, more than {format_size(self._max_size)}", "raise --max-size to have it"
+                f"{has} {format_size(size)}, more than {format_size(self._max_size)}", "raise --max-size to have it"
             )
 
 
