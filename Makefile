@@ -34,7 +34,7 @@ ordinary:
 roots:
 	$(if $(ORDINARY),$(PYTEST) $(ROOTS))
 
-torture: .venv/ready packages compiled  ## break it in every way that is known, for twenty minutes, and print figures; SEED=... again
+torture: .venv/ready packages compiled  ## break it in every way that is known, for an hour, and print figures; SEED=... again
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
 	$(if $(TESTS),,$(ORDINARY) $(PYTEST) --long -m long --ignore=tests/torture -n 2)
 
