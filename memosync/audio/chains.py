@@ -246,11 +246,28 @@ class Part(io.RawIOBase):
         return True
 
 
-class _Until:
+class _OfPipe:
+    """What all parts of a pipe have."""
+
+    def __init__(self, pipe: Peeking) -> None:
+        self._pipe = pipe
+
+    def peek(self, size: int, /, at: int = 0) -> bytes:
+        return self._pipe.peek(size, at)
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("a pipe cannot seek")
+
+
+class _Until(_OfPipe):
     """A pipe up to where another file of its format begins, of WAV without the chunks at its end."""
 
     def __init__(self, pipe: Peeking, begin: _Begin) -> None:
-        self._pipe, self._begin = pipe, begin
+        super().__init__(pipe)
+        self._begin = begin
         self._own = begin.at + 1  # bytes up to which it is this file that begins
         self._names = (begin.magic, *(BEHIND if begin.is_wave else ()))
         self._any = re.compile(b"|".join((begin.whole.pattern, *self._names[1:])), re.DOTALL)
@@ -284,21 +301,12 @@ class _Until:
         have = read[at : at + size]
         return have if len(have) == size else have + self._pipe.peek(size - len(have), max(0, at - len(read)))
 
-    def peek(self, size: int, /, at: int = 0) -> bytes:
-        return self._pipe.peek(size, at)
 
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        raise io.UnsupportedOperation("a pipe cannot seek")
-
-
-class _Link:
+class _Link(_OfPipe):
     """A pipe up to where the next link begins."""
 
     def __init__(self, pipe: Peeking) -> None:
-        self._pipe = pipe
+        super().__init__(pipe)
         self._left = 0  # bytes of the page that is being read
         self._time = 0  # of the last page that had one
         self._changed = b""  # what of a page is left that was changed
@@ -316,15 +324,6 @@ class _Link:
         data = self._pipe.read(min(size, self._left))
         self._left -= len(data)
         return data
-
-    def peek(self, size: int, /, at: int = 0) -> bytes:
-        return self._pipe.peek(size, at)
-
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        raise io.UnsupportedOperation("a pipe cannot seek")
 
     def _turn(self) -> bool:
         """Look at the next page, and tell whether it belongs to this link."""
