@@ -16,7 +16,7 @@ SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEF
 export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ordinary roots torture coverage where check duplicates types formatting scripts bench completions packages compiled clean
+.PHONY: help demo test ordinary roots torture proof coverage where check duplicates types formatting scripts bench completions packages compiled clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -37,6 +37,9 @@ roots:
 torture: .venv/ready packages compiled  ## break it in every way that is known, for an hour, and print figures; SEED=... again
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
 	$(if $(TESTS),,$(ORDINARY) $(PYTEST) --long -m long --ignore=tests/torture -n 2)
+
+proof: .venv/ready  ## live a thousand lives of devices in sync, and print what was lost; FIRST=... LIVES=... to go on
+	cd tests && ../$(BIN)/python -m proof.run --first $(or $(FIRST),0) --lives $(or $(LIVES),1000)
 
 coverage: .venv/ready  ## print which lines and branches the tests run, all or TESTS=..., child processes included
 	rm -rf $(dir $(COVERAGE_FILE))

@@ -20,8 +20,11 @@ from .quantities import local
 
 VERSIONS = 1, 2  # wherever there are keys it is 2, which 0.1.0 refuses: it would rewrite the file of a private memo
 REBUILD = "memosync check --repair rebuilds it; nothing is changed until then"
-KEYS = tuple(name for name in Memo.__slots__ if name != "extra")
+_BETWEEN_DEVICES = ("uid", "born", "stamps", "content", "more")  # what only they read
+_ALL = tuple(name for name in Memo.__slots__ if name != "extra")
+KEYS = tuple(name for name in _ALL if name not in _BETWEEN_DEVICES)
 EDITABLE = ("title", "description", "tags", "recorded")
+_LISTS = {"tags", "trackers", "stamps"}
 _REQUIRED = ("id", "file", "title", "recorded", "duration", "size")
 
 
@@ -33,6 +36,7 @@ class Index:
     head: str = ""  # comments a person wrote at the top
     extra: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSIONS[0]
+    group: str = ""  # the public key of the group that this library is in, hexadecimal
 
     def with_memo(self, memo: Memo) -> Index:
         """Put a memo in the place of the one with its id, or at the end."""
@@ -79,6 +83,9 @@ def loads(text: str) -> Index:
         version = table.pop("version", None)
         if type(version) is not int or version not in VERSIONS:
             raise ValueError(f"version = {VERSIONS[-1]} is missing")
+        group = table.pop("group", "")
+        if not isinstance(group, str) or not re.fullmatch("(?:[0-9a-f]{64})?", group):
+            raise ValueError(f"group is {group!r:.80}")
         entries = table.pop("memo", [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise ValueError("[[memo]] is not a list of tables")
@@ -92,7 +99,7 @@ def loads(text: str) -> Index:
                 seen.add(value)
     except ValueError as error:
         raise LibraryError(f"index.toml is broken: {one_line(str(error))[:200]}", REBUILD) from error
-    return Index(memos, _head(text), table, version)
+    return Index(memos, _head(text), table, version, group)
 
 
 def is_newer(text: str) -> bool:
@@ -122,7 +129,10 @@ def salvage(data: bytes) -> Index:
                     found[memo.id] = memo
     by_file = {memo.file: memo for memo in reversed(found.values())}
     memos = tuple(memo for memo in found.values() if by_file[memo.file] is memo)
-    return Index(memos, _head(text), {name: extra[name] for name in extra.keys() - {"version", "memo"}})
+    group = extra.get("group", "")
+    group = group if isinstance(group, str) and re.fullmatch("[0-9a-f]{64}", group) else ""
+    others = {name: extra[name] for name in extra.keys() - {"version", "group", "memo"}}
+    return Index(memos, _head(text), others, group=group)
 
 
 def differences(memo: Memo, other: Memo) -> list[str]:
@@ -132,7 +142,8 @@ def differences(memo: Memo, other: Memo) -> list[str]:
 
 def dumps(index: Index) -> str:
     """Write an index; `loads` gives the same index back."""
-    table = {"version": index.version, **index.extra, "memo": [to_table(memo) for memo in index.memos]}
+    table = {"version": index.version, **({"group": index.group} if index.group else {}), **index.extra}
+    table["memo"] = [to_table(memo) for memo in index.memos]
     return (index.head + "\n\n" if index.head else "") + format_toml(table)
 
 
@@ -156,8 +167,8 @@ def parse_words(text: str, memo: Memo) -> dict[str, Any]:
 
 def to_table(memo: Memo) -> dict[str, Any]:
     """Give a memo's keys as they stand in the index: what is empty is left out."""
-    table = {name: getattr(memo, name) for name in KEYS}
-    table |= {"tags": list(memo.tags), "trackers": list(memo.trackers)}
+    table = {name: getattr(memo, name) for name in _ALL}
+    table |= {name: list(table[name]) for name in _LISTS}
     return {name: value for name, value in table.items() if value or name in _REQUIRED} | dict(memo.extra)
 
 
@@ -180,7 +191,7 @@ def _memo(entry: dict[str, Any]) -> Memo:
     for name in _REQUIRED:
         if name not in known:
             raise ValueError(f"{name} of memo {str(entry.get('id', '?'))[:80]!r} is missing")
-    for name in known.keys() & {"tags", "trackers"}:
+    for name in known.keys() & _LISTS:
         known[name] = tuple(known[name])
     for name in known.keys() & {"recorded", "trashed"}:
         if known[name].tzinfo is None:
@@ -228,4 +239,9 @@ _RULES: dict[str, Callable[[Any], object]] = {
     "trackers": _are_texts,
     "typed": lambda value: isinstance(value, bool),
     "trashed": lambda value: isinstance(value, datetime),
+    "uid": lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value),
+    "born": _is_text,
+    "stamps": _are_texts,
+    "content": _is_text,
+    "more": _is_text,
 }

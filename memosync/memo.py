@@ -43,6 +43,11 @@ class Memo:
     trackers: tuple[str, ...] = ()  # only where they are not the default ones
     typed: bool = False  # a person here named them, not a link
     trashed: datetime | None = None
+    uid: str | None = None  # between the devices of a group, which all know it by this
+    born: str = ""  # by which title, description and date are known again that it came with
+    stamps: tuple[str, ...] = ()  # when its words were changed since, see `library.stamps`
+    content: str = ""  # in a group: which bytes its file has everywhere, or will have
+    more: str = ""  # in a group: what devices of a newer version say of it
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the index that we do not know
 
     @property

@@ -53,6 +53,16 @@ def derive(secret: bytes, kind: str, digest: bytes) -> Seal:
     return Seal(of("key")[:KEY], of("salt")[:SALT])
 
 
+def group_of(secret: bytes) -> str:
+    """Give the public key (ed25519, hexadecimal) by which the group that has this secret (32 bytes) is known."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    seed = HKDF(SHA256(), 32, None, b"memosync sign v1 0").derive(secret)
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw().hex()
+
+
 def is_name(name: str) -> bool:
     """Tell whether a torrent's name is one that a sealed memo's has: the first half of its salt, in hexadecimal."""
     return re.fullmatch("[0-9a-f]{16}", name) is not None

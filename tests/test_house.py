@@ -27,7 +27,7 @@ README = (ROOT / "README.md").read_text()
 VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore", "check"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
-WORDS = {"", "console", "errors", "index", "magnet", "memo", "network", "quantities", "stop"}
+WORDS = {"", "console", "errors", "index", "magnet", "manifest", "memo", "network", "quantities", "stop"}
 GROUND = {"files", "process", "sealing"}
 BELOW = WORDS | GROUND
 MAY = {  # which rooms, or modules of one, a room may use besides itself

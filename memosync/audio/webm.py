@@ -169,6 +169,21 @@ def read_words(path: Path) -> Words:
         return words_of(source)
 
 
+def sound_of(path: Path) -> bytes:
+    """Give the SHA-256 over each packet's length (4 bytes, big-endian) and bytes: other words leave it as it is.
+
+    AudioError when the file cannot be read, OSError as `probe`.
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    with files.open_regular(path) as file, open_input(file) as source:
+        for packet in packets(source, audio_stream(source)):
+            data = bytes(packet)
+            digest.update(len(data).to_bytes(4, "big") + data)
+    return digest.digest()
+
+
 def timeline_of(path: Path) -> Timeline:
     """Find out where in a file what is heard when, as far as it makes sense; OSError when it cannot be read."""
     with files.open_regular(path) as file, contextlib.suppress(AudioError), open_input(file) as source:

@@ -60,6 +60,9 @@ def apply(library: Library, memo_id: MemoId, change: Change, console: Console) -
             console.tell(
                 "changed in the index; whoever fetches it gets the words of before, so that its link stays good"
             )
+        elif library.index().group:  # other devices need not fetch all of it for a word
+            library.update({memo_id: change})
+            console.tell("changed on all devices; its file says so once it is shared")
         else:
             try:
                 reword(library, after)

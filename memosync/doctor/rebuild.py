@@ -50,7 +50,7 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, console: Console) ->
                 entries[memo_id] = entry_of(library, memo_id, path, beside, trashed)
     memos = tuple(entry.memo for entry in entries.values())
     version = max(whole.version, old.version)
-    new = Index(memos, whole.head or old.head, {**old.extra, **whole.extra}, version)
+    new = Index(memos, whole.head or old.head, {**old.extra, **whole.extra}, version, whole.group or old.group)
     library.rebuild(new, broken, now)
     return list(entries.values())
 

@@ -93,14 +93,17 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
     """
     memo = entry.memo
     home, thrown = library.root / memo.file, library.trash / memo.file
-    memo = replace(memo, trashed=None if home.exists() else memo.trashed or (trashed if thrown.exists() else None))
+    if not memo.content:  # else other devices know, too
+        memo = replace(memo, trashed=None if home.exists() else memo.trashed or (trashed if thrown.exists() else None))
     path = library.path(memo)
     if not path.exists():
-        return None if memo.trashed else entry
+        return None if memo.trashed and not memo.content else entry
     if not memo.is_frozen:
         if path.stat().st_size != memo.size or files.time_of(path) > entry.since:
-            with contextlib.suppress(AudioError, OSError):
-                memo = as_file_says(memo, path, webm.probe(path), words=True)
+            with contextlib.suppress(
+                AudioError, OSError
+            ):  # in a group words are written into files only when they are shared
+                memo = as_file_says(memo, path, webm.probe(path), words=not memo.content)
         torrent, form = kept_torrent(library, path), sealed.known_form(library, path)
         memo = replace(memo, infohash=torrent.infohash if torrent else None)
         memo = replace(memo, sealed=form.infohash, renewals=form.renewals) if form else memo

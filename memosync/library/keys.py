@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from .. import files
@@ -58,6 +59,25 @@ def has_secret(library: Library) -> bool:
         if len(files.read(path)) != _SECRET:
             raise LibraryError(f"{path} is no secret of a library", "put the one back that was there, from a backup")
     return True
+
+
+def replace_secret(library: Library, secret: bytes, when: datetime) -> None:
+    """Have another secret from now on; the one before is kept beside it, and nothing is sealed anew with it."""
+    with files.as_library_error("keep the library's secret"):
+        _prepare(library)
+        with files.locked(library.inner / "lock", remove=False):
+            path, before = _secret(library), b""
+            if has_secret(library) and (before := files.read(path)) != secret:
+                files.write(library.keys / f"before-{when:%Y-%m-%d-%H%M%S}", before)
+            if before != secret:
+                files.write(path, secret)
+
+
+def forget_secret(library: Library) -> None:
+    """Remove a library's secret; what was sealed with it keeps its keys."""
+    with files.as_library_error("forget the library's secret"), files.locked(library.inner / "lock", remove=False):
+        _secret(library).unlink(missing_ok=True)
+        files.sync_directory(library.keys)
 
 
 def keep(library: Library, infohash: InfoHash, key: Key) -> None:

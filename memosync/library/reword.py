@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 
 from .. import files, index
 from ..audio import webm
 from ..errors import AudioError
+from ..manifest import BIRTH, Cell, tick
 from ..memo import Memo
+from .sealed import form_for_devices
+from .stamps import content_of, format_content
 from .store import Library
 
 
@@ -34,7 +38,19 @@ def reword(library: Library, memo: Memo) -> Memo:
         with contextlib.suppress(OSError):  # the next command does it
             half.unlink()
     words = {name: getattr(memo, name) for name in index.EDITABLE}
+    if memo.content:
+        words["content"] = _of_all_devices(library, memo, new)
     try:
         return library.update({memo.id: lambda memo: replace(memo, size=size, **words)})[memo.id]
     finally:
         library.settle(memo.id, new)
+
+
+def _of_all_devices(library: Library, memo: Memo, path: Path) -> str:
+    """Say that this is the file that a memo is to have on all devices of the group from now on; LibraryError."""
+    with files.as_library_error(f"read {path}"):
+        digest, infohash = form_for_devices(library, path)
+        value = {"sha256": digest.hex(), "size": path.stat().st_size, "infohash": infohash}
+        now, me = library.stamp()
+    before = content_of(memo)
+    return format_content(Cell(value, tick(before.clock if before else BIRTH, now, me)))

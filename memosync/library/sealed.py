@@ -138,6 +138,21 @@ def seal_again(library: Library, memo: Memo, infohash: InfoHash) -> None:
         raise LibraryError(f"the key of memo {memo.id} is another one's", "put back .memosync/keys from a backup")
 
 
+def form_for_devices(library: Library, path: Path) -> tuple[bytes, InfoHash]:
+    """Give the SHA-256 of a file, raw, and the infohash of its form for the devices of the group; nothing is kept.
+
+    OSError, and LibraryError when the library's secret is broken.
+    """
+    digest = digest_of(path)
+    seal = sealing.derive(keys.secret(library), sealing.SYNC, digest)
+    with files.open_regular(path) as source:
+        size = sealing.sealed_size(files.status_of(path, links=True).st_size)
+        pieces = metainfo.Pieces(size)
+        if sealing.seal(source, pieces.update, seal) != digest:
+            raise LibraryError(f"{path.name} is being changed", "wait until that is done")
+    return digest, metainfo.describe(seal.salt[:8].hex(), size, pieces.hashes()).infohash
+
+
 def digest_of(path: Path) -> bytes:
     """Give the SHA-256 of a file, raw; OSError."""
     digest = hashlib.sha256()

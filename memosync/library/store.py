@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +20,9 @@ from ..errors import LibraryError, NotFoundError
 from ..index import Index
 from ..magnet import InfoHash, parse_infohash
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
+from .device import device
 from .snapshots import Snapshots
+from .stamps import stamped
 
 _PART = ".webm.part"
 OPENED = "opened.webm"  # in a download that is sealed: what was in it, until that is a memo
@@ -29,8 +32,10 @@ _PLACES = ("recording", "torrents", "locks", "incoming", "trash", "keys", "seale
 class Library:
     """A library on disk; nothing is made until something is written."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
+        """Take a directory, and the clock that words are stamped by: it gives seconds since 1970."""
         self.root = root
+        self.clock = clock
         self.inner = root / ".memosync"
         self.trash = self.inner / "trash"
         self.torrents = self.inner / "torrents"
@@ -99,6 +104,32 @@ class Library:
         """Have an index say that it is for who knows private links, wherever there are keys."""
         return replace(new, version=index.VERSIONS[-1]) if os.path.lexists(self.keys) else new
 
+    def _stamped(self, before: Index, after: Index) -> Index:
+        """Stamp the words that are other ones than before, and in a group all that are new.
+
+        Also outside of one: a copy of this library may be in use elsewhere, and one day they are in a group.
+        """
+        known, old = set(map(id, before.memos)), {memo.id: memo for memo in before.memos}
+        to_stamp: set[int] = set()
+        for memo in after.memos:
+            if id(memo) not in known:
+                was = old.get(memo.id)
+                if after.group or memo.born or (was and was.words != memo.words):
+                    to_stamp.add(id(memo))
+        if not to_stamp:
+            return after
+        now, me = self.stamp()
+        memos = (stamped(memo, now, me, old.get(memo.id)) if id(memo) in to_stamp else memo for memo in after.memos)
+        return replace(after, memos=tuple(memos))
+
+    def stamp(self) -> tuple[int, str]:
+        """Give what a word is stamped with now: milliseconds since 1970, and this device; the caller holds `lock`."""
+        return int(self.clock() * 1000), device(self.inner)
+
+    def saved(self) -> int:
+        """Give the time, in milliseconds since 1970, by which a person had typed what stands in the index."""
+        return min(int(self.clock() * 1000), self.index_time() // 1_000_000)
+
     def index_time(self) -> int:
         """Give the index's time stamp in nanoseconds; every change makes it larger. 0 without an index."""
         return files.time_of(self.root / "index.toml")
@@ -110,7 +141,7 @@ class Library:
             self.prepare()
             with files.locked(self.inner / "lock", remove=False):
                 before = self.index()
-                after = self._versioned(edit(before))
+                after = self._stamped(before, self._versioned(edit(before)))
                 if after != before or not path.exists():
                     known = set(map(id, before.memos))
                     changed = tuple(memo for memo in after.memos if id(memo) not in known)

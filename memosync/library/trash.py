@@ -17,7 +17,7 @@ from .. import files
 from ..errors import LibraryError, UsageError
 from ..index import format_toml, parse_toml
 from ..memo import Memo, MemoId
-from . import keys
+from . import group, keys
 from .sealed import digest_of
 from .store import Library
 
@@ -38,7 +38,8 @@ def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
     ids = set(ids)
     memos = [memo for memo in index.memos if memo.id in ids and memo.trashed]
     for memo in memos:
-        if not any(os.path.lexists(place / memo.file) for place in (library.trash, library.root)):
+        places = library.trash, library.root
+        if not memo.content and not any(os.path.lexists(place / memo.file) for place in places):
             raise LibraryError(f"the file of memo {memo.id} is gone: {library.path(memo)}", "fetch it again")
         for infohash in memo.infohashes:
             if (twin := here.setdefault(infohash, memo.id)) != memo.id:
@@ -59,6 +60,7 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
     every = list(keys.kept(library)) if keys.has_keys(library) else []
     staying = {key.digest for infohash, key in every if infohash in others}
     digests = {memo.id: (_digests(library, memo) if every else set()) - staying for memo in doomed}
+    group.bury(library, doomed)
     with files.as_library_error("empty the trash"):
         for memo in doomed:
             links = {infohash for infohash in memo.infohashes if infohash not in others}

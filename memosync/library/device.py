@@ -1,0 +1,37 @@
+"""The name of a device among those of its group: eight hexadecimal digits in `.memosync/device`.
+
+Beside it stand the disk, the inode of the file, and the machine: a copy of a library is another device than the one it
+was copied from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from .. import files
+from ..manifest import is_device
+
+_MACHINE = Path("/etc/machine-id")
+
+
+def device(inner: Path) -> str:
+    """Give this library's device; the caller holds its lock, and one is drawn where there is none. OSError."""
+    path = inner / "device"
+    with contextlib.suppress(OSError, ValueError):
+        name, *place = files.read(path).decode("ascii").split()
+        if is_device(name) and place == _place(path):
+            return name
+    name = os.urandom(4).hex()
+    files.make_new(path)
+    files.append(path, " ".join([name, *_place(path)]).encode() + b"\n")
+    return name
+
+
+def _place(path: Path) -> list[str]:
+    status = files.status_of(path)
+    machine = ""
+    with contextlib.suppress(OSError, ValueError):
+        machine = files.read(_MACHINE).decode("ascii").strip()
+    return [str(status.st_dev), str(status.st_ino), *filter(None, [machine])]

@@ -1,0 +1,354 @@
+"""The group that a library is in: what its memos are to the other devices, and what these say of them.
+
+Two libraries that hold the same secret are one. What a device says is derived from its index, and from the graves of
+what was purged; what others say is merged into these. An entry that is missing is never a deletion.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import files, manifest
+from ..audio import webm
+from ..console import Console
+from ..errors import AudioError, MemosyncError, UsageError
+from ..index import Index, format_toml, parse_toml
+from ..manifest import BIRTH, Cell, Cells, State, merge_cells, news, tick
+from ..memo import Memo, MemoId, id_in_file_name, parse_id
+from ..sealing import group_of
+from . import keys
+from .adopt import adopt
+from .entries import as_file_says
+from .sealed import digest_of, form_for_devices
+from .stamps import arrived, cells_of, content_of, stamped, with_cells
+from .store import Library
+
+_JOINED = 1  # milliseconds: the time of what was changed before joining, later than any word that nobody changed
+
+
+def enter(library: Library, secret: bytes | None = None) -> None:
+    """Have a library be in the group of this secret, or of its own; UsageError when it is in another one.
+
+    Words that a person changed before are later than those nobody did, and what is not in the trash is alive now.
+    """
+    index = library.index()
+    if index.group and secret and index.group != group_of(secret):
+        raise UsageError("this library is in another group", "memosync sync --leave ends that, and keeps every memo")
+    if secret:
+        keys.replace_secret(library, secret, datetime.fromtimestamp(library.clock(), UTC))
+    group = group_of(keys.secret(library))
+    if index.group != group:
+        with files.as_library_error("enter the group"), files.locked(library.inner / "lock", remove=False):
+            _write(library, graves(library), joining=True)
+    came = {memo.id: _as_it_came(library, memo) for memo in index.memos if not memo.born}
+
+    def edit(index: Index) -> Index:
+        (now, me), saved = library.stamp(), library.saved()
+        memos = (stamped(memo, _JOINED, me, came[memo.id]) if memo.id in came else memo for memo in index.memos)
+        entered = (stamped(memo, saved, me) for memo in memos)
+        return replace(
+            index, group=group, memos=tuple(memo if memo.trashed else _alive(memo, {}, now, me) for memo in entered)
+        )
+
+    library.transaction(edit)
+
+
+def leave(library: Library) -> None:
+    """Have a library be in no group: it keeps every memo that is here, and forgets the secret."""
+    keys.forget_secret(library)
+
+    def edit(index: Index) -> Index:
+        memos = (memo for memo in index.memos if not is_awaited(library, memo))
+        return replace(index, group="", memos=tuple(replace(memo, content="", more="") for memo in memos))
+
+    library.transaction(edit)
+    with files.as_library_error("leave the group"):
+        (library.inner / "sync.toml").unlink(missing_ok=True)
+
+
+def is_awaited(library: Library, memo: Memo) -> bool:
+    """Tell whether a memo is known from other devices alone: its file is not here, or not yet."""
+    return bool(memo.content) and not os.path.lexists(library.path(memo))
+
+
+def state_of(library: Library) -> State:
+    """Give what this device says: of every memo that it can tell from others."""
+    return State(_table(library.index(), graves(library)))
+
+
+def identify(library: Library, console: Console) -> None:
+    """See that every memo whose file is here has its uid, and that it is said which bytes that is.
+
+    Files that the index does not name are adopted first. What cannot be read is left for another time.
+    """
+    adopt(library, library.orphans(), console)
+    found = {}
+    for memo in library.index().memos:
+        if _is_to_be_identified(library, memo):
+            with contextlib.suppress(MemosyncError, OSError):
+                found[memo.id] = _identity(library, memo)
+    if found:
+        library.transaction(lambda index: _identified(library, index, found))
+
+
+def claim(library: Library, memo_id: MemoId) -> MemoId:
+    """Have a memo that was just fetched be alive on all devices, whatever they know of it; give its id."""
+    memo = library.index().get(memo_id)
+    if not memo or not library.index().group:
+        return memo_id
+    found = {memo_id: _identity(library, memo)} if _is_to_be_identified(library, memo) else {}
+
+    def edit(index: Index) -> Index:
+        now, me = library.stamp()
+        index = _identified(library, index, found)
+        memo = index.get(memo_id)
+        known = graves(library).get(memo.uid or "", {}) if memo else {}
+        return index.with_memo(_alive(replace(memo, trashed=None), known, now, me)) if memo else index
+
+    library.transaction(edit)
+    place(library)
+    return memo_id
+
+
+def merge_in(library: Library, theirs: State, console: Console) -> None:
+    """Have the index say what another device's state does, where that is later; LibraryError.
+
+    Words that a person typed into the index are stamped first, so that they count as the edits that they are.
+    """
+    while True:
+        identify(library, console)
+        try:
+            library.transaction(lambda index: _merged(library, index, theirs))
+            break
+        except _Unidentified:
+            pass
+    if theirs.memos and _is_joining(library):
+        with files.as_library_error("enter the group"), files.locked(library.inner / "lock", remove=False):
+            _write(library, graves(library))
+    place(library)
+
+
+def place(library: Library) -> None:
+    """Move files to where the index says that they are: some to the trash, some back."""
+    for memo in library.index().memos:
+        if memo.born and _misplaced(library, memo):
+            with library.lock(memo.id), files.as_library_error(f"move {memo.file}"):
+                now = library.index().get(memo.id)
+                if now and (move := _misplaced(library, now)):
+                    files.make_directory(move[1].parent)
+                    files.move(*move)
+
+
+def wanted(library: Library) -> Iterator[tuple[Memo, Cell]]:
+    """Give the memos whose file is not here, or not the one that all devices are to have, and which that is."""
+    for memo in library.index().memos:
+        if not memo.trashed and (content := content_of(memo)):
+            path = library.path(memo)
+            if not os.path.lexists(path) or (not memo.is_frozen and digest_of(path).hex() != content.value["sha256"]):
+                yield memo, content
+
+
+def take(library: Library, uid: str, came: Path) -> bool:
+    """Move a file that came from another device to its memo; False, and nothing done, when it is not wanted (now).
+
+    What is here already is replaced only by the file that all devices are to have, and only while no link was given to
+    its bytes.
+    """
+    found = next((memo for memo in library.index().memos if memo.uid == uid), None)
+    if not found:
+        return False
+    with library.lock(found.id), files.as_library_error(f"save {found.file}"):
+        memo = library.index().get(found.id)
+        if not memo or memo.trashed or memo.uid != uid:
+            return False
+        path, size = library.path(memo), came.stat().st_size
+        if not os.path.lexists(path):
+            files.move(came, path)
+            library.update({memo.id: lambda memo: replace(memo, size=size)})
+            return True
+        content = content_of(memo)
+        if memo.is_frozen or not content or digest_of(came).hex() != content.value["sha256"]:
+            return False
+        files.move(came, new := library.rewritten(memo.id))
+        library.update({memo.id: lambda memo: replace(memo, size=size)})
+        library.settle(memo.id, new)
+        return True
+
+
+def bury(library: Library, memos: Iterable[Memo]) -> None:
+    """Keep what other devices have to know of memos that are purged next: not which bytes they were."""
+    dead = {memo.uid: cells_of(memo) for memo in memos if memo.uid and memo.born}
+    if dead:
+        with files.as_library_error("keep what was purged"), files.locked(library.inner / "lock", remove=False):
+            known = graves(library)
+            for uid, cells in dead.items():
+                kept = {name: cell for name, cell in cells.items() if name != "file"}
+                known[uid] = merge_cells(known.get(uid, {}), kept)
+            _write(library, known, joining=_is_joining(library))
+
+
+def graves(library: Library) -> dict[str, Cells]:
+    """Give what is known of memos that were purged, or that nobody had any more, by uid; it may be lost."""
+    found = {}
+    with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
+        for uid, text in _read(library).get("graves", {}).items():
+            found[uid] = manifest.read_cells(json.loads(text), manifest.MEMO)
+    return found
+
+
+def _is_joining(library: Library) -> bool:
+    """Tell whether nothing was merged since this library entered the group: what is alive here then stays alive."""
+    return _read(library).get("joining") is True
+
+
+class _Unidentified(Exception):
+    """A memo came into the index while another device's state was about to be merged."""
+
+
+def _read(library: Library) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        return parse_toml(files.read(library.inner / "sync.toml").decode("utf-8"))
+    return {}
+
+
+def _write(library: Library, dead: Mapping[str, Cells], *, joining: bool = False) -> None:
+    table = {uid: manifest.canonical(manifest.to_json(cells)).decode() for uid, cells in dead.items()}
+    files.write(library.inner / "sync.toml", format_toml({"joining": joining, "graves": table}).encode())
+
+
+def _table(index: Index, dead: Mapping[str, Cells]) -> dict[str, Cells]:
+    table = dict(dead)
+    for memo in index.memos:
+        if memo.uid and memo.born:
+            table[memo.uid] = merge_cells(cells_of(memo), dead.get(memo.uid, {}))
+    return table
+
+
+def _merged(library: Library, index: Index, theirs: State) -> Index:
+    """Merge another device's state into an index, and into the graves; _Unidentified."""
+    if any(not memo.uid and _is_to_be_identified(library, memo) for memo in index.memos):
+        raise _Unidentified
+    (now, me), saved = library.stamp(), library.saved()
+    memos = {memo.id: stamped(memo, saved, me) for memo in index.memos}
+    ids = {memo.uid: memo.id for memo in memos.values() if memo.uid}
+    dead = graves(library)
+    mine = _table(replace(index, memos=tuple(memos.values())), dead)
+    joining = _is_joining(library)
+    buried, files_here, taken = dict(dead), _named(library), set(memos)
+    new: list[Memo] = []
+    for uid in sorted({*news(State(mine), theirs).memos, *dead}):
+        cells = merge_cells(mine.get(uid, {}), theirs.memos.get(uid, {}))
+        if uid in ids:
+            memo = memos[ids[uid]]
+            memos[memo.id] = with_cells(memo, cells)
+            if joining and not memo.trashed and not _is_alive(cells):
+                memos[memo.id] = _alive(memos[memo.id], cells, now, me)
+        elif _is_alive(cells) or ("file" in cells and uid not in dead):
+            memo_id, file = parse_id(cells["id"].value) if "id" in cells else None, None
+            if memo_id and memo_id not in taken:
+                file = files_here.get(memo_id)
+            else:
+                memo_id = library.take_id()
+            taken.add(memo_id)
+            new.append(arrived(uid, cells, memo_id, file))
+        else:
+            buried[uid] = cells
+    if buried != dead:
+        _write(library, buried, joining=joining)
+    new.sort(key=lambda memo: (memo.recorded, memo.uid))
+    return replace(index, memos=(*new, *memos.values()))  # what came last is what was added here last
+
+
+def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[bytes, Cell]]) -> Index:
+    """Give memos their uids.
+
+    What was known of one from other devices, or from before it was purged, becomes one with it; what is here already
+    under that uid is another memo with the same sound, and so is what was made anew since it was purged.
+    """
+    now, me = library.stamp()
+    dead = graves(library)
+    memos = {memo.id: stamped(memo, now, me) if memo.id in found else memo for memo in index.memos}
+    by_uid = {memo.uid: memo for memo in memos.values() if memo.uid}
+
+    def is_another(uid: str, memo: Memo) -> bool:
+        if twin := by_uid.get(uid):
+            return not is_awaited(library, twin)
+        return uid in dead and not memo.fetched
+
+    for memo_id, (sound, content) in found.items():
+        memo = memos.get(memo_id)
+        if not memo or not _is_to_be_identified(library, memo):
+            continue
+        cells: Cells = {**cells_of(memo), "file": content}
+        if memo.uid:
+            uid = memo.uid
+        else:
+            number = 0
+            while is_another(uid := _uid(sound, number), memo):
+                number += 1
+            if twin := by_uid.get(uid):
+                cells = merge_cells(cells, cells_of(twin))
+                del memos[twin.id]
+            cells = merge_cells(cells, dead.get(uid, {}))
+        memos[memo_id] = by_uid[uid] = with_cells(replace(memo, uid=uid), cells)
+    return replace(index, memos=tuple(memos.values()))
+
+
+def _is_to_be_identified(library: Library, memo: Memo) -> bool:
+    return not (memo.uid and content_of(memo)) and files.is_regular(library.path(memo))
+
+
+def _identity(library: Library, memo: Memo) -> tuple[bytes, Cell]:
+    """Give a memo's sound, and which bytes its file is; LibraryError, OSError."""
+    path = library.path(memo)
+    digest, infohash = form_for_devices(library, path)
+    try:
+        sound = webm.sound_of(path)
+    except AudioError:  # it may be heard some day
+        sound = digest
+    return sound, Cell({"sha256": digest.hex(), "size": path.stat().st_size, "infohash": infohash}, BIRTH)
+
+
+def _uid(sound: bytes, number: int) -> str:
+    """Give the uid of the memo of this sound; where there are several, each has its number."""
+    return hashlib.sha256(b"memosync uid v1" + sound + (str(number).encode() if number else b"")).hexdigest()
+
+
+def _as_it_came(library: Library, memo: Memo) -> Memo:
+    """Give a memo's entry with the words that its file says, as far as that can be read."""
+    path = library.path(memo)
+    with contextlib.suppress(AudioError, OSError):
+        return replace(as_file_says(memo, path, webm.probe(path), words=True), trashed=memo.trashed)
+    return memo
+
+
+def _alive(memo: Memo, known: Cells, now: int, device: str) -> Memo:
+    """Have a memo not be in the trash, by an act of now, after all that is known."""
+    cells = merge_cells(cells_of(memo), known)
+    clock = cells["trashed"].clock if "trashed" in cells else BIRTH
+    return with_cells(memo, {"trashed": Cell("", tick(clock, now, device))})
+
+
+def _is_alive(cells: Cells) -> bool:
+    return "trashed" not in cells or not cells["trashed"].value
+
+
+def _misplaced(library: Library, memo: Memo) -> tuple[Path, Path] | None:
+    """Give from where to where a memo's file has to be moved, if it has."""
+    home, thrown = library.root / memo.file, library.trash / memo.file
+    here, there = (home, thrown) if memo.trashed else (thrown, home)
+    return (here, there) if not os.path.lexists(there) and files.is_regular(here) else None
+
+
+def _named(library: Library) -> dict[MemoId, str]:
+    """Give the names of memos' files that are here, by the id in them."""
+    names = [*files.names(library.trash), *files.names(library.root, links=True)]
+    return {memo_id: name for name in names if (memo_id := id_in_file_name(name))}

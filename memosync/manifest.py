@@ -1,0 +1,264 @@
+"""What the devices of one group tell each other of their memos, and how what they say becomes one state. Pure.
+
+A state is a set of registers, one for each field of each memo and of each device, and merging two states takes of each
+register the later cell: a state-based CRDT. So whoever has merged the same cells, in any order and as often as he
+likes, has the same state. A cell's clock is a hybrid logical one: later than the cell that it replaces, whatever the
+wall clock says, and otherwise the time of day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeAlias
+
+from .errors import TorrentError
+from .magnet import parse_infohash
+from .memo import clean_description, clean_title, parse_id
+
+Json: TypeAlias = Any  # whatever a newer version may put into a cell: no fractions, and no true, which equals 1
+
+VERSION = 1
+TAG = "tag:"  # before the case-folded name of a tag: its field
+MOST_MS, MOST_TURNS = 253_402_300_800_000, 2**31  # a clock: up to the year 9999
+MOST_BYTES, MOST_TOKENS = 32_000_000, 1_500_000  # of a state as text: fifty thousand memos
+MOST_FIELD, MOST_VALUE = 600, 100_000  # characters
+_DEVICE = re.compile("[0-9a-f]{8}|")
+_KEY = re.compile("[0-9a-f]{8,64}")
+_HASH = re.compile("[0-9a-f]{64}")
+
+
+class Clock(NamedTuple):
+    """When a cell was written."""
+
+    ms: int  # milliseconds since 1970, as the device had it
+    turn: int = 0  # of those with the same time
+    device: str = ""  # eight hexadecimal digits; none of what nobody wrote
+
+    def __str__(self) -> str:
+        return f"{self.ms:x}:{self.turn:x}:{self.device}"
+
+
+FETCHED = Clock(0, 0)  # of what a stranger's memo came with
+BIRTH = Clock(0, 1)  # of what a memo was made with
+
+
+class Cell(NamedTuple):
+    """What a register holds."""
+
+    value: Json
+    clock: Clock
+
+
+Cells: TypeAlias = Mapping[str, Cell]  # by field
+Table: TypeAlias = Mapping[str, Cells]  # by uid, or by device
+Rules: TypeAlias = Mapping[str, Callable[[Json], object]]  # by field: what a value of it has to be
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that is known of the memos of a group, by uid, and of its devices."""
+
+    memos: Table = field(default_factory=dict)
+    devices: Table = field(default_factory=dict)
+
+
+def tick(before: Clock, now: int, device: str) -> Clock:
+    """Give the clock of a cell that is written `now` (milliseconds since 1970) in the place of one of `before`."""
+    return Clock(now, 0, device) if now > before.ms else Clock(before.ms, before.turn + 1, device)
+
+
+def parse_clock(text: str) -> Clock | None:
+    """Read what `str` of a clock gives; None for anything else."""
+    if match := re.fullmatch(r"([0-9a-f]{1,12}):([0-9a-f]{1,8}):([0-9a-f]{8}|)", text):
+        return _clock(int(match[1], 16), int(match[2], 16), match[3])
+    return None
+
+
+def is_device(name: str) -> bool:
+    return _DEVICE.fullmatch(name) is not None and name != ""
+
+
+def canonical(value: Json) -> bytes:
+    """Write a value as JSON that is the same on every device: keys in order, no blanks, UTF-8; ValueError."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: Json) -> str:
+    """Give eight hexadecimal digits by which a value is known again: of SHA-256 over it."""
+    return hashlib.sha256(canonical(value)).hexdigest()[:8]
+
+
+def tag_field(tag: str) -> str:
+    """Give the field of a tag, however it is spelled."""
+    return TAG + unicodedata.normalize("NFC", unicodedata.normalize("NFC", tag).casefold())
+
+
+def later(one: Cell | None, other: Cell) -> bool:
+    """Tell whether `other` takes the place of `one`: by its clock, and of equal clocks by its value."""
+    if one is None or other.clock != one.clock:
+        return one is None or other.clock > one.clock
+    return one.value != other.value and canonical(other.value) > canonical(one.value)
+
+
+def merge_cells(one: Cells, other: Cells) -> Cells:
+    """Take of each field the later cell."""
+    news = {name: cell for name, cell in other.items() if later(one.get(name), cell)}
+    return {**one, **news} if news else one
+
+
+def merge(one: State, other: State) -> State:
+    """Bring two states together; the order does not matter, nor how often."""
+    return State(_merge(one.memos, other.memos), _merge(one.devices, other.devices))
+
+
+def news(known: State, other: State) -> State:
+    """Give what of `other` is not `known`: merging that is merging all of it."""
+    return State(_news(known.memos, other.memos), _news(known.devices, other.devices))
+
+
+def dumps(state: State) -> bytes:
+    """Write a state as compressed JSON: equal states are equal bytes."""
+    tables = {"memos": state.memos, "devices": state.devices}
+    written = {name: {key: to_json(cells) for key, cells in table.items()} for name, table in tables.items()}
+    return zlib.compress(canonical({"version": VERSION, **written}), 6)
+
+
+def loads(data: bytes) -> State:
+    """Read a state; what of it no cell may be is left out, cell by cell.
+
+    TorrentError when it is none at all, too large, or of a newer version.
+    """
+    try:
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(data, MOST_BYTES)
+        tokens = sum(map(text.count, (b",", b"[", b"{")))  # each may take 60 bytes
+        if unpacker.unconsumed_tail or tokens > MOST_TOKENS:
+            raise TorrentError("a device says more of its memos than can be read")
+        if not unpacker.eof:
+            raise ValueError("cut")
+        table = json.loads(text, parse_float=_no_fraction, parse_constant=_no_fraction)
+        version = table["version"]
+        memos, devices = table.get("memos", {}), table.get("devices", {})
+    except (zlib.error, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise TorrentError("what a device says of its memos cannot be read") from error
+    if type(version) is not int or version != VERSION:
+        raise TorrentError("a device of a newer version says how its memos are", "update memosync")
+    return State(_read_table(memos, MEMO), _read_table(devices, {}))
+
+
+def is_cell(name: str, value: Json, rules: Rules) -> bool:
+    """Tell whether a field may hold such a value; those of a newer version may hold anything that is not too long."""
+    if not (0 < len(name) <= MOST_FIELD) or "\0" in name:
+        return False
+    try:
+        (value if isinstance(value, str) else "").encode()
+        name.encode()
+        if name.startswith(TAG):
+            return isinstance(value, str) and (not value or tag_field(value) == name) and clean_title(value) == value
+        rule = rules.get(name)
+        return bool(rule(value)) if rule else len(canonical(value)) <= MOST_VALUE and not _has_truth(value)
+    except (ValueError, RecursionError, OverflowError):
+        return False
+
+
+def _merge(one: Table, other: Table) -> Table:
+    merged = dict(one)
+    for key, cells in other.items():
+        mine = one.get(key)
+        if mine != cells:
+            merged[key] = cells if mine is None else merge_cells(mine, cells)
+    return merged
+
+
+def _news(known: Table, other: Table) -> Table:
+    found = {}
+    for key, cells in other.items():
+        mine = known.get(key)
+        if mine == cells:
+            continue
+        new = {name: cell for name, cell in cells.items() if mine is None or later(mine.get(name), cell)}
+        if new or mine is None:
+            found[key] = new
+    return found
+
+
+def to_json(cells: Cells) -> dict[str, list[Json]]:
+    """Write each cell as its value and its clock, which is left out where nobody wrote it."""
+    return {name: [cell.value] if cell.clock == BIRTH else [cell.value, *cell.clock] for name, cell in cells.items()}
+
+
+def read_cells(cells: Json, rules: Rules) -> Cells:
+    """Read what `to_json` gives, but for what is no cell."""
+    found = {}
+    for name, cell in cells.items() if isinstance(cells, dict) else ():
+        if isinstance(cell, list) and len(cell) in (1, 4):
+            clock = _clock(*cell[1:]) if cell[1:] else BIRTH
+            if clock and is_cell(name, cell[0], rules):
+                found[name] = Cell(cell[0], clock)
+    return found
+
+
+def _read_table(table: Json, rules: Rules) -> Table:
+    keys = [key for key in table if _KEY.fullmatch(key)] if isinstance(table, dict) else []
+    return {key: read_cells(table[key], rules) for key in keys}
+
+
+def _clock(ms: Json, turn: Json, device: Json) -> Clock | None:
+    fits = type(ms) is int and type(turn) is int and isinstance(device, str)
+    if fits and 0 <= ms < MOST_MS and 0 <= turn < MOST_TURNS and _DEVICE.fullmatch(device):
+        return Clock(ms, turn, device)
+    return None
+
+
+def _no_fraction(text: str) -> Json:
+    raise ValueError(f"{text[:20]} is no integer")
+
+
+def _has_truth(value: Json) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, bool) or any(map(_has_truth, inner))
+
+
+def _is_moment(value: Json) -> bool:
+    """Written as the index gives it back: with an offset of whole minutes, not at the edges of the calendar."""
+    if not isinstance(value, str) or len(value) > 40:
+        return False
+    moment = datetime.fromisoformat(value)
+    whole = moment.tzinfo is not None and not (moment.utcoffset() or timedelta()) % timedelta(minutes=1)
+    return whole and 1 < moment.year < 9999 and moment.isoformat() == value
+
+
+def _is_file(value: Json) -> bool:
+    """What a memo's file is: SHA-256, bytes, and the infohash of its form for the devices of the group."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("sha256"), str)
+        and isinstance(value.get("infohash"), str)
+        and _HASH.fullmatch(value["sha256"]) is not None
+        and parse_infohash(value["infohash"]) == value["infohash"]
+        and _is_number(value.get("size"))
+    )
+
+
+def _is_number(value: Json) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+MEMO: Rules = {
+    "title": lambda value: isinstance(value, str) and clean_title(value) == value,
+    "description": lambda value: isinstance(value, str) and clean_description(value) == value,
+    "recorded": _is_moment,
+    "trashed": lambda value: value == "" or (_is_moment(value) and value.endswith("+00:00")),
+    "renewals": _is_number,
+    "file": _is_file,
+    "id": parse_id,
+    "duration": _is_number,  # milliseconds
+    "fetched": lambda value: value == 1 and _is_number(value),
+}

@@ -1,0 +1,753 @@
+"""One life of a group of devices, made by chance: what is done on each, what fails, and what must be there in the end.
+
+What must be there is worked out here from what each device showed when something was done; nothing of it is the code's
+that is looked at. A sound is known by ear, a word by its text: none is used twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import tomli
+
+from memosync import manifest
+from memosync.audio import webm
+from memosync.commands import edit as edit_verb
+from memosync.console import Console
+from memosync.errors import MemosyncError
+from memosync.library import group, trash
+from memosync.library.adopt import open_library
+from memosync.library.entries import new_memo
+from memosync.library.freeze import freeze
+from memosync.library.incoming import Incoming, take_in
+from memosync.library.store import Library
+from memosync.memo import MemoId, Words, torrent_name
+from memosync.torrent import metainfo
+
+from .crash import dying
+from .sounds import MANY, heard, sound
+
+FIELDS = ("title", "description", "recorded")
+ROUNDS = 12  # in which all have to agree, once everybody meets everybody
+_SECRET = bytes(range(32))
+_DAY = 86_400.0
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+SILENT = Console()
+
+
+class Failure(AssertionError):
+    """Something was lost, is there twice, or is stale."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a device shows of one memo."""
+
+    id: str
+    file: str
+    title: str
+    description: str
+    recorded: str
+    tags: frozenset[str]
+    trashed: str
+    uid: str
+
+
+@dataclass
+class Value:
+    """A word that was typed, or a tag that was added or taken away."""
+
+    before: str | None  # what stood there
+    device: int
+    acknowledged: bool
+    destroyed: bool = False  # with the only disk that had it
+
+
+@dataclass
+class Device:
+    number: int
+    root: Path
+    skew: float  # seconds that its clock is off
+    library: Library
+    grouped: bool = False
+    backups: list[tuple[str, Path]] = field(default_factory=list)
+    seen: dict[tuple[int, str], str] = field(default_factory=dict)  # by sound and field: the word it showed last
+    trash_seen: dict[int, set[str]] = field(default_factory=dict)
+    fetched: set[int] = field(default_factory=set)  # and not met by what other devices say of it
+    joining: bool = False
+    looked: tuple[list[tuple[int, int]], dict[int | str, Shown]] | None = None
+
+
+@dataclass
+class Node:
+    """A place where the pointer is kept, as a node of the DHT does: only a higher sequence number replaces it."""
+
+    seq: int = 0
+    head: str = ""
+
+
+class Life:
+    """Devices that live for a while; `run` gives what happened how often, or raises Failure."""
+
+    def __init__(self, seed: int, place: Path, acts: int = 50) -> None:
+        self.random = Random(seed)
+        self.place, self.acts = place, acts
+        self.now = 1_790_000_000.0
+        self.count: Counter[str] = Counter()
+        self.log: list[str] = []
+        self.numbers = iter(self.random.sample(range(MANY), 200))
+        self.words = iter(range(10**9))
+        self.values: dict[tuple[int, str], dict[str, Value]] = {}
+        self.trashings: dict[int, dict[str, set[str]]] = {}  # by sound: each time it was thrown away, and what undid it
+        self.made: dict[int, bool] = {}  # by sound: whether that was acknowledged
+        self.destroyed: set[int] = set()  # sounds whose last bytes are gone
+        self.uids: dict[str, int] = {}
+        self.devices: list[Device] = []
+        self.nodes = [Node() for _ in range(self.random.randint(1, 4))]
+        self.heads: dict[str, tuple[bytes, set[int], set[str]]] = {}  # with who has it, and what it says is thrown away
+        self.shared: dict[int, list[tuple[bytes, bytes]]] = {}  # what strangers have: files, each with its torrent
+        self.own: set[int] = set()  # what of it came from here
+        self.apart: dict[int, int] = {}
+
+    # The whole of it
+
+    def run(self) -> Counter[str]:
+        for _ in range(self.random.randint(3, 5)):
+            self.add_device(grouped=self.random.random() < 0.8)
+        for device in self.devices[:2]:
+            self.act(device, self.record)
+        for _ in range(self.random.randint(15, self.acts)):
+            self.now += self.random.choice([0.001, 1.0, 60.0, _DAY / 3])
+            if self.random.random() < 0.15:
+                self.apart = {device.number: self.random.randint(0, 1) for device in self.devices}
+                self.count["partition"] += 1
+            device = self.random.choice(self.devices)
+            if self.random.random() < 0.45:
+                self.meet(device, lossy=True)
+            else:
+                self.act(device)
+        self.heal()
+        self.judge()
+        return self.count
+
+    def note(self, text: str) -> None:
+        self.log.append(f"{self.now - 1_790_000_000:10.3f} {text}")
+
+    def add_device(self, grouped: bool, source: Device | None = None) -> Device:
+        number = len(self.devices)
+        root = self.place / f"d{number}"
+        if source:
+            shutil.copytree(source.root, root, symlinks=True)
+        skew = self.random.choice([0, 0, 0, 3 * _DAY, -3 * _DAY, 3650 * _DAY, -3650 * _DAY])
+        self.count["clock off"] += skew != 0
+        device = Device(number, root, skew, Library(root))
+        self.devices.append(device)
+        self.reboot(device)
+        if source:
+            device.grouped, device.seen = source.grouped, dict(source.seen)
+            device.trash_seen = {number: set(seen) for number, seen in source.trash_seen.items()}
+        elif grouped:
+            group.enter(device.library, _SECRET)
+            device.grouped = True
+        return device
+
+    def reboot(self, device: Device) -> None:
+        device.library = open_library(device.root, SILENT)
+        device.library.clock = lambda: self.now + device.skew
+        if device.library.index().group:
+            group.place(device.library)
+
+    # What a device shows: read from the disk, without the code that is looked at
+
+    def shown(self, device: Device, *, once: bool = False) -> dict[int | str, Shown]:
+        """Give what it lists, by sound; by uid where nobody has heard it yet."""
+        path = device.root / "index.toml"
+        places = path, device.root, device.root / ".memosync/trash"
+        state = [(place.stat().st_ino, place.stat().st_mtime_ns) for place in places if place.exists()]
+        if device.looked and device.looked[0] == state and not once:
+            return device.looked[1]
+        found: dict[int | str, Shown] = {}
+        table: dict[str, Any] = tomli.loads(path.read_text()) if path.exists() else {}
+        for entry in table.get("memo", []):
+            trashed = entry.get("trashed")
+            memo = Shown(
+                id=entry["id"],
+                file=entry["file"],
+                title=entry["title"],
+                description=entry.get("description", ""),
+                recorded=entry["recorded"].isoformat(),
+                tags=frozenset(entry.get("tags", [])),
+                trashed=trashed.astimezone(UTC).isoformat() if trashed else "",
+                uid=entry.get("uid", ""),
+            )
+            number = self.ear(device, memo)
+            if number is not None and memo.uid and self.uids.setdefault(memo.uid, number) != number:
+                raise Failure(f"one uid for sounds {number} and {self.uids[memo.uid]}")
+            if number is None:
+                number = self.uids.get(memo.uid)
+            if number is None and not memo.uid:
+                continue  # an old index names it: what it was is not here any more
+            key: int | str = memo.uid if number is None else number
+            if once and key in found and not (found[key].trashed or memo.trashed):
+                raise Failure(f"duplicated: sound {key} is twice in the list of device {device.number}")
+            if key not in found or found[key].trashed:
+                found[key] = memo
+        device.looked = state, found
+        return found
+
+    def ear(self, device: Device, memo: Shown) -> int | None:
+        for place in (device.root, device.root / ".memosync/trash"):
+            if (path := place / memo.file).exists():
+                return heard(path.read_bytes())
+        return None
+
+    def observe(self, device: Device, after_loss: bool = False) -> None:
+        """Look at what it shows; it must not go back from what it showed, unless a person put an old state back."""
+        path = device.root / "index.toml"
+        if path.exists() and not after_loss:  # as if it had been written by this life's clock
+            clock = int((self.now + device.skew) * 10**9)
+            if abs(path.stat().st_mtime_ns - clock) > 10**12:
+                os.utime(path, ns=(clock, clock))
+        here = self.shown(device)
+        if not device.grouped:  # nobody keeps what it has thrown away
+            device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
+        for number, memo in here.items():
+            if not isinstance(number, int):
+                continue
+            for name in FIELDS:
+                now, before = getattr(memo, name), device.seen.get((number, name))
+                if not after_loss and before not in (None, now) and now in self.ancestors(number, name, before):
+                    raise Failure(f"stale: device {device.number} went back from {before!r} to {now!r}")
+                device.seen[number, name] = now
+            if memo.trashed:
+                device.trash_seen.setdefault(number, set()).add(memo.trashed)
+
+    def ancestors(self, number: int, name: str, text: str | None) -> set[str]:
+        found: set[str] = set()
+        values = self.values.get((number, name), {})
+        while text in values and (text := values[text].before) and text not in found:
+            found.add(text)
+        return found
+
+    # What a person does
+
+    def act(self, device: Device, what: Callable[[Device], str] | None = None) -> None:
+        acts: list[tuple[int, Callable[[Device], str]]] = [
+            (4, self.record),
+            (16, self.edit),
+            (6, self.edit_by_hand),
+            (8, self.tag),
+            (6, self.throw_away),
+            (6, self.bring_back),
+            (2, self.purge),
+            (4, self.share),
+            (4, self.fetch),
+            (3, self.enter_or_leave),
+            (2, self.copy),
+            (5, self.back_up),
+            (6, self.put_back),
+        ]
+        what = what or self.random.choices([act for _, act in acts], [weight for weight, _ in acts])[0]
+        if what == self.put_back:
+            device = next((each for each in self.devices if each.backups), device)
+        after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
+        if what in (self.copy, self.back_up, self.put_back, self.edit_by_hand, self.enter_or_leave):
+            after = None
+        self.pending: list[Callable[[bool], None]] = []
+        said = ""
+        with dying(after) as died:
+            try:
+                said = what(device)
+            except MemosyncError as error:
+                said = f"refused: {error}"
+        acknowledged = not died and not said.startswith("refused")
+        for settle in self.pending:
+            settle(acknowledged)
+        name = what.__name__
+        self.note(f"device {device.number}: {name} {said}{' DIED' if died else ''}")
+        self.count[name] += acknowledged
+        if died:
+            self.count["kill"] += 1
+            self.count[f"kill in {name}"] += 1
+            self.reboot(device)
+        self.observe(device, after_loss=what == self.put_back)
+
+    def choose(self, device: Device, trashed: bool = False, here: bool = False) -> tuple[int, Shown] | None:
+        found = [
+            (number, memo)
+            for number, memo in sorted(self.shown(device).items(), key=str)
+            if isinstance(number, int)
+            and bool(memo.trashed) == trashed
+            and (not here or self.ear(device, memo) is not None)
+        ]
+        if found and self.random.random() < 0.6:
+            return min(found, key=lambda each: each[0])  # what everybody works at
+        return self.random.choice(found) if found else None
+
+    def typed(self, device: Device, number: int, name: str, text: str, before: str | None) -> None:
+        if device.skew and number in device.fetched:
+            before = (
+                None  # a stranger's file does not say when its words were typed: by clocks years off they are later
+            )
+        value = Value(before, device.number, acknowledged=False)
+        self.values.setdefault((number, name), {})[text] = value
+        self.pending.append(lambda acknowledged: setattr(value, "acknowledged", acknowledged))
+
+    def word(self, name: str) -> str:
+        number = next(self.words)
+        return (_EPOCH + timedelta(minutes=number)).isoformat() if name == "recorded" else f"{name} {number}"
+
+    def record(self, device: Device) -> str:
+        number, library = next(self.numbers), device.library
+        title, recorded = self.word("title"), self.word("recorded")
+        for name, text in (("title", title), ("recorded", recorded), ("description", "")):
+            self.typed(device, number, name, text, None)
+        self.made[number] = False
+        self.pending.append(lambda acknowledged: self.made.update({number: acknowledged}))
+        memo_id = library.take_id()
+        with library.lock(memo_id):
+            library.prepare()
+            part, staged = library.part(memo_id), library.part(memo_id).with_name(f"{memo_id}.webm")
+            bare = self.place / "bare.webm"
+            bare.write_bytes(sound(number))
+            webm.finish(bare, part, Words(title, "", (), datetime.fromisoformat(recorded), memo_id))
+            info = webm.finish(part, staged)
+            library.add(new_memo(memo_id, info, staged, when=0), staged)
+            part.unlink()
+        return f"sound {number} as {title!r}"
+
+    def edit(self, device: Device) -> str:
+        if not (found := self.choose(device)):
+            return "refused: nothing there"
+        number, memo = found
+        name = self.random.choice(FIELDS)
+        text = self.word(name)
+        self.typed(device, number, name, text, getattr(memo, name))
+        value: Any = datetime.fromisoformat(text) if name == "recorded" else text
+        edit_verb.apply(device.library, MemoId(memo.id), lambda memo: replace(memo, **{name: value}), SILENT)
+        return f"{name} of sound {number}: {getattr(memo, name)!r} -> {text!r}"
+
+    def edit_by_hand(self, device: Device) -> str:
+        if not (found := self.choose(device)):
+            return "refused: nothing there"
+        number, memo = found
+        text = self.word("title")
+        path = device.root / "index.toml"
+        index = path.read_text()
+        if index.count(f'title = "{memo.title}"') != 1:
+            return "refused: cannot find it"
+        self.typed(device, number, "title", text, memo.title)
+        index = index.replace(f'title = "{memo.title}"', f'title = "{text}"')
+        if self.random.random() < 0.5:
+            path.write_text(index)
+        else:
+            path.with_suffix(".swp").write_text(index)
+            os.replace(path.with_suffix(".swp"), path)
+        return f"title of sound {number}: {memo.title!r} -> {text!r}"
+
+    def tag(self, device: Device) -> str:
+        if not (found := self.choose(device)):
+            return "refused: nothing there"
+        number, memo = found
+        if memo.tags and self.random.random() < 0.4:
+            tag = self.random.choice(sorted(memo.tags))
+            self.typed(device, number, f"tag {tag}", "taken away", "there")
+            change = edit_verb.change_of(edit_verb.EditOptions(tags=[f"-{tag}"]))
+        else:
+            tag = f"tag{next(self.words)}"
+            self.typed(device, number, f"tag {tag}", "there", None)
+            change = edit_verb.change_of(edit_verb.EditOptions(tags=[tag]))
+        edit_verb.apply(device.library, MemoId(memo.id), change, SILENT)
+        return f"{tag} of sound {number}"
+
+    def throw_away(self, device: Device, *, purge: bool = False) -> str:
+        if not (found := self.choose(device)):
+            return "refused: nothing there"
+        number = found[0]
+        when = datetime.fromtimestamp(self.now, UTC)
+        self.trashings.setdefault(number, {})[when.isoformat()] = set()
+        device.trash_seen.setdefault(number, set()).add(when.isoformat())
+        library = device.library
+        for batch in library.locked([memo for memo in library.index().memos if memo.id == found[1].id]):
+            thrown = trash.put(library, batch, when)
+            if purge:
+                if not device.grouped:
+                    self.forget_what_only_it_has(device)
+                if not self.has_bytes(number, besides=device):
+                    self.destroyed.add(number)
+                trash.purge(library, thrown.values())
+        return f"sound {number} at {when.isoformat()}"
+
+    def purge(self, device: Device) -> str:
+        return self.throw_away(device, purge=True)
+
+    def bring_back(self, device: Device) -> str:
+        if not (found := self.choose(device, trashed=True)):
+            return "refused: nothing there"
+        number, memo = found
+        self.undo_trashings(device, number)
+        for batch in device.library.locked([each for each in device.library.index().memos if each.id == memo.id]):
+            trash.take_back(device.library, batch)
+        return f"sound {number}"
+
+    def undo_trashings(self, device: Device, number: int) -> None:
+        """Once it is acknowledged, all that this device had shown of it as thrown away is undone."""
+        token = str(next(self.words))
+        seen = set(device.trash_seen.get(number, set()))
+
+        def undo(acknowledged: bool) -> None:
+            for when in seen if acknowledged else ():
+                self.trashings.get(number, {}).setdefault(when, set()).add(token)
+
+        self.pending.append(undo)
+
+    def share(self, device: Device) -> str:
+        if not (found := self.choose(device, here=True)):
+            return "refused: nothing there"
+        number, memo = found
+        library = device.library
+        public = self.random.random() < 0.4
+        entries = [each for each in library.index().memos if each.id == memo.id]
+        shared = freeze(library, entries, (), form="public" if public else "sealed")[0]
+        if public and shared.infohash:
+            data = (library.root / shared.file).read_bytes()
+            self.shared[number] = [(data, library.torrent(shared.infohash).read_bytes())]
+            self.own.add(number)
+        return f"sound {number}"
+
+    def fetch(self, device: Device) -> str:
+        here = self.shown(device)
+        free = [
+            number for number in sorted(self.shared) if number not in here or here[number].trashed or number in self.own
+        ]
+        number = self.stranger() if self.random.random() < 0.3 or not free else self.random.choice(free)
+        versions = self.shared[number]
+        data, torrent = versions[device.number % len(versions)]
+        before = self.made.get(number, False)
+        self.made.setdefault(number, False)
+        self.pending.append(lambda acknowledged: self.made.update({number: acknowledged or before}))
+        was_destroyed = number in self.destroyed
+        self.pending.append(
+            lambda acknowledged: self.destroyed.discard(number) if acknowledged and was_destroyed else None
+        )
+        self.undo_trashings(device, number)
+        device.fetched.add(number)
+        library = device.library
+        known = metainfo.read(torrent)
+        memo = library.index().with_infohash(known.infohash)
+        if memo and library.path(memo).is_file():
+            if memo.trashed:
+                for batch in library.locked([memo]):
+                    trash.take_back(library, batch)
+        else:
+            incoming = Incoming(library, known.infohash, 10**9)
+            incoming.accept(torrent)
+            incoming.file.write_bytes(data)
+            path = incoming.plain()
+            memo = take_in(library, incoming, path, webm.probe(path), ())
+            incoming.remove()
+            if memo.trashed:
+                for batch in library.locked([memo]):
+                    trash.take_back(library, batch)
+        group.claim(library, memo.id)
+        return f"sound {number}"
+
+    def stranger(self) -> int:
+        """Have somebody else share a memo, or two that differ in their words alone."""
+        number = next(self.numbers)
+        path, bare = self.place / "stranger.webm", self.place / "bare.webm"
+        bare.write_bytes(sound(number))
+        versions = []
+        for _ in range(self.random.randint(1, 2)):
+            title, recorded = self.word("title"), self.word("recorded")
+            webm.finish(bare, path, Words(title, "", (), datetime.fromisoformat(recorded)))
+            versions.append((path.read_bytes(), metainfo.make(path, torrent_name(Words(title), MemoId("0" * 8))).data))
+            for name, text in (("title", title), ("recorded", recorded), ("description", "")):
+                self.values.setdefault((number, name), {})[text] = Value(None, -1, acknowledged=False)
+        self.shared[number] = versions
+        self.count["one sound with other words"] += len(versions) > 1
+        return number
+
+    def enter_or_leave(self, device: Device) -> str:
+        if device.grouped and self.random.random() < 0.6:
+            return "refused: it stays"
+        if device.grouped:
+            self.forget_what_only_it_has(device)
+            group.leave(device.library)
+            device.grouped = False
+            return "left"
+        self.enter(device)
+        return "entered"
+
+    def enter(self, device: Device) -> None:
+        device.joining = True
+        group.enter(device.library, _SECRET)
+        device.grouped = True
+        self.count["join with a history"] += bool(self.shown(device))
+        self.count["joined with a memo that was thrown away"] += len(self.shown(device).keys() & self.trashings.keys())
+
+    def copy(self, device: Device) -> str:
+        if len(self.devices) >= 6 or not device.root.exists():
+            return "refused: enough"
+        other = self.add_device(grouped=device.grouped, source=device)
+        self.count["copy that lives on"] += 1
+        return f"to device {other.number}"
+
+    def back_up(self, device: Device) -> str:
+        what = self.random.choice(["index", "sync", "all"])
+        if not device.root.exists():
+            return "refused: nothing there"
+        place = self.place / f"backup{next(self.words)}"
+        if what == "all":
+            shutil.copytree(device.root, place, symlinks=True)
+        else:
+            source = device.root / ("index.toml" if what == "index" else ".memosync/sync.toml")
+            if not source.exists():
+                return "refused: nothing there"
+            shutil.copy2(source, place)
+        device.backups.append((what, place))
+        return what
+
+    def put_back(self, device: Device) -> str:
+        if not device.backups:
+            return "refused: nothing there"
+        what, place = self.random.choice(device.backups)
+        self.forget_what_only_it_has(device, only_index=what != "all")
+        if what == "all":
+            for number in list(self.made):
+                if not self.has_bytes(number, besides=device) and not self.has_bytes_in(place, number):
+                    self.destroyed.add(number)
+            shutil.rmtree(device.root)
+            shutil.copytree(place, device.root, symlinks=True)
+        elif what == "index":
+            shutil.copy2(place, device.root / "index.toml")
+        else:
+            shutil.copy2(place, device.root / ".memosync/sync.toml")
+        device.grouped = (
+            bool(tomli.loads((device.root / "index.toml").read_text()).get("group"))
+            if (device.root / "index.toml").exists()
+            else False
+        )
+        device.trash_seen.clear()
+        if what != "sync":
+            device.seen.clear()
+        self.count[f"put back: {what}"] += 1
+        self.reboot(device)
+        if what == "index":
+            self.count["index-only restore"] += 1
+        return what
+
+    def forget_what_only_it_has(self, device: Device, *, only_index: bool = False) -> None:
+        """What no other device shows, nor anything later, may be gone once this one's index is, or all that it has."""
+        others = [self.shown(other) for other in self.devices if other is not device]
+        mine = {number: memo for number, memo in self.shown(device).items() if isinstance(number, int)}
+        for (sounding, name), values in self.values.items():
+            for text, value in values.items():
+                shown = any(self.shows(other, sounding, name, text) for other in others)
+                # a tag that is not there was taken away, or has not come yet
+                value.destroyed |= not shown or (text == "taken away" and value.device == device.number)
+        for number, memo in mine.items():
+            if not memo.trashed and not any(self.is_alive(other, number) for other in others):
+                for undone in self.trashings.get(number, {}).values():
+                    undone.clear()
+            elsewhere = any(number in other for other in others) or self.has_bytes(number, besides=device)
+            if not elsewhere and not only_index:
+                self.destroyed.add(number)
+
+    def is_alive(self, shown: dict[int | str, Shown], number: int) -> bool:
+        return number in shown and not shown[number].trashed
+
+    def shows(self, shown: dict[int | str, Shown], number: int, name: str, text: str) -> bool:
+        if number not in shown:
+            return False
+        if name.startswith("tag "):
+            return (name[4:] in shown[number].tags) == (text == "there")
+        now = getattr(shown[number], name)
+        return now == text or text in self.ancestors(number, name, now)
+
+    def has_bytes(self, number: int, besides: Device) -> bool:
+        others = [device for device in self.devices if device is not besides]
+        return any(self.has_bytes_in(device.root, number) for device in others)
+
+    def has_bytes_in(self, root: Path, number: int) -> bool:
+        paths = [*root.glob("*.webm"), *root.glob(".memosync/trash/*.webm")]
+        return any(heard(path.read_bytes()) == number for path in paths)
+
+    # What devices tell each other
+
+    def meet(self, device: Device, *, lossy: bool) -> None:
+        """Merge what the pointer points to, publish what that lacks, and take the files that are to be had."""
+        if not device.grouped:
+            return
+        after = self.random.randint(0, 40) if lossy and self.random.random() < 0.2 else None
+        with dying(after) as died:
+            try:
+                self.sync(device, lossy=lossy)
+            except MemosyncError as error:
+                self.note(f"device {device.number}: sync refused: {error}")
+        self.note(f"device {device.number}: meets{' DIED' if died else ''}")
+        if died:
+            self.count["kill"] += 1
+            self.count["kill in a merge"] += 1
+            self.reboot(device)
+        self.observe(device)
+
+    def reachable(self, device: Device) -> list[Device]:
+        here = self.apart.get(device.number, 0)
+        others = [other for other in self.devices if other is not device and other.grouped]
+        return [other for other in others if self.apart.get(other.number, 0) == here]
+
+    def sync(self, device: Device, *, lossy: bool) -> None:
+        library = device.library
+        near = self.reachable(device)
+        nodes = [
+            node
+            for number, node in enumerate(self.nodes)
+            if not lossy or (number + device.number) % 3 or self.random.random() < 0.5
+        ]
+        best = max((node.seq for node in nodes), default=0)
+        points = [node.head for node in nodes if node.seq == best and node.head]
+        head = self.random.choice(points) if points else ""
+        theirs = manifest.State()
+        if head:
+            data, holders, thrown = self.heads[head]
+            if holders & {device.number, *(other.number for other in near)} and not (
+                lossy and self.random.random() < 0.2
+            ):
+                theirs = manifest.loads(data)
+                alive = {number for number, memo in self.shown(device).items() if not memo.trashed}
+                group.merge_in(library, theirs, SILENT)
+                holders.add(device.number)
+                if device.joining:  # what is alive on who joins stays so
+                    for number, undone in self.trashings.items():
+                        for when in undone.keys() & thrown if number in alive else ():
+                            undone[when].add("joined")
+                device.joining = False
+                device.fetched.clear()
+            else:
+                self.count["head that could not be fetched"] += 1
+                head = ""
+        group.merge_in(library, manifest.State(), SILENT)  # what was done here meanwhile
+        state = group.state_of(library)
+        if manifest.news(theirs, state) != manifest.State():
+            data = manifest.dumps(state)
+            name = hashlib.sha256(data).hexdigest()
+            thrown = {memo.trashed for memo in self.shown(device).values() if memo.trashed}
+            self.heads.setdefault(name, (data, set(), thrown))[1].add(device.number)
+            race = lossy and self.random.random() < 0.2
+            self.count["put race"] += race
+            for node in nodes:
+                if lossy and self.random.random() < 0.3:
+                    self.count["lost put"] += 1
+                    continue
+                if best + (not race) > node.seq:
+                    node.seq, node.head = best + 1, name
+        self.take_files(device, near, lossy=lossy)
+
+    def take_files(self, device: Device, near: list[Device], *, lossy: bool) -> None:
+        library = device.library
+        for memo, content in list(group.wanted(library)):
+            if lossy and self.random.random() < 0.3:
+                continue
+            files = [path for other in near for path in self.files_of(other, memo.uid or "")]
+            data = [path.read_bytes() for path in files]
+            right = [found for found in data if hashlib.sha256(found).hexdigest() == content.value["sha256"]]
+            if found := right or ([] if os.path.lexists(library.path(memo)) else data):
+                staged = library.inner / "arrived"
+                staged.write_bytes(found[0])
+                group.take(library, memo.uid or "", staged)
+                staged.unlink(missing_ok=True)
+
+    def files_of(self, device: Device, uid: str) -> list[Path]:
+        memos = [memo for memo in device.library.index().memos if memo.uid == uid]
+        return [path for memo in memos if (path := device.library.path(memo)).is_file()]
+
+    # The end
+
+    def heal(self) -> None:
+        self.note("heal")
+        self.apart = {}
+        for device in self.devices:
+            self.reboot(device)
+            if not device.grouped:
+                self.enter(device)
+        quiet = 0
+        for rounds in range(1, ROUNDS + 1):
+            before = [self.shown(device) for device in self.devices]
+            for device in self.devices:
+                self.meet(device, lossy=False)
+            quiet = quiet + 1 if before == [self.shown(device) for device in self.devices] else 0
+            if quiet == 2:  # in the first, somebody may have said what others hear in the second
+                self.count[f"rounds until all agree: {rounds - 2}"] += 1
+                return
+        raise Failure(f"stale: still changing after {ROUNDS} rounds")
+
+    def judge(self) -> None:
+        devices = self.devices
+        for values in self.values.values():
+            before = {value.before for value in values.values()}
+            ends = [text for text, value in values.items() if value.acknowledged and text not in before]
+            self.count["edited at once"] += max(0, len(ends) - 1)
+        shown = [self.shown(device, once=True) for device in devices]
+        words = [
+            {key: replace(memo, id="", file="") for key, memo in each.items() if not memo.trashed} for each in shown
+        ]
+        for device, each in zip(devices, words, strict=True):
+            for key in {*each, *words[0]}:
+                if each.get(key) != words[0].get(key):
+                    here, there = each.get(key), words[0].get(key)
+                    raise Failure(
+                        f"stale: sound {key} is {here} on device {device.number}, {there} on {devices[0].number}"
+                    )
+        for device, each in zip(devices, shown, strict=True):
+            self.judge_device(device, each)
+            names = Counter(heard(path.read_bytes()) for path in device.root.glob("*.webm"))
+            for number, many in names.items():
+                if many > 1:
+                    raise Failure(f"duplicated: sound {number} is {many} times on the disk of device {device.number}")
+
+    def judge_device(self, device: Device, shown: dict[int | str, Shown]) -> None:
+        for number, acknowledged in self.made.items():
+            if not acknowledged or number in self.destroyed:
+                continue
+            if not all(self.trashings.get(number, {}).values()):
+                self.count["sound that may be in the trash"] += 1
+                continue
+            memo = shown.get(number)
+            if not memo or memo.trashed:
+                raise Failure(f"lost: sound {number} is not on device {device.number}")
+            if self.ear(device, memo) != number:
+                raise Failure(f"lost: sound {number} cannot be heard on device {device.number}")
+            self.count["sound judged"] += 1
+        for (number, name), values in self.values.items():
+            if number not in shown or shown[number].trashed:
+                continue
+            later = {value.before for value in values.values() if value.acknowledged and not value.destroyed}
+            if name.startswith("tag "):
+                there = values["there"]
+                if "taken away" in values:
+                    if "there" in later and name[4:] in shown[number].tags:
+                        raise Failure(f"lost: {name} of sound {number} is there again on device {device.number}")
+                elif there.acknowledged and not there.destroyed and name[4:] not in shown[number].tags:
+                    raise Failure(f"lost: {name} of sound {number} is gone on device {device.number}")
+                continue
+            now = getattr(shown[number], name)
+            if now not in values:
+                raise Failure(
+                    f"lost: {name} of sound {number} is {now!r} on device {device.number}, which nobody typed"
+                )
+            if now in later:
+                by = [text for text, value in values.items() if value.before == now and value.acknowledged]
+                raise Failure(
+                    f"lost: {name} of sound {number} is {now!r} on device {device.number}, and {by} came later"
+                )
+            self.count["word judged"] += 1

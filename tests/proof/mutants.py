@@ -1,0 +1,136 @@
+"""Faults that the rules could have, each by its name: a proof that misses one of them proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from memosync import manifest
+from memosync.index import Index
+from memosync.library import group, stamps
+from memosync.library.store import Library
+from memosync.manifest import Cell, Cells, Clock, State
+from memosync.memo import Memo
+
+
+def _fresh_stamps() -> None:
+    """Whatever an index says was written now: an old one that is put back is news."""
+    real = stamps.stamped
+
+    def stamped(memo: Memo, now: int, device: str, before: Memo | None = None) -> Memo:
+        memo = real(memo, now, device, before)
+        texts = []
+        for text in memo.stamps:
+            field, clock_text, digits = text.rsplit(" ", 2)
+            clock = manifest.parse_clock(clock_text)
+            assert clock
+            texts.append(f"{field} {Clock(max(now, clock.ms), 0, device)} {digits}")
+        return replace(memo, stamps=tuple(texts))
+
+    _set(group, "stamped", stamped)
+
+
+def _clock_not_above_its_cell() -> None:
+    """An edit has the time of day, whatever it replaces."""
+    for module in (stamps, group):
+        _set(module, "tick", lambda before, now, device: Clock(max(now, 0), 0, device))
+
+
+def _no_value_in_the_tie_break() -> None:
+    """Of two cells with one clock each device keeps the one that it met first."""
+    _set(manifest, "later", lambda one, other: one is None or other.clock > one.clock)
+
+
+def _missing_is_deleted() -> None:
+    """What another device does not name goes."""
+    real = group._merged
+
+    def merged(library: Library, index: Index, theirs: State) -> Index:
+        new = real(library, index, theirs)
+        kept = (memo for memo in new.memos if not theirs.memos or not memo.uid or memo.uid in theirs.memos)
+        return replace(new, memos=tuple(kept))
+
+    _set(group, "_merged", merged)
+
+
+def _trash_of_the_others_wins() -> None:
+    """Who joins or fetches has thrown away what the others have."""
+    _set(group, "_alive", lambda memo, known, now, device: memo)
+
+
+def _drop_everything() -> None:
+    """Nothing that others say is merged."""
+    _set(group, "merge_in", lambda library, theirs, console: group.identify(library, console))
+
+
+def _never_apply() -> None:
+    """What was merged never reaches the index."""
+    _set(group, "with_cells", lambda memo, cells: memo)
+
+
+def _whoever_comes_last() -> None:
+    """Of two cells the one that comes last counts."""
+
+    def merge_cells(one: Cells, other: Cells) -> Cells:
+        return {**one, **other}
+
+    for module in (manifest, group):
+        _set(module, "merge_cells", merge_cells)
+
+
+def _words_without_stamps() -> None:
+    """Index and stamps are written apart: who dies in between leaves words that seem to be new."""
+    real = Library.transaction
+
+    def transaction(library: Library, edit: Callable[[Index], Index]) -> Index:
+        stamping = Library._stamped
+        _set(Library, "_stamped", lambda self, before, after: after)
+        try:
+            real(library, edit)
+        finally:
+            _set(Library, "_stamped", stamping)
+        return real(library, lambda index: stamping(library, Index(), index))
+
+    _set(Library, "transaction", transaction)
+
+
+def _graves_are_not_kept() -> None:
+    """What was purged is forgotten: whoever says it again brings it back as it was."""
+    _set(group, "bury", lambda library, memos: None)
+
+
+def _births_are_edits() -> None:
+    """The words that a memo came with count as if somebody had typed them on this device now."""
+    real = stamps.cells_of
+
+    def cells_of(memo: Memo) -> Cells:
+        late = Clock(1_900_000_000_000, 0, memo.id)
+        return {
+            name: Cell(cell.value, late if cell.clock in (manifest.BIRTH, manifest.FETCHED) else cell.clock)
+            for name, cell in real(memo).items()
+        }
+
+    _set(group, "cells_of", cells_of)
+
+
+def _set(where: object, name: str, what: Any) -> None:
+    setattr(where, name, what)
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    made.__name__.strip("_"): made
+    for made in (
+        _fresh_stamps,
+        _clock_not_above_its_cell,
+        _no_value_in_the_tie_break,
+        _missing_is_deleted,
+        _trash_of_the_others_wins,
+        _drop_everything,
+        _never_apply,
+        _whoever_comes_last,
+        _words_without_stamps,
+        _graves_are_not_kept,
+        _births_are_edits,
+    )
+}

@@ -1,0 +1,32 @@
+"""The rules by which libraries become one, tried by lives that chance makes: see `proof/life`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from proof.mutants import MUTANTS
+from support.long import more
+
+QUICK = ("drop_everything", "fresh_stamps", "missing_is_deleted", "never_apply", "whoever_comes_last")
+
+
+def proof(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "proof.run", "--jobs", "1", *arguments]
+    return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+
+
+def test_nothing_is_lost_nor_there_twice_nor_stale() -> None:
+    ran = proof("--lives", "100")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "lives 100, from 0; lost 0, duplicated 0, stale 0" in ran.stdout
+
+
+@pytest.mark.parametrize("name", [*QUICK, *more(*sorted(MUTANTS.keys() - QUICK))])
+def test_a_fault_in_the_rules_is_found(name: str) -> None:
+    ran = proof("--mutant", name, "--lives", "1000")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
