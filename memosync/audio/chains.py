@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from . import opus
 from .headers import W64, Peek, behind_id3
 from .pcm import BEHIND, chunks_behind
+from .truncation import Watch
 
 if TYPE_CHECKING:
     from .webm import Reader
@@ -47,6 +48,7 @@ _BEGINS = [  # how files begin, and go on, of whose format one can tell where th
 ]
 _BEGIN = 64  # bytes in which one can tell
 _AT_ONCE = 1 << 20
+_BEGINNING = re.compile(rb"OggS\0[\2\6]\0{8}")  # a page on which a stream begins
 _NEVER = b"\xff" * 8  # the time of a page on which no packet ends
 
 
@@ -100,9 +102,11 @@ class _Begin:
     at: int  # behind so many bytes, an ID3 tag
 
     @property
-    def is_wave(self) -> bool:
-        """Tell whether it is a WAV."""
-        return b"WAVE" in self.whole.pattern
+    def behind(self) -> tuple[tuple[bytes, ...], Callable[[Peek], int]]:
+        """Give how what may stand behind its sound begins, and what tells how many bytes of that are there."""
+        if b"WAVE" in self.whole.pattern:
+            return BEHIND, chunks_behind
+        return ((b"APETAGEX", b"TAG"), _tags_behind) if self.magic == b"wvpk" else ((), lambda _peek: 0)
 
 
 def _begin(peek: Peek) -> _Begin | None:
@@ -111,6 +115,13 @@ def _begin(peek: Peek) -> _Begin | None:
     head = peek(at, _BEGIN)
     found = (_Begin(magic, re.compile(re.escape(magic) + then, re.DOTALL), at) for magic, then in _BEGINS)
     return next((begin for begin in found if begin.whole.match(head)), None)
+
+
+def _tags_behind(peek: Peek) -> int:
+    """Tell how many bytes of tags stand at the end, APEv2 and ID3v1; 0 for none: FFmpeg takes them for a block."""
+    at = 32 + int.from_bytes(head[12:16], "little") if (head := peek(0, 32)).startswith(b"APETAGEX") else 0
+    at += 128 if len(last := peek(at, 129)) == 128 and last[:3] == b"TAG" else 0
+    return at if at and peek(at, 4) in (b"", b"wvpk") else 0
 
 
 def _starts(file: BinaryIO, begin: _Begin) -> list[int]:
@@ -128,19 +139,23 @@ def _starts(file: BinaryIO, begin: _Begin) -> list[int]:
 
 def _survey(file: BinaryIO) -> tuple[list[int], bool]:
     """Find where links begin, and whether there are packets without a time; garbage between pages is passed over."""
-    starts, at, inside, is_odd = [0], 0, False, False
+    starts, at, last, inside, is_odd = [0], 0, 0, False, False
     file.seek(0)
     if file.read(4) != b"OggS":
         return starts, False
     while True:
         file.seek(at)
         head = file.read(_HEAD + 255)
-        if len(head) < _HEAD:
-            return starts, is_odd
-        if head[:4] != b"OggS":
+        if head[:4] != b"OggS" or len(head) < _HEAD:
+            file.seek(last + 1)  # of a page that was torn, the next link is among what it claims
+            torn = _BEGINNING.search(file.read(at - last + _HEAD))
+            if not torn and len(head) < _HEAD:
+                return starts, is_odd
+            file.seek(at + len(head))
             found = (head + file.read(1 << 16)).find(b"OggS", 1)
-            at += found if found > 0 else len(head)
+            last = at = last + 1 + torn.start() if torn else at + (found if found > 0 else len(head))
             continue
+        last = at
         is_first = bool(head[5] & _FIRST)
         if is_first and inside:
             starts.append(at)
@@ -246,11 +261,26 @@ class Part(io.RawIOBase):
         return True
 
 
-class _OfPipe:
-    """What all parts of a pipe have."""
+class OfPipe:
+    """A part of a pipe, and what all of them have."""
 
     def __init__(self, pipe: Peeking) -> None:
         self._pipe = pipe
+        self._watch = Watch(lambda at, size: pipe.peek(size, at))
+
+    def read(self, size: int, /) -> bytes:
+        data = self._read(size)
+        self._watch.feed(data)
+        return data
+
+    def _read(self, size: int) -> bytes:
+        raise NotImplementedError
+
+    def is_cut(self, heard: float, claimed: float | None) -> bool:
+        """Read what is left, and tell whether sound is missing at its end, as `truncation.is_cut` does of a file."""
+        while self.read(1 << 16):
+            pass
+        return self._watch.is_cut(heard, claimed)
 
     def peek(self, size: int, /, at: int = 0) -> bytes:
         return self._pipe.peek(size, at)
@@ -262,25 +292,26 @@ class _OfPipe:
         raise io.UnsupportedOperation("a pipe cannot seek")
 
 
-class _Until(_OfPipe):
-    """A pipe up to where another file of its format begins, of WAV without the chunks at its end."""
+class _Until(OfPipe):
+    """A pipe up to where another file of its format begins, without the chunks of a WAV, or the tags, at its end."""
 
     def __init__(self, pipe: Peeking, begin: _Begin) -> None:
         super().__init__(pipe)
         self._begin = begin
         self._own = begin.at + 1  # bytes up to which it is this file that begins
-        self._names = (begin.magic, *(BEHIND if begin.is_wave else ()))
+        behind, self._count_behind = begin.behind
+        self._names = (begin.magic, *behind)
         self._any = re.compile(b"|".join((begin.whole.pattern, *self._names[1:])), re.DOTALL)
         self._ended = False
 
-    def read(self, size: int, /) -> bytes:
+    def _read(self, size: int) -> bytes:
         if self._ended:
             return b""
         data = self._pipe.read(size)
         own, self._own = self._own, max(0, self._own - len(data))
         for at in sorted(self._candidates(data, own)):
             peek = partial(self._ahead, data[at:])
-            passed = chunks_behind(peek)
+            passed = self._count_behind(peek)
             if passed or self._begin.whole.match(peek(0, _BEGIN)):
                 self._ended = True
                 self._pipe.unread(data[at:])
@@ -302,7 +333,7 @@ class _Until(_OfPipe):
         return have if len(have) == size else have + self._pipe.peek(size - len(have), max(0, at - len(read)))
 
 
-class _Link(_OfPipe):
+class _Link(OfPipe):
     """A pipe up to where the next link begins."""
 
     def __init__(self, pipe: Peeking) -> None:
@@ -313,7 +344,7 @@ class _Link(_OfPipe):
         self._inside = False
         self._is_ogg = pipe.peek(4) == b"OggS"
 
-    def read(self, size: int, /) -> bytes:
+    def _read(self, size: int) -> bytes:
         if not self._is_ogg:
             return self._pipe.read(size)
         if not self._left and not self._changed and not self._turn():
@@ -337,6 +368,9 @@ class _Link(_OfPipe):
         self._inside = not is_first
         head = self._pipe.peek(_HEAD + head[26])
         self._left = len(head) + sum(head[_HEAD:])
+        if torn := _BEGINNING.search(self._pipe.peek(self._left), 1):  # a torn page claims what follows
+            self._left = torn.start()
+            return True
         if _has_no_time(head):
             page = b""
             while len(page) < self._left and (more := self._pipe.read(self._left - len(page))):
