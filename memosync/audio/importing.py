@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .mixing import Block
     from .webm import Reader
 
+_KEPT = ": all of it is kept on the disk until that is here"
 _ROOM = 64_000_000  # bytes of a disk that are left alone
 
 
@@ -110,9 +111,11 @@ def import_source(
     with contextlib.ExitStack() as opened:
         pipe = file if isinstance(file, Pipe) else None
         if pipe and (why := why_whole(pipe)):
-            warn(f"what comes {why}: all of it is kept on the disk until that is here")
+            warn(f"what comes {why}{_KEPT}")
             file = opened.enter_context(_spooled(pipe, target.parent))
-        source = _Import(file, pipe, target, describe, sound, live=live, limit=limit, on_progress=on_progress)
+        source = _Import(
+            file, pipe, target, describe, sound, live=live, limit=limit, on_progress=on_progress, warn=warn
+        )
         try:
             source.run()
         finally:
@@ -145,9 +148,10 @@ class _Import:
         live: bool,
         limit: float | None,
         on_progress: Callable[[float, float | None], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._file, self._pipe, self._target, self._describe, self._sound = file, pipe, target, describe, sound
-        self._live, self._longest, self._on_progress = live, limit or 2**62, on_progress
+        self._live, self._longest, self._on_progress, self._warn = live, limit or 2**62, on_progress, warn
         self._words: Words | None = None
         self._size = 0.1 if live or limit else 1.0  # seconds of a block
         self._begin(_Way())
@@ -186,8 +190,12 @@ class _Import:
             writer: Writer | None = None
             for link in links:
                 with contextlib.ExitStack() as link_opened:
+                    readable = link
+                    if writer and isinstance(link, OfPipe) and (why := why_whole(link)):
+                        self._warn(f"what comes at {format_clock(writer.duration)} {why}{_KEPT}")
+                        readable = link_opened.enter_context(_spooled(link, self._target.parent))
                     try:
-                        source = link_opened.enter_context(open_source(link, self._way.track))
+                        source = link_opened.enter_context(open_source(readable, self._way.track))
                     except AudioError:
                         if writer is None:
                             raise
@@ -341,7 +349,7 @@ def _frame(block: Block, rate: int, sound: Sound) -> av.AudioFrame:
 
 
 @contextlib.contextmanager
-def _spooled(pipe: Pipe, directory: Path) -> Iterator[BinaryIO]:
+def _spooled(pipe: Reader, directory: Path) -> Iterator[BinaryIO]:
     """Keep all that comes in a file without a name; LibraryError when the disk has no room for it."""
     with files.as_library_error("keep what comes"), tempfile.TemporaryFile(dir=directory, buffering=0) as file:
         while data := pipe.read(1 << 16):
