@@ -20,7 +20,7 @@ from .carried import NOTHING, Carried, carried_of
 from .chains import AsPipe, Part
 from .damage import Clock, Damage
 from .formats import FORMATS, what_it_is
-from .tags import add_utf16, words_of
+from .tags import add_unmarked, add_utf16, words_of
 from .webm import Reader, open_input, skipped, translated
 
 if TYPE_CHECKING:
@@ -250,6 +250,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
                 yield source
             return
         info = headers.info(reading(seekable), behind=True)
+        unmarked = headers.unmarked(reading(seekable))
         seekable.seek(0)
         sound = headers.encoded(reading(seekable))
         length = sound.reach(seekable.seek(0, io.SEEK_END), reading(seekable)) if sound else None
@@ -263,6 +264,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             yield _Plain(_described(io.BytesIO(_taken(pipe.read, found.start) + bytes(64 * found.frame))), found, pipe)
             return
         info = headers.info(lambda at, size: pipe.peek(size, at), behind=False)
+        unmarked = headers.unmarked(lambda at, size: pipe.peek(size, at))
         if sound := headers.encoded(lambda at, size: pipe.peek(size, at)):
             file = _Wave(pipe.read, sound, sound.length, pipe.peek)
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
@@ -278,6 +280,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             hint = None if file.seekable() else "some formats have to be read as a file: memosync record FILE"
             raise AudioError(what_it_is(begin, error.__cause__), hint) from error
         add_utf16(container, info)
+        add_unmarked(container, unmarked)
         yield _Decoded(container, track)
 
 
