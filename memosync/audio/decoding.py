@@ -228,9 +228,12 @@ class _Sndfile(Source):
         self._sound.close()
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
+        import numpy as np
+
         rate = self._sound.samplerate
-        while len(block := self._sound.read(round(seconds * rate) or 1, dtype="float32", always_2d=True)):
-            yield (self._names, rate), block.T
+        kind, full = ("int16", 2**15) if self._sound.subtype == "PCM_16" else ("float32", 1)  # a third of the time
+        while len(block := self._sound.read(round(seconds * rate) or 1, dtype=kind, always_2d=True)):
+            yield (self._names, rate), block.T.astype(np.float32, copy=False) / np.float32(full)
 
 
 @contextlib.contextmanager

@@ -82,7 +82,10 @@ class Mixer:
             gram = block.astype(np.float64) @ block.T
         before = self._now
         self._look(block, gram)
-        mixed: Block = (self._now @ block).astype(np.float32, copy=False)
+        mixed: Block = (
+            self._now * block if self.channels == 1 else self._now @ block
+        )  # the same, in a tenth of the time
+        mixed = mixed.astype(np.float32, copy=False)
         if self._begun and before is not self._now:
             fade = np.linspace(0, 1, min(_FADE, block.shape[1]), dtype=np.float32)
             mixed[:, : len(fade)] *= fade
