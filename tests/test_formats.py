@@ -130,6 +130,22 @@ def test_an_mp4_whose_index_is_at_its_end_is_recorded_behind_another_one_too(mad
 
 
 @both_ways
+@pytest.mark.parametrize("behind", [b"", b"TAG" + bytes(125)], ids=["", "ID3v1"])
+def test_the_tags_at_the_end_of_a_wavpack_are_no_damage(made: Made, record: Record, behind: bytes) -> None:
+    wavpack = made("wv", "-c:a", "wavpack")  # with an APE tag
+
+    assert b"APETAGEX" in wavpack
+    assert [record(data + behind)[1] for data in (wavpack, wavpack * 2)] == ["", ""]
+
+
+def test_a_wavpack_of_several_blocks_is_kept_until_it_is_whole(made: Made) -> None:
+    heard, said = by_pipe(made("wv", "-c:a", "wavpack", "-ac", "6"))
+
+    assert said == f"{AS_FILE}: all of it is kept on the disk until that is here"
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+
+
+@both_ways
 @pytest.mark.parametrize(("form", "codec"), [("mlp", "mlp"), ("thd", "truehd")])
 def test_meridians_formats_are_taken(made: Made, record: Record, form: str, codec: str) -> None:
     heard, _ = record(made(form, "-strict", "-2", "-c:a", codec, "-ac", "2"))

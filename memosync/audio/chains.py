@@ -73,12 +73,15 @@ def links_of_file(file: BinaryIO) -> Iterator[Reader]:
         file.seek(0)
         yield from links_of_pipe(AsPipe(file))
         return
-    if len(starts) < 2:
+    whole = end = file.seek(0, io.SEEK_END)
+    if begin and begin.magic == b"wvpk" and AsPipe(file).look(max(0, end - 128), 3) == b"TAG":
+        end -= 128  # an ID3v1 tag, which FFmpeg takes for a block where an APE tag stands before it
+    if len(starts) < 2 and end == whole:
         file.seek(0)
         yield file
         return
-    for start, end in zip(starts, [*starts[1:], file.seek(0, io.SEEK_END)], strict=True):
-        yield Part(file, start, end)
+    for start, until in zip(starts, [*starts[1:], end], strict=True):
+        yield Part(file, start, until)
 
 
 def links_of_pipe(pipe: Peeking) -> Iterator[Reader]:

@@ -19,6 +19,7 @@ FORMATS = (  # of FFmpeg, that have sound in them and name no other file
 _SNDFILE = (b"2BIT", b" paf", b"fap ", b"PVF1", b"\xf0\x7e", b"ALawSoundFile", b"MATLAB 5.0 MAT")  # read by it alone
 _WAV_CODECS = {b"\x14\0", b"\x38\0", b"\x40\0"}  # G.723, NMS, G.721 (mmreg.h): FFmpeg takes the second for AMR
 _AU_CODECS = {bytes([0, 0, 0, number]) for number in (23, 25, 26)}  # G.721 and G.723 (Sun's audio.h)
+_FINAL_BLOCK = 0x10  # of the flags of a block of WavPack, in the second byte
 _AHEAD = 1 << 26  # bytes in which an index, or the sound, must begin
 _KNOWN = {  # how files begin that are audio, or could be taken for it
     b"OggS": "Ogg",
@@ -98,8 +99,10 @@ def _is_for_sndfile(peek: Peek) -> bool:
         order = ">" if head[:4] == b"RIFX" else "<"
         tags = (peek(at, 2) for name, at, _ in chunks(peek, begin + 12, order) if name == b"fmt ")
         return next(tags, b"")[:: 1 if order == "<" else -1] in _WAV_CODECS
+    if head[:4] == b"wvpk":  # FFmpeg looks for all blocks of a first frame, and goes back
+        return len(head) == 32 and not head[25] & _FINAL_BLOCK
     if head[:4] != b"FORM" or head[8:12] not in (b"AIFF", b"AIFC"):
-        return head[:4] == b"FORM" and head[8:12] in (b"8SVX", b"16SV")
+        return head[:4] == b"FORM" and head[8:12] in (b"8SVX", b"16SV", b"MAUD")
     described = False
     for name, at, size in chunks(peek, begin + 12, ">"):
         if name == b"SSND":
