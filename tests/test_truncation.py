@@ -148,6 +148,17 @@ def test_an_ogg_without_a_last_page_is_cut_only_where_a_packet_goes_on(made: Pat
 
 
 @both_ways
+@pytest.mark.parametrize("name", ["opus", "ogg"])
+def test_what_a_power_cut_left_of_a_page_may_be_filled_up(made: Path, record: Record, name: str) -> None:
+    data = (made / f"made.{name}").read_bytes()
+    cut = without_end(data)
+
+    assert re.match("cut off: the source breaks off at 00:0[12]; ", record(cut + bytes(1 << 16))[1])
+    assert record(data + bytes(1 << 12))[1] == ""
+    assert record(data + b"TAG" + bytes(125))[1] == ""
+
+
+@both_ways
 @pytest.mark.parametrize("options", [["-c:a", "libvorbis"], ["-c:a", "libopus", "-ac", "2"]], ids=["Vorbis", "stereo"])
 def test_another_link_behind_one_that_is_cut_is_whole(
     made: Path, tmp_path: Path, record: Record, options: list[str]

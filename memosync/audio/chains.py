@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from . import opus
+from . import ogg, opus
 from .headers import W64, Peek, behind_id3
 from .pcm import BEHIND, chunks_behind
 from .truncation import Watch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _HEAD = 27  # bytes of a page before the lengths of its segments (RFC 3533, 6)
 _CONTINUED, _FIRST, _LAST = 1, 2, 4  # the flags of a page: it goes on with a packet, begins a stream, ends it
-_TIME, _CRC = slice(6, 14), slice(22, 26)  # where these stand in it
+_TIME = slice(6, 14)  # where that stands in it
 _INITIAL = re.escape(bytes(byte for byte in range(256) if byte & 8))  # WavPack's INITIAL_BLOCK
 _BEGINS = [  # how files begin, and go on, of whose format one can tell where the next one begins
     (b"\x1a\x45\xdf\xa3", rb".{1,48}?\x42\x82.(?:webm|matroska)"),  # EBML's DocType (RFC 8794, 11.2.4)
@@ -188,27 +188,9 @@ def _timed(page: bytes, before: int) -> bytes:
         begins = length < 255
     changed = bytearray(page)
     changed[5] &= ~_LAST
-    changed[_TIME], changed[_CRC] = time.to_bytes(8, "little"), bytes(4)
-    changed[_CRC] = _crc(changed).to_bytes(4, "little")
+    changed[_TIME] = time.to_bytes(8, "little")
+    changed[ogg.CRC] = ogg.crc(changed)
     return bytes(changed)
-
-
-def _crc(data: bytes | bytearray) -> int:
-    """Compute the checksum of a page (RFC 3533, 6): of polynomial 0x04c11db7, not reflected, beginning with 0."""
-    crc = 0
-    for byte in data:
-        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC_TABLE[crc >> 24 ^ byte]
-    return crc
-
-
-def _crc_of(byte: int) -> int:
-    crc = byte << 24
-    for _ in range(8):
-        crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
-    return crc
-
-
-_CRC_TABLE = [_crc_of(byte) for byte in range(256)]
 
 
 class AsPipe:

@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Callable, Generator
 
-from . import headers
+from . import headers, ogg
 from .headers import Peek, behind_id3, chunks
 from .pcm import is_name
 
@@ -122,17 +122,19 @@ def _end_of_wave(peek: Peek, begin: int, head: bytes) -> int:
 
 
 def _ogg(at: int) -> _Walk:
-    """Follow pages (RFC 3533, 6); whether the last one says that it is, many recorders forget."""
-    goes_on = False
-    while (head := (yield at, 27)).startswith(b"OggS"):
-        if len(head) < 27:
+    """Follow pages (RFC 3533, 6); whether the last one says that it is, many recorders forget.
+
+    What a power cut leaves of the last page may be filled up, mostly with zeros.
+    """
+    page = b""
+    while (head := (yield at, 27 + 255)).startswith(b"OggS"):
+        size = 27 + head[26] + sum(head[27 : 27 + head[26]]) if len(head) > 27 else 0
+        page = yield at, size
+        if not size or len(head) < 27 + head[26] or len(page) < size:
             return True
-        lengths = yield at + 27, head[26]
-        at += 27 + head[26] + sum(lengths)
-        if len(lengths) < head[26] or (yield from _is_torn(at)):
-            return True
-        goes_on = lengths[-1:] == b"\xff"
-    return goes_on and not head
+        at += size
+    goes_on = bool(page and not head) and page[26 + page[26]] == 255
+    return goes_on or (bool(page) and ogg.crc(page) != page[ogg.CRC])
 
 
 def _avi(at: int) -> _Walk:
