@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support import ogg, sound
 from support.recorders import RATE, Record, amplitude, by_file, by_pipe, form, integers, riff, tones
 
@@ -203,6 +205,27 @@ def test_what_passes_is_judged_as_what_lies_there(made: Path, name: str, step: i
             watch.feed(piece)
 
         assert watch.is_cut(1.0, 3.0) == is_cut(read, 1.0, 3.0)
+
+
+@given(
+    st.sampled_from(
+        [b"OggS", b"RIFF", b"FORM", b".snd", b"caff", b"fLaC", b"FLV\1", b"wvpk", b"TTA1", b"ID3\4\0\0", b"\xff\xfb"]
+    ),
+    st.sampled_from([b"", b"\0\0\0\0AVI ", b"\0\0\0\0WAVE", b"\0\0\0\0AIFF", b"\0\0\0\0ftyp", b"Creative Voice File"]),
+    st.binary(max_size=100),
+)
+def test_any_bytes_are_judged(magic: bytes, then: bytes, data: bytes) -> None:
+    for whole in (
+        magic + then + data,
+        then + data,
+        magic + data,
+        b"\x1a\x45\xdf\xa3" + data,
+        b"\x30\x26\xb2\x75" + data,
+    ):
+        watch = Watch(lambda at, size, whole=whole: whole[at : at + size])  # type: ignore[misc]
+        watch.feed(whole)
+
+        assert watch.is_cut(0.0, None) in (True, False)
 
 
 def _pieces(data: bytes, step: int) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ _FLV_SOUND, _FLV_PICTURE = 8, 9
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _SHORT = 0.1  # seconds by which what counts the sound may be wrong
+_MOST = 1 << 20  # bytes of a table that are kept
 _NO_LENGTH = 0x7FFF0000  # bytes; what is written into a pipe gives this for its length, or more, or 0
 
 
@@ -91,7 +92,7 @@ def _walk_of(peek: Peek) -> _Walk:
         sound = ((at, size) for name, at, size in chunks(peek, begin + 12, ">") if name == b"SSND")
         at, size = next(sound, (0, 0))
         return _ends_at(at + size if 0 < size < _NO_LENGTH else 0)
-    if head[:4] == b".snd":
+    if head[:4] == b".snd" and len(head) == 16:
         start, size = struct.unpack(">4xII4x", head)
         return _ends_at(begin + start + size if 0 < size < _NO_LENGTH else 0)
     if head[4:8] in (b"ftyp", b"moov", b"wide", b"free", b"skip"):
@@ -261,8 +262,8 @@ def _tta(at: int) -> _Walk:
     head = yield at, 22
     if len(head) == 22 and (rate := int.from_bytes(head[10:14], "little")):
         size = 4 * -(-int.from_bytes(head[14:18], "little") * 245 // (256 * rate))
-        lengths = yield at + 22, size
-        if len(lengths) == size:
+        lengths = (yield at + 22, size) if size < _MOST else b""
+        if size == len(lengths):
             return (yield from _is_torn(at + 26 + size + sum(struct.unpack(f"<{size // 4}I", lengths))))
     return False
 
