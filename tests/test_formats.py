@@ -91,8 +91,16 @@ def test_two_that_libsndfile_alone_reads_are_both_read(tmp_path: Path) -> None:
     assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.04)
 
 
+def length_unknown() -> bytes:
+    """Make an AIFF whose maker had no way back to its lengths."""
+    data = bytearray(aiff(sample_first()[12 + 8 + 8 + 2 * RATE :], sample_first()[12 : 12 + 8 + 8 + 2 * RATE]))
+    at = data.index(b"SSND") + 4
+    data[4:8] = data[at : at + 4] = bytes(4)
+    return bytes(data)
+
+
 @both_ways
-@pytest.mark.parametrize("make", [sample_first, amiga])
+@pytest.mark.parametrize("make", [sample_first, amiga, length_unknown])
 def test_what_no_pipe_can_be_read_of_is_kept_until_it_is_whole(record: Record, make: Callable[[], bytes]) -> None:
     is_heard(record, make())
 
@@ -108,6 +116,42 @@ def test_a_box_before_the_sound_of_an_mp4_hides_no_index(made: Made, record: Rec
     moved[table : table + 4] = struct.pack(">I", struct.unpack(">I", moved[table : table + 4])[0] + len(box))
 
     is_heard(record, bytes(moved), "what comes has its index at its end")
+
+
+def test_an_mp4_whose_index_is_at_its_end_is_recorded_behind_another_one_too(made: Made) -> None:
+    first, second = made("m4a", "-movflags", "+faststart"), made("m4a")
+
+    heard, said = by_pipe(first + second + first)
+
+    assert said == "what comes at 00:01 has its index at its end: all of it is kept on the disk until that is here"
+    assert len(heard) / RATE == pytest.approx(3, abs=0.2)
+    for third in range(3):  # whose waves do not continue each other's
+        assert amplitude(heard[third * RATE : (third + 1) * RATE], 440) == pytest.approx(0.5, rel=0.1)
+
+
+@both_ways
+@pytest.mark.parametrize("behind", [b"", b"TAG" + bytes(125)], ids=["", "ID3v1"])
+def test_the_tags_at_the_end_of_a_wavpack_are_no_damage(made: Made, record: Record, behind: bytes) -> None:
+    wavpack = made("wv", "-c:a", "wavpack")  # with an APE tag
+
+    assert b"APETAGEX" in wavpack
+    assert [record(data + behind)[1] for data in (wavpack, wavpack * 2)] == ["", ""]
+
+
+def test_a_wavpack_of_several_blocks_is_kept_until_it_is_whole(made: Made) -> None:
+    heard, said = by_pipe(made("wv", "-c:a", "wavpack", "-ac", "6"))
+
+    assert said == f"{AS_FILE}: all of it is kept on the disk until that is here"
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+
+
+@both_ways
+@pytest.mark.parametrize(("form", "codec"), [("mlp", "mlp"), ("thd", "truehd")])
+def test_meridians_formats_are_taken(made: Made, record: Record, form: str, codec: str) -> None:
+    heard, _ = record(made(form, "-strict", "-2", "-c:a", codec, "-ac", "2"))
+
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+    assert amplitude(heard, 440) == pytest.approx(0.5 * 2**-0.5, rel=0.04)  # FFmpeg spreads it so
 
 
 @both_ways

@@ -146,6 +146,27 @@ def test_info_is_read_in_utf_16_too(tmp_path: Path, fmt: bytes, page: str, piped
         assert opened.carried.tags["artist"] == texts[b"IART"]
 
 
+@pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
+@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("page", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_an_id3_tag_in_utf_16_needs_no_mark(tmp_path: Path, page: str, version: int, piped: bool) -> None:
+    def frame(name: bytes, content: bytes) -> bytes:
+        return name + struct.pack(">I", len(content)) + b"\0\0" + content  # of so few bytes one size is as the other
+
+    title, artist, comment = "Toplantı: 15", "会议记录", "О чём"
+    frames = frame(b"TIT2", b"\1" + title.encode(page)) + frame(b"TPE1", b"\1" + (artist + "\0").encode(page))
+    frames += frame(b"APIC", b"\0image/png\0\3\0" + bytes(60))
+    frames += frame(b"COMM", b"\1eng" + (b"\xff\xfe" if page == "utf-16" else b"") + b"\0\0" + comment.encode(page))
+    (tmp_path / "voice.wav").write_bytes(riff(PLAIN, integers(VOICE, 16)))
+    mp3 = sound.convert(tmp_path / "voice.wav", tmp_path / "voice.mp3", "-id3v2_version", "0").read_bytes()
+    source = tmp_path / "source.mp3"
+    source.write_bytes(b"ID3" + bytes([version, 0, 0, 0, 0, len(frames) >> 7, len(frames) & 127]) + frames + mp3)
+
+    with source.open("rb", buffering=0) as file, open_source(Pipe(Stop(), file.fileno()) if piped else file) as opened:
+        assert (opened.words.title, opened.words.description) == (title, comment)
+        assert opened.carried.tags["artist"] == artist
+
+
 def test_chunks_without_end_are_given_up() -> None:
     """Chunks of nothing, as many as fit."""
     many = b"RIFF\0\0\0\0WAVE" + b"JUNK\0\0\0\0" * 200_000

@@ -11,21 +11,22 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from . import opus
+from . import ogg, opus
 from .headers import W64, Peek, behind_id3
 from .pcm import BEHIND, chunks_behind
+from .truncation import Watch
 
 if TYPE_CHECKING:
     from .webm import Reader
 
 _HEAD = 27  # bytes of a page before the lengths of its segments (RFC 3533, 6)
 _CONTINUED, _FIRST, _LAST = 1, 2, 4  # the flags of a page: it goes on with a packet, begins a stream, ends it
-_TIME, _CRC = slice(6, 14), slice(22, 26)  # where these stand in it
+_TIME = slice(6, 14)  # where that stands in it
 _INITIAL = re.escape(bytes(byte for byte in range(256) if byte & 8))  # WavPack's INITIAL_BLOCK
 _BEGINS = [  # how files begin, and go on, of whose format one can tell where the next one begins
     (b"\x1a\x45\xdf\xa3", rb".{1,48}?\x42\x82.(?:webm|matroska)"),  # EBML's DocType (RFC 8794, 11.2.4)
@@ -47,6 +48,7 @@ _BEGINS = [  # how files begin, and go on, of whose format one can tell where th
 ]
 _BEGIN = 64  # bytes in which one can tell
 _AT_ONCE = 1 << 20
+_BEGINNING = re.compile(rb"OggS\0[\2\6]\0{8}")  # a page on which a stream begins
 _NEVER = b"\xff" * 8  # the time of a page on which no packet ends
 
 
@@ -71,12 +73,15 @@ def links_of_file(file: BinaryIO) -> Iterator[Reader]:
         file.seek(0)
         yield from links_of_pipe(AsPipe(file))
         return
-    if len(starts) < 2:
+    whole = end = file.seek(0, io.SEEK_END)
+    if begin and begin.magic == b"wvpk" and AsPipe(file).look(max(0, end - 128), 3) == b"TAG":
+        end -= 128  # an ID3v1 tag, which FFmpeg takes for a block where an APE tag stands before it
+    if len(starts) < 2 and end == whole:
         file.seek(0)
         yield file
         return
-    for start, end in zip(starts, [*starts[1:], file.seek(0, io.SEEK_END)], strict=True):
-        yield Part(file, start, end)
+    for start, until in zip(starts, [*starts[1:], end], strict=True):
+        yield Part(file, start, until)
 
 
 def links_of_pipe(pipe: Peeking) -> Iterator[Reader]:
@@ -100,9 +105,11 @@ class _Begin:
     at: int  # behind so many bytes, an ID3 tag
 
     @property
-    def is_wave(self) -> bool:
-        """Tell whether it is a WAV."""
-        return b"WAVE" in self.whole.pattern
+    def behind(self) -> tuple[tuple[bytes, ...], Callable[[Peek], int]]:
+        """Give how what may stand behind its sound begins, and what tells how many bytes of that are there."""
+        if b"WAVE" in self.whole.pattern:
+            return BEHIND, chunks_behind
+        return ((b"APETAGEX", b"TAG"), _tags_behind) if self.magic == b"wvpk" else ((), lambda _peek: 0)
 
 
 def _begin(peek: Peek) -> _Begin | None:
@@ -111,6 +118,13 @@ def _begin(peek: Peek) -> _Begin | None:
     head = peek(at, _BEGIN)
     found = (_Begin(magic, re.compile(re.escape(magic) + then, re.DOTALL), at) for magic, then in _BEGINS)
     return next((begin for begin in found if begin.whole.match(head)), None)
+
+
+def _tags_behind(peek: Peek) -> int:
+    """Tell how many bytes of tags stand at the end, APEv2 and ID3v1; 0 for none: FFmpeg takes them for a block."""
+    at = 32 + int.from_bytes(head[12:16], "little") if (head := peek(0, 32)).startswith(b"APETAGEX") else 0
+    at += 128 if len(last := peek(at, 129)) == 128 and last[:3] == b"TAG" else 0
+    return at if at and peek(at, 4) in (b"", b"wvpk") else 0
 
 
 def _starts(file: BinaryIO, begin: _Begin) -> list[int]:
@@ -128,19 +142,23 @@ def _starts(file: BinaryIO, begin: _Begin) -> list[int]:
 
 def _survey(file: BinaryIO) -> tuple[list[int], bool]:
     """Find where links begin, and whether there are packets without a time; garbage between pages is passed over."""
-    starts, at, inside, is_odd = [0], 0, False, False
+    starts, at, last, inside, is_odd = [0], 0, 0, False, False
     file.seek(0)
     if file.read(4) != b"OggS":
         return starts, False
     while True:
         file.seek(at)
         head = file.read(_HEAD + 255)
-        if len(head) < _HEAD:
-            return starts, is_odd
-        if head[:4] != b"OggS":
+        if head[:4] != b"OggS" or len(head) < _HEAD:
+            file.seek(last + 1)  # of a page that was torn, the next link is among what it claims
+            torn = _BEGINNING.search(file.read(at - last + _HEAD))
+            if not torn and len(head) < _HEAD:
+                return starts, is_odd
+            file.seek(at + len(head))
             found = (head + file.read(1 << 16)).find(b"OggS", 1)
-            at += found if found > 0 else len(head)
+            last = at = last + 1 + torn.start() if torn else at + (found if found > 0 else len(head))
             continue
+        last = at
         is_first = bool(head[5] & _FIRST)
         if is_first and inside:
             starts.append(at)
@@ -170,27 +188,9 @@ def _timed(page: bytes, before: int) -> bytes:
         begins = length < 255
     changed = bytearray(page)
     changed[5] &= ~_LAST
-    changed[_TIME], changed[_CRC] = time.to_bytes(8, "little"), bytes(4)
-    changed[_CRC] = _crc(changed).to_bytes(4, "little")
+    changed[_TIME] = time.to_bytes(8, "little")
+    changed[ogg.CRC] = ogg.crc(changed)
     return bytes(changed)
-
-
-def _crc(data: bytes | bytearray) -> int:
-    """Compute the checksum of a page (RFC 3533, 6): of polynomial 0x04c11db7, not reflected, beginning with 0."""
-    crc = 0
-    for byte in data:
-        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC_TABLE[crc >> 24 ^ byte]
-    return crc
-
-
-def _crc_of(byte: int) -> int:
-    crc = byte << 24
-    for _ in range(8):
-        crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
-    return crc
-
-
-_CRC_TABLE = [_crc_of(byte) for byte in range(256)]
 
 
 class AsPipe:
@@ -246,11 +246,26 @@ class Part(io.RawIOBase):
         return True
 
 
-class _OfPipe:
-    """What all parts of a pipe have."""
+class OfPipe:
+    """A part of a pipe, and what all of them have."""
 
     def __init__(self, pipe: Peeking) -> None:
         self._pipe = pipe
+        self._watch = Watch(lambda at, size: pipe.peek(size, at))
+
+    def read(self, size: int, /) -> bytes:
+        data = self._read(size)
+        self._watch.feed(data)
+        return data
+
+    def _read(self, size: int) -> bytes:
+        raise NotImplementedError
+
+    def is_cut(self, heard: float, claimed: float | None) -> bool:
+        """Read what is left, and tell whether sound is missing at its end, as `truncation.is_cut` does of a file."""
+        while self.read(1 << 16):
+            pass
+        return self._watch.is_cut(heard, claimed)
 
     def peek(self, size: int, /, at: int = 0) -> bytes:
         return self._pipe.peek(size, at)
@@ -262,25 +277,26 @@ class _OfPipe:
         raise io.UnsupportedOperation("a pipe cannot seek")
 
 
-class _Until(_OfPipe):
-    """A pipe up to where another file of its format begins, of WAV without the chunks at its end."""
+class _Until(OfPipe):
+    """A pipe up to where another file of its format begins, without the chunks of a WAV, or the tags, at its end."""
 
     def __init__(self, pipe: Peeking, begin: _Begin) -> None:
         super().__init__(pipe)
         self._begin = begin
         self._own = begin.at + 1  # bytes up to which it is this file that begins
-        self._names = (begin.magic, *(BEHIND if begin.is_wave else ()))
+        behind, self._count_behind = begin.behind
+        self._names = (begin.magic, *behind)
         self._any = re.compile(b"|".join((begin.whole.pattern, *self._names[1:])), re.DOTALL)
         self._ended = False
 
-    def read(self, size: int, /) -> bytes:
+    def _read(self, size: int) -> bytes:
         if self._ended:
             return b""
         data = self._pipe.read(size)
         own, self._own = self._own, max(0, self._own - len(data))
         for at in sorted(self._candidates(data, own)):
             peek = partial(self._ahead, data[at:])
-            passed = chunks_behind(peek)
+            passed = self._count_behind(peek)
             if passed or self._begin.whole.match(peek(0, _BEGIN)):
                 self._ended = True
                 self._pipe.unread(data[at:])
@@ -302,7 +318,7 @@ class _Until(_OfPipe):
         return have if len(have) == size else have + self._pipe.peek(size - len(have), max(0, at - len(read)))
 
 
-class _Link(_OfPipe):
+class _Link(OfPipe):
     """A pipe up to where the next link begins."""
 
     def __init__(self, pipe: Peeking) -> None:
@@ -313,7 +329,7 @@ class _Link(_OfPipe):
         self._inside = False
         self._is_ogg = pipe.peek(4) == b"OggS"
 
-    def read(self, size: int, /) -> bytes:
+    def _read(self, size: int) -> bytes:
         if not self._is_ogg:
             return self._pipe.read(size)
         if not self._left and not self._changed and not self._turn():
@@ -337,6 +353,9 @@ class _Link(_OfPipe):
         self._inside = not is_first
         head = self._pipe.peek(_HEAD + head[26])
         self._left = len(head) + sum(head[_HEAD:])
+        if torn := _BEGINNING.search(self._pipe.peek(self._left), 1):  # a torn page claims what follows
+            self._left = torn.start()
+            return True
         if _has_no_time(head):
             page = b""
             while len(page) < self._left and (more := self._pipe.read(self._left - len(page))):

@@ -45,6 +45,7 @@ _ODD_LATIN = (  # as French, Italian, Spanish and Portuguese put them
     r"è(?![^\W_]{1,2}[eèi]|ques?\b|s?\b)|(?<![aoeu])ï|û(?=[aeiouû])|[ìù]\B|ê\b|ç(?![aouãõéáôâ])|î\b|õ(?!e|i)|\Bã(?![oes])"
     r"|î(?=[ln][^e])|ä\b|ñ(?![aeioué])|\bú[aeou]|\bå(?![klnrst])|\b[äöüôîäáíóúëï]\b|\b([äöô])[^\W_]*[öô]\b"
 )
+_WRITTEN = "[ -\u06ff\u0900-\u0e7f\u1e00-\u1fff\u2010-\u203f\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]"
 _IN_WORDS = r"(?<=[^\W\d_])[‘“”„‹›«»–—€£§°¡¿†‡•](?=[^\W\d_])|€[a-z]|ÿ|aá|áe\b|\Bæo"  # what no word has
 _NO_VOWEL = r"\b(?=[^\W_]*[^\x00-\x7f])(?![^\W_]*[aeiouyáéíóúýěůąęöüäăâîőű])[^\W\d_]{3,}\b"
 _NO_RUSSIAN = r"\b[ъьы]|ъ\b|\bй(?!о)|щ[^\W_аеёиоуьнрв]|\b[бгджйклмнпртфхцчшщ]{3}"
@@ -115,6 +116,12 @@ def utf16(data: bytes) -> str:
         if marked or 2 * sum(char < "\u0700" for char in text) > len(text):
             return text
     return ""
+
+
+def unmarked_utf16(data: bytes) -> str:
+    """Read UTF-16 without its mark up to its first NUL, in the order of bytes that gives what people write."""
+    texts = [data[: len(data) & ~1].decode(page, "replace").partition("\0")[0] for page in ("utf-16-le", "utf-16-be")]
+    return max(texts, key=lambda text: len(re.findall(_WRITTEN, text)))
 
 
 def _raw(text: str, latin: bool) -> bytes | None:

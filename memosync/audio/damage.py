@@ -8,6 +8,7 @@ from ..quantities import format_clock
 
 _PATIENCE, _FOLLOWS = 25, 0.1  # packets after which a jump is one for good; how fast its slow drift is followed
 _TOLD = 5  # places of damage that are told one by one
+_LAST = 1.5  # seconds before a cut in which what cannot be read is what was cut
 
 
 class Damage:
@@ -16,6 +17,7 @@ class Damage:
     def __init__(self) -> None:
         self._broken: list[tuple[float, float]] = []
         self._missing: list[tuple[float, float]] = []
+        self._cut: list[float] = []
 
     def hit(self, at: float, length: float | None) -> None:
         """Note that something could not be read; None where nobody knows how much."""
@@ -25,9 +27,17 @@ class Damage:
         """Note a hole in the source."""
         self._note(self._missing, at, length)
 
+    def cut(self, at: float) -> None:
+        """Note that the source ends there, before it says that it does."""
+        if self._broken and at - self._broken[-1][0] < _LAST:
+            self._broken.pop()
+        self._cut.append(at)
+
     def excuse(self) -> str:
         """Say why there is no sound at all, nothing where no damage is known."""
-        return "its sound cannot be decoded: all of it is damaged" if self._broken else ""
+        if self._broken:
+            return "its sound cannot be decoded: all of it is damaged"
+        return "it is cut off before its sound" if self._cut else ""
 
     def told(self) -> Iterator[str]:
         """Say it, a line for each kind."""
@@ -35,6 +45,9 @@ class Damage:
             yield f"damaged: {self._places(self._broken)} could not be read; all else is saved"
         if self._missing:
             yield f"holes in the source: {self._places(self._missing)} are missing there, and left out"
+        if self._cut:
+            places = _few([format_clock(at) for at in self._cut])
+            yield f"cut off: the source breaks off at {places}; all that is there is saved"
 
     @staticmethod
     def _note(places: list[tuple[float, float]], at: float, length: float) -> None:
@@ -48,8 +61,12 @@ class Damage:
             f"{length:.2f} s at {format_clock(at)}" if length else f"something at {format_clock(at)}"
             for at, length in places
         ]
-        more = len(told) - _TOLD
-        return ", ".join(told[:_TOLD]) + (f" and {more} places more" if more > 0 else "")
+        return _few(told)
+
+
+def _few(places: list[str]) -> str:
+    more = len(places) - _TOLD
+    return ", ".join(places[:_TOLD]) + (f" and {more} places more" if more > 0 else "")
 
 
 class Clock:

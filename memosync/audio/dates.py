@@ -168,6 +168,8 @@ def dates_in_name(name: str) -> Iterator[tuple[Date, str]]:
     and digits that are part of a longer number, a telephone number or a version, are not.
     """
     name = _plain(name[:255])
+    if not re.search(r"\d\d", name):
+        return  # before all those are compiled
     for pattern in _IN_NAMES:
         for match in re.finditer(pattern, name):
             if date := _date_of(match):

@@ -20,7 +20,7 @@ from .carried import NOTHING, Carried, carried_of
 from .chains import AsPipe, Part
 from .damage import Clock, Damage
 from .formats import FORMATS, what_it_is
-from .tags import add_utf16, words_of
+from .tags import add_unmarked, add_utf16, words_of
 from .webm import Reader, open_input, skipped, translated
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ class Source:
         """Decode one of the packets."""
         raise NotImplementedError
 
+    @property
+    def is_short(self) -> bool:
+        """Tell, once all of it was read, whether its header counts more than its last packet does."""
+        return False
+
 
 class _Decoded(Source):
     """What FFmpeg reads."""
@@ -90,6 +95,15 @@ class _Decoded(Source):
         self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
         self.head = bytes([codec.channels]) + opus.decoding(codec.extradata)
         self._container = container
+        self._end = 0.0  # of the last packet, by its clock, once that was read
+
+    @property
+    def is_short(self) -> bool:
+        assert self.stream
+        codec = self.stream.codec_context
+        head = codec.extradata if self._container.format.name == "flac" else None
+        samples = int.from_bytes(head[13:18], "big") % 2**36 if head else 0  # of STREAMINFO; 0: nobody knows
+        return samples > 0 and self._end < samples / codec.sample_rate - _GAP
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
         import av
@@ -135,7 +149,7 @@ class _Decoded(Source):
         assert self.stream
         broken, unit, usual = 0, float(self.stream.time_base or 0), 0.0
         clock = Clock(damage, now, _SLACK if self.is_opus else _GAP)
-        demuxed = self._container.demux(self.stream)
+        demuxed, last = self._container.demux(self.stream), None
         while broken < _BROKEN_RUN:
             try:
                 packet = next(demuxed, None)
@@ -147,10 +161,12 @@ class _Decoded(Source):
                 continue
             if packet is None:
                 clock.end()
+                if last and last.pts is not None:
+                    self._end = (last.pts + (last.duration or 0)) * unit
                 return
             if not packet.size:
                 continue
-            broken = 0
+            broken, last = 0, packet
             if packet.pts is not None and packet.duration:
                 clock.tick(packet.pts * unit, packet.duration * unit)
             if self.is_opus:
@@ -212,9 +228,12 @@ class _Sndfile(Source):
         self._sound.close()
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
+        import numpy as np
+
         rate = self._sound.samplerate
-        while len(block := self._sound.read(round(seconds * rate) or 1, dtype="float32", always_2d=True)):
-            yield (self._names, rate), block.T
+        kind, full = ("int16", 2**15) if self._sound.subtype == "PCM_16" else ("float32", 1)  # a third of the time
+        while len(block := self._sound.read(round(seconds * rate) or 1, dtype=kind, always_2d=True)):
+            yield (self._names, rate), block.T.astype(np.float32, copy=False) / np.float32(full)
 
 
 @contextlib.contextmanager
@@ -233,10 +252,11 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             with opened as source:
                 yield source
             return
-        info = headers.info(_reading(seekable), behind=True)
+        info = headers.info(reading(seekable), behind=True)
+        unmarked = headers.unmarked(reading(seekable))
         seekable.seek(0)
-        sound = headers.encoded(_reading(seekable))
-        length = sound.reach(seekable.seek(0, io.SEEK_END), _reading(seekable)) if sound else None
+        sound = headers.encoded(reading(seekable))
+        length = sound.reach(seekable.seek(0, io.SEEK_END), reading(seekable)) if sound else None
         seekable.seek(0)
         if sound and length != sound.length:
             file = _Wave(seekable.read, sound, length)
@@ -247,6 +267,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             yield _Plain(_described(io.BytesIO(_taken(pipe.read, found.start) + bytes(64 * found.frame))), found, pipe)
             return
         info = headers.info(lambda at, size: pipe.peek(size, at), behind=False)
+        unmarked = headers.unmarked(lambda at, size: pipe.peek(size, at))
         if sound := headers.encoded(lambda at, size: pipe.peek(size, at)):
             file = _Wave(pipe.read, sound, sound.length, pipe.peek)
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
@@ -262,13 +283,14 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             hint = None if file.seekable() else "some formats have to be read as a file: memosync record FILE"
             raise AudioError(what_it_is(begin, error.__cause__), hint) from error
         add_utf16(container, info)
+        add_unmarked(container, unmarked)
         yield _Decoded(container, track)
 
 
 def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | None:
     """Open a file of WAV's family; None for another one, and where FFmpeg alone knows its codec."""
 
-    read_at = _reading(file)
+    read_at = reading(file)
     found = headers.parse(read_at)
     behind = headers.behind_id3(read_at)
     begin = read_at(behind, 12)
@@ -342,7 +364,7 @@ class _Wave:
         raise io.UnsupportedOperation("it is read as it comes")
 
 
-def _reading(file: BinaryIO) -> headers.Peek:
+def reading(file: BinaryIO) -> headers.Peek:
     """Give what reads a file from an offset."""
 
     def read_at(at: int, size: int) -> bytes:
@@ -362,7 +384,7 @@ def _taken(read: Callable[[int], bytes], size: int) -> bytes:
 def _described(file: BinaryIO) -> _Said:
     """Have FFmpeg read what a file of WAV's family says of itself."""
     with contextlib.suppress(AudioError):
-        info = headers.info(_reading(file), behind=True)
+        info = headers.info(reading(file), behind=True)
         file.seek(0)
         with open_input(file, _FAMILY, None) as container:
             add_utf16(container, info)

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from .headers import WAVES, behind_id3, chunks
 
 if TYPE_CHECKING:
-    from .chains import Peeking
+    from .chains import OfPipe, Peeking
     from .headers import Peek
 
 FORMATS = (  # of FFmpeg, that have sound in them and name no other file
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,eac3,flac,flv,g722,g726,g723_1,gsm,iff,ircam,"
-    "latm,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tta,tak,voc,w64,wav,"
-    "webm,wsd,wv,xwma"
+    "latm,loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tta,tak,truehd,voc,"
+    "w64,wav,webm,wsd,wv,xwma"
 )
 _SNDFILE = (b"2BIT", b" paf", b"fap ", b"PVF1", b"\xf0\x7e", b"ALawSoundFile", b"MATLAB 5.0 MAT")  # read by it alone
 _WAV_CODECS = {b"\x14\0", b"\x38\0", b"\x40\0"}  # G.723, NMS, G.721 (mmreg.h): FFmpeg takes the second for AMR
 _AU_CODECS = {bytes([0, 0, 0, number]) for number in (23, 25, 26)}  # G.721 and G.723 (Sun's audio.h)
+_FINAL_BLOCK = 0x10  # of the flags of a block of WavPack, in the second byte
 _AHEAD = 1 << 26  # bytes in which an index, or the sound, must begin
 _KNOWN = {  # how files begin that are audio, or could be taken for it
     b"OggS": "Ogg",
@@ -51,7 +52,7 @@ def what_it_is(begin: bytes, error: BaseException | None) -> str:
     return "not audio, as far as FFmpeg and libsndfile know"
 
 
-def why_whole(pipe: Peeking) -> str:
+def why_whole(pipe: Peeking | OfPipe) -> str:
     """Say why what comes has to be there as a whole before it can be read; nothing where it can be read as it comes."""
 
     def peek(at: int, size: int) -> bytes:
@@ -98,9 +99,15 @@ def _is_for_sndfile(peek: Peek) -> bool:
         order = ">" if head[:4] == b"RIFX" else "<"
         tags = (peek(at, 2) for name, at, _ in chunks(peek, begin + 12, order) if name == b"fmt ")
         return next(tags, b"")[:: 1 if order == "<" else -1] in _WAV_CODECS
+    if head[:4] == b"wvpk":  # FFmpeg looks for all blocks of a first frame, and goes back
+        return len(head) == 32 and not head[25] & _FINAL_BLOCK
     if head[:4] != b"FORM" or head[8:12] not in (b"AIFF", b"AIFC"):
-        return head[:4] == b"FORM" and head[8:12] in (b"8SVX", b"16SV")
+        return head[:4] == b"FORM" and head[8:12] in (b"8SVX", b"16SV", b"MAUD")
+    described = False
     for name, at, size in chunks(peek, begin + 12, ">"):
-        if name in (b"COMM", b"SSND"):
-            return name == b"SSND" or (size >= 22 and peek(at + 18, 4) == b"DWVW")
+        if name == b"SSND":
+            return not described or not size  # which is what is written into a pipe
+        described |= name == b"COMM"
+        if name == b"COMM" and size >= 22 and peek(at + 18, 4) == b"DWVW":
+            return True
     return False

@@ -62,10 +62,34 @@ def behind_id3(peek: Peek) -> int:
     head = peek(0, 10)
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
+    return 10 + _synchsafe(head[6:]) + (10 if head[5] & 16 else 0)  # a footer
+
+
+def unmarked(peek: Peek) -> dict[bytes, bytes]:
+    """Find the texts of an ID3 tag that are UTF-16 without its mark (ID3v2.4, 4; v2.3, 3.3), by the names of frames."""
+    head = peek(0, 10)
+    end = behind_id3(peek)
+    if not end or head[3] not in (3, 4) or head[5] & 0xC0:  # unsynchronised, or with an extended header
+        return {}
+    found, at = dict[bytes, bytes](), 10
+    while at + 10 < end and (frame := peek(at, 10))[:1].isalpha():
+        size = int.from_bytes(frame[4:8], "big") if head[3] == 3 else _synchsafe(frame[4:8])
+        if (frame[:1] == b"T" or frame[:4] == b"COMM") and size <= _INFO and not frame[9]:
+            content = peek(at + 10, size)
+            begins = (place + 2 for place in range(4, size, 2) if content[place : place + 2] == b"\0\0")
+            text = content[1:] if frame[:1] == b"T" else content[next(begins, size) :]
+            if content[:1] == b"\1" and text[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+                found[frame[:4]] = text
+        at += 10 + size
+    return found
+
+
+def _synchsafe(data: bytes) -> int:
+    """Read a number of seven bits a byte."""
     size = 0
-    for byte in head[6:]:
+    for byte in data:
         size = size << 7 | byte & 127
-    return 10 + size + (10 if head[5] & 16 else 0)  # a footer
+    return size
 
 
 def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:

@@ -22,9 +22,10 @@ from ..errors import AudioError, LibraryError
 from ..memo import Words
 from ..quantities import format_clock, format_size
 from ..stop import Stop
-from .chains import links_of_file, links_of_pipe
+from . import truncation
+from .chains import OfPipe, links_of_file, links_of_pipe
 from .damage import Damage
-from .decoding import Source, block_of, open_source
+from .decoding import Source, block_of, open_source, reading
 from .formats import why_whole
 from .levels import SILENCE
 from .mixing import CARRIES, Mixer
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 
     from .decoding import Shape
     from .mixing import Block
+    from .webm import Reader
 
+_KEPT = ": all of it is kept on the disk until that is here"
 _ROOM = 64_000_000  # bytes of a disk that are left alone
 
 
@@ -64,6 +67,11 @@ class Pipe:
     def unread(self, data: bytes, /) -> None:
         """Take back what was read last."""
         self._ahead[:0] = data
+
+    @property
+    def is_stopped(self) -> bool:
+        """Tell whether it ends only because somebody wanted that."""
+        return self._stop.is_set()
 
     def seekable(self) -> bool:
         """Say no."""
@@ -101,10 +109,13 @@ def import_source(
     AudioError when it is not audio, LibraryError when the disk refuses.
     """
     with contextlib.ExitStack() as opened:
-        if isinstance(file, Pipe) and (why := why_whole(file)):
-            warn(f"what comes {why}: all of it is kept on the disk until that is here")
-            file = opened.enter_context(_spooled(file, target.parent))
-        source = _Import(file, target, describe, sound, live=live, limit=limit, on_progress=on_progress)
+        pipe = file if isinstance(file, Pipe) else None
+        if pipe and (why := why_whole(pipe)):
+            warn(f"what comes {why}{_KEPT}")
+            file = opened.enter_context(_spooled(pipe, target.parent))
+        source = _Import(
+            file, pipe, target, describe, sound, live=live, limit=limit, on_progress=on_progress, warn=warn
+        )
         try:
             source.run()
         finally:
@@ -129,6 +140,7 @@ class _Import:
     def __init__(
         self,
         file: BinaryIO | Pipe,
+        pipe: Pipe | None,  # from which it comes
         target: Path,
         describe: Callable[[Words], Words],
         sound: Sound,
@@ -136,9 +148,10 @@ class _Import:
         live: bool,
         limit: float | None,
         on_progress: Callable[[float, float | None], None],
+        warn: Callable[[str], None],
     ) -> None:
-        self._file, self._target, self._describe, self._sound = file, target, describe, sound
-        self._live, self._longest, self._on_progress = live, limit or 2**62, on_progress
+        self._file, self._pipe, self._target, self._describe, self._sound = file, pipe, target, describe, sound
+        self._live, self._longest, self._on_progress, self._warn = live, limit or 2**62, on_progress, warn
         self._words: Words | None = None
         self._size = 0.1 if live or limit else 1.0  # seconds of a block
         self._begin(_Way())
@@ -177,8 +190,12 @@ class _Import:
             writer: Writer | None = None
             for link in links:
                 with contextlib.ExitStack() as link_opened:
+                    readable = link
+                    if writer and isinstance(link, OfPipe) and (why := why_whole(link)):
+                        self._warn(f"what comes at {format_clock(writer.duration)} {why}{_KEPT}")
+                        readable = link_opened.enter_context(_spooled(link, self._target.parent))
                     try:
-                        source = link_opened.enter_context(open_source(link, self._way.track))
+                        source = link_opened.enter_context(open_source(readable, self._way.track))
                     except AudioError:
                         if writer is None:
                             raise
@@ -201,10 +218,13 @@ class _Import:
                         head = source.head
                     elif copies:  # behind a first link: the same kind is copied where nothing can be read twice
                         copies = self._live and source.is_opus and source.head == head
+                    begun = writer.duration
                     if again := (self._copy if copies else self._encode)(source, writer):
                         return again
-                if writer.duration >= self._longest:
-                    break
+                    if writer.duration >= self._longest:
+                        break
+                    if not (self._pipe and self._pipe.is_stopped) and _is_cut(link, source, writer.duration - begun):
+                        self._damage.cut(writer.duration)
             assert writer
             if not writer.duration:
                 damage, self._damage = self._damage, Damage()  # which is all that there is
@@ -297,6 +317,15 @@ class _Import:
             self._cancels = since, f"the loudest one, {mixer.standing_in + 1} of {mixer.channels}, stands in"
 
 
+def _is_cut(link: Reader, source: Source, heard: float) -> bool:
+    """Tell whether what was read to its end, so many seconds, ends before it says that it does."""
+    if isinstance(link, OfPipe):
+        found = link.is_cut(heard, source.duration)
+    else:
+        found = truncation.is_cut(reading(cast("BinaryIO", link)), heard, source.duration)
+    return found or source.is_short
+
+
 def _carrying(shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: float) -> tuple[bool, ...]:
     """Find which channels have anything in `longest` seconds, as long as the shape stays."""
     import numpy as np
@@ -320,7 +349,7 @@ def _frame(block: Block, rate: int, sound: Sound) -> av.AudioFrame:
 
 
 @contextlib.contextmanager
-def _spooled(pipe: Pipe, directory: Path) -> Iterator[BinaryIO]:
+def _spooled(pipe: Reader, directory: Path) -> Iterator[BinaryIO]:
     """Keep all that comes in a file without a name; LibraryError when the disk has no room for it."""
     with files.as_library_error("keep what comes"), tempfile.TemporaryFile(dir=directory, buffering=0) as file:
         while data := pipe.read(1 << 16):

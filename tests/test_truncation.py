@@ -1,0 +1,232 @@
+"""A source whose end is missing is saved as far as it goes, and that is said; of one that is whole it is not."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import ogg, sound
+from support.recorders import RATE, Record, amplitude, by_file, by_pipe, form, integers, riff, tones
+
+from memosync.audio.truncation import Watch, is_cut
+from memosync.errors import AudioError
+
+VOICE = integers(tones((440, 0.5), seconds=3), 16)
+PLAIN = form(width=2, bits=16)
+FORMATS = {
+    "opus": [],
+    "ogg": ["-c:a", "libvorbis"],
+    "oga": ["-c:a", "flac", "-f", "ogg"],
+    "wav": [],
+    "adpcm.wav": ["-c:a", "adpcm_ms"],
+    "rf64.wav": ["-rf64", "always"],
+    "avi": ["-c:a", "libmp3lame"],
+    "caf": ["-c:a", "adpcm_ima_qt"],
+    "pcm.caf": [],
+    "aiff": [],
+    "au": [],
+    "w64": [],
+    "voc": [],
+    "m4a": ["-c:a", "aac", "-movflags", "+faststart"],
+    "mp4": ["-c:a", "aac", "-movflags", "frag_keyframe+empty_moov", "-frag_duration", "500000"],
+    "mka": ["-c:a", "aac"],
+    "webm": ["-c:a", "libopus"],
+    "live.webm": ["-c:a", "libopus", "-live", "1"],
+    "flv": ["-c:a", "libmp3lame", "-ar", "44100"],
+    "wma": ["-c:a", "wmav2"],
+    "flac": [],
+    "tta": [],
+    "wv": ["-c:a", "wavpack"],
+    "mp3": ["-c:a", "libmp3lame", "-q:a", "4"],
+}
+PIPED = {  # what is written into a pipe has no way back to its lengths
+    "wav": [],
+    "avi": [],
+    "caf": ["-c:a", "pcm_s16be"],
+    "au": [],
+    "voc": [],
+    "w64": [],
+    "matroska": ["-c:a", "aac"],
+    "flac": [],
+    "wv": ["-c:a", "wavpack"],
+    "flv": ["-c:a", "libmp3lame", "-ar", "44100"],
+    "asf": ["-c:a", "wmav2"],
+    "mp3": [],
+}
+INDEX = "what comes has its index at its end: all of it is kept on the disk until that is here"
+both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Have FFmpeg make a file of each format."""
+    place = tmp_path_factory.mktemp("whole")
+    (place / "voice.wav").write_bytes(riff(PLAIN, VOICE))
+    for name, options in FORMATS.items():
+        sound.convert(place / "voice.wav", place / f"made.{name}", *options)
+    return place
+
+
+def without_end(data: bytes) -> bytes:
+    return data[: len(data) * 2 // 3 - 7]
+
+
+def warned(said: str) -> list[str]:
+    return [line for line in said.splitlines() if line and line != INDEX]
+
+
+@both_ways
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_cut_is_saved_as_far_as_it_goes_and_that_is_said_in_a_line(
+    made: Path, record: Record, name: str
+) -> None:
+    data = (made / f"made.{name}").read_bytes()
+
+    heard, said = record(data)
+    of_cut, of_cut_said = record(without_end(data))
+
+    assert warned(said) == []
+    assert len(heard) / RATE == pytest.approx(3, abs=0.1)
+    (line,) = warned(of_cut_said)
+    assert re.fullmatch("cut off: the source breaks off at 00:0[12]; all that is there is saved", line)
+    assert 0.9 < len(of_cut) / RATE < 2.2
+    assert amplitude(of_cut, 440) == pytest.approx(0.5, rel=0.1)
+
+
+@both_ways
+@pytest.mark.parametrize("form_", PIPED)
+def test_what_was_written_into_a_pipe_knows_no_end_and_is_not_called_cut(
+    made: Path, record: Record, form_: str
+) -> None:
+    command = ["ffmpeg", "-v", "error", "-i", str(made / "voice.wav"), *PIPED[form_], "-f", form_, "pipe:1"]
+    data = subprocess.run(command, capture_output=True, check=True).stdout
+
+    heard, said = record(data)
+
+    assert warned(said) == []
+    assert len(heard) / RATE == pytest.approx(3, abs=0.1)
+
+
+@both_ways
+@pytest.mark.parametrize("length", [0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_that_does_not_know_its_length_is_not_called_cut(record: Record, length: int) -> None:
+    assert record(riff(PLAIN, VOICE, length=length))[1] == ""
+
+
+@both_ways
+def test_a_wav_whose_header_contradicts_itself_is_not_called_cut(record: Record) -> None:
+    """A recorder that sets aside how much there may be, and never came back to it."""
+    assert record(riff(PLAIN, VOICE, length=10 * len(VOICE)))[1] == ""
+
+
+@both_ways
+def test_what_stands_behind_the_sound_may_be_missing(made: Path, record: Record) -> None:
+    sized = sound.convert(made / "voice.wav", made / "cues.mka", "-c:a", "aac").read_bytes()
+
+    assert record(sized[: sized.rindex(b"\x1c\x53\xbb\x6b") + 6])[1] == ""  # within the Cues
+    assert record(riff(PLAIN, VOICE) + b"LIST\x40\0\0\0INFOI")[1] == ""
+
+
+@both_ways
+def test_an_ogg_without_a_last_page_is_cut_only_where_a_packet_goes_on(made: Path, record: Record) -> None:
+    packets = ogg.packets(made / "made.opus")
+    pages = ogg.stream(packets)
+    last = pages.rindex(b"OggS")
+    unsaid = ogg.page(packets[2:][50 * ((len(packets) - 3) // 50) :], 960 * (len(packets) - 2), 9)
+    torn = bytearray(ogg.page([bytes(255)], -1, 10))  # its lengths are 255, and 0, which ends it
+    torn[26:29] = b"\1\xff"
+    torn[22:26] = bytes(4)
+    torn[22:26] = ogg.crc(bytes(torn)).to_bytes(4, "little")
+
+    assert record(pages[:last] + unsaid)[1] == ""
+    assert (
+        record(pages[:last] + unsaid + torn)[1] == "cut off: the source breaks off at 00:03; all that is there is saved"
+    )
+
+
+@both_ways
+@pytest.mark.parametrize("name", ["opus", "ogg"])
+def test_what_a_power_cut_left_of_a_page_may_be_filled_up(made: Path, record: Record, name: str) -> None:
+    data = (made / f"made.{name}").read_bytes()
+    cut = without_end(data)
+
+    assert re.match("cut off: the source breaks off at 00:0[12]; ", record(cut + bytes(1 << 16))[1])
+    assert record(data + bytes(1 << 12))[1] == ""
+    assert record(data + b"TAG" + bytes(125))[1] == ""
+
+
+@both_ways
+@pytest.mark.parametrize("options", [["-c:a", "libvorbis"], ["-c:a", "libopus", "-ac", "2"]], ids=["Vorbis", "stereo"])
+def test_another_link_behind_one_that_is_cut_is_whole(
+    made: Path, tmp_path: Path, record: Record, options: list[str]
+) -> None:
+    """The page that was torn claims where the next link begins."""
+    after = sound.convert(made / "voice.wav", tmp_path / "after.ogg", *options).read_bytes()
+
+    heard, said = record(without_end((made / "made.opus").read_bytes()) + after)
+
+    assert said.startswith("cut off: the source breaks off at 00:0")
+    assert len(heard) / RATE == pytest.approx(5, abs=0.15)
+
+
+@both_ways
+def test_each_link_that_is_cut_is_told(made: Path, record: Record) -> None:
+    data = without_end((made / "made.wav").read_bytes())
+
+    heard, said = record(data + data)
+
+    assert said == "cut off: the source breaks off at 00:01, 00:03; all that is there is saved"
+    assert len(heard) / RATE == pytest.approx(4, abs=0.05)
+
+
+@both_ways
+def test_where_nothing_of_the_sound_is_there_it_is_said_why(made: Path, record: Record) -> None:
+    data = (made / "made.wav").read_bytes()
+
+    with pytest.raises(AudioError, match="it is cut off before its sound"):
+        record(data[: data.index(b"data") + 8])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("step", [1, 7, 4_096])
+def test_what_passes_is_judged_as_what_lies_there(made: Path, name: str, step: int) -> None:
+    for data in (whole := (made / f"made.{name}").read_bytes()[:70_000]), without_end(whole):
+
+        def read(at: int, size: int, data: bytes = data) -> bytes:
+            return data[at : at + size]
+
+        watch = Watch(read)
+        for piece in _pieces(data, step):
+            watch.feed(piece)
+
+        assert watch.is_cut(1.0, 3.0) == is_cut(read, 1.0, 3.0)
+
+
+@given(
+    st.sampled_from(
+        [b"OggS", b"RIFF", b"FORM", b".snd", b"caff", b"fLaC", b"FLV\1", b"wvpk", b"TTA1", b"ID3\4\0\0", b"\xff\xfb"]
+    ),
+    st.sampled_from([b"", b"\0\0\0\0AVI ", b"\0\0\0\0WAVE", b"\0\0\0\0AIFF", b"\0\0\0\0ftyp", b"Creative Voice File"]),
+    st.binary(max_size=100),
+)
+def test_any_bytes_are_judged(magic: bytes, then: bytes, data: bytes) -> None:
+    for whole in (
+        magic + then + data,
+        then + data,
+        magic + data,
+        b"\x1a\x45\xdf\xa3" + data,
+        b"\x30\x26\xb2\x75" + data,
+    ):
+        watch = Watch(lambda at, size, whole=whole: whole[at : at + size])  # type: ignore[misc]
+        watch.feed(whole)
+
+        assert watch.is_cut(0.0, None) in (True, False)
+
+
+def _pieces(data: bytes, step: int) -> Iterator[bytes]:
+    return (data[at : at + step] for at in range(0, len(data), step))
