@@ -203,7 +203,7 @@ def _begins(line: str, before: list[str]) -> bool:
         return True
     if _AT_A_WORD.search(before[0]) and before[-1].lower().endswith(("=", "btih:")):
         return False
-    alone = _trimmed(line.lstrip("(<[{\"'`"))
+    alone = _trimmed(line.lstrip("".join(_CLOSERS)))
     return bool(_AT_THE_BEGINNING.match(line) or parse_infohash(alone) or _PRIVATE.fullmatch(alone))
 
 

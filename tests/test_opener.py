@@ -33,6 +33,7 @@ from support.visitor import (
 )
 
 from memosync import magnet, sealing
+from memosync.errors import TorrentError
 from memosync.sealing import Seal
 
 PICTURES = Path(__file__).parent / "artefacts"
@@ -117,6 +118,9 @@ SHORT = f"{HASH}.{magnet.format_key(KEY)}"
         f"magnet:?xt=urn:btih:{SHORT}&dn=x",
         SHORT.upper(),
         f"{SHORT}\n{SHORT}",
+        f"> {SHORT[:50]}\u2028> {SHORT[50:]}\x85\x85see you",
+        f"{SHORT}\tThe merger\t0:30",
+        f"「{SHORT}」 . ",
     ],
     ids=lambda text: ascii(text[:40]),
 )
@@ -134,10 +138,34 @@ def test_what_looks_like_a_key_in_a_title_is_none_in_the_link_that_is_copied(rea
     assert (found["key"], magnet.parse(found["link"]).key) == ("", b"")
 
 
-def test_links_on_several_lines_are_several(reader: Reader) -> None:
-    found = reader.read(f"{PRIVATE}\n{40 * 'b'}\nmagnet:?xt=urn:btih:{32 * 'a'}\n\nThese.")
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        f"{HASH}&x.key={magnet.format_key(KEY)}",
+        f"x.key={SHORT}",
+        f"{SHORT}&x.key={magnet.format_key(KEY)}",
+        f"{SHORT}.{magnet.format_key(KEY)}",
+        f"{SHORT[:-1]}",
+        f"{SHORT[:-1]}b",
+        f"{SHORT[:41]}0{SHORT[42:]}",
+        f"{SHORT[:39]}\uff11{SHORT[40:]}",
+        f"{SHORT[:20]} {SHORT[20:]}",
+        f"{40 * '0'}.{magnet.format_key(KEY)}",
+        f".{SHORT}",
+        f"{SHORT}/",
+    ],
+    ids=lambda text: ascii(text[35:]),
+)
+def test_what_is_nearly_a_hash_and_a_key_is_neither_half_of_it(reader: Reader, pasted: str) -> None:
+    assert not reader.read(pasted)
+    with pytest.raises(TorrentError):
+        magnet.parse(*magnet.split(pasted))
 
-    assert [link["infohash"] for link in found or ()] == [HASH, 40 * "b", 40 * "0"]
+
+def test_links_on_several_lines_are_several(reader: Reader) -> None:
+    found = reader.read(f"{PRIVATE}\n{40 * 'b'}\nmagnet:?xt=urn:btih:{32 * '7'}\n\nThese.")
+
+    assert [link["infohash"] for link in found or ()] == [HASH, 40 * "b", 40 * "f"]
 
 
 @pytest.mark.parametrize("glued", ["a", "ab", "7", "%20a", "%00", "&x.key=" + 26 * "a"])
