@@ -199,6 +199,16 @@ def test_a_text_as_long_as_can_be_pasted_holds_nobody_up(reader: Reader, huge: s
     assert not reader.read(huge)
 
 
+def test_of_a_link_no_more_is_read_than_anybody_needs(reader: Reader) -> None:
+    memos = "&".join(f"seeds={number:040x}" for number in range(1, 1100))
+    trackers = "".join(f"&tr=wss%3A%2F%2Ft{number}.example" for number in range(30))
+
+    assert len(reader.read(f"https://memos.example/open.html#?{memos}") or ()) == 1000
+    assert len((reader.read(PRIVATE + trackers) or [{}])[0]["trackers"]) == 20
+    assert reader.read(PRIVATE + 50_000 * "&a") is None
+    assert reader.read(PRIVATE + 1_000_000 * " ") is None
+
+
 def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
     network: Network, author: Program, visit: Callable[..., Visitor], sound: Path, tmp_path: Path
 ) -> None:
@@ -217,6 +227,7 @@ def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
     asked.fill("not a link")
     page.get_by_role("button", name="Open").click()
     assert "This is no link to a memo" in page.get_by_role("alert").inner_text()
+    assert asked.input_value() == ""  # a key would stand there as long as the page is open
     assert read_out(visitor) == [
         "region Open a memo",
         "heading Open a memo",
@@ -280,6 +291,8 @@ def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
     page.goto(f"{host}#{'&tr='.join([whole, *(quote(url, safe='') for url in named)])}")
     visitor.wait_for_words("can be reached (memos.example)", 60)
     assert page.evaluate("location.href") == host
+    page.goto(f"file://{place}#magnet:?xt=urn:btih:{infohash}&tr=wss%3A%2F%2Fnobody.example")
+    visitor.wait_for_words("can be reached (nobody.example)", 60)  # no other is asked for what names its own
 
 
 def test_what_is_no_memo_is_refused_loaded_no_further_and_a_file_that_lies_does_no_harm(
