@@ -376,7 +376,8 @@ def test_several_memos_the_old_form_of_link_and_one_that_nobody_serves(
     for fragment, title in ((f"?{seeds}&t=3", "Second"), (other["public_link"], "Second"), (infohash, odd["title"])):
         page.goto(f"file://{place}#{fragment}")
         visitor.wait_until(f"title.textContent === {title!r}", title)
-    page.goto(f"file://{place}#magnet:?xt=urn:btih:{40 * 'b'}&tr={quote(tracker.url, safe='')}")
+    page.goto(f"file://{place}#magnet:?xt=urn:btih:{40 * 'b'}&tr={quote(tracker.url, safe='')}&dn={600 * 'x'}")
     visitor.wait_for_words("Nobody who has it is there", 60)
     assert page.get_by_text("memosync seed --detach").is_visible()
+    assert page.inner_text("h1#title") == 500 * "x"
     assert visitor.tab.errors == []
