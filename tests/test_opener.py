@@ -120,6 +120,7 @@ SHORT = f"{HASH}.{magnet.format_key(KEY)}"
         f"{SHORT}\n{SHORT}",
         f"> {SHORT[:50]}\u2028> {SHORT[50:]}\x85\x85see you",
         f"{SHORT}\tThe merger\t0:30",
+        f">\u3000{SHORT}",
         f"「{SHORT}」 . ",
     ],
     ids=lambda text: ascii(text[:40]),

@@ -26,7 +26,7 @@ function unwrap (text) {
   const links = []
   let isOpen = false
   for (const whole of text.replace(UNSEEN, '').split(LINES)) {
-    const line = whole.trim().replace(/^[> ]+/, '').split('\t')[0].trimEnd() // quoted in a mail; a row's first field
+    const line = whole.trim().replace(/^[> ]+/, '').split('\t')[0].trim() // quoted in a mail; a row's first field
     const at = line.search(BEGIN)
     const begins = HASH.test(strip(line)) || (at >= 0 && /(?:^|\s)["\u0027\u0060„“«‹‘(<[{]{0,3}$/.test(line.slice(0, at)))
     if (isOpen && line && !begins) links.push(links.pop() + line)

@@ -51,6 +51,7 @@ KEYS = bytes(range(16)), bytes(range(1, 17))
 CONTEXTS = sealing.MEMO, b"memosync invitation v1"
 LENGTHS = 0, 100, CHUNK - 1, CHUNK, 2 * CHUNK + 100  # bytes of what is sealed
 LARGEST = 20_000  # bytes of an input
+SHORT = 400  # characters of one that is about HASH.KEY
 SECONDS = 5.0  # of CPU an input may take
 MEMORY = 2**31  # bytes of addresses
 ANYWHERE = [
@@ -327,7 +328,7 @@ def misspell(data: bytes, others: list[bytes], words: list[bytes], chance: rando
                 piece = chance.choice([".", "..", "．", "。", "·", "‧", "%2e", "%2E", "%252e", ":", ""])
             case _:
                 piece = chance.choice([*words, b"."]).decode() + piece
-        text = (before + piece + after)[:LARGEST]
+        text = (before + piece + after)[:SHORT]
     return text.encode(errors="replace")
 
 
