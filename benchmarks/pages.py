@@ -65,6 +65,5 @@ ROWS = [
         "first sound of 20 MB at 1 MB/s, private page",
         _prepare,
         [Bar("s until sound", 3), Bar("s until sound", 1, times=PUBLIC)],
-        repeat=8,  # a tab is met at once or after three seconds, by turns: as many of both
     )
 ]

@@ -186,7 +186,7 @@ def unwrap(text: str, is_path: Callable[[str], bool] = lambda _line: False) -> l
     links: list[list[str]] = []
     is_open = False
     for whole in _UNSEEN.sub("", text).splitlines():
-        line = whole.strip().lstrip("> ").split("\t")[0].rstrip()  # quoted in a mail; the first field of a row
+        line = whole.strip().lstrip("> ").split("\t")[0].strip()  # quoted in a mail; the first field of a row
         if not line:
             is_open = False
         elif is_open and not is_path(line) and not _begins(line, links[-1]):
@@ -203,7 +203,7 @@ def _begins(line: str, before: list[str]) -> bool:
         return True
     if _AT_A_WORD.search(before[0]) and before[-1].lower().endswith(("=", "btih:")):
         return False
-    alone = _trimmed(line.lstrip("(<[{\"'`"))
+    alone = _trimmed(line.lstrip("".join(_CLOSERS)))
     return bool(_AT_THE_BEGINNING.match(line) or parse_infohash(alone) or _PRIVATE.fullmatch(alone))
 
 

@@ -21,6 +21,7 @@ import libtorrent as lt
 import pytest
 from support.disk import without_temporary
 from support.faults import LOOKS_LONG
+from support.hostile import torrents
 from support.library import Listed, memos, only
 from support.netns import Network
 from support.program import PROGRAM, Ended, Program, errors
@@ -34,6 +35,7 @@ from memosync.page import page
 from memosync.torrent import metainfo
 
 PIECE = 32768
+GOES_ON = "the same command goes on where this one stopped"
 ISOLATED: lt.settings_pack = {
     "listen_interfaces": "127.0.0.1:0",
     "outgoing_interfaces": "127.0.0.1",
@@ -588,6 +590,7 @@ def test_after_a_timeout_the_same_command_resumes(memosync: Program, seeder: Pee
     assert 4 < time.monotonic() - started
     assert time.monotonic() - silent < 20  # a busy machine has other things to do
     assert len(errors(err)) == 1
+    assert GOES_ON in err
     assert staged(memosync)
     assert_resumes(memosync, seeder, sound)
 
@@ -601,8 +604,29 @@ def test_a_signal_ends_it_and_the_same_command_resumes(
         out, err = process.communicate(timeout=10)
         assert (process.returncode, out) == (code, "")
         assert "Traceback" not in err
+        assert f"what arrived is kept; {GOES_ON}" in err
 
     assert_resumes(memosync, seeder, sound, interruptions=3)
+
+
+@pytest.mark.parametrize("known", ["nothing", "the torrent"])
+@pytest.mark.parametrize("end", ["a timeout", "a signal"])
+def test_where_nothing_arrived_nothing_is_said_to_be_kept(
+    memosync: Program, tmp_path: Path, ended: Ended, known: str, end: str
+) -> None:
+    nobody, there = "http://127.0.0.1:9/announce", tmp_path / "a memo.torrent"
+    there.write_bytes(torrents.torrent(torrents.info(), announce=nobody))
+    link = f"magnet:?xt=urn:btih:{40 * 'b'}&tr={nobody}" if known == "nothing" else str(there)
+    process = ended(memosync.start("fetch", link, "--timeout", "2s" if end == "a timeout" else "1h", text=True))
+    if end == "a signal":
+        wait_until(lambda: list(memosync.library.glob(".memosync/incoming/*")), "it to begin")
+        process.send_signal(signal.SIGINT)
+
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (SwarmError.exit_code if end == "a timeout" else 130, "")
+    assert ("kept" in err, GOES_ON in err) == (False, False)
+    assert known == "the torrent" or not list(memosync.library.glob(".memosync/incoming/*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)

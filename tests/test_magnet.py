@@ -355,6 +355,7 @@ def test_links_that_nobody_encoded_are_told_apart_in_one_address() -> None:
         [FULL, BARE],
         [*WRAPPED, BARE, *WRAPPED],
         [INFOHASH, BASE32, INFOHASH.upper()],
+        [BARE, f"„{INFOHASH}“", f"«{INFOHASH}.{26 * 'a'}»"],
         [f"<{INFOHASH}>", f"https://instant.io/#{INFOHASH}", f"urn:btih:{INFOHASH}", f"The last: {FULL}"],
         ["magnet:?dn=", BARE, "https://x/?seeds=", "https://x/"],
         [FULL, "", "hello"],

@@ -33,6 +33,7 @@ from support.visitor import (
 )
 
 from memosync import magnet, sealing
+from memosync.errors import TorrentError
 from memosync.sealing import Seal
 
 PICTURES = Path(__file__).parent / "artefacts"
@@ -117,6 +118,10 @@ SHORT = f"{HASH}.{magnet.format_key(KEY)}"
         f"magnet:?xt=urn:btih:{SHORT}&dn=x",
         SHORT.upper(),
         f"{SHORT}\n{SHORT}",
+        f"> {SHORT[:50]}\u2028> {SHORT[50:]}\x85\x85see you",
+        f"{SHORT}\tThe merger\t0:30",
+        f">\u3000{SHORT}",
+        f"「{SHORT}」 . ",
     ],
     ids=lambda text: ascii(text[:40]),
 )
@@ -134,10 +139,34 @@ def test_what_looks_like_a_key_in_a_title_is_none_in_the_link_that_is_copied(rea
     assert (found["key"], magnet.parse(found["link"]).key) == ("", b"")
 
 
-def test_links_on_several_lines_are_several(reader: Reader) -> None:
-    found = reader.read(f"{PRIVATE}\n{40 * 'b'}\nmagnet:?xt=urn:btih:{32 * 'a'}\n\nThese.")
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        f"{HASH}&x.key={magnet.format_key(KEY)}",
+        f"x.key={SHORT}",
+        f"{SHORT}&x.key={magnet.format_key(KEY)}",
+        f"{SHORT}.{magnet.format_key(KEY)}",
+        f"{SHORT[:-1]}",
+        f"{SHORT[:-1]}b",
+        f"{SHORT[:41]}0{SHORT[42:]}",
+        f"{SHORT[:39]}\uff11{SHORT[40:]}",
+        f"{SHORT[:20]} {SHORT[20:]}",
+        f"{40 * '0'}.{magnet.format_key(KEY)}",
+        f".{SHORT}",
+        f"{SHORT}/",
+    ],
+    ids=lambda text: ascii(text[35:]),
+)
+def test_what_is_nearly_a_hash_and_a_key_is_neither_half_of_it(reader: Reader, pasted: str) -> None:
+    assert not reader.read(pasted)
+    with pytest.raises(TorrentError):
+        magnet.parse(*magnet.split(pasted))
 
-    assert [link["infohash"] for link in found or ()] == [HASH, 40 * "b", 40 * "0"]
+
+def test_links_on_several_lines_are_several(reader: Reader) -> None:
+    found = reader.read(f"{PRIVATE}\n{40 * 'b'}\nmagnet:?xt=urn:btih:{32 * '7'}\n\nThese.")
+
+    assert [link["infohash"] for link in found or ()] == [HASH, 40 * "b", 40 * "f"]
 
 
 @pytest.mark.parametrize("glued", ["a", "ab", "7", "%20a", "%00", "&x.key=" + 26 * "a"])
@@ -171,6 +200,16 @@ def test_a_text_as_long_as_can_be_pasted_holds_nobody_up(reader: Reader, huge: s
     assert not reader.read(huge)
 
 
+def test_of_a_link_no_more_is_read_than_anybody_needs(reader: Reader) -> None:
+    memos = "&".join(f"seeds={number:040x}" for number in range(1, 1100))
+    trackers = "".join(f"&tr=wss%3A%2F%2Ft{number}.example" for number in range(30))
+
+    assert len(reader.read(f"https://memos.example/open.html#?{memos}") or ()) == 1000
+    assert len((reader.read(PRIVATE + trackers) or [{}])[0]["trackers"]) == 20
+    assert reader.read(PRIVATE + 50_000 * "&a") is None
+    assert reader.read(PRIVATE + 1_000_000 * " ") is None
+
+
 def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
     network: Network, author: Program, visit: Callable[..., Visitor], sound: Path, tmp_path: Path
 ) -> None:
@@ -189,6 +228,7 @@ def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
     asked.fill("not a link")
     page.get_by_role("button", name="Open").click()
     assert "This is no link to a memo" in page.get_by_role("alert").inner_text()
+    assert asked.input_value() == ""  # a key would stand there as long as the page is open
     assert read_out(visitor) == [
         "region Open a memo",
         "heading Open a memo",
@@ -252,6 +292,8 @@ def test_a_private_link_is_opened_and_its_key_is_gone_from_the_address(
     page.goto(f"{host}#{'&tr='.join([whole, *(quote(url, safe='') for url in named)])}")
     visitor.wait_for_words("can be reached (memos.example)", 60)
     assert page.evaluate("location.href") == host
+    page.goto(f"file://{place}#magnet:?xt=urn:btih:{infohash}&tr=wss%3A%2F%2Fnobody.example")
+    visitor.wait_for_words("can be reached (nobody.example)", 60)  # no other is asked for what names its own
 
 
 def test_what_is_no_memo_is_refused_loaded_no_further_and_a_file_that_lies_does_no_harm(
@@ -335,7 +377,8 @@ def test_several_memos_the_old_form_of_link_and_one_that_nobody_serves(
     for fragment, title in ((f"?{seeds}&t=3", "Second"), (other["public_link"], "Second"), (infohash, odd["title"])):
         page.goto(f"file://{place}#{fragment}")
         visitor.wait_until(f"title.textContent === {title!r}", title)
-    page.goto(f"file://{place}#magnet:?xt=urn:btih:{40 * 'b'}&tr={quote(tracker.url, safe='')}")
+    page.goto(f"file://{place}#magnet:?xt=urn:btih:{40 * 'b'}&tr={quote(tracker.url, safe='')}&dn={600 * 'x'}")
     visitor.wait_for_words("Nobody who has it is there", 60)
     assert page.get_by_text("memosync seed --detach").is_visible()
+    assert page.inner_text("h1#title") == 500 * "x"
     assert visitor.tab.errors == []

@@ -18,6 +18,7 @@ from support.browser import Chromium
 from support.matroska import Shape
 from support.netns import Capture, Host, Network
 from support.program import Program
+from support.seeder import state
 from support.sound import convert, noise
 from support.visitor import (
     LISTEN,
@@ -101,6 +102,26 @@ def test_a_page_plays_while_it_loads(
     assert {url.split(":")[0] for url in visitor.requests} <= {"file", "blob", "ws"}
     assert [url for url in visitor.requests if url.startswith("ws")] == [tracker.url + "/"]
     assert visitor.tab.errors == []
+
+
+def test_a_page_that_is_closed_makes_room_at_once_for_the_next_one_of_its_address(
+    network: Network, author: Program, visit: Callable[..., Visitor], long_sound: Path, tmp_path: Path
+) -> None:
+    tracker = network.hosts[0].websocket_tracker()
+    author("record", long_sound)
+    author("seed", "--detach", "--up", "1M")
+    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+
+    def peers() -> int:
+        (swarm,) = state(author)["swarm"]
+        return int(swarm["peers"])
+
+    for _ in range(3):
+        visitor = visit(f"file://{tmp_path}/page.html")
+        visitor.wait_until("loaded.value > 0.02", "some of it")
+        wait_until(peers, "the seeder to say so")
+        visitor.tab.close()
+        wait_until(lambda: not peers(), "it to be gone; who is silent is, after ten seconds", 6)
 
 
 def test_without_a_peer_it_says_so_calls_nobody_else_and_goes_on_when_one_comes(

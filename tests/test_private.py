@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support import faults
 from support.handshake import offers
 from support.library import memos, only
 from support.program import PROGRAM, Ended, Program, Result
@@ -264,6 +266,70 @@ def test_no_link_is_ended_when_another_one_cannot_be_made(library: Program, tmp_
     assert [memo["sealed"] for memo in before] == [memo["sealed"] for memo in memos(library)]
     assert not [file for file in (inner(library) / "keys").iterdir() if file.stat().st_size > 72]
     assert len(links) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "place", "error", "words"),
+    [
+        ("replace", ".memosync/keys/{}", errno.ENOSPC, "not ended for good: cannot keep the key: no space left"),
+        ("replace", ".memosync/keys/{}", errno.EIO, "not ended for good: cannot keep the key: input/output error"),
+        ("unlink", ".memosync/sealed/{}", errno.EIO, "not ended for good: cannot end the link: input/output error"),
+        ("fsync", "", errno.EIO, "index.toml: input/output error"),  # it stands there, but a power cut might take it
+    ],
+    ids=["no room for the key", "the key", "the form", "the index"],
+)
+def test_a_new_link_that_stands_is_said_and_the_one_before_is_not_served_when_a_disk_fails_behind_it(
+    library: Program, other: Program, call: str, place: str, error: int, words: str
+) -> None:
+    old = shared(library)
+    infohash = magnet.parse(old).infohash
+    before = (library.library / "index.toml").read_bytes()
+    failing = library.on(library.library)
+    failing.meddle(faults.REFUSES.format(call=call, path=str(library.library / place.format(infohash)), error=error))
+
+    result = failing("share", "last", "--new", code=LibraryError.exit_code)
+
+    assert words in result.err
+    new = magnet.parse(result.out.strip())
+    assert new.infohash == only(library)["sealed"] != infohash
+    other("fetch", old, "--timeout", "2s", code=SwarmError.exit_code)
+    other("fetch", str(new))
+    if call == "replace":
+        assert keys.is_alive(Library(library.library), infohash)
+        assert "was not ended" in library("check", code=LibraryError.exit_code).out
+        assert "was not ended" in failing("check", "--repair", code=LibraryError.exit_code).out
+    library("check", "--repair")
+    library("check")
+    assert keys.is_ended(Library(library.library), infohash)
+    (library.library / "index.toml").write_bytes(before)
+    wait_until(lambda: only(library)["link"] is None, "what is put back to be served no longer")
+
+
+def test_nothing_has_changed_when_a_disk_fails_before_a_new_link_stands(library: Program) -> None:
+    old = shared(library)
+    failing = library.on(library.library)
+    failing.meddle(faults.REFUSES.format(call="replace", path=str(library.library / "index.toml"), error=errno.ENOSPC))
+
+    result = failing("share", "last", "--new", code=LibraryError.exit_code)
+
+    assert result.out == ""
+    assert shared(library) == old
+
+
+def test_of_two_links_that_are_alive_a_rebuilt_index_has_the_later_one(library: Program) -> None:
+    forms = [magnet.parse(shared(library, "--no-seed")).infohash]
+    for _ in range(4):
+        kept = {name: (inner(library) / "keys" / name).read_bytes() for name in forms}
+        forms.append(magnet.parse(shared(library, "--no-seed", "--new")).infohash)
+        for at, (name, data) in enumerate(kept.items()):  # as if that had not been written
+            (inner(library) / "keys" / name).write_bytes(data)
+            os.utime(inner(library) / "keys" / name, (at, at))
+    for index in library.library.rglob("index*.toml"):
+        index.unlink()
+
+    library("check", "--repair")
+
+    assert only(library)["sealed"] == forms[-1]
 
 
 @pytest.mark.parametrize("change", ["flipped", "cut", "a link to another file"])

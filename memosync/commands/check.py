@@ -15,6 +15,7 @@ from ..doctor.memos import examine
 from ..doctor.rebuild import rebuild
 from ..doctor.repair import merge
 from ..errors import LibraryError
+from ..library import sealed
 from ..library.adopt import adopt
 from ..library.store import Library
 from ..memo import MemoId
@@ -78,6 +79,7 @@ def check_library(command: Globals, *, repair: bool = False, now: datetime, stop
             intact, verified = intact + 1, verified + memo.is_frozen
     console.progress("", 1)
     yield Finding("ok", "memos", f"{intact} as the index says, {verified} of them byte for byte")
+    yield from _end_links(library, repair)
     yield from leftovers(library)
     yield from snapshots(library)
 
@@ -98,6 +100,24 @@ def _rebuild(library: Library, now: datetime, stop: Stop, console: Console) -> I
     yield Finding("note", "index", f"it was rebuilt with {format_count(len(entries))}")
     for entry in entries:
         yield Finding("note", entry.memo.id, f"“{entry.memo.title}” is from {entry.source}")
+
+
+def _end_links(library: Library, repair: bool) -> Iterator[Finding]:
+    """Find memos whose link before was not ended, with nobody else at them, and end it."""
+    for memo in sealed.left_alive(library):
+        text = "an earlier private link of it was not ended; nothing is served by it now"
+        with contextlib.ExitStack() as locks:
+            with contextlib.suppress(LibraryError):  # where we may make no lock, nobody writes
+                if not locks.enter_context(library.lock(memo.id, wait=False)) or memo not in sealed.left_alive(library):
+                    continue
+            if repair:
+                try:
+                    sealed.end_others(library, memo, None)
+                    yield Finding("note", memo.id, "an earlier private link of it is ended")
+                    continue
+                except LibraryError as error:
+                    text = f"{text}; {error}"
+            yield Finding("defect", memo.id, text)
 
 
 def _look_again(library: Library, memo_id: MemoId, repair: bool) -> list[Finding]:

@@ -209,8 +209,8 @@ def _fetch(
 ) -> Memo:
     """Fetch one memo, or find that it is here already.
 
-    SwarmError and Interrupted keep what arrived, and the same call goes on there; after TorrentError nothing of it is
-    left.
+    SwarmError and Interrupted keep what arrived, if anything did, and the same call goes on there; after TorrentError
+    nothing of it is left.
     """
     infohash, key = source.link.infohash, source.link.key
     kept = keys.find(library, infohash)
@@ -258,8 +258,11 @@ def _fetch(
         except (TorrentError, AudioError) as error:
             incoming.remove()
             raise TorrentError(str(error), error.hint) from error
-        except Interrupted:
-            console.tell("what arrived is kept; the same command goes on where this one stopped")
+        except (SwarmError, Interrupted) as error:
+            if isinstance(error, Interrupted) and error.hint:
+                console.tell(f"what arrived is kept; {error.hint}")
+            if not incoming.torrent and not incoming.file.exists():
+                incoming.remove()
             raise
         finally:
             incoming.shut()

@@ -12,7 +12,7 @@ from ..audio import webm
 from ..audio.levels import heights
 from ..console import Console, one_line
 from ..errors import AudioError, LibraryError, UsageError
-from ..library.freeze import freeze
+from ..library.freeze import Form, freeze
 from ..library.keys import has_keys
 from ..library.measures import levels_of
 from ..library.store import Library
@@ -101,7 +101,8 @@ def share(
         if open_to_all := [memo for memo in memos if memo.shared]:
             ids = " ".join(memo.id for memo in open_to_all[:3])
             console.warn(f"anybody finds {titles(open_to_all)}, too; memosync share --stop --public {ids} ends that")
-    shared = freeze(library, memos, trackers, form="new" if options.new else "public" if options.public else "sealed")
+    form: Form = "new" if options.new else "public" if options.public else "sealed"
+    shared, fault = freeze(library, memos, trackers, form)
 
     def answer_all(state: SeederState | None) -> None:
         links_of = linker(library, state, network)
@@ -111,11 +112,15 @@ def share(
             answer(link)
 
     if options.foreground:
+        if fault:
+            console.warn(f"{fault}; {fault.hint}")
         _serve_here(command, library, answer_all, on_state, stop)
         return
     if not options.no_seed:
         state = client.serve(library, shared, network, state, stop=stop, console=console)
     answer_all(state)
+    if fault:
+        raise fault
     if options.wait:
         client.wait_until_delivered(library, shared, stop=stop)
 

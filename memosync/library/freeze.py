@@ -26,12 +26,16 @@ from .store import Library
 Form = Literal["public", "sealed", "new"]  # the file itself; sealed; sealed, and the link before is ended
 
 
-def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...], form: Form) -> list[Memo]:
+def freeze(
+    library: Library, memos: Sequence[Memo], trackers: tuple[str, ...], form: Form
+) -> tuple[list[Memo], LibraryError | None]:
     """Freeze memos and mark them as shared, to anybody or to who has a private link, many at a time.
 
-    With `trackers`, typed here, instead of those they had. LibraryError when a link cannot be made.
+    With `trackers`, typed here, instead of those they had. LibraryError when a link cannot be made. One of what comes
+    after that, such as to end the link before, is given with them: they have their links, and only these are served.
     """
     marked: dict[MemoId, Memo] = {}
+    fault: LibraryError | None = None
     for batch in library.locked(memos):
         before = [memo for memo in library.index().memos if memo.id in batch]
         try:
@@ -39,11 +43,21 @@ def freeze(library: Library, memos: Sequence[Memo], trackers: tuple[str, ...], f
         except LibraryError as error:
             others = f"{len(marked)} others were shared" if marked else "nothing was shared"
             raise LibraryError(f"{error}; {others}" if len(memos) > 1 else str(error), error.hint) from error
-        marked |= library.update(changes)
+        try:
+            marked |= library.update(changes)
+        except LibraryError as error:
+            found = {memo.id: memo for memo in library.index().memos if memo.id in batch}
+            if len(found) < len(batch) or any(changes[memo_id](memo) != memo for memo_id, memo in found.items()):
+                raise
+            fault, marked = fault or error, marked | found  # all of it is in the index, perhaps not after a power cut
         if form != "public":  # once all have one
             for memo in before:
-                sealed.end_others(library, marked[memo.id], memo.sealed)
-    return [marked[memo.id] for memo in memos]
+                try:
+                    sealed.end_others(library, marked[memo.id], memo.sealed)
+                except LibraryError as error:
+                    text = f"an earlier link of memo {memo.id} is served no longer, but not ended for good: {error}"
+                    fault = fault or LibraryError(text, "memosync check --repair ends it")
+    return [marked[memo.id] for memo in memos], fault
 
 
 def frozen_torrent(library: Library, memo: Memo) -> Metainfo | None:

@@ -64,6 +64,7 @@ def end_others(library: Library, memo: Memo, before: InfoHash | None) -> None:
     """End every private link to a memo's file but the one it has, for good, and take away what was served by them.
 
     Also the one `before`, where its key is lost, and any that a program left alive which died on its way here.
+    LibraryError, once all was tried, when one cannot be ended.
     """
     mine = keys.find(library, memo.sealed) if memo.sealed else None
     if not mine:
@@ -71,21 +72,39 @@ def end_others(library: Library, memo: Memo, before: InfoHash | None) -> None:
     others = {infohash: key for infohash, key in keys.kept(library) if key.digest == mine.digest}
     if before and before not in others:
         others[before] = Key(seal=Seal(bytes(sealing.KEY), bytes(sealing.SALT)), digest=mine.digest)
+    fault: LibraryError | None = None
     for infohash, key in others.items():
         if infohash == memo.sealed:
             continue
-        keys.keep(library, infohash, replace(key, ended=True))
-        with files.as_library_error("end the link"):
-            for path in (library.form(infohash), library.torrent(infohash)):
-                path.unlink(missing_ok=True)
+        try:
+            keys.keep(library, infohash, replace(key, ended=True))
+            with files.as_library_error("end the link"):
+                for path in (library.form(infohash), library.torrent(infohash)):
+                    path.unlink(missing_ok=True)
+        except LibraryError as error:
+            fault = error
+    if fault:
+        raise fault
+
+
+def left_alive(library: Library) -> list[Memo]:
+    """Give the memos of which an earlier private link was not ended: an index that is put back would serve it."""
+    alive = {infohash: key.digest for infohash, key in keys.kept(library) if not key.ended}
+    memos = [memo for memo in library.index().memos if memo.sealed in alive]
+    others = {alive[infohash] for infohash in alive.keys() - {memo.sealed for memo in memos}}
+    return [memo for memo in memos if memo.sealed and alive[memo.sealed] in others]
 
 
 def known_form(library: Library, path: Path) -> Form | None:
-    """Find by a file's bytes the private link that was given to it, an ended one where there is no other; OSError."""
+    """Find by a file's bytes the private link that was given to it last, an ended one where there is no other; OSError.
+
+    Of two that are alive the later one counts: something kept the other from being ended.
+    """
     every = list(keys.kept(library))
     digest = digest_of(path) if every else b""
-    of_it = sorted((key.ended, infohash) for infohash, key in every if key.digest == digest)
-    return Form(of_it[0][1], sum(ended for ended, _ in of_it)) if of_it else None
+    of_it = [(infohash, key.ended) for infohash, key in every if key.digest == digest]
+    of_it.sort(key=lambda form: (form[1], -files.time_of(library.keys / form[0])))
+    return Form(of_it[0][0], sum(ended for _, ended in of_it)) if of_it else None
 
 
 def is_kept(library: Library, infohash: InfoHash, *, thorough: bool = False) -> bool:

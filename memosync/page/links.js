@@ -9,8 +9,10 @@ const MOST_TRACKERS = 20
 const UNSEEN = /[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]/g // no width, or direction
 const BEGIN = /(?<![a-z\d])(?:magnet(?::|%3a)|https?:\/\/|file:\/\/|\??xt=urn:btih:|(?:urn:)?btih:)/i
 const MAGNET = /^(?:magnet(?::|%3a)|(?:\??xt=)?urn:btih:|btih:)/i
-const HASH = /^([\da-f]{40}|[a-z2-7]{32}|[\da-f]{40}\.([a-z\d]+))$/i
-const AROUND = '.,;:!?…"\u0027\u0060“”„«»‹›()<>[]{}' // a link, in a sentence
+const HASH = /^([\da-f]{40}|[a-z2-7]{32}|[\da-f]{40}\.([a-z2-7]{16,40}))$/i
+const LINES = /\r\n|[\n-\r\x85\u2028\u2029]/
+const BEFORE = '(<[{„“”«»‹›‘‚「『《（【"\u0027\u0060' // a link, in a sentence
+const BEHIND = '.,;:!?…·"\u0027\u0060“”„«»‹›‘’‚」』》）】)>]}'
 
 // Give all links in an address or a text; none where there is none. A Fault for one that is not whole.
 function linksIn (text) {
@@ -23,9 +25,10 @@ function linksIn (text) {
 function unwrap (text) {
   const links = []
   let isOpen = false
-  for (const line of text.replace(UNSEEN, '').split('\n').map(line => line.trim())) {
+  for (const whole of text.replace(UNSEEN, '').split(LINES)) {
+    const line = whole.trim().replace(/^[> ]+/, '').split('\t')[0].trim() // quoted in a mail; a row's first field
     const at = line.search(BEGIN)
-    const begins = HASH.test(line) || (at >= 0 && /(?:^|\s)["\u0027\u0060„“«‹‘(<[{]{0,3}$/.test(line.slice(0, at)))
+    const begins = HASH.test(strip(line)) || (at >= 0 && /(?:^|\s)["\u0027\u0060„“«‹‘(<[{]{0,3}$/.test(line.slice(0, at)))
     if (isOpen && line && !begins) links.push(links.pop() + line)
     else if (line) links.push(line)
     isOpen = line !== ''
@@ -36,15 +39,15 @@ function unwrap (text) {
 // Take off what stands around a link.
 function strip (text) {
   let [begin, end] = [Math.max(0, text.search(BEGIN)), text.length]
-  while (begin < end && AROUND.includes(text[begin])) begin++
-  while (begin < end && AROUND.includes(text[end - 1])) end--
+  while (begin < end && BEFORE.includes(text[begin])) begin++
+  while (begin < end && (BEHIND + ' ').includes(text[end - 1].replace(/\s/, ' '))) end--
   return text.slice(begin, end).replace(/&(?:(?:amp|#0*38|#x0*26);)+/gi, '&')
 }
 
 // Take the address of a page apart: its links are those of `seeds=`, else those that its query or fragment is or has.
 function split (text) {
   if (isLink(text)) return [text]
-  const [, query = '', fragment = text] = /^(?:https?|file):[^?#]*(?:\?([^#]*))?#?(.*)$/is.exec(text) ?? []
+  const [, query = '', fragment = ''] = /^(?:https?|file):[^?#]*(?:\?([^#]*))?#?(.*)$/is.exec(text) ?? []
   const parts = [query, fragment].map(linksOf)
   const [seeds, others] = [0, 1].map(kind => parts.flatMap(found => found[kind]))
   return seeds.length ? seeds : others
@@ -82,6 +85,7 @@ function readLink (text) {
   if (keys.size > 1) throw new Fault(words.unreadable)
   const whole = magnet.replace(/(?<=(?:^|&)xt=urn:btih:[\da-f]{40})\./i, '&x.key=')
   const infohash = hash.length === 32 ? hexadecimal(base32(hash)) : hash.slice(0, 40).toLowerCase()
+  if (!/[^0]/.test(infohash)) throw new Fault(words.unreadable) // nobody's
   return {
     infohash,
     key: [...keys][0] ?? '',

@@ -205,6 +205,7 @@ for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)'])
   matchMedia(query).addEventListener('change', show)
 }
 addEventListener('resize', show)
+addEventListener('pagehide', ({ persisted }) => { if (!persisted) swarm?.part() })
 
 function frame () {
   if (!audio.paused) show()

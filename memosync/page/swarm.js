@@ -39,6 +39,13 @@ class Swarm {
     this.#client = null
   }
 
+  // Leave with the page: a browser that ends a tab waits for nothing, least of all for WebTorrent, and whoever serves it
+  // would hold the place of its address for seconds.
+  part () {
+    for (const { conn } of this.torrent?._peers?.values() ?? []) conn?._pc?.close()
+    this.leave()
+  }
+
   #meet () {
     const iceServers = serversOf(this.#memo.stun)
     this.#client = new WebTorrent({ tracker: { rtcConfig: { iceServers } }, dht: false, lsd: false, webSeeds: false })

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MemosyncError, SwarmError, TorrentError, WrongKeyError
+from ..errors import Interrupted, MemosyncError, SwarmError, TorrentError, WrongKeyError
 from ..files import Writeback, as_library_error
 from ..magnet import InfoHash, Magnet
 from ..network import Network, is_websocket, usable_peers, usable_trackers
@@ -140,15 +140,17 @@ def fetch(
                 download.meet_others(progress.peers)
             stop.check()
             if progress.waited > timeout:
-                raise SwarmError(download.excuse(timeout), "the same command goes on where this one stopped")
+                raise SwarmError(download.excuse(timeout))
     except WrongKeyError:
         download.flush()
         raise
     except TorrentError:
         download.remove()
         raise
-    except MemosyncError:
+    except MemosyncError as error:
         download.flush()
+        if isinstance(error, SwarmError | Interrupted) and not info_only and download.has_some(bool(torrent)):
+            error.hint = "the same command goes on where this one stopped"
         raise
 
 
@@ -252,6 +254,11 @@ class _Download:
         if progress.done:
             what += f", {progress.done} of {progress.size} bytes are here"
         return f"{what} ({describe_all(progress.sources)})"
+
+    def has_some(self, knew_metadata: bool) -> bool:
+        """Tell whether anything is here that the next one need not fetch: a piece, or the metadata."""
+        status = self._handle.status()
+        return bool(status.num_pieces) or (status.has_metadata and not knew_metadata)
 
     def flush(self) -> OSError | None:
         """Wait until everything that arrived is on the disk, else it is lost; give what the disk refused."""

@@ -20,6 +20,16 @@ def probe(path, probe=webm.probe):
 webm.probe = probe
 """
 
+REFUSES = """
+import os
+def refused(*arguments, call=os.{call}):
+    last = arguments[-1]
+    if {path!r} == (os.readlink(f"/proc/self/fd/{{last}}") if isinstance(last, int) else os.fspath(last)):
+        raise OSError({error}, os.strerror({error}))
+    return call(*arguments)
+os.{call} = refused
+"""  # of one path alone, which strace does not look at in a rename
+
 
 def at_every(call: str, fault: str, memosync: Program, template: Path, *arguments: object) -> Iterator[Program]:
     """Run it with a fault instead of the first of these system calls, the second, and so on, each in a fresh library.

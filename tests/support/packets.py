@@ -15,6 +15,8 @@ import sys
 import threading
 from collections.abc import Iterable
 
+UTP_HEADER = 20  # bytes
+UTP_CARRIES = (0x01, 0x11)  # first bytes of packets that carry something, data and the last data, of version 1
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6  # not among Python's names
 
 
@@ -37,13 +39,37 @@ def streams(packets: Iterable[Packet]) -> list[bytes]:
     flows: dict[tuple[str, str, bytes], dict[int, bytes]] = {}
     for packet in packets:
         if packet.protocol == socket.IPPROTO_TCP:
-            data = bytes.fromhex(packet.data)
-            data = data[(data[0] & 15) * 4 : int.from_bytes(data[2:4], "big")] if packet.kind == "ip" else data[40:]
+            data = _carried(packet)
             flow = flows.setdefault((packet.source, packet.destination, data[:4]), {})
             begin = int.from_bytes(data[4:8], "big")
             payload = data[(data[12] >> 4) * 4 :]
             flow[begin] = max(payload, flow.get(begin, b""), key=len)
     return [_joined(flow) for flow in flows.values()]
+
+
+def utp_streams(packets: Iterable[Packet]) -> list[bytes]:
+    """Put together what was sent by uTP (BEP 29), the same way: its packets count, and not its bytes."""
+    flows: dict[tuple[str, str, bytes], dict[int, bytes]] = {}
+    latest: dict[tuple[str, str, bytes], int] = {}
+    for packet in packets:
+        data = _carried(packet)[8:] if packet.protocol == socket.IPPROTO_UDP else b""
+        if len(data) < UTP_HEADER or data[0] not in UTP_CARRIES:
+            continue
+        number, extension, at = int.from_bytes(data[16:18], "big"), data[1], UTP_HEADER
+        while extension and at + 2 <= len(data):
+            extension, at = data[at], at + 2 + data[at + 1]
+        key = packet.source, packet.destination, _carried(packet)[:4] + data[2:4]
+        before = latest.get(key, number)
+        number = latest[key] = before + (number - before + 2**15) % 2**16 - 2**15  # they begin anew after 65535
+        flow = flows.setdefault(key, {})
+        flow[number] = max(data[at:], flow.get(number, b""), key=len)
+    return [b"".join(payload for _, payload in sorted(flow.items())) for flow in flows.values()]
+
+
+def _carried(packet: Packet) -> bytes:
+    """Give what is in an IP packet: the header of TCP or UDP, and what follows."""
+    data = bytes.fromhex(packet.data)
+    return data[(data[0] & 15) * 4 : int.from_bytes(data[2:4], "big")] if packet.kind == "ip" else data[40:]
 
 
 def _joined(flow: dict[int, bytes]) -> bytes:

@@ -182,6 +182,9 @@ class Bench:
             assert (len(errors) > 0) == (done.returncode > 0), story
         if done.returncode == 0 and "memosync: warning: " not in done.stderr:
             self._insist_on_end(story)
+        if "--new" in self.case.arguments and done.returncode >= 0:  # nothing has changed, or the link was said
+            links = {memo.sealed for memo in self.library.index().memos if memo.sealed} - self._sealed
+            assert links == set(re.findall("magnet:.*btih:([0-9a-f]{40})", done.stdout)), story
         if self.case.broken and not self._can_be_read():
             return self._again(story, make_room, "")
         self._insist(story, done.stdout, whole=not self.case.flawed)

@@ -40,10 +40,18 @@ HASH = "a0a384eaa0a384eaa0a384eaa0a384eaa0a384ea"
 KEY = "aebagbafaydqqcikbmga2dqpca"  # of a private link
 ALONE = re.compile(rf"(?i)(?<![0-9a-z]){KEY}(?![0-9a-z])|x\.key(?:=|%3d){KEY}")  # and no part of something longer
 BASES = ("https://memos.example/open.html", "https://memos.example/#/share", "file:///tmp/open.html?x=y#z")
+OTHER_KEY = "aiaqcaibaeaqcaibaeaqcaibae"
+BLANKS = " \t\n\r\v\f\x85\xa0\u2003\u2028\u2029\u3000"
+UNSEEN = "\xad\u200b\u200d\u202e\u2060\ufeff\u180e\ufe0f"
+ALIKE = {
+    "a": "аａª", "b": "Ьｂᵇ", "c": "сｃℂ", "d": "ԁｄ", "e": "еｅé", "f": "ƒｆ", "i": "іıİ", "k": "кKｋ", "o": "оº",
+    "q": "ԛｑ", "s": "ѕſ", "y": "уｙ", "0": "Οo", "1": "lI", "2": "²２", "3": "Зз",
+}  # fmt: skip
 KEYS = bytes(range(16)), bytes(range(1, 17))
 CONTEXTS = sealing.MEMO, b"memosync invitation v1"
 LENGTHS = 0, 100, CHUNK - 1, CHUNK, 2 * CHUNK + 100  # bytes of what is sealed
 LARGEST = 20_000  # bytes of an input
+SHORT = 400  # characters of one that is about HASH.KEY
 SECONDS = 5.0  # of CPU an input may take
 MEMORY = 2**31  # bytes of addresses
 ANYWHERE = [
@@ -101,6 +109,26 @@ def opener(data: bytes) -> str:
     both = [(here[infohash], read[infohash]) for infohash in here.keys() & read]
     assert all(ours == theirs for ours, theirs in both if ours and theirs)  # where a link ends may be guessed otherwise
     return f"{len(read)} {here == read} {[key > '' for key in read.values()][:2]}"
+
+
+def alone(data: bytes) -> str:
+    """Read HASH.KEY, as both programs do: they find the same memos with the same keys, or none."""
+    text = data.decode(errors="replace")
+    found = READER.read(text)
+    read: list[str] = []
+    refused = None
+    for line in magnet.unwrap(text):
+        try:
+            read += [str(magnet.parse(part)) for part in magnet.split(line)]
+        except TorrentError as error:
+            refused = error
+    if refused:
+        assert KEY not in f"{refused} {refused.hint}".lower()
+        if not read or found is None:  # the page opens all of it or nothing
+            assert not found, found
+            raise refused
+    assert {one["infohash"]: one["key"] for one in found or ()} == _memos(read)
+    return f"{len(read)} {len(text.split())} {'x.key' in ''.join(read)}"
 
 
 def _memos(links: Iterable[str]) -> dict[str, str]:
@@ -197,6 +225,22 @@ def opened_links() -> list[bytes]:
     return [*links(), *private_links(), f"{HASH}.{KEY}\nmagnet:?xt=urn:btih:{HASH}\n&dn=x".encode()]
 
 
+def short_links() -> list[bytes]:
+    """Start the reader; HASH.KEY as it is written, and the next of kin."""
+    opened_links()
+    digits = base64.b32encode(bytes.fromhex(HASH)).decode()
+    keys = (KEY, OTHER_KEY, KEY.upper(), KEY.title())
+    texts = [
+        *(f"{HASH}.{key}" for key in keys),
+        f"{HASH.upper()}.{KEY.upper()}",
+        f"{digits}.{KEY}",
+        HASH,
+        digits,
+        f"{40 * '0'}.{KEY}",
+    ]
+    return [text.encode() for text in texts]
+
+
 def sealed_memos() -> list[bytes]:
     """Seal memos with every key in every context, and say what is to be done to them: nothing, or one thing."""
     for number, (key, context, length) in enumerate(itertools.product(KEYS, CONTEXTS, LENGTHS)):
@@ -256,13 +300,47 @@ def elements(codes: str) -> list[bytes]:
     return list(map(bytes.fromhex, codes.split()))
 
 
+def misspell(data: bytes, others: list[bytes], words: list[bytes], chance: random.Random) -> bytes:
+    """Do to a short link what people, their keyboards and their programs do: once, or a few times."""
+    text = data.decode(errors="replace")
+    for _ in range(chance.choice([1, 1, 1, 2, 3, 4])):
+        begin = chance.choice([0, len(HASH), len(HASH) + 1, len(text), chance.randrange(len(text) + 1)])
+        end = min(len(text), begin + chance.choice([0, 1, 1, 2, 8, len(text)]))
+        before, piece, after = text[:begin], text[begin:end], text[end:]
+        match chance.randrange(9):
+            case 0:
+                piece = chance.choice([piece.upper(), piece.lower(), piece.swapcase(), piece.title(), piece.casefold()])
+            case 1:  # cut, or a part of it twice
+                piece = chance.choice(["", "", piece * 2])
+            case 2:  # another alphabet: of ids, of base64, of base58, of what looks like it
+                piece = "".join(chance.choice("0189+/_-=lLoOuUiI~%") for _ in piece or "x")
+            case 3:
+                piece = "".join(chance.choice(ALIKE.get(one.lower(), one)) for one in piece)
+            case 4:
+                piece = chance.choice([chance.choice(BLANKS), f"{chance.choice(BLANKS)}{piece}", chance.choice(UNSEEN)])
+            case 5:  # digits of other scripts
+                zero = ord(chance.choice("٠۰०০๐０𝟎𝟬"))
+                piece = "".join(chr(zero + int(one)) if one in "0123456789" else one for one in piece)
+            case 6:
+                other = chance.choice(others).decode(errors="replace")
+                piece = chance.choice([".", ",", " ", "\n", "&x.key=", ""]) + other[chance.choice([0, 0, 41]) :]
+            case 7:
+                piece = chance.choice([".", "..", "．", "。", "·", "‧", "%2e", "%2E", "%252e", ":", ""])
+            case _:
+                piece = chance.choice([*words, b"."]).decode() + piece
+        text = (before + piece + after)[:SHORT]
+    return text.encode(errors="replace")
+
+
 READER: Reader
 SEALED: dict[bytes, tuple[bytes, bytes, bytes]] = {}  # key, context and what is in it
+Mangler = Callable[[bytes, list[bytes], list[bytes], random.Random], bytes]
 Parser = tuple[Callable[[bytes], str], type[Exception], Callable[[], list[bytes]], list[bytes]]
 PARSERS: dict[str, Parser] = {
     "magnet": (link, TorrentError, links, tokens("& = ? # : magnet:? xt=urn:btih: seeds= tr= x.pe= xt.1= urn:btmh: ;")),
     "private link": (private, TorrentError, private_links, tokens(f"& = # . %2e ?seeds= x.key= {KEY} {HASH} magnet:?")),
     "opener": (opener, TorrentError, opened_links, tokens(f"& = # . ?seeds= x.key= {KEY} {HASH} magnet:? %26 &amp;")),
+    "HASH.KEY": (alone, TorrentError, short_links, tokens(f"( < \" ' ` “ „ « > ) , ; ! ? … # {HASH}. .{KEY} {HASH}")),
     "sealed memo": (sealed, TorrentError, sealed_memos, [bytes([what, 1, 2]) for what in range(7)]),
     "index": (
         memos,
@@ -309,8 +387,12 @@ def mangle(data: bytes, others: list[bytes], words: list[bytes], chance: random.
     return data
 
 
+MANGLERS: dict[str, Mangler] = {"HASH.KEY": misspell}  # where bits and bytes are not what goes wrong
+
+
 def main(name: str, count: str, seed: str, directory: str) -> None:
     parse, refusal, begin, words = PARSERS[name]
+    mangler = MANGLERS.get(name, mangle)
     corpus = begin()
     chance = random.Random(seed)
     case = Path(directory, "input")
@@ -318,7 +400,7 @@ def main(name: str, count: str, seed: str, directory: str) -> None:
     slowest = 0.0
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for number in range(int(count)):
-        data = corpus[number] if number < len(corpus) else mangle(chance.choice(corpus), corpus, words, chance)
+        data = corpus[number] if number < len(corpus) else mangler(chance.choice(corpus), corpus, words, chance)
         case.write_bytes(data)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # whose signal is the end
         began = time.process_time()
