@@ -51,9 +51,9 @@ def enter(library: Library, secret: bytes | None = None) -> None:
     came = {memo.id: _as_it_came(library, memo) for memo in index.memos if not memo.born}
 
     def edit(index: Index) -> Index:
-        (now, me), saved = library.stamp(), library.saved()
+        now, me = library.stamp()
         memos = (stamped(memo, _JOINED, me, came[memo.id]) if memo.id in came else memo for memo in index.memos)
-        entered = (stamped(memo, saved, me) for memo in memos)
+        entered = (stamped(memo, now, me) for memo in memos)
         return replace(
             index, group=group, memos=tuple(memo if memo.trashed else _alive(memo, {}, now, me) for memo in entered)
         )
@@ -119,10 +119,7 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
 
 
 def merge_in(library: Library, theirs: State, console: Console) -> None:
-    """Have the index say what another device's state does, where that is later; LibraryError.
-
-    Words that a person typed into the index are stamped first, so that they count as the edits that they are.
-    """
+    """Have the index say what another device's state does, where that is later; LibraryError."""
     while True:
         identify(library, console)
         try:
@@ -236,8 +233,8 @@ def _merged(library: Library, index: Index, theirs: State) -> Index:
     """Merge another device's state into an index, and into the graves; _Unidentified."""
     if any(not memo.uid and _is_to_be_identified(library, memo) for memo in index.memos):
         raise _Unidentified
-    (now, me), saved = library.stamp(), library.saved()
-    memos = {memo.id: stamped(memo, saved, me) for memo in index.memos}
+    now, me = library.stamp()
+    memos = {memo.id: stamped(memo, now, me) for memo in index.memos}
     ids = {memo.uid: memo.id for memo in memos.values() if memo.uid}
     dead = graves(library)
     mine = _table(replace(index, memos=tuple(memos.values())), dead)

@@ -104,6 +104,13 @@ class Library:
         """Have an index say that it is for who knows private links, wherever there are keys."""
         return replace(new, version=index.VERSIONS[-1]) if os.path.lexists(self.keys) else new
 
+    def _noticed(self, index: Index) -> Index:
+        """Stamp what a person typed into the index, where words are stamped, by the time that it was saved at."""
+        if not any(memo.born for memo in index.memos):
+            return index
+        me, saved = self.stamp()[1], min(int(self.clock() * 1000), self.index_time() // 1_000_000)
+        return replace(index, memos=tuple(stamped(memo, saved, me) if memo.born else memo for memo in index.memos))
+
     def _stamped(self, before: Index, after: Index) -> Index:
         """Stamp the words that are other ones than before, and in a group all that are new.
 
@@ -126,10 +133,6 @@ class Library:
         """Give what a word is stamped with now: milliseconds since 1970, and this device; the caller holds `lock`."""
         return int(self.clock() * 1000), device(self.inner)
 
-    def saved(self) -> int:
-        """Give the time, in milliseconds since 1970, by which a person had typed what stands in the index."""
-        return min(int(self.clock() * 1000), self.index_time() // 1_000_000)
-
     def index_time(self) -> int:
         """Give the index's time stamp in nanoseconds; every change makes it larger. 0 without an index."""
         return files.time_of(self.root / "index.toml")
@@ -141,7 +144,8 @@ class Library:
             self.prepare()
             with files.locked(self.inner / "lock", remove=False):
                 before = self.index()
-                after = self._stamped(before, self._versioned(edit(before)))
+                noticed = self._noticed(before)
+                after = self._stamped(noticed, self._versioned(edit(noticed)))
                 if after != before or not path.exists():
                     known = set(map(id, before.memos))
                     changed = tuple(memo for memo in after.memos if id(memo) not in known)

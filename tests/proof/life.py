@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -213,10 +214,9 @@ class Life:
     def observe(self, device: Device, after_loss: bool = False) -> None:
         """Look at what it shows; it must not go back from what it showed, unless a person put an old state back."""
         path = device.root / "index.toml"
-        if path.exists() and not after_loss:  # as if it had been written by this life's clock
+        if path.exists() and abs(path.stat().st_mtime - time.time()) < _DAY:  # what was written now was by its clock
             clock = int((self.now + device.skew) * 10**9)
-            if abs(path.stat().st_mtime_ns - clock) > 10**12:
-                os.utime(path, ns=(clock, clock))
+            os.utime(path, ns=(clock, clock))
         here = self.shown(device)
         if not device.grouped:  # nobody keeps what it has thrown away
             device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
@@ -294,7 +294,7 @@ class Life:
         return self.random.choice(found) if found else None
 
     def typed(self, device: Device, number: int, name: str, text: str, before: str | None) -> None:
-        if device.skew and number in device.fetched:
+        if number in device.fetched and any(each.skew for each in self.devices):
             before = (
                 None  # a stranger's file does not say when its words were typed: by clocks years off they are later
             )
@@ -417,7 +417,7 @@ class Life:
         library = device.library
         public = self.random.random() < 0.4
         entries = [each for each in library.index().memos if each.id == memo.id]
-        shared = freeze(library, entries, (), form="public" if public else "sealed")[0]
+        (shared,), _fault = freeze(library, entries, (), form="public" if public else "sealed")
         if public and shared.infohash:
             data = (library.root / shared.file).read_bytes()
             self.shared[number] = [(data, library.torrent(shared.infohash).read_bytes())]
@@ -540,6 +540,7 @@ class Life:
         device.trash_seen.clear()
         if what != "sync":
             device.seen.clear()
+            device.fetched.update(self.made)  # what it does not name is known by its file alone
         self.count[f"put back: {what}"] += 1
         self.reboot(device)
         if what == "index":
