@@ -90,32 +90,34 @@ def identify(library: Library, console: Console) -> None:
     Files that the index does not name are adopted first. What cannot be read is left for another time.
     """
     adopt(library, library.orphans(), console)
-    found = {}
-    for memo in library.index().memos:
-        if _is_to_be_identified(library, memo):
-            with contextlib.suppress(MemosyncError, OSError):
-                found[memo.id] = _identity(library, memo)
-    if found:
-        library.transaction(lambda index: _identified(library, index, found))
+    for fetched in (False, True):  # what is here already, and then what came to it
+        _identify(library, [memo for memo in library.index().memos if memo.fetched is fetched])
 
 
 def claim(library: Library, memo_id: MemoId) -> MemoId:
-    """Have a memo that was just fetched be alive on all devices, whatever they know of it; give its id."""
+    """Have a memo that was just fetched be alive on all devices, whatever they know of it.
+
+    Give its id, or the one of a memo that is here already and sounds the same: that is the one then, with its words.
+    """
     memo = library.index().get(memo_id)
     if not memo or not library.index().group:
         return memo_id
     found = {memo_id: _identity(library, memo)} if _is_to_be_identified(library, memo) else {}
+    twin = _same_sound(library, memo, found[memo_id][0]) if found else None
+    one = twin.id if twin else memo_id
 
     def edit(index: Index) -> Index:
         now, me = library.stamp()
         index = _identified(library, index, found)
-        memo = index.get(memo_id)
+        if one != memo_id and (spare := index.get(memo_id)):
+            index = index.with_memo(_in_trash(library, spare))
+        memo = index.get(one)
         known = graves(library).get(memo.uid or "", {}) if memo else {}
         return index.with_memo(_alive(replace(memo, trashed=None), known, now, me)) if memo else index
 
     library.transaction(edit)
     place(library)
-    return memo_id
+    return one
 
 
 def merge_in(library: Library, theirs: State, console: Console) -> None:
@@ -264,6 +266,28 @@ def _merged(library: Library, index: Index, theirs: State) -> Index:
     return replace(index, memos=(*new, *memos.values()))  # what came last is what was added here last
 
 
+def _identify(library: Library, memos: list[Memo]) -> None:
+    found: dict[MemoId, tuple[bytes, Cell]] = {}
+    spare = set()
+    for memo in memos:
+        if _is_to_be_identified(library, memo):
+            with contextlib.suppress(MemosyncError, OSError):
+                found[memo.id] = _identity(library, memo)
+                # a fetch that died before it could say so
+                twin = _same_sound(library, memo, found[memo.id][0]) if memo.fetched and not memo.uid else None
+                if twin and not twin.trashed:
+                    spare.add(memo.id)
+
+    def edit(index: Index) -> Index:
+        index = _identified(library, index, found)
+        memos = (_in_trash(library, memo) if memo.id in spare else memo for memo in index.memos)
+        return replace(index, memos=tuple(memos))
+
+    if found:
+        library.transaction(edit)
+        place(library)
+
+
 def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[bytes, Cell]]) -> Index:
     """Give memos their uids.
 
@@ -312,6 +336,21 @@ def _identity(library: Library, memo: Memo) -> tuple[bytes, Cell]:
     except AudioError:  # it may be heard some day
         sound = digest
     return sound, Cell({"sha256": digest.hex(), "size": path.stat().st_size, "infohash": infohash}, BIRTH)
+
+
+def _same_sound(library: Library, memo: Memo, sound: bytes) -> Memo | None:
+    """Find another memo than this one, whose file is here and has this sound."""
+    for other in library.index().memos:
+        if other.id != memo.id and other.uid == _uid(sound, 0) and files.is_regular(path := library.path(other)):
+            with contextlib.suppress(MemosyncError, OSError):
+                if webm.sound_of(path) == sound:
+                    return other
+    return None
+
+
+def _in_trash(library: Library, memo: Memo) -> Memo:
+    """Put what is here twice into the trash."""
+    return replace(memo, trashed=memo.trashed or datetime.fromtimestamp(int(library.clock()), UTC))
 
 
 def _uid(sound: bytes, number: int) -> str:

@@ -84,6 +84,7 @@ class Device:
     seen: dict[tuple[int, str], str] = field(default_factory=dict)  # by sound and field: the word it showed last
     trash_seen: dict[int, set[str]] = field(default_factory=dict)
     fetched: set[int] = field(default_factory=set)  # and not met by what other devices say of it
+    by_hand: dict[tuple[int, str], str] = field(default_factory=dict)  # words that nobody may have noticed yet
     joining: bool = False
     looked: tuple[list[tuple[int, int]], dict[int | str, Shown]] | None = None
 
@@ -154,7 +155,8 @@ class Life:
         self.devices.append(device)
         self.reboot(device)
         if source:
-            device.grouped, device.seen = source.grouped, dict(source.seen)
+            device.grouped, device.seen, device.by_hand = source.grouped, dict(source.seen), dict(source.by_hand)
+            device.fetched = set(source.fetched)
             device.trash_seen = {number: set(seen) for number, seen in source.trash_seen.items()}
         elif grouped:
             group.enter(device.library, _SECRET)
@@ -294,10 +296,9 @@ class Life:
         return self.random.choice(found) if found else None
 
     def typed(self, device: Device, number: int, name: str, text: str, before: str | None) -> None:
-        if number in device.fetched and any(each.skew for each in self.devices):
-            before = (
-                None  # a stranger's file does not say when its words were typed: by clocks years off they are later
-            )
+        unnoticed = device.by_hand.get((number, name)) == before
+        if (number in device.fetched or unnoticed) and any(each.skew for each in self.devices):
+            before = None  # when that was typed nobody can say: by a clock that is off it may be later
         value = Value(before, device.number, acknowledged=False)
         self.values.setdefault((number, name), {})[text] = value
         self.pending.append(lambda acknowledged: setattr(value, "acknowledged", acknowledged))
@@ -347,6 +348,7 @@ class Life:
             return "refused: cannot find it"
         self.typed(device, number, "title", text, memo.title)
         index = index.replace(f'title = "{memo.title}"', f'title = "{text}"')
+        device.by_hand[number, "title"] = text
         if self.random.random() < 0.5:
             path.write_text(index)
         else:
@@ -427,7 +429,9 @@ class Life:
     def fetch(self, device: Device) -> str:
         here = self.shown(device)
         free = [
-            number for number in sorted(self.shared) if number not in here or here[number].trashed or number in self.own
+            number
+            for number in sorted(self.shared)
+            if number not in here or (device.grouped and (here[number].trashed or number in self.own))
         ]
         number = self.stranger() if self.random.random() < 0.3 or not free else self.random.choice(free)
         versions = self.shared[number]
@@ -532,6 +536,8 @@ class Life:
             shutil.copy2(place, device.root / "index.toml")
         else:
             shutil.copy2(place, device.root / ".memosync/sync.toml")
+            here = self.shown(device)  # what was purged is known by it alone
+            device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
         device.grouped = (
             bool(tomli.loads((device.root / "index.toml").read_text()).get("group"))
             if (device.root / "index.toml").exists()
@@ -626,13 +632,13 @@ class Life:
             ):
                 theirs = manifest.loads(data)
                 alive = {number for number, memo in self.shown(device).items() if not memo.trashed}
+                joining, device.joining = device.joining, False
                 group.merge_in(library, theirs, SILENT)
                 holders.add(device.number)
-                if device.joining:  # what is alive on who joins stays so
+                if joining:  # what is alive on who joins stays so
                     for number, undone in self.trashings.items():
                         for when in undone.keys() & thrown if number in alive else ():
                             undone[when].add("joined")
-                device.joining = False
                 device.fetched.clear()
             else:
                 self.count["head that could not be fetched"] += 1
