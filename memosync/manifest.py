@@ -8,7 +8,6 @@ wall clock says, and otherwise the time of day.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import unicodedata
@@ -92,6 +91,8 @@ def canonical(value: Json) -> bytes:
 
 def digest(value: Json) -> str:
     """Give eight hexadecimal digits by which a value is known again: of SHA-256 over it."""
+    import hashlib
+
     return hashlib.sha256(canonical(value)).hexdigest()[:8]
 
 

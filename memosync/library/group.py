@@ -7,7 +7,6 @@ what was purged; what others say is merged into these. An entry that is missing 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -355,6 +354,8 @@ def _in_trash(library: Library, memo: Memo) -> Memo:
 
 def _uid(sound: bytes, number: int) -> str:
     """Give the uid of the memo of this sound; where there are several, each has its number."""
+    import hashlib
+
     return hashlib.sha256(b"memosync uid v1" + sound + (str(number).encode() if number else b"")).hexdigest()
 
 

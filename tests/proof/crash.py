@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -55,8 +56,9 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
     return isinstance(mode, str) and any(letter in mode for letter in "wax+")
 
 
+@functools.cache  # an audit hook stays
 def install() -> None:
-    """Have this process be one that can die; once for each."""
+    """Have this process be one that can die."""
     sys.addaudithook(_death.look)
     files.acquire = _keeping_acquire
     setattr(files.Lock, "release", _keeping_release)  # noqa: B010

@@ -1,0 +1,332 @@
+"""Libraries of one group: what each says, and what becomes of what the others say, without a network between them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from proof import crash
+from proof.sounds import heard, sound
+
+from memosync import manifest
+from memosync.audio import webm
+from memosync.console import Console
+from memosync.errors import UsageError
+from memosync.library import group, keys, trash
+from memosync.library.adopt import open_library
+from memosync.library.device import device
+from memosync.library.entries import new_memo
+from memosync.library.stamps import content_of
+from memosync.library.store import Library
+from memosync.memo import Memo, MemoId, Words
+
+SECRET = bytes(range(32))
+WHEN = datetime(2026, 8, 25, 10, 11, 12, tzinfo=UTC)
+SILENT = Console()
+Make = Callable[[str], Library]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Give what makes a library that is in the group already."""
+
+    def made(name: str) -> Library:
+        library = open_library(tmp_path / name, SILENT)
+        group.enter(library, SECRET)
+        return library
+
+    return made
+
+
+def record(library: Library, number: int, title: str = "Weekly standup") -> MemoId:
+    """Put a sound into a library, as a recording does at its end."""
+    memo_id = library.take_id()
+    with library.lock(memo_id):
+        library.prepare()
+        bare, staged = library.root / "bare", library.part(memo_id).with_suffix(".new")
+        bare.write_bytes(sound(number))
+        info = webm.finish(bare, staged, Words(title, "", ("work",), WHEN, memo_id))
+        bare.unlink()
+        library.add(new_memo(memo_id, info, staged, when=0), staged)
+    return memo_id
+
+
+def tell(one: Library, other: Library) -> None:
+    """Have `other` hear what `one` says, and take the files that it wants and `one` has."""
+    group.merge_in(one, manifest.State(), SILENT)
+    group.merge_in(other, manifest.loads(manifest.dumps(group.state_of(one))), SILENT)
+    files = {memo.uid: one.path(memo) for memo in one.index().memos}
+    for memo, _content in list(group.wanted(other)):
+        if memo.uid in files and files[memo.uid].exists():
+            shutil.copy(files[memo.uid], other.inner / "arrived")
+            group.take(other, memo.uid or "", other.inner / "arrived")
+
+
+def edit(library: Library, memo_id: MemoId, **words: object) -> None:
+    library.update({memo_id: lambda memo: replace(memo, **words)})  # type: ignore[arg-type]
+
+
+def only(library: Library) -> Memo:
+    (memo,) = library.index().memos
+    return memo
+
+
+def words(library: Library) -> list[tuple[object, ...]]:
+    memos = sorted(library.index().memos, key=lambda memo: str(memo.uid))
+    return [(memo.uid, memo.title, memo.description, set(memo.tags), memo.recorded, memo.trashed) for memo in memos]
+
+
+def test_what_is_recorded_on_one_is_on_the_other(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+
+    tell(one, other)
+
+    memo = only(other)
+    assert (memo.id, memo.title, memo.tags, memo.recorded) == (memo_id, "Weekly standup", ("work",), WHEN)
+    assert heard(other.path(memo).read_bytes()) == 1
+    assert other.is_intact(memo, other.path(memo))
+    assert words(one) == words(other)
+
+
+def test_until_its_file_comes_a_memo_is_awaited(make: Make) -> None:
+    one, other = make("one"), make("other")
+    record(one, 1)
+    group.identify(one, SILENT)
+
+    group.merge_in(other, group.state_of(one), SILENT)
+
+    memo = only(other)
+    assert group.is_awaited(other, memo)
+    assert [(wanted.id, content) for wanted, content in group.wanted(other)] == [(memo.id, content_of(only(one)))]
+
+
+def test_what_comes_from_elsewhere_is_not_the_last(make: Make) -> None:
+    one, other = make("one"), make("other")
+    record(one, 1)
+    mine = record(other, 2)
+
+    tell(one, other)
+
+    assert other.find("last").id == mine
+
+
+def test_edits_of_different_words_on_two_devices_both_count(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+
+    edit(one, memo_id, title="Standup", tags=("work", "weekly"))
+    edit(other, memo_id, description="what we said", tags=())
+    tell(one, other)
+    tell(other, one)
+
+    assert words(one) == words(other)
+    memo = only(one)
+    assert (memo.title, memo.description, memo.tags) == ("Standup", "what we said", ("weekly",))
+
+
+def test_trash_and_restore_travel_with_the_file(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+
+    trash.put(one, [memo_id], WHEN)
+    tell(one, other)
+    assert [path.name for path in other.trash.iterdir()] == [only(other).file]
+    assert only(other).trashed == WHEN
+
+    trash.take_back(other, [memo_id])
+    tell(other, one)
+    assert only(one).trashed is None
+    assert heard(one.path(only(one)).read_bytes()) == 1
+
+
+def test_what_was_purged_does_not_come_back(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+
+    trash.purge(one, trash.put(one, [memo_id], WHEN).values())
+    tell(one, other)
+    tell(other, one)
+
+    assert one.index().memos == ()
+    assert only(other).trashed == WHEN
+
+
+def test_what_was_purged_here_is_had_again_once_another_brings_it_back(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+    trash.purge(one, trash.put(one, [memo_id], WHEN).values())
+    tell(one, other)
+
+    trash.take_back(other, [memo_id])
+    tell(other, one)
+
+    assert heard(one.path(only(one)).read_bytes()) == 1
+
+
+def test_an_index_of_before_brings_no_old_word_back(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+    before = (one.root / "index.toml").read_bytes()
+    edit(one, memo_id, title="Standup")
+    tell(one, other)
+
+    (one.root / "index.toml").write_bytes(before)
+    tell(one, other)
+    tell(other, one)
+
+    assert (only(one).title, only(other).title) == ("Standup", "Standup")
+
+
+def test_an_entry_that_is_missing_is_no_deletion(make: Make) -> None:
+    one, other = make("one"), make("other")
+    empty = (one.root / "index.toml").read_bytes()
+    record(one, 1)
+    tell(one, other)
+
+    (one.root / "index.toml").write_bytes(empty)
+    tell(one, other)
+    tell(other, one)
+
+    assert words(one) == words(other)
+    assert len(words(one)) == 1
+
+
+def test_what_a_person_typed_into_the_index_reaches_the_others(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+    edit(one, memo_id, title="First")
+    path = one.root / "index.toml"
+    path.write_text(path.read_text().replace("First", "Typed"))
+
+    tell(one, other)
+
+    assert only(other).title == "Typed"
+
+
+def test_the_same_memo_on_two_libraries_that_join_is_one(tmp_path: Path) -> None:
+    one, other = open_library(tmp_path / "one", SILENT), open_library(tmp_path / "other", SILENT)
+    record(one, 1, "Weekly standup")
+    shutil.copytree(one.root, other.root)
+    edit(one, only(one).id, title="Edited before")
+
+    for library in (one, other):
+        group.enter(library, SECRET)
+    tell(one, other)
+    tell(other, one)
+
+    assert words(one) == words(other)
+    assert only(one).title == "Edited before"
+
+
+def test_what_is_alive_on_who_joins_stays_alive(make: Make) -> None:
+    one = make("one")
+    memo_id = record(one, 1)
+    copy = Library(one.root.with_name("copy"))
+    shutil.copytree(one.root, copy.root)
+    group.leave(copy)
+    trash.put(one, [memo_id], WHEN)
+    one.clock = lambda: 4e9  # thirty years ahead
+    trash.take_back(one, [memo_id])
+    trash.put(one, [memo_id], WHEN)
+
+    group.enter(copy, SECRET)
+    tell(one, copy)
+    tell(copy, one)
+
+    assert (only(one).trashed, only(copy).trashed) == (None, None)
+
+
+def test_who_leaves_keeps_every_memo_that_is_here_and_no_secret(make: Make) -> None:
+    one, other = make("one"), make("other")
+    record(one, 1)
+    record(other, 2)
+    group.identify(one, SILENT)
+    group.merge_in(other, group.state_of(one), SILENT)
+
+    group.leave(other)
+
+    assert [heard(other.path(memo).read_bytes()) for memo in other.index().memos] == [2]
+    assert not keys.has_secret(other)
+    assert other.index().group == ""
+
+
+def test_a_second_group_is_refused(make: Make) -> None:
+    with pytest.raises(UsageError, match="another group"):
+        group.enter(make("one"), bytes(32))
+
+
+def test_the_secret_of_before_is_kept(tmp_path: Path) -> None:
+    library = open_library(tmp_path / "one", SILENT)
+    before = keys.secret(library)
+
+    group.enter(library, SECRET)
+
+    (kept,) = library.keys.glob("before-*")
+    assert kept.read_bytes() == before
+    assert keys.secret(library) == SECRET
+
+
+def test_a_copy_of_a_library_is_another_device(make: Make) -> None:
+    one = make("one")
+    name = device(one.inner)
+    copy = one.root.with_name("copy")
+    shutil.copytree(one.root, copy)
+
+    assert device(one.inner) == name != device(copy / ".memosync")
+
+
+def test_a_file_that_nobody_wants_is_left_where_it_is(make: Make) -> None:
+    one = make("one")
+    record(one, 1)
+    group.identify(one, SILENT)
+    stranger = one.inner / "arrived"
+    stranger.write_bytes(sound(2))
+
+    assert not group.take(one, only(one).uid or "", stranger)
+    assert not group.take(one, "0" * 64, stranger)
+    assert stranger.exists()
+    assert heard(one.path(only(one)).read_bytes()) == 1
+
+
+def test_whoever_dies_while_a_state_is_merged_has_the_old_one_or_the_new(make: Make, tmp_path: Path) -> None:
+    one, other = make("one"), make("other")
+    kept, thrown, purged = (record(one, number) for number in (1, 2, 3))
+    tell(one, other)
+    trash.purge(other, trash.put(other, [purged], WHEN).values())
+    edit(one, kept, title="Standup")
+    trash.put(one, [thrown], WHEN)
+    record(one, 4)
+    group.identify(one, SILENT)
+    theirs = group.state_of(one)
+    before = words(other)
+    crash.install()
+
+    after, deaths = 0, 0
+    while True:
+        copy = Library(tmp_path / f"copy{after}")
+        shutil.copytree(other.root, copy.root)
+        with crash.dying(after) as died:
+            group.merge_in(copy, theirs, SILENT)
+        if not died:
+            break
+        deaths += 1
+        copy = open_library(copy.root, SILENT)
+        found = words(copy)
+        group.merge_in(copy, theirs, SILENT)
+        assert found in (before, words(copy))
+        assert sorted(os.listdir(copy.trash)) == sorted(memo.file for memo in copy.index().memos if memo.trashed)
+        after += 1
+    assert deaths > 20
+    assert words(copy) != before
