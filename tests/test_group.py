@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,8 @@ from memosync.library import group, keys, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
 from memosync.library.entries import new_memo
+from memosync.library.freeze import freeze
+from memosync.library.served import served_as
 from memosync.library.stamps import content_of
 from memosync.library.store import Library
 from memosync.memo import Memo, MemoId, Words
@@ -298,6 +300,43 @@ def test_a_file_that_nobody_wants_is_left_where_it_is(make: Make) -> None:
     assert not group.take(one, "0" * 64, stranger)
     assert stranger.exists()
     assert heard(one.path(only(one)).read_bytes()) == 1
+
+
+def test_a_link_that_was_ended_on_one_is_served_by_none(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+    (first,), _fault = freeze(one, one.index().memos, (), form="sealed")
+    (same,), _fault = freeze(other, other.index().memos, (), form="sealed")
+    assert first.sealed == same.sealed
+    assert served_as(other, same) == (first.sealed,)
+
+    (new,), _fault = freeze(one, one.index().memos, (), form="new")
+    tell(one, other)
+
+    assert served_as(other, only(other)) == ()
+    assert first.sealed
+    assert keys.is_ended(other, first.sealed)
+    (again,), _fault = freeze(other, other.index().memos, (), form="sealed")
+    assert (again.id, again.sealed) == (memo_id, new.sealed)
+
+
+@pytest.mark.parametrize(("days_since_heard", "purged"), [(0, True), (25, True), (35, False), (None, False)])
+def test_a_month_is_over_only_once_another_device_was_heard_after_it(
+    make: Make, days_since_heard: int | None, purged: bool
+) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    thrown = datetime.fromtimestamp(one.clock(), UTC)
+    trash.put(one, [memo_id], thrown)
+    tell(one, other)
+    for day in range(0, 61, 5):
+        if day == 60 - (days_since_heard if days_since_heard is not None else 99):
+            one.clock = (thrown + timedelta(days=day)).timestamp
+            tell(other, one)
+        overdue = trash.overdue(one, thrown + timedelta(days=day))
+
+    assert bool(overdue) is purged
 
 
 def test_whoever_dies_while_a_state_is_merged_has_the_old_one_or_the_new(make: Make, tmp_path: Path) -> None:

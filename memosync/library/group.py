@@ -30,6 +30,7 @@ from .sealed import digest_of, form_for_devices
 from .stamps import arrived, cells_of, content_of, stamped, with_cells
 from .store import Library
 
+_HEARD_EVERY = 3_600.0  # seconds between two notes of that
 _JOINED = 1  # milliseconds: the time of what was changed before joining, later than any word that nobody changed
 
 
@@ -123,14 +124,15 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
     """Have the index say what another device's state does, where that is later; LibraryError."""
     while True:
         identify(library, console)
+        _end_links(library, theirs)
         try:
             library.transaction(lambda index: _merged(library, index, theirs))
             break
         except _Unidentified:
             pass
-    if theirs.memos and _is_joining(library):
-        with files.as_library_error("enter the group"), files.locked(library.inner / "lock", remove=False):
-            _write(library, graves(library))
+    if theirs.memos and (_is_joining(library) or library.clock() - heard(library) > _HEARD_EVERY):
+        with files.as_library_error("keep when others were heard"), files.locked(library.inner / "lock", remove=False):
+            _write(library, graves(library), heard_at=int(library.clock()))
     place(library)
 
 
@@ -207,6 +209,12 @@ def _is_joining(library: Library) -> bool:
     return _read(library).get("joining") is True
 
 
+def heard(library: Library) -> float:
+    """Give when, about, another device was heard last, in seconds since 1970; 0 when that is not known."""
+    at = _read(library).get("heard")
+    return float(at) if type(at) is int and 0 <= at < 2**40 else 0.0
+
+
 class _Unidentified(Exception):
     """A memo came into the index while another device's state was about to be merged."""
 
@@ -217,9 +225,10 @@ def _read(library: Library) -> dict[str, Any]:
     return {}
 
 
-def _write(library: Library, dead: Mapping[str, Cells], *, joining: bool = False) -> None:
-    table = {uid: manifest.canonical(manifest.to_json(cells)).decode() for uid, cells in dead.items()}
-    files.write(library.inner / "sync.toml", format_toml({"joining": joining, "graves": table}).encode())
+def _write(library: Library, dead: Mapping[str, Cells], *, joining: bool = False, heard_at: int | None = None) -> None:
+    told = {uid: manifest.canonical(manifest.to_json(cells)).decode() for uid, cells in dead.items()}
+    table = {"joining": joining, "heard": int(heard(library)) if heard_at is None else heard_at, "graves": told}
+    files.write(library.inner / "sync.toml", format_toml(table).encode())
 
 
 def _table(index: Index, dead: Mapping[str, Cells]) -> dict[str, Cells]:
@@ -246,7 +255,7 @@ def _merged(library: Library, index: Index, theirs: State) -> Index:
         cells = merge_cells(mine.get(uid, {}), theirs.memos.get(uid, {}))
         if uid in ids:
             memo = memos[ids[uid]]
-            memos[memo.id] = with_cells(memo, cells)
+            memos[memo.id] = _without_ended_link(memo, with_cells(memo, cells))
             if joining and not memo.trashed and not _is_alive(cells):
                 memos[memo.id] = _alive(memos[memo.id], cells, now, me)
         elif _is_alive(cells) or ("file" in cells and uid not in dead):
@@ -263,6 +272,18 @@ def _merged(library: Library, index: Index, theirs: State) -> Index:
         _write(library, buried, joining=joining)
     new.sort(key=lambda memo: (memo.recorded, memo.uid))
     return replace(index, memos=(*new, *memos.values()))  # what came last is what was added here last
+
+
+def _end_links(library: Library, theirs: State) -> None:
+    """End the private links that another device has exchanged for new ones; the index is told later."""
+    for memo in library.index().memos:
+        renewals = theirs.memos.get(memo.uid or "", {}).get("renewals")
+        if renewals and renewals.value > memo.renewals and memo.sealed and (key := keys.find(library, memo.sealed)):
+            keys.keep(library, memo.sealed, replace(key, ended=True))
+
+
+def _without_ended_link(before: Memo, memo: Memo) -> Memo:
+    return replace(memo, sealed=None, private=False) if memo.renewals > before.renewals else memo
 
 
 def _identify(library: Library, memos: list[Memo]) -> None:

@@ -21,7 +21,7 @@ from . import group, keys
 from .sealed import digest_of
 from .store import Library
 
-MONTH, WEEK = 30 * 86_400.0, 7 * 86_400.0  # seconds
+WEEK, MONTH, YEAR = 7 * 86_400.0, 30 * 86_400.0, 365 * 86_400.0  # seconds
 
 
 def put(library: Library, ids: Iterable[MemoId], when: datetime) -> dict[MemoId, Memo]:
@@ -89,7 +89,8 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
     """Give what has been in the trash for a month, whatever the clock did meanwhile.
 
     Time there is what passed between looks like this one: nothing when the clock went back, a week at most, and all
-    of it only at the next look. The dates must agree, too. So one wrong look can purge nothing.
+    of it only at the next look. The dates must agree, too. So one wrong look can purge nothing. In a group it is a
+    year, unless another device was heard after that month: it may have brought the memo back.
     """
     path, seconds = library.inner / "trash.toml", now.timestamp()
     with files.as_library_error("look at the trash"), files.locked(library.inner / "lock", remove=False):
@@ -102,11 +103,14 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
             passed = min(max(seconds - looked, 0.0), WEEK)
             now_ages = {name: ages[name] + passed if name in ages else 0.0 for name in trashed}
             files.write(path, format_toml({"looked": seconds, "ages": now_ages}).encode(), sync=False)
-    return [
-        memo
-        for name, memo in trashed.items()
-        if ages.get(name, 0.0) >= MONTH and memo.trashed and seconds - memo.trashed.timestamp() >= MONTH
-    ]
+    heard = group.heard(library) if library.index().group else seconds
+
+    def is_overdue(memo: Memo, age: float) -> bool:
+        thrown = memo.trashed.timestamp() if memo.trashed else seconds
+        after = MONTH if heard - thrown >= MONTH else YEAR
+        return age >= after and seconds - thrown >= after
+
+    return [memo for name, memo in trashed.items() if is_overdue(memo, ages.get(name, 0.0))]
 
 
 def _move(memos: Iterable[Memo], source: Path, target: Path) -> None:
