@@ -34,7 +34,6 @@ _FETCHING: lt.settings_pack = {
     "prioritize_partial_pieces": True,  # a fetch that is killed then loses no more than one
     "close_redundant_connections": False,  # the seeder should learn that we have everything before we go
 }
-_BEFORE_METADATA = 2_000_000  # bytes a second; more is a flood, whose every request takes memory to be refused
 NOWHERE = Path(os.devnull, "nothing")  # where nothing can be written: of what only the metadata is wanted
 _ROUND = 7.0  # seconds that peers have to give the metadata; libtorrent asks twice in it
 _ROUNDS = 8  # as short as that: trackers hear of each
@@ -99,8 +98,6 @@ def fetch(
     session = open_session(network, free_port(network), {**_FETCHING, **signalling.settings}, dht)
     # peers added with the torrent are connected to at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, reach_of(network))
-    if not torrent:
-        params.download_limit = _BEFORE_METADATA
     handle = session.add_torrent(params)
     signalling.poll(session, handle, 0, 0)
     sources = Sources(network, trackers=trackers, peers=params.peers, tracker_of=proxy.tracker_of)
@@ -222,7 +219,6 @@ class _Download:
                 case lt.dht_bootstrap_alert():  # it is posted, too, when no node was found
                     self._handle.force_dht_announce()  # else one added before is not looked up for a minute
                 case lt.metadata_received_alert():
-                    self._handle.set_download_limit(0)
                     self._last_byte = time.monotonic()
                     if self._rounds:
                         self._limit_connections(some=False)
