@@ -339,6 +339,18 @@ def test_a_month_is_over_only_once_another_device_was_heard_after_it(
     assert bool(overdue) is purged
 
 
+def test_a_file_that_cannot_be_read_keeps_nobody_waiting(make: Make) -> None:
+    one, other = make("one"), make("other")
+    record(one, 1)
+    mine = record(other, 2)
+    os.truncate(other.path(only(other)), 10**9)  # almost nothing but a hole
+
+    tell(one, other)
+
+    assert [memo.uid == only(one).uid for memo in other.index().memos] == [True, False]
+    assert other.find("last").id == mine
+
+
 def test_whoever_dies_while_a_state_is_merged_has_the_old_one_or_the_new(make: Make, tmp_path: Path) -> None:
     one, other = make("one"), make("other")
     kept, thrown, purged = (record(one, number) for number in (1, 2, 3))

@@ -7,6 +7,7 @@ what was purged; what others say is merged into these. An entry that is missing 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -84,14 +85,15 @@ def state_of(library: Library) -> State:
     return State(_table(library.index(), graves(library)))
 
 
-def identify(library: Library, console: Console) -> None:
+def identify(library: Library, console: Console) -> set[MemoId]:
     """See that every memo whose file is here has its uid, and that it is said which bytes that is.
 
-    Files that the index does not name are adopted first. What cannot be read is left for another time.
+    Files that the index does not name are adopted first. Give those that cannot be read, and are left for another time.
     """
     adopt(library, library.orphans(), console)
     for fetched in (False, True):  # what is here already, and then what came to it
         _identify(library, [memo for memo in library.index().memos if memo.fetched is fetched])
+    return {memo.id for memo in library.index().memos if _is_to_be_identified(library, memo)}
 
 
 def claim(library: Library, memo_id: MemoId) -> MemoId:
@@ -123,10 +125,10 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
 def merge_in(library: Library, theirs: State, console: Console) -> None:
     """Have the index say what another device's state does, where that is later; LibraryError."""
     while True:
-        identify(library, console)
+        unreadable = identify(library, console)
         _end_links(library, theirs)
         try:
-            library.transaction(lambda index: _merged(library, index, theirs))
+            library.transaction(functools.partial(_merged, library, theirs, unreadable))
             break
         except _Unidentified:
             pass
@@ -239,9 +241,12 @@ def _table(index: Index, dead: Mapping[str, Cells]) -> dict[str, Cells]:
     return table
 
 
-def _merged(library: Library, index: Index, theirs: State) -> Index:
-    """Merge another device's state into an index, and into the graves; _Unidentified."""
-    if any(not memo.uid and _is_to_be_identified(library, memo) for memo in index.memos):
+def _merged(library: Library, theirs: State, left: set[MemoId], index: Index) -> Index:
+    """Merge another device's state into an index, and into the graves.
+
+    _Unidentified when there are memos without a uid but those that are `left` so.
+    """
+    if any(memo.id not in left and not memo.uid and _is_to_be_identified(library, memo) for memo in index.memos):
         raise _Unidentified
     now, me = library.stamp()
     memos = {memo.id: stamped(memo, now, me) for memo in index.memos}
@@ -261,7 +266,7 @@ def _merged(library: Library, index: Index, theirs: State) -> Index:
         elif _is_alive(cells) or ("file" in cells and uid not in dead):
             memo_id, file = parse_id(cells["id"].value) if "id" in cells else None, None
             if memo_id and memo_id not in taken:
-                file = files_here.get(memo_id)
+                file = name if (name := files_here.get(memo_id)) and _is_here(library, name) else None
             else:
                 memo_id = library.take_id()
             taken.add(memo_id)
@@ -404,6 +409,10 @@ def _misplaced(library: Library, memo: Memo) -> tuple[Path, Path] | None:
     home, thrown = library.root / memo.file, library.trash / memo.file
     here, there = (home, thrown) if memo.trashed else (thrown, home)
     return (here, there) if not os.path.lexists(there) and files.is_regular(here) else None
+
+
+def _is_here(library: Library, name: str) -> bool:
+    return files.is_regular(library.root / name) or files.is_regular(library.trash / name)
 
 
 def _named(library: Library) -> dict[MemoId, str]:

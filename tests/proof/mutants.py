@@ -11,7 +11,7 @@ from memosync.index import Index
 from memosync.library import group, stamps
 from memosync.library.store import Library
 from memosync.manifest import Cell, Cells, Clock, State
-from memosync.memo import Memo
+from memosync.memo import Memo, MemoId
 
 
 def _fresh_stamps() -> None:
@@ -46,8 +46,8 @@ def _missing_is_deleted() -> None:
     """What another device does not name goes."""
     real = group._merged
 
-    def merged(library: Library, index: Index, theirs: State) -> Index:
-        new = real(library, index, theirs)
+    def merged(library: Library, theirs: State, left: set[MemoId], index: Index) -> Index:
+        new = real(library, theirs, left, index)
         kept = (memo for memo in new.memos if not theirs.memos or not memo.uid or memo.uid in theirs.memos)
         return replace(new, memos=tuple(kept))
 
