@@ -165,10 +165,8 @@ def test_unknown_keys_survive_and_other_memos_are_left_alone(memosync: Program, 
     assert index.read_text().startswith("# mine\n")
     other, same = tomllib.loads(index.read_text())["memo"]
     assert same == second
-    assert [stamp.split()[0] for stamp in other.pop("stamps")] == [
-        "tag:work",
-        "title",
-    ]  # a copy of the library may be in use, too
+    changed = [stamp.split()[0] for stamp in other.pop("stamps") if " 0:1: " not in stamp]
+    assert changed == ["title"]  # a copy of the library may be in use, too
     assert other == {**first, "title": "Other", "size": other["size"], "born": other["born"]}
 
 

@@ -43,19 +43,19 @@ def text(state: State) -> bytes:
 
 
 @given(STATES, STATES)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_merging_is_commutative(one: State, other: State) -> None:
     assert text(merge(one, other)) == text(merge(other, one))
 
 
 @given(STATES, STATES, STATES)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_merging_is_associative(one: State, other: State, third: State) -> None:
     assert text(merge(merge(one, other), third)) == text(merge(one, merge(other, third)))
 
 
 @given(STATES, STATES)
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_merging_again_changes_nothing(one: State, other: State) -> None:
     merged = merge(one, other)
 
@@ -63,7 +63,7 @@ def test_merging_again_changes_nothing(one: State, other: State) -> None:
 
 
 @given(STATES, STATES)
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_news_are_all_that_has_to_be_merged(one: State, other: State) -> None:
     new = news(one, other)
 
@@ -72,7 +72,7 @@ def test_news_are_all_that_has_to_be_merged(one: State, other: State) -> None:
 
 
 @given(STATES)
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_a_state_is_read_as_it_was_written(state: State) -> None:
     assert loads(manifest.dumps(state)) == state
 
@@ -210,10 +210,12 @@ def test_a_newer_version_says_what_to_do() -> None:
     assert error.value.hint == "update memosync"
 
 
-@pytest.mark.parametrize("text", [b" " * 2**31, b'{"version":1,"memos":{"later":[' + b"[]," * 2_000_000])
-def test_more_than_can_be_read_is_refused(text: bytes) -> None:
+@pytest.mark.parametrize(
+    ("begin", "many", "times"), [(b"", b" " * 2**20, 64), (b'{"version":1,"memos":{"x":[', b"[]," * 2**16, 32)]
+)
+def test_more_than_can_be_read_is_refused(begin: bytes, many: bytes, times: int) -> None:
     packer = zlib.compressobj()
-    data = b"".join(packer.compress(text[at : at + 2**24]) for at in range(0, len(text), 2**24)) + packer.flush()
+    data = packer.compress(begin) + b"".join(packer.compress(many) for _ in range(times)) + packer.flush()
 
     with pytest.raises(TorrentError, match="more"):
         loads(data)

@@ -98,7 +98,7 @@ def main() -> int:
     for name, many in sorted(total.items()):
         print(f"{many:9} {name}")
     print(f"{time.monotonic() - began:.0f} s")
-    rare = [name for name, least in LEAST.items() if lived >= 100 and total[name] < least * lived // 100]
+    rare = [name for name, least in LEAST.items() if lived >= 50 and total[name] < least * lived // 100]
     if rare:
         print(f"too rare: {', '.join(rare)}")
     return 1 if failures or rare else 0
