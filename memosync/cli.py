@@ -304,6 +304,48 @@ def seed(
 
 
 @app.command()
+def sync(
+    ctx: typer.Context,
+    link: Annotated[str | None, typer.Argument(metavar="[-]", help="An invitation, read from standard input.")] = None,
+    invite: Annotated[
+        Literal["device"] | None, typer.Option("--invite", help="Print an invitation for another device of yours.")
+    ] = None,
+    forget: Annotated[
+        str | None, typer.Option("--forget", metavar="DEVICE", help="One that will not come again.")
+    ] = None,
+    leave: Annotated[bool, typer.Option("--leave", help="End sync here; every memo stays.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when all that are there have all.")] = False,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Call this device so.")] = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Draw the invitation as a QR code on standard error.")] = False,
+    trackers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tracker", metavar="URL", envvar="MEMOSYNC_TRACKERS", help="Meet there, not at the default ones."
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DURATION", envvar="MEMOSYNC_TIMEOUT", parser=parse_duration, help="Longest wait for an answer."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have the same memos on several devices of yours, and say how each is."""
+    from .commands import sync as verb
+
+    typed = _is_typed(ctx, "trackers")
+    if qr and not invite:
+        raise UsageError("--qr goes with --invite", "memosync sync --invite device --qr")
+    pasted = "".join(terminal.asked("paste the invitation")) if link == "-" and terminal.is_conversation() else None
+    options = _filled(verb.SyncOptions, locals())
+    command: Globals = ctx.obj
+    if qr:
+        command = dataclasses.replace(command, console=terminal.with_codes(command.console))
+    rows.synced(verb.sync(command, options, stop=_stop()), as_json)
+
+
+@app.command()
 def play(
     ctx: typer.Context,
     memo: MemoArgument,

@@ -10,6 +10,7 @@ same memo is the same sealed file each time, and other bytes are never sealed wi
 from __future__ import annotations
 
 import hmac
+import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _AT_ONCE = 64 * CHUNK
 DIGEST = 32  # bytes of a SHA-256
 MEMO = b"memosync memo v1"  # the context of every sealed memo
 SYNC = "sync"  # the kind of key that devices use among themselves
+INVITATION = b"memosync invitation v1"  # the context of what a new device is told
 
 
 def link(renewals: int) -> str:
@@ -42,10 +44,7 @@ class Seal:
 
 def derive(secret: bytes, kind: str, digest: bytes) -> Seal:
     """Derive what a memo is sealed with from a library's secret (32 bytes) and the memo's SHA-256 (32 bytes, raw)."""
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-    memos = HKDF(SHA256(), 32, None, b"memosync memos v1 0").derive(secret)
+    memos = _expand(secret, "memosync memos v1 0")
 
     def of(what: str) -> bytes:
         return hmac.digest(memos, f"memosync {what} v1 {kind} ".encode() + digest, "sha256")
@@ -56,11 +55,60 @@ def derive(secret: bytes, kind: str, digest: bytes) -> Seal:
 def group_of(secret: bytes) -> str:
     """Give the public key (ed25519, hexadecimal) by which the group that has this secret (32 bytes) is known."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    seed = _expand(secret, "memosync sign v1 0")
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw().hex()
+
+
+def read_key(secret: bytes) -> bytes:
+    """Derive from a group's secret what opens all that its devices say of their memos: 32 bytes."""
+    return _expand(secret, "memosync read v1 0")
+
+
+def keep_key(secret: bytes) -> bytes:
+    """Derive from a group's secret what finds its devices, and tells what they hold, but opens none of it: 32 bytes."""
+    return _expand(read_key(secret), "memosync keep v1 0")
+
+
+def hollow(keep: bytes, kind: str, pieces: int) -> tuple[str, bytes]:
+    """Derive the name of a torrent of a group and the hashes (20 bytes each) of pieces that nobody has."""
+    return _expand(keep, f"memosync {kind} name v1 0")[:8].hex(), _expand(keep, f"memosync {kind} v1 0", 20 * pieces)
+
+
+def tag(keep: bytes, kind: str, data: bytes, size: int) -> bytes:
+    """Give so many bytes (32 at most) by which who has the same key knows that this data is of the group."""
+    return hmac.digest(keep, f"memosync {kind} tag v1 0 ".encode() + data, "sha256")[:size]
+
+
+def seal_bytes(secret: bytes, kind: str, data: bytes) -> bytes:
+    """Seal what devices tell each other with a group's key (32 bytes): equal data is equal bytes."""
+    import hashlib
+
+    salt = hmac.digest(secret, f"memosync {kind} salt v1 0 ".encode() + hashlib.sha256(data).digest(), "sha256")
+    sealed = io.BytesIO()
+    seal(io.BytesIO(data), sealed.write, Seal(_key_of(secret, kind), salt[:SALT]), _context_of(kind))
+    return sealed.getvalue()
+
+
+def open_bytes(secret: bytes, kind: str, sealed: bytes) -> bytes:
+    """Open what `seal_bytes` gives; TorrentError unless it is that, bit for bit."""
+    return b"".join(opened(io.BytesIO(sealed), _key_of(secret, kind), _context_of(kind)))
+
+
+def _key_of(secret: bytes, kind: str) -> bytes:
+    return _expand(secret, f"memosync {kind} key v1 0")[:KEY]
+
+
+def _context_of(kind: str) -> bytes:
+    return f"memosync {kind} v1".encode()
+
+
+def _expand(secret: bytes, label: str, size: int = 32) -> bytes:
+    """Derive so many bytes from a secret of 32: HKDF with SHA-256 and an empty salt (RFC 5869)."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    seed = HKDF(SHA256(), 32, None, b"memosync sign v1 0").derive(secret)
-    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw().hex()
+    return HKDF(SHA256(), size, None, label.encode()).derive(secret)
 
 
 def is_name(name: str) -> bool:
@@ -139,6 +187,15 @@ def opened(source: IO[bytes], key: bytes, context: bytes = MEMO) -> Iterator[byt
         last = len(chunk) < CHUNK + TAG
         yield opener.open(number, chunk)
         number += 1
+
+
+def is_sealed_with(head: bytes, key: bytes, context: bytes = MEMO) -> bool:
+    """Tell whether what begins like this is sealed with this key."""
+    try:
+        Opener(head, key, context)
+    except TorrentError:
+        return False
+    return True
 
 
 class _Box:

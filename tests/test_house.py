@@ -24,7 +24,7 @@ from support.terminal import Terminal
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
 README = (ROOT / "README.md").read_text()
-VERBS = ["record", "list", "share", "fetch", "seed", "play", "show", "edit", "export", "rm", "restore", "check"]
+VERBS = ["record", "list", "share", "fetch", "seed", "sync", "play", "show", "edit", "export", "rm", "restore", "check"]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 WORDS = {"", "console", "errors", "index", "magnet", "manifest", "memo", "network", "quantities", "stop"}
@@ -281,7 +281,8 @@ def test_every_option_of_a_verb_is_filled_from_the_command_line() -> None:
         fields = {field.name for field in dataclasses.fields(kind)}
         given = {parameter.name for parameter in commands()[name].params}
         given |= {"device", "trackers"} if name == "check" else set()  # from the environment alone
-        given |= {"typed"} if name == "share" else set()  # where its trackers come from
+        given |= {"typed"} if name in ("share", "sync") else set()  # where its trackers come from
+        given |= {"pasted"} if name == "sync" else set()  # what was, where it asked
 
         assert fields <= given, name
 

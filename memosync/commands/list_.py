@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ..library.group import is_awaited
 from ..library.served import served_as
 from ..library.store import Library
 from ..magnet import InfoHash
@@ -25,16 +26,18 @@ class Row:
     links: Links
     served: tuple[InfoHash, ...]  # by these
     damaged: bool  # its file is gone, or has another size than the index says
+    awaited: bool = False  # another device has it, and it is not here yet
 
     @property
     def flags(self) -> str:
-        """Those of `spftd` that hold: served, to anybody, fetched, trashed, damaged."""
+        """Those of `spftad` that hold: served, to anybody, fetched, trashed, awaited, damaged."""
         memo = self.memo
         held = (
             ("s", bool(self.served)),
             ("p", memo.infohash in self.served),
             ("f", memo.fetched),
             ("t", memo.trashed),
+            ("a", self.awaited),
             ("d", self.damaged),
         )
         return "".join(letter for letter, holds in held if holds) or "-"
@@ -77,7 +80,8 @@ def find_rows(library: Library, options: ListOptions, links: Linker) -> list[Row
         and (memo.shared or memo.private or not options.shared)
         and matches(memo, options.words)
     ]
-    memos.sort(key=lambda memo: memo.trashed or memo.recorded, reverse=True)
+    # of one second: in the same order on all devices of a group
+    memos.sort(key=lambda memo: (memo.trashed or memo.recorded, memo.uid or ""), reverse=True)
     rows = []
     for memo in memos[: options.most]:
         row = row_of(library, memo, links)
@@ -92,5 +96,7 @@ def find_rows(library: Library, options: ListOptions, links: Linker) -> list[Row
 
 def row_of(library: Library, memo: Memo, links: Linker) -> Row:
     """Look at one memo."""
-    path = library.path(memo)
-    return Row(memo, path, links(memo), served_as(library, memo), not library.is_intact(memo, path))
+    path, awaited = library.path(memo), is_awaited(library, memo)
+    return Row(
+        memo, path, links(memo), served_as(library, memo), not awaited and not library.is_intact(memo, path), awaited
+    )

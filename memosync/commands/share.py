@@ -75,7 +75,7 @@ def share(
         raise UsageError("--no-seed, --foreground and --wait exclude each other")
     if options.new and options.public:
         raise UsageError("a public link stays the same for ever", "--new without --public gives another private one")
-    trackers = _trackers(options, command.network, command.console)
+    trackers = usable_of(options.trackers, command.network, command.console, typed=options.typed)
     if options.page is not None and not options.memos and not options.everything:
         _write_opener(command, options, trackers)
         return
@@ -125,22 +125,22 @@ def share(
         client.wait_until_delivered(library, shared, stop=stop)
 
 
-def _trackers(options: ShareOptions, network: Network, console: Console) -> tuple[str, ...]:
+def usable_of(trackers: Sequence[str], network: Network, console: Console, *, typed: bool) -> tuple[str, ...]:
     """Choose the trackers that were given instead of the default ones.
 
     UsageError for what is none, and for one on the command line that the network does not allow; for one of the
     variable a warning.
     """
-    for url in options.trackers:
+    for url in trackers:
         if not parse_tracker(url):
             example = "give udp://, http(s):// or ws(s)://HOST:PORT, without # and user names"
             raise UsageError(f"{one_line(url)[:100]!r} is not a tracker", example)
         if not usable_trackers([url], network, typed=True):
             refused = f"{one_line(url)[:100]} is outside of --network {network.value}"
-            if options.typed:
+            if typed:
                 raise UsageError(refused, f"give its address, one that --network {network.value} reaches")
             console.warn(f"{refused}; it is left out")
-    return tuple(usable_trackers(options.trackers, network, typed=True))
+    return tuple(usable_trackers(trackers, network, typed=True))
 
 
 def _refuse_unasked(memos: Sequence[Memo], console: Console) -> None:

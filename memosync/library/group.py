@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from .. import files, manifest
+from .. import files
 from ..audio import webm
 from ..console import Console
 from ..errors import AudioError, MemosyncError, UsageError
-from ..index import Index, format_toml, parse_toml
-from ..manifest import BIRTH, Cell, Cells, State, merge_cells, news, tick
+from ..index import Index
+from ..manifest import BIRTH, Cell, Cells, State, Table, merge, merge_cells, news, tick
 from ..memo import Memo, MemoId, id_in_file_name, parse_id
 from ..sealing import group_of
-from . import keys
+from . import keys, known
 from .adopt import adopt
+from .digests import Digests
 from .entries import as_file_says
-from .sealed import digest_of, form_for_devices
+from .known import Device, Known
+from .sealed import form_for_devices
 from .stamps import arrived, cells_of, content_of, stamped, with_cells
 from .store import Library
 
@@ -47,8 +47,7 @@ def enter(library: Library, secret: bytes | None = None) -> None:
         keys.replace_secret(library, secret, datetime.fromtimestamp(library.clock(), UTC))
     group = group_of(keys.secret(library))
     if index.group != group:
-        with files.as_library_error("enter the group"), files.locked(library.inner / "lock", remove=False):
-            _write(library, graves(library), joining=True)
+        known.change(library, lambda before: Known(joining=True, graves=before.graves, port=before.port))
     came = {memo.id: _as_it_came(library, memo) for memo in index.memos if not memo.born}
 
     def edit(index: Index) -> Index:
@@ -72,7 +71,23 @@ def leave(library: Library) -> None:
 
     library.transaction(edit)
     with files.as_library_error("leave the group"):
-        (library.inner / "sync.toml").unlink(missing_ok=True)
+        known.path_of(library).unlink(missing_ok=True)
+
+
+def device_of(library: Library) -> str:
+    """Give the name of this library's device, eight hexadecimal digits; LibraryError."""
+    with files.as_library_error("name this device"):
+        library.prepare()
+        with files.locked(library.inner / "lock", remove=False):
+            return library.stamp()[1]
+
+
+def others(library: Library) -> list[Device]:
+    """Give the other devices of the group, but for those that will not come again."""
+    if not library.index().group:
+        return []
+    me = device_of(library)
+    return [row for row in known.devices(known.read(library)).values() if row.id != me and not row.gone]
 
 
 def is_awaited(library: Library, memo: Memo) -> bool:
@@ -81,8 +96,9 @@ def is_awaited(library: Library, memo: Memo) -> bool:
 
 
 def state_of(library: Library) -> State:
-    """Give what this device says: of every memo that it can tell from others."""
-    return State(_table(library.index(), graves(library)))
+    """Give what this device says: of every memo that it can tell from others, and of the devices that it knows."""
+    now = known.read(library)
+    return State(_table(library.index(), now.graves), now.devices)
 
 
 def identify(library: Library, console: Console) -> set[MemoId]:
@@ -114,8 +130,8 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
         if one != memo_id and (spare := index.get(memo_id)):
             index = index.with_memo(_in_trash(library, spare))
         memo = index.get(one)
-        known = graves(library).get(memo.uid or "", {}) if memo else {}
-        return index.with_memo(_alive(replace(memo, trashed=None), known, now, me)) if memo else index
+        dead = known.read(library).graves.get(memo.uid or "", {}) if memo else {}
+        return index.with_memo(_alive(replace(memo, trashed=None), dead, now, me)) if memo else index
 
     library.transaction(edit)
     place(library)
@@ -132,9 +148,14 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
             break
         except _Unidentified:
             pass
-    if theirs.memos and (_is_joining(library) or library.clock() - heard(library) > _HEARD_EVERY):
-        with files.as_library_error("keep when others were heard"), files.locked(library.inner / "lock", remove=False):
-            _write(library, graves(library), heard_at=int(library.clock()))
+    now = int(library.clock())
+
+    def edit(before: Known) -> Known:
+        if theirs.memos and (before.joining or now - before.heard > _HEARD_EVERY):
+            before = replace(before, joining=False, heard=now)
+        return replace(before, devices=merge(State({}, before.devices), State({}, theirs.devices)).devices)
+
+    known.change(library, edit)
     place(library)
 
 
@@ -149,20 +170,25 @@ def place(library: Library) -> None:
                     files.move(*move)
 
 
-def wanted(library: Library) -> Iterator[tuple[Memo, Cell]]:
+def wanted(library: Library, digests: Digests | None = None) -> Iterator[tuple[Memo, Cell]]:
     """Give the memos whose file is not here, or not the one that all devices are to have, and which that is."""
+    digests = digests or Digests()
     for memo in library.index().memos:
         if not memo.trashed and (content := content_of(memo)):
             path = library.path(memo)
-            if not os.path.lexists(path) or (not memo.is_frozen and digest_of(path).hex() != content.value["sha256"]):
+            if not os.path.lexists(path):
                 yield memo, content
+            elif not memo.is_frozen:
+                with contextlib.suppress(OSError):  # of a file that cannot be read nobody knows what it is
+                    if digests.of(path) != content.value["sha256"]:
+                        yield memo, content
 
 
 def take(library: Library, uid: str, came: Path) -> bool:
     """Move a file that came from another device to its memo; False, and nothing done, when it is not wanted (now).
 
     What is here already is replaced only by the file that all devices are to have, and only while no link was given to
-    its bytes.
+    its bytes. What sounds otherwise than that is kept beside: a person, or a disk, altered it.
     """
     found = next((memo for memo in library.index().memos if memo.uid == uid), None)
     if not found:
@@ -174,11 +200,14 @@ def take(library: Library, uid: str, came: Path) -> bool:
         path, size = library.path(memo), came.stat().st_size
         if not os.path.lexists(path):
             files.move(came, path)
-            library.update({memo.id: lambda memo: replace(memo, size=size)})
+            if memo.size != size:
+                library.update({memo.id: lambda memo: replace(memo, size=size)})
             return True
         content = content_of(memo)
-        if memo.is_frozen or not content or digest_of(came).hex() != content.value["sha256"]:
+        if memo.is_frozen or not content or Digests().of(came) != content.value["sha256"]:
             return False
+        if _sound(path) != _sound(came):
+            library.put_away(path)
         files.move(came, new := library.rewritten(memo.id))
         library.update({memo.id: lambda memo: replace(memo, size=size)})
         library.settle(memo.id, new)
@@ -188,52 +217,28 @@ def take(library: Library, uid: str, came: Path) -> bool:
 def bury(library: Library, memos: Iterable[Memo]) -> None:
     """Keep what other devices have to know of memos that are purged next: not which bytes they were."""
     dead = {memo.uid: cells_of(memo) for memo in memos if memo.uid and memo.born}
+
+    def edit(before: Known) -> Known:
+        buried = dict(before.graves)
+        for uid, cells in dead.items():
+            kept = {name: cell for name, cell in cells.items() if name != "file"}
+            buried[uid] = merge_cells(buried.get(uid, {}), kept)
+        return replace(before, graves=buried)
+
     if dead:
-        with files.as_library_error("keep what was purged"), files.locked(library.inner / "lock", remove=False):
-            known = graves(library)
-            for uid, cells in dead.items():
-                kept = {name: cell for name, cell in cells.items() if name != "file"}
-                known[uid] = merge_cells(known.get(uid, {}), kept)
-            _write(library, known, joining=_is_joining(library))
-
-
-def graves(library: Library) -> dict[str, Cells]:
-    """Give what is known of memos that were purged, or that nobody had any more, by uid; it may be lost."""
-    found = {}
-    with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
-        for uid, text in _read(library).get("graves", {}).items():
-            found[uid] = manifest.read_cells(json.loads(text), manifest.MEMO)
-    return found
-
-
-def _is_joining(library: Library) -> bool:
-    """Tell whether nothing was merged since this library entered the group: what is alive here then stays alive."""
-    return _read(library).get("joining") is True
+        known.change(library, edit)
 
 
 def heard(library: Library) -> float:
     """Give when, about, another device was heard last, in seconds since 1970; 0 when that is not known."""
-    at = _read(library).get("heard")
-    return float(at) if type(at) is int and 0 <= at < 2**40 else 0.0
+    return float(known.read(library).heard)
 
 
 class _Unidentified(Exception):
     """A memo came into the index while another device's state was about to be merged."""
 
 
-def _read(library: Library) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
-        return parse_toml(files.read(library.inner / "sync.toml").decode("utf-8"))
-    return {}
-
-
-def _write(library: Library, dead: Mapping[str, Cells], *, joining: bool = False, heard_at: int | None = None) -> None:
-    told = {uid: manifest.canonical(manifest.to_json(cells)).decode() for uid, cells in dead.items()}
-    table = {"joining": joining, "heard": int(heard(library)) if heard_at is None else heard_at, "graves": told}
-    files.write(library.inner / "sync.toml", format_toml(table).encode())
-
-
-def _table(index: Index, dead: Mapping[str, Cells]) -> dict[str, Cells]:
+def _table(index: Index, dead: Table) -> dict[str, Cells]:
     table = dict(dead)
     for memo in index.memos:
         if memo.uid and memo.born:
@@ -251,9 +256,9 @@ def _merged(library: Library, theirs: State, left: set[MemoId], index: Index) ->
     now, me = library.stamp()
     memos = {memo.id: stamped(memo, now, me) for memo in index.memos}
     ids = {memo.uid: memo.id for memo in memos.values() if memo.uid}
-    dead = graves(library)
+    before = known.read(library)
+    dead, joining = before.graves, before.joining
     mine = _table(replace(index, memos=tuple(memos.values())), dead)
-    joining = _is_joining(library)
     buried, files_here, taken = dict(dead), _named(library), set(memos)
     new: list[Memo] = []
     for uid in sorted({*news(State(mine), theirs).memos, *dead}):
@@ -274,7 +279,7 @@ def _merged(library: Library, theirs: State, left: set[MemoId], index: Index) ->
         else:
             buried[uid] = cells
     if buried != dead:
-        _write(library, buried, joining=joining)
+        known.write(library, replace(before, graves=buried))
     new.sort(key=lambda memo: (memo.recorded, memo.uid))
     return replace(index, memos=(*new, *memos.values()))  # what came last is what was added here last
 
@@ -320,7 +325,7 @@ def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[byt
     under that uid is another memo with the same sound, and so is what was made anew since it was purged.
     """
     now, me = library.stamp()
-    dead = graves(library)
+    dead = known.read(library).graves
     memos = {memo.id: stamped(memo, now, me) if memo.id in found else memo for memo in index.memos}
     by_uid = {memo.uid: memo for memo in memos.values() if memo.uid}
 
@@ -355,12 +360,19 @@ def _is_to_be_identified(library: Library, memo: Memo) -> bool:
 def _identity(library: Library, memo: Memo) -> tuple[bytes, Cell]:
     """Give a memo's sound, and which bytes its file is; LibraryError, OSError."""
     path = library.path(memo)
-    digest, infohash = form_for_devices(library, path)
+    digest, form = form_for_devices(library, path)
     try:
         sound = webm.sound_of(path)
     except AudioError:  # it may be heard some day
         sound = digest
-    return sound, Cell({"sha256": digest.hex(), "size": path.stat().st_size, "infohash": infohash}, BIRTH)
+    return sound, Cell({"sha256": digest.hex(), "size": path.stat().st_size, "infohash": form.infohash}, BIRTH)
+
+
+def _sound(path: Path) -> bytes:
+    """Give what is heard of a file, nothing where that cannot be said."""
+    with contextlib.suppress(AudioError, OSError):
+        return webm.sound_of(path)
+    return b""
 
 
 def _same_sound(library: Library, memo: Memo, sound: bytes) -> Memo | None:
@@ -393,9 +405,9 @@ def _as_it_came(library: Library, memo: Memo) -> Memo:
     return memo
 
 
-def _alive(memo: Memo, known: Cells, now: int, device: str) -> Memo:
-    """Have a memo not be in the trash, by an act of now, after all that is known."""
-    cells = merge_cells(cells_of(memo), known)
+def _alive(memo: Memo, said: Cells, now: int, device: str) -> Memo:
+    """Have a memo not be in the trash, by an act of now, after all that was said of it."""
+    cells = merge_cells(cells_of(memo), said)
     clock = cells["trashed"].clock if "trashed" in cells else BIRTH
     return with_cells(memo, {"trashed": Cell("", tick(clock, now, device))})
 

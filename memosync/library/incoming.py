@@ -90,6 +90,10 @@ class Incoming:
     def begins(self, data: bytes) -> None:
         """Look at the first piece; WrongKeyError when it is sealed with another key, or no key was given."""
         if self._secret:
+            if sealing.is_sealed_with(data[: sealing.HEAD], self._secret, sealing.INVITATION):
+                raise TorrentError(
+                    "this is an invitation to a group of devices, and no memo", "memosync sync - reads it"
+                )
             sealing.Opener(data[: sealing.HEAD], self._secret)
         elif data[:8].hex() == (name := metainfo.read(self.torrent).name) and sealing.is_name(name):
             raise WrongKeyError("this memo is private, and its link has no key", "ask for the whole link")

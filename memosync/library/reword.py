@@ -49,8 +49,8 @@ def reword(library: Library, memo: Memo) -> Memo:
 def _of_all_devices(library: Library, memo: Memo, path: Path) -> str:
     """Say that this is the file that a memo is to have on all devices of the group from now on; LibraryError."""
     with files.as_library_error(f"read {path}"):
-        digest, infohash = form_for_devices(library, path)
-        value = {"sha256": digest.hex(), "size": path.stat().st_size, "infohash": infohash}
+        digest, form = form_for_devices(library, path)
+        value = {"sha256": digest.hex(), "size": path.stat().st_size, "infohash": form.infohash}
         now, me = library.stamp()
     before = content_of(memo)
     return format_content(Cell(value, tick(before.clock if before else BIRTH, now, me)))

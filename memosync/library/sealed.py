@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files, sealing
-from ..errors import LibraryError, MemosyncError
+from ..errors import LibraryError, MemosyncError, TorrentError
 from ..magnet import InfoHash
 from ..memo import Memo
 from ..quantities import format_size
@@ -157,19 +157,46 @@ def seal_again(library: Library, memo: Memo, infohash: InfoHash) -> None:
         raise LibraryError(f"the key of memo {memo.id} is another one's", "put back .memosync/keys from a backup")
 
 
-def form_for_devices(library: Library, path: Path) -> tuple[bytes, InfoHash]:
-    """Give the SHA-256 of a file, raw, and the infohash of its form for the devices of the group; nothing is kept.
+def form_for_devices(library: Library, path: Path, form: Path | None = None) -> tuple[bytes, Metainfo]:
+    """Give the SHA-256 of a file, raw, and the torrent of its form for the devices of the group.
 
-    OSError, and LibraryError when the library's secret is broken.
+    Only where a `form` is named is it kept. OSError, and LibraryError when the library's secret is broken.
     """
     digest = digest_of(path)
     seal = sealing.derive(keys.secret(library), sealing.SYNC, digest)
-    with files.open_regular(path) as source:
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(files.open_regular(path))
         size = sealing.sealed_size(files.status_of(path, links=True).st_size)
-        pieces = metainfo.Pieces(size)
-        if sealing.seal(source, pieces.update, seal) != digest:
+        pieces, write = metainfo.Pieces(size), None
+        if form:
+            staged, target = stack.enter_context(files.staged(form))
+            write = target.write
+
+        def take(data: bytes) -> None:
+            pieces.update(data)
+            if write:
+                write(data)
+
+        if sealing.seal(source, take, seal) != digest:
             raise LibraryError(f"{path.name} is being changed", "wait until that is done")
-    return digest, metainfo.describe(seal.salt[:8].hex(), size, pieces.hashes()).infohash
+        if form:
+            target.flush()
+            files.move(staged, form, sync=False)
+    return digest, metainfo.describe(seal.salt[:8].hex(), size, pieces.hashes())
+
+
+def open_from_devices(library: Library, form: Path, digest: str, path: Path) -> None:
+    """Open a form for the devices of the group into a new file; TorrentError unless it has this SHA-256, OSError."""
+    seal = sealing.derive(keys.secret(library), sealing.SYNC, bytes.fromhex(digest))
+    found = hashlib.sha256()
+    with files.open_regular(form) as source, files.staged(path) as (staged, target):
+        for chunk in sealing.opened(source, seal.key):
+            found.update(chunk)
+            target.write(chunk)
+        target.flush()
+        if found.hexdigest() != digest:
+            raise TorrentError("what another device gave is not what it said")
+        files.move(staged, path)
 
 
 def digest_of(path: Path) -> bytes:

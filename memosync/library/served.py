@@ -9,7 +9,7 @@ from .. import files
 from ..magnet import InfoHash
 from ..memo import Memo
 from ..network import Network, trackers_of
-from . import keys
+from . import keys, known
 from .store import Library
 
 
@@ -26,7 +26,19 @@ class Served:
 
 def served(library: Library, network: Network) -> list[Served]:
     """Give all that is to be served, in the order of the index; LibraryError when that cannot be read."""
-    return [
+    now = known.read(library)
+    invitations = [
+        Served(
+            infohash=one.infohash,
+            path=library.form(one.infohash),
+            torrent=library.torrent(one.infohash),
+            trackers=trackers_of(now.trackers, network, typed=True),
+            typed=True,
+        )
+        for one in now.invitations
+        if one.until > library.clock()
+    ]
+    return invitations + [
         Served(
             infohash=infohash,
             path=library.path(memo) if infohash == memo.infohash else library.form(infohash),
@@ -40,12 +52,14 @@ def served(library: Library, network: Network) -> list[Served]:
 
 
 def revision(library: Library) -> int:
-    """Give a number that is another one whenever something else may be served: the index or the keys have changed.
+    """Give a number that is another one whenever something else may be served.
+
+    That is when the index, the keys or what is known of other devices have changed.
 
     It is a sum of time stamps in nanoseconds, 0 where there is nothing; each change makes it larger, but for what is
     put back from a backup.
     """
-    return library.index_time() + files.time_of(library.keys)
+    return library.index_time() + files.time_of(library.keys) + files.time_of(known.path_of(library))
 
 
 def served_as(library: Library, memo: Memo) -> tuple[InfoHash, ...]:

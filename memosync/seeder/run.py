@@ -23,6 +23,7 @@ from ..torrent.server import MOST_PEERS, Server
 from . import readiness
 from .reconcile import Reconciler
 from .state import Kept, SeederState, Settings, SwarmState, last_port, sole, write_fault, write_state
+from .sync import Sync, SyncState
 
 _COMPLETE_EVERY = 60.0  # seconds
 MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
@@ -62,16 +63,22 @@ def run(
         reconciler = Reconciler(library, server, network, console.log)
         console.log(f"serving on port {server.port}")
         threading.Thread(target=_complete, args=(library.root, console.log, stop), daemon=True).start()
+        sync = Sync(library.root, network, up=settings.up, down=settings.down, log=console.log)
+        syncing = threading.Thread(target=sync.run, args=(stop,), daemon=True)
+        syncing.start()
         said: SeederState | None = None
         said_at = 0.0
+        synced = sync.state
         try:
             while not stop.is_set():
                 reconciler.look()
                 server.poll(0.1)
-                urgent = said is None or not said.ready or said.seen != reconciler.seen
+                now = sync.state
+                urgent = said is None or not said.ready or said.seen != reconciler.seen or now != synced
+                synced = now
                 if not urgent and time.monotonic() - said_at < 1:  # looking at ten thousand swarms takes a while
                     continue
-                state = _state_of(server, me, said, reconciler.seen)
+                state = _state_of(server, me, said, reconciler.seen, now)
                 said_at = time.monotonic()
                 if state != said:
                     try:
@@ -84,6 +91,7 @@ def run(
                     said = state
                     on_state(state, server.number)
         finally:
+            syncing.join(timeout=2)
             if known := server.close():
                 with contextlib.suppress(LibraryError):  # it may be lost
                     library.session_state(known)
@@ -136,7 +144,7 @@ def _raise_limits() -> int:
     return hard if hard >= 0 else 2**20
 
 
-def _state_of(server: Server, me: SeederState, before: SeederState | None, seen: int) -> SeederState:
+def _state_of(server: Server, me: SeederState, before: SeederState | None, seen: int, synced: SyncState) -> SeederState:
     """Say how the server is that has acted on the index of `seen`; once ready it stays so while something is added."""
     ready = not server.checking
     return replace(
@@ -148,6 +156,9 @@ def _state_of(server: Server, me: SeederState, before: SeederState | None, seen:
         crowded=server.announced is not None,
         announced=server.announced or (),
         swarms=_swarms(server),
+        met=synced.met,
+        even=synced.even,
+        coming=tuple(f"{uid} {percent}" for uid, percent in synced.coming),
     )
 
 

@@ -49,6 +49,9 @@ class SeederState:
     crowded: bool = False  # more torrents have WebSocket trackers than can be announced there
     announced: tuple[InfoHash, ...] = ()  # those that are, when it is crowded
     swarms: Mapping[InfoHash, SwarmState] = field(default_factory=dict)
+    met: tuple[str, ...] = ()  # devices of the group that are connected
+    even: tuple[str, ...] = ()  # those of them that know all that this one knows, and say all that they lack
+    coming: tuple[str, ...] = ()  # of memos whose file is on its way from them: uid and percent
 
     @property
     def process(self) -> int:

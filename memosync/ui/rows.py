@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..console import INVISIBLE, one_line
 from ..index import KEYS
-from ..quantities import format_clock, format_count, format_moment, format_size
+from ..quantities import format_clock, format_count, format_moment, format_size, from_stamp
 from .terminal import align, answer, clear, flush, is_terminal, table, tell, warn, width, write
 from .wave import draw
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..commands.list_ import Row
     from ..commands.seed import Status
     from ..commands.show import Shown
+    from ..commands.sync import Status as Synced
     from ..doctor.finding import Finding
     from ..seeder.state import SeederState
     from ..torrent.metainfo import Metainfo
@@ -94,6 +95,51 @@ def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) ->
         tell(f"browsers cannot find {hidden} of these memos: there is no room for more, programs find them all")
     kept = f", started again {state.restarts} times" if state.restarts else ""
     tell(f"process {state.pid} serves on port {state.port}, network {state.network.value}{kept}")
+
+
+def synced(found: Iterable[Synced], as_json: bool = False) -> None:
+    """Say how each device of the group is: what it lacks, as of when, and why."""
+    rows = list(found)
+    if as_json:
+        for row in rows:
+            device = row.device
+            line = {
+                "device": device.id,
+                "name": device.name,
+                "this": row.is_this,
+                "since": _moment(device.since),
+                "here": row.is_met or row.is_this,
+                "met": _moment(row.met),
+                "lacking": device.lacking,
+                "why": row.why,
+                "as_of": "now" if row.as_of is None else _moment(row.as_of),
+            }
+            write(sys.stdout, _json(line) + "\n", flush=False)
+        flush()
+        return
+    people = is_terminal(sys.stdout)
+    lines = []
+    for row in rows:
+        device = row.device
+        lacks = f"{format_count(device.lacking)}, {row.why}" if device.lacking else "nothing"
+        when = "now" if row.as_of is None else _when(row.as_of, people)
+        met = "this device" if row.is_this else "now" if row.is_met else _when(row.met, people) or "never"
+        known = f"lacks {lacks}, as of {when}" if when else "not known what it lacks"
+        numbers = (str(device.lacking), row.why, "now" if row.as_of is None else when)
+        words = (known,) if people else numbers
+        lines.append((device.id, device.name, _when(device.since, people), met, *words))
+    table(lines)
+
+
+def _when(seconds: float | None, people: bool) -> str:
+    if not seconds:
+        return ""
+    moment = from_stamp(seconds)
+    return format_moment(moment) if people else moment.isoformat()
+
+
+def _moment(seconds: float | None) -> str | None:
+    return from_stamp(seconds).isoformat() if seconds else None
 
 
 def info(torrent: Metainfo, title: str, as_json: bool = False) -> None:

@@ -1,0 +1,334 @@
+"""sync: this library and those of one's other devices are one; who they are, and what each of them lacks."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from .. import files, magnet, sealing
+from ..console import Console, one_line
+from ..errors import NotFoundError, SwarmError, TorrentError, UsageError, WrongKeyError
+from ..library import group, invitations, known
+from ..library.known import Device, Known
+from ..library.store import Library
+from ..magnet import Magnet
+from ..memo import Memo
+from ..network import MOST_TRACKERS, trackers_of
+from ..quantities import format_count
+from ..seeder import client
+from ..seeder.state import SeederState
+from ..stop import Stop
+from ..torrent import download, metainfo
+from .arguments import INPUT, Globals, read_all
+from .share import usable_of
+
+Ready = TypeVar("Ready")
+_LOOK_EVERY = 0.05  # seconds
+_LONGEST_LINK = 20_000  # bytes of what is pasted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOptions:
+    """What is to be done."""
+
+    invite: Literal["device"] | None = None
+    link: str | None = None  # -, for an invitation on standard input
+    pasted: str | None = None  # what a person pasted for it
+    forget: str | None = None  # a device
+    leave: bool = False
+    wait: bool = False  # until all devices that are there have all, or somebody has come
+    name: str | None = None  # of this device
+    trackers: Sequence[str] = ()  # where the devices meet, instead of the default ones
+    typed: bool = False  # these stand on the command line
+    timeout: float = 60.0  # seconds without anything new
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A device of the group, and how it is."""
+
+    device: Device
+    is_this: bool = False
+    is_met: bool = False  # connected to the running seeder
+    is_even: bool = False  # and knows all that is known here, and says all that it lacks
+    met: int | None = None  # when it last was, in seconds since 1970; None when it never was, or is this one
+    as_of: float | None = 0.0  # what is said of it, in seconds since 1970: None is now, 0 not known
+    why: str = ""  # it lacks what it lacks
+
+
+def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
+    """Do what the options say, and say how the devices are."""
+    console = command.console
+    if sum((options.invite is not None, options.link is not None, options.forget is not None, options.leave)) > 1:
+        raise UsageError("--invite, an invitation, --forget and --leave exclude each other")
+    if options.trackers and options.typed and options.invite is None:
+        raise UsageError("--tracker goes with --invite", "memosync sync --invite device --tracker URL")
+    name = _name(options.name)
+    if options.leave:
+        _leave(command.open(), console)
+        return []
+    if options.forget is not None:
+        _forget(library := command.open(), options.forget, console)
+        return _status(library)
+    library = command.open_to_swarms()
+    if options.invite:
+        _invite(command, library, options, name, stop)
+        return []
+    if options.link is not None:
+        _join(command, library, options, name, stop)
+    elif not library.index().group:
+        raise UsageError(
+            "this library is in sync with no other",
+            "memosync sync --invite device on this device, and memosync sync - on the other one",
+        )
+    elif name:
+        known.say(library, group.device_of(library), {"name": name})
+    if options.wait:
+        _wait(command, library, options, stop)
+    return _status(library)
+
+
+def _invite(command: Globals, library: Library, options: SyncOptions, name: str, stop: Stop) -> None:
+    """Answer an invitation as soon as it can be had, and with `wait` return when somebody has come."""
+    console = command.console
+    trackers = usable_of(options.trackers, command.network, console, typed=options.typed)
+    state = client.current(library)
+    client.refuse_another_network(state, command.network)
+    client.refuse_older(state)
+    is_new = not library.index().group
+    group.enter(library)
+    if name:
+        known.say(library, group.device_of(library), {"name": name})
+    if trackers:
+        known.change(library, lambda before: replace(before, trackers=trackers[:MOST_TRACKERS]))
+    me = group.device_of(library)
+    client.serve(library, [], command.network, state, stop=stop, console=console)
+    addresses = _until(lambda: known.devices(known.read(library))[me].addresses, options.timeout, stop)
+    if not addresses:
+        raise SwarmError("the seeder does not say where other devices reach it", "memosync seed --stop, then try again")
+    link = invitations.invite(library, addresses)
+    state = client.serve(library, [], command.network, client.current(library), stop=stop, console=console)
+    peers = tuple(f"{address}:{state.port}" for address in state.addresses)
+    meeting_at = trackers_of(known.read(library).trackers, command.network, typed=True)
+    if is_new:
+        console.tell("this library is the first of its group: what is recorded here will be on the other devices, too")
+    console.tell("whoever has this invitation can have every memo: give it by a way that you trust")
+    console.tell("it is good for one device, within 15 minutes; there: memosync sync -")
+    before = set(known.read(library).devices)
+    console.answer(str(replace(link, trackers=meeting_at, peers=peers)))
+    if options.wait:
+        new = _until(lambda: set(known.read(library).devices) - before, invitations.LIFETIME, stop)
+        if not new:
+            raise SwarmError("nobody has come", "memosync sync --invite device makes another invitation")
+        rows = known.devices(known.read(library))
+        console.tell(f"{_named([rows[name] for name in new])} is in sync from now on")
+
+
+def _join(command: Globals, library: Library, options: SyncOptions, name: str, stop: Stop) -> None:
+    """Have a library be one with that of who invited it; return when the other one knows this one."""
+    console = command.console
+    others = group.others(library)
+    if library.index().group and others:
+        raise UsageError(
+            f"this library is in sync with {_named(others)} already",
+            "memosync sync --leave ends that and keeps every memo; then join the other ones",
+        )
+    state = client.current(library)
+    client.refuse_another_network(state, command.network)
+    client.refuse_older(state)
+    link = _invitation(options, stop)
+    told = _told(command, library, link, options.timeout, stop)
+    here = {memo.id for memo in library.index().memos if not memo.trashed}
+    if library.index().group:  # of which nobody came to be
+        group.leave(library)
+    group.enter(library, told.secret)
+
+    def edit(before: Known) -> Known:
+        return replace(before, trackers=told.trackers, addresses=told.addresses)
+
+    known.change(library, edit)
+    known.say(library, group.device_of(library), {"came_by": link.infohash, **({"name": name} if name else {})})
+    client.serve(library, [], command.network, state, stop=stop, console=console)
+    console.tell("this library is one with the other now; waiting for it to know")
+    if not _until(lambda: _is_known(library), options.timeout, stop):
+        raise SwarmError(
+            f"nobody has answered in {options.timeout:.0f} s",
+            "it goes on while both are there; memosync sync says how it is",
+        )
+    comes = sum(group.is_awaited(library, memo) or memo.id not in here for memo in _alive(library))
+    console.tell(f"{format_count(len(here))} here go there, {comes} there come here")
+
+
+def _is_known(library: Library) -> bool:
+    now = known.read(library)
+    return bool(now.knowing) and not now.joining
+
+
+def _alive(library: Library) -> list[Memo]:
+    return [memo for memo in library.index().memos if not memo.trashed]
+
+
+def _invitation(options: SyncOptions, stop: Stop) -> Magnet:
+    """Read the invitation that was given; TorrentError when it is none."""
+    if options.link != "-":
+        hint = "memosync sync - reads it: paste it, or have it come through a pipe"
+        raise UsageError("an invitation does not belong on a command line, where others see it", hint)
+    text = options.pasted
+    if text is None:
+        text = magnet.decode(read_all(INPUT, _LONGEST_LINK, stop))
+    links = [link for line in magnet.unwrap(text) for link in magnet.split(line)]
+    if len(links) != 1:
+        raise UsageError(
+            "there is no invitation" if not links else "these are several links",
+            "memosync sync --invite device on the other device prints one",
+        )
+    link = magnet.parse(links[0])
+    if not link.key:
+        raise TorrentError("this is no invitation: it has no key", "ask for the whole of it again")
+    return link
+
+
+def _told(command: Globals, library: Library, link: Magnet, timeout: float, stop: Stop) -> invitations.Told:
+    """Fetch an invitation, and open it in memory alone; SwarmError when nobody gives it."""
+    place = library.incoming(link.infohash)
+    file = place / "invitation"
+    library.prepare()
+
+    def accept(torrent: bytes) -> None:
+        if metainfo.read(torrent).size > invitations.LARGEST:
+            raise TorrentError("this is no invitation: it is too large", "memosync fetch is for memos")
+
+    try:
+        with files.as_library_error("keep what arrives"):
+            files.make_directory(place)
+        download.fetch(
+            link, file, network=command.network, accept=accept, stop=stop, timeout=timeout, dht=library.session_state()
+        )
+        with files.as_library_error("read the invitation"):
+            data = files.read(file)
+        try:
+            return invitations.open_invitation(data, link.key)
+        except WrongKeyError as error:
+            if sealing.is_sealed_with(data, link.key):
+                raise TorrentError("this is a link to a memo, and no invitation", "memosync fetch - reads it") from None
+            raise WrongKeyError("the key is not the one of this invitation", "ask for the whole of it again") from error
+    except SwarmError as error:
+        hint = "it is good for 15 minutes, while the device that made it is on"
+        raise SwarmError(f"nobody gives this invitation: {error}", hint) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _leave(library: Library, console: Console) -> None:
+    if not library.index().group:
+        raise UsageError("this library is in sync with no other", "there is nothing to leave")
+    lost = sum(group.is_awaited(library, memo) for memo in _alive(library))
+    group.leave(library)
+    console.tell(f"{format_count(len(_alive(library)))} stay here; the other devices go on without this one")
+    if lost:
+        console.warn(f"{format_count(lost)} had not come yet, and will not now")
+
+
+def _forget(library: Library, word: str, console: Console) -> None:
+    """Have no device wait any more for one that will not come again; NotFoundError."""
+    row = _find(library, word)
+    if row.id == group.device_of(library):
+        raise UsageError("this is the device that you are at", "memosync sync --leave ends sync here")
+    known.set_cells(library, row.id, {"gone": 1})
+    console.tell(f"nobody waits for {_named([row])} any more; a device that still has the secret can come again")
+
+
+def _find(library: Library, word: str) -> Device:
+    rows = known.devices(known.read(library)).values()
+    text = word.strip().lower()
+    found = [row for row in rows if text and (row.id.startswith(text) or row.name.lower() == text)]
+    if len(found) != 1:
+        names = ", ".join(f"{row.id} ({row.name})" for row in found)
+        what = f"{one_line(word)[:40]!r} may be {names}" if found else f"no device {one_line(word)[:40]!r}"
+        raise NotFoundError(what, "memosync sync shows them")
+    return found[0]
+
+
+def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) -> None:
+    """Wait until this device and all that are met have all; SwarmError when nothing happens for too long."""
+    client.serve(library, [], command.network, client.current(library), stop=stop, console=command.console)
+    most, last, changed = 0, None, time.monotonic()
+    while True:
+        state = client.current(library)
+        rows = _status(library, state)
+        met = [row for row in rows if row.is_met]
+        awaited = sum(group.is_awaited(library, memo) for memo in _alive(library))
+        missing = awaited + sum(row.device.lacking for row in met)
+        if met and not missing and all(row.is_even for row in met):
+            break
+        most = max(most, missing)
+        if most:
+            command.console.progress(f"of {format_count(most)} to come", 1 - missing / most)
+        now = met, missing, state.coming if state else ()
+        if now != last:
+            last, changed = now, time.monotonic()
+        if time.monotonic() - changed > options.timeout:
+            command.console.progress("", 1)
+            raise SwarmError(f"nothing new in {options.timeout:.0f} s", "memosync sync says who lacks what, and why")
+        stop.check()
+        stop.wait(2 * _LOOK_EVERY)
+    command.console.progress("", 1)
+
+
+def _until(ready: Callable[[], Ready], timeout: float, stop: Stop) -> Ready:
+    """Give what is ready once it is, or what it is after so many seconds; Interrupted on `stop`."""
+    deadline = time.monotonic() + timeout
+    while not (found := ready()) and time.monotonic() < deadline:
+        stop.check()
+        stop.wait(_LOOK_EVERY)
+    return found
+
+
+def _status(library: Library, state: SeederState | None = None) -> list[Status]:
+    """Say how each device is, this one first."""
+    state = state or client.current(library)
+    now, me = known.read(library), group.device_of(library)
+    rows = known.devices(now)
+    if me in rows:  # whose row may be a moment old
+        rows[me] = replace(rows[me], lacking=sum(group.is_awaited(library, memo) for memo in _alive(library)))
+    holders = [row for row in rows.values() if not row.lacking]
+    found = [
+        Status(
+            device=row,
+            is_this=row.id == me,
+            is_met=bool(state and row.id in state.met),
+            is_even=(is_even := bool(state and row.id in state.even)),
+            met=now.met.get(row.id),
+            as_of=None if is_even or row.id == me else max(row.as_of, float(now.even.get(row.id, 0))),
+            why=_why(row, holders, state),
+        )
+        for row in rows.values()
+        if not row.gone
+    ]
+    return sorted(found, key=lambda row: not row.is_this)
+
+
+def _why(row: Device, holders: list[Device], state: SeederState | None) -> str:
+    if not row.lacking:
+        return ""
+    if row.why == "room":
+        return "no room on its disk"
+    if not state or not state.met:
+        return "no other device is there"
+    return "on its way" if holders else "nobody has it now"
+
+
+def _name(text: str | None) -> str:
+    if text is None:
+        return ""
+    name = one_line(text).strip()
+    if not name or len(name) > known.LONGEST_NAME:
+        raise UsageError(f"a device's name has from 1 to {known.LONGEST_NAME} characters")
+    return name
+
+
+def _named(rows: Sequence[Device]) -> str:
+    return ", ".join(row.name or row.id for row in rows)

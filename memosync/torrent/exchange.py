@@ -1,0 +1,169 @@
+"""What the devices of one group give each other: torrents that only they know of, in a session of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..magnet import InfoHash
+from .metainfo import Metainfo
+from .seeding import infohash_of
+
+if TYPE_CHECKING:
+    import libtorrent as lt
+
+Address = tuple[str, int]
+_CALL_AGAIN = 0.7  # seconds: who is behind a NAT has to call those who cannot call it
+_CALLS = 20.0  # seconds for which somebody is called again
+
+
+@dataclass(slots=True)
+class _Torrent:
+    """One torrent of the session."""
+
+    since: float  # when it was added
+    called: float  # when its peers were called last
+    path: Path
+    largest: int = 0  # bytes that what is fetched may have
+    size: int = 0  # bytes that it has to have, where that is known
+    is_here: bool = False
+    handle: lt.torrent_handle | None = None  # None until libtorrent has added it
+
+
+class Exchange:
+    """Torrents that are served to the other devices, and fetched from them."""
+
+    def __init__(
+        self,
+        session: lt.session,
+        *,
+        up: int,
+        down: int,
+        log: Callable[[str], None],  # bytes a second, 0 for no limit
+    ) -> None:
+        self._session, self._up, self._down, self._log = session, up, down, log
+        self._torrents: dict[InfoHash, _Torrent] = {}
+        self._peers: tuple[Address, ...] = ()
+        self._arrived: list[InfoHash] = []
+
+    def serve(self, torrent: Metainfo, path: Path) -> None:
+        """Serve a file that is the torrent's, and call the other devices for it."""
+        import libtorrent as lt
+
+        if torrent.infohash not in self._torrents:
+            params = lt.load_torrent_buffer(torrent.data)
+            params.flags |= lt.torrent_flags.seed_mode | lt.torrent_flags.upload_mode
+            self._add(torrent.infohash, params, path, is_here=True)
+
+    def fetch(self, infohash: InfoHash, path: Path, *, largest: int, size: int = 0) -> None:
+        """Fetch a torrent's one file as `path`, and go on with what is there; `arrived` tells when it is.
+
+        One that has more bytes than `largest`, or others than `size`, is dropped.
+        """
+        import libtorrent as lt
+
+        if infohash not in self._torrents:
+            params = lt.parse_magnet_uri(f"magnet:?xt=urn:btih:{infohash}")
+            self._add(infohash, params, path, largest=largest, size=size)
+
+    def drop(self, infohash: InfoHash) -> None:
+        """Serve or fetch it no longer; what is on the disk stays."""
+        torrent = self._torrents.pop(infohash, None)
+        if torrent and torrent.handle:
+            self._session.remove_torrent(torrent.handle)
+
+    def arrived(self) -> list[InfoHash]:
+        """Give what has arrived since this was asked for last, and is on the disk."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+    def has(self, infohash: InfoHash) -> bool:
+        return infohash in self._torrents
+
+    def rates(self) -> dict[InfoHash, float]:
+        """Give how much of each torrent that is being fetched is here, from 0 to 1."""
+        coming = ((name, one.handle) for name, one in self._torrents.items() if one.handle and not one.is_here)
+        return {name: handle.status().progress for name, handle in coming}
+
+    def call(self, peers: Iterable[Address]) -> None:
+        """Have these peers called from now on, for what is added next and for what was added just now."""
+        self._peers = tuple(peers)
+
+    def poll(self) -> None:
+        """Call peers again for what was added a moment ago and has none."""
+        now = time.monotonic()
+        for torrent in self._torrents.values():
+            due = now - torrent.called > _CALL_AGAIN and (now - torrent.since < _CALLS or not torrent.is_here)
+            if due and torrent.handle:
+                torrent.called = now if now - torrent.since < _CALLS else now + 10 * _CALL_AGAIN
+                if not torrent.handle.status().num_peers:
+                    for peer in self._peers:
+                        torrent.handle.connect_peer(peer)
+
+    def handle_alert(self, alert: lt.alert) -> None:
+        """Note what an alert tells of a torrent."""
+        import libtorrent as lt
+
+        match alert:
+            case lt.add_torrent_alert():
+                infohash = InfoHash(str(alert.params.info_hashes.v1))
+                if (torrent := self._torrents.get(infohash)) and not alert.error.value():
+                    torrent.handle = alert.handle
+                    if self._up:
+                        alert.handle.set_upload_limit(self._up)
+                    if self._down:
+                        alert.handle.set_download_limit(self._down)
+            case lt.metadata_received_alert():
+                infohash = infohash_of(alert)
+                torrent, info = self._torrents.get(infohash), alert.handle.torrent_file()
+                if torrent and info and not _is_fit(info, torrent):
+                    self._log("what another device gives is not what it said; it is left")
+                    self.drop(infohash)
+            case lt.torrent_finished_alert():
+                if (torrent := self._torrents.get(infohash_of(alert))) and not torrent.is_here:
+                    alert.handle.flush_cache()
+            case lt.cache_flushed_alert():
+                infohash = infohash_of(alert)
+                torrent = self._torrents.get(infohash)
+                if torrent and not torrent.is_here and alert.handle.status().is_finished:
+                    torrent.is_here = True
+                    self._arrived.append(infohash)
+            case lt.file_error_alert() | lt.torrent_error_alert():
+                infohash = infohash_of(alert)
+                if infohash in self._torrents:
+                    self._log(f"between devices: {alert.error.message()}")
+                    self.drop(infohash)
+
+    def _add(
+        self,
+        infohash: InfoHash,
+        params: lt.add_torrent_params,
+        path: Path,
+        *,
+        largest: int = 0,
+        size: int = 0,
+        is_here: bool = False,
+    ) -> None:
+        now = time.monotonic()
+        self._torrents[infohash] = _Torrent(now, now, path, largest, size, is_here)
+        params.save_path, params.renamed_files = str(path.parent), {0: path.name}
+        params.flags = apart(params.flags)
+        params.peers = list(self._peers)
+        self._session.async_add_torrent(params)
+
+
+def apart(flags: int) -> int:
+    """Give a torrent's flags so that only who is called for it, or calls, is its peer, and nobody is told of it."""
+    import libtorrent as lt
+
+    all_flags = lt.torrent_flags
+    flags &= ~(all_flags.auto_managed | all_flags.paused | all_flags.update_subscribe)
+    return flags | all_flags.disable_dht | all_flags.disable_lsd | all_flags.disable_pex
+
+
+def _is_fit(info: lt.torrent_info, torrent: _Torrent) -> bool:
+    fits = info.num_files() == 1 and 0 < info.total_size() <= torrent.largest
+    return fits and torrent.size in (0, info.total_size())

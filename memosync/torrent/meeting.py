@@ -1,0 +1,293 @@
+"""Where the devices of one group find each other, and how each tells the others which head it stands at.
+
+Two torrents that nobody has a byte of, derived from a key that only these devices have. The *meeting* is announced:
+trackers, the DHT and local discovery tell who else is there, strangers too. The *pointer* is not: only who has the key
+knows its infohash, and with encryption forced (MSE), nobody else can connect to it. So who is a peer of it is one of
+the group; and in the pieces of it that a device says to have, though it has none, it says which head it stands at. To
+say something else it drops the torrent, and adds it anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..magnet import InfoHash
+from ..network import Network, is_websocket, parse_address, parse_peer, usable_trackers
+from ..sealing import hollow, tag
+from .dht import Bootstrap
+from .download import NOWHERE
+from .exchange import Address, Exchange, apart
+from .metainfo import Bencoded
+from .session import free_port, is_free, leave, open_session, renew_reach
+from .tracker_proxy import TrackerProxy
+
+if TYPE_CHECKING:
+    import libtorrent as lt
+
+_APART: lt.settings_pack = {
+    "in_enc_policy": 0,  # forced, both ways: who does not know an infohash does not learn it from us
+    "out_enc_policy": 0,
+    "allowed_enc_level": 2,  # RC4, or libtorrent goes on in the clear
+    "active_downloads": -1,  # torrents; -1 is no limit
+    "active_seeds": -1,
+    "active_limit": -1,
+    "unchoke_slots_limit": -1,
+    "choking_algorithm": 0,
+    "connection_speed": 200,  # attempts a second
+    "torrent_connect_boost": 100,  # peers of the first answer that are connected to at once
+    "smooth_connects": False,
+    "min_reconnect_time": 1,  # seconds, and as many more as it failed before, up to half a minute
+    "max_failcount": 32,  # which libtorrent does not count to: a device may come back after hours
+    "peer_timeout": 20,  # seconds
+    "connections_limit": 400,
+    "send_buffer_low_watermark": 2**18,
+    "alert_queue_size": 20_000,
+}
+_AT_MEETING = 50  # connections
+_ASKED = 16  # of those who are there, whether they are of the group
+_PIECE = 16_384  # bytes; of what nobody has
+_HEAD, _DEVICE, _TAG = 20, 4, 8  # bytes of what a device says
+_SAID = 8 * (_HEAD + _DEVICE + _TAG)  # bits; and one piece more, which nobody says to have: so all stay connected
+_AGAIN = (2.0, 5.0, 8.0, 11.0)  # seconds after which who is alone announces again; then every
+_EVERY, _LATER, _AT_LAST = 15.0, 300.0, 1800.0  # seconds; in the first ten minutes, the first hour, and then
+_LINGER = 3.0  # seconds that a device which hung up is taken to be there still
+_MOST_EXTERNAL = 4  # addresses that others see this machine at
+_UTP = 1 << 17  # libtorrent's flag, that the wheel has no name for: of a peer whose port is one that it listens at
+_HUNG_UP = 0.3  # seconds that another device has to call anew after it hung up
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What a device that is connected now says: which head it stands at."""
+
+    device: str
+    head: InfoHash
+
+
+class Meeting:
+    """A session for one device of a group."""
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        keep: bytes,  # the group's key for it, 32 bytes
+        device: str,
+        place: Path,  # a directory for what strangers send, which is nothing of worth
+        port: int = 0,
+        trackers: Sequence[str] = (),
+        up: int = 0,  # bytes a second, 0 for no limit
+        down: int = 0,
+        dht: bytes = b"",  # what `dht_state` of an earlier session gave
+        log: Callable[[str], None],
+    ) -> None:
+        """Open the session and go to the meeting place."""
+        import libtorrent as lt
+
+        self._network, self._keep, self._device = network, keep, device
+        self.port = port if port and is_free(port, network) else free_port(network)
+        limits: lt.settings_pack = {"upload_rate_limit": up, "download_rate_limit": down}
+        self._session = open_session(network, self.port, {**_APART, **limits}, dht)
+        self.exchange = Exchange(self._session, up=up, down=down, log=log)
+        self._proxy = TrackerProxy(network)
+        self._bootstrap = Bootstrap(self._session)
+        self._listening: dict[str, None] = {}  # an ordered set of addresses
+        self._external: dict[str, None] = {}
+        self._known: tuple[Address, ...] = ()
+        self._pointer: lt.torrent_handle | None = None
+        self._said = b""
+        self._pointed = 0.0
+        self.pointers: dict[str, Pointer] = {}  # of the devices that are connected now, by device
+        self._endpoints: dict[str, Address] = {}
+        self._seen: dict[str, float] = {}  # when each was connected last
+        self._met: set[Address] = set()  # at the meeting place, and asked
+        self._hung_up: dict[Address, float] = {}
+        self._unread = 0.0  # until when somebody may be connected who has not said anything yet
+        self._looked = self._polled = 0.0
+        self._alone_since = time.monotonic()
+        self._announced, self._again = 0, 0.0  # how often, and how long it had been alone by then
+        params = lt.load_torrent_buffer(_hollow(keep, "meeting", 1))
+        params.save_path = str(place)
+        usable = [url for url in usable_trackers(trackers, network, typed=True) if not is_websocket(url)]
+        params.trackers = [self._proxy.url_for(url, typed=True) for url in usable]
+        params.tracker_tiers = list(range(len(usable)))
+        params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused | lt.torrent_flags.update_subscribe)
+        self._place = self._session.add_torrent(params)
+        self._place.set_max_connections(_AT_MEETING)
+        self.poll(0)
+
+    @property
+    def addresses(self) -> list[str]:
+        """The addresses at which other devices reach this one, as far as it knows, each address:port."""
+        found = {text: parse_address(text) for text in (*self._listening, *self._external)}
+        chosen = [text for text, address in found.items() if address and not address.is_loopback] or list(found)
+        return [f"[{text}]:{self.port}" if ":" in text else f"{text}:{self.port}" for text in chosen]
+
+    def call(self, addresses: Iterable[str]) -> None:
+        """Know these as addresses of other devices."""
+        parsed = (parse_peer(text) for text in addresses)
+        known = tuple(dict.fromkeys((str(found[0]), found[1]) for found in parsed if found))
+        if known != self._known:
+            new = [peer for peer in known if peer not in self._known]
+            self._known = known
+            self.exchange.call(self._devices())
+            for peer in new:
+                self._place.connect_peer(peer)
+                if self._pointer:
+                    self._pointer.connect_peer(peer)
+
+    def point(self, head: InfoHash) -> None:
+        """Tell the other devices, those that are connected and all that can be called, where this one stands."""
+        said = bytes.fromhex(head) + bytes.fromhex(self._device)
+        self._said = said + tag(self._keep, "pointer", said, _TAG)
+        self._ring()
+
+    def poll(self, seconds: float) -> None:
+        """Handle the alerts that there are, waiting at most so long for the first one, and look who is there."""
+        now = time.monotonic()
+        self._session.wait_for_alert(int(1000 * (0.005 if now < self._unread else seconds)))
+        for alert in self._session.pop_alerts():
+            self._handle_alert(alert)
+            self.exchange.handle_alert(alert)
+        now = time.monotonic()
+        if now < self._unread or now - self._looked > 0.25:
+            self._looked = now
+            self._look(now)
+        if now - self._polled > 0.5:
+            self._polled = now
+            self._bootstrap.poll()
+            renew_reach()
+            self._announce(now)
+            self.exchange.poll()
+            for peer in [peer for peer, at in self._hung_up.items() if now - at > _HUNG_UP]:
+                del self._hung_up[peer]
+                if self._pointer and peer not in self._endpoints.values():
+                    self._pointer.connect_peer(peer)
+
+    def close(self) -> None:
+        """Tell the trackers that this device goes, for a second at most."""
+        leave(self._session, time.monotonic() + 1)
+
+    def _ring(self) -> None:
+        import libtorrent as lt
+
+        if self._pointer:
+            self._session.remove_torrent(self._pointer)
+        params = lt.load_torrent_buffer(_hollow(self._keep, "pointer", _SAID + 1))
+        params.save_path = str(NOWHERE)
+        params.flags = apart(params.flags) | lt.torrent_flags.no_verify_files
+        params.have_pieces = [bool(self._said[at >> 3] >> (7 - at % 8) & 1) for at in range(_SAID)] + [False]
+        params.piece_priorities = [0] * _SAID + [1]
+        params.peers = list(self._peers())
+        self._endpoints.clear()
+        self._pointer = self._session.add_torrent(params)
+        self._unread = time.monotonic() + 1
+
+    def _peers(self) -> list[Address]:
+        """Give whom to call: the devices, wherever they were seen, and some of who is at the meeting place."""
+        return list(dict.fromkeys([*self._devices(), *list(self._met)[:_ASKED]]))
+
+    def _devices(self) -> list[Address]:
+        """Give where devices of the group are, as one of them says, or was seen to be one."""
+        return list(dict.fromkeys([*self._endpoints.values(), *self._known]))
+
+    def _look(self, now: float) -> None:
+        """Read what those who are connected say."""
+        found: dict[str, Pointer] = {}
+        endpoints: dict[str, Address] = {}
+        silent = False
+        for peer in self._pointer.get_peer_info() if self._pointer else ():
+            pieces = list(peer.pieces[:_SAID])
+            if not any(pieces):
+                silent = True
+                continue
+            if pointer := self._read(pieces):
+                found[pointer.device] = pointer
+                if peer.flags & (peer.local_connection | _UTP):
+                    endpoints[pointer.device] = (peer.ip[0], peer.ip[1])
+        self._seen |= dict.fromkeys(found, now)
+        there = {name: one for name, one in self.pointers.items() if now - self._seen[name] < _LINGER} | found
+        if found.keys() - self.pointers.keys() or (self.pointers and not there):
+            self._alone_since, self._announced = now, 0
+        self.pointers = there
+        if endpoints != self._endpoints:
+            self._endpoints = endpoints
+            self.exchange.call(self._devices())
+        if not silent and self._unread < now + 0.5:
+            self._unread = 0.0
+
+    def _read(self, pieces: list[bool]) -> Pointer | None:
+        said = bytes(
+            sum(bit << (7 - at) for at, bit in enumerate(pieces[start : start + 8])) for start in range(0, _SAID, 8)
+        )
+        text, check = said[:-_TAG], said[-_TAG:]
+        device = text[_HEAD:].hex()
+        if tag(self._keep, "pointer", text, _TAG) != check or device == self._device:
+            return None
+        return Pointer(device, InfoHash(text[:_HEAD].hex()))
+
+    def _announce(self, now: float) -> None:
+        """While this device is alone, ask again who is there, and call the devices that are known."""
+        if self.pointers:
+            return
+        alone = now - self._alone_since
+        if self._announced < len(_AGAIN):
+            due = _AGAIN[self._announced]
+        else:
+            pause = _EVERY if alone < 600 else _LATER if alone < 3600 else _AT_LAST
+            due = self._again + pause
+        if alone > due:
+            self._announced += 1
+            self._again = alone
+            self._place.force_reannounce(0, -1, 1)
+            self._place.force_dht_announce()
+            for peer in self._peers():
+                self._place.connect_peer(peer)
+            if self._said:
+                self._ring()
+
+    def _handle_alert(self, alert: lt.alert) -> None:
+        import libtorrent as lt
+
+        match alert:
+            case lt.listen_succeeded_alert():
+                found = parse_address(alert.address)
+                if alert.port == self.port and found and not (found.version == 6 and found.is_link_local):
+                    self._listening[alert.address] = None
+            case lt.external_ip_alert():
+                if len(self._external) < _MOST_EXTERNAL:
+                    self._external[alert.external_address] = None
+            case lt.dht_bootstrap_alert():
+                self._place.force_dht_announce()
+            case lt.session_stats_alert():
+                self._bootstrap.handle_nodes(alert.values["dht.dht_nodes"], [self._place])
+            case lt.peer_connect_alert() if alert.handle == self._place:
+                self._meet((alert.ip[0], alert.ip[1]))
+            case lt.peer_connect_alert() if alert.handle == self._pointer:
+                self._unread = time.monotonic() + 1
+            case lt.peer_disconnected_alert() if alert.handle == self._pointer:
+                peer = (alert.ip[0], alert.ip[1])
+                if peer in self._endpoints.values():
+                    self._hung_up[peer] = time.monotonic()
+
+    def _meet(self, peer: Address) -> None:
+        """Ask who is at the meeting place whether he is of the group: only then he is a peer of the pointer, too."""
+        if peer not in self._met:
+            if len(self._met) >= _AT_MEETING:
+                self._met.clear()
+            self._met.add(peer)
+            if self._pointer and len(self._met) <= _ASKED and peer not in self._endpoints.values():
+                self._pointer.connect_peer(peer)
+
+
+def _hollow(keep: bytes, kind: str, pieces: int) -> bytes:
+    """Make a torrent of so many pieces that nobody has."""
+    import libtorrent as lt
+
+    name, hashes = hollow(keep, kind, pieces)
+    info: Bencoded = {b"length": pieces * _PIECE, b"name": name.encode(), b"piece length": _PIECE, b"pieces": hashes}
+    return lt.bencode({b"info": info})
