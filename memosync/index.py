@@ -83,9 +83,7 @@ def loads(text: str) -> Index:
         version = table.pop("version", None)
         if type(version) is not int or version not in VERSIONS:
             raise ValueError(f"version = {VERSIONS[-1]} is missing")
-        group = table.pop("group", "")
-        if not isinstance(group, str) or not re.fullmatch("(?:[0-9a-f]{64})?", group):
-            raise ValueError(f"group is {group!r:.80}")
+        group = table.pop("group") if _is_group(table.get("group")) else ""
         entries = table.pop("memo", [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise ValueError("[[memo]] is not a list of tables")
@@ -129,10 +127,8 @@ def salvage(data: bytes) -> Index:
                     found[memo.id] = memo
     by_file = {memo.file: memo for memo in reversed(found.values())}
     memos = tuple(memo for memo in found.values() if by_file[memo.file] is memo)
-    group = extra.get("group", "")
-    group = group if isinstance(group, str) and re.fullmatch("[0-9a-f]{64}", group) else ""
-    others = {name: extra[name] for name in extra.keys() - {"version", "group", "memo"}}
-    return Index(memos, _head(text), others, group=group)
+    group = extra.pop("group") if _is_group(extra.get("group")) else ""
+    return Index(memos, _head(text), {name: extra[name] for name in extra.keys() - {"version", "memo"}}, group=group)
 
 
 def differences(memo: Memo, other: Memo) -> list[str]:
@@ -142,7 +138,7 @@ def differences(memo: Memo, other: Memo) -> list[str]:
 
 def dumps(index: Index) -> str:
     """Write an index; `loads` gives the same index back."""
-    table = {"version": index.version, **({"group": index.group} if index.group else {}), **index.extra}
+    table = {"version": index.version, **index.extra, **({"group": index.group} if index.group else {})}
     table["memo"] = [to_table(memo) for memo in index.memos]
     return (index.head + "\n\n" if index.head else "") + format_toml(table)
 
@@ -169,7 +165,7 @@ def to_table(memo: Memo) -> dict[str, Any]:
     """Give a memo's keys as they stand in the index: what is empty is left out."""
     table = {name: getattr(memo, name) for name in _ALL}
     table |= {name: list(table[name]) for name in _LISTS}
-    return {name: value for name, value in table.items() if value or name in _REQUIRED} | dict(memo.extra)
+    return dict(memo.extra) | {name: value for name, value in table.items() if value or name in _REQUIRED}
 
 
 def _head(text: str) -> str:
@@ -182,7 +178,7 @@ def _memo(entry: dict[str, Any]) -> Memo:
     extra = {}
     for name, value in entry.items():
         rule = _RULES.get(name)
-        if rule is None:
+        if rule is None or (name in _BETWEEN_DEVICES and not rule(value)):  # what a person put there before it was ours
             extra[name] = value
         elif rule(value):
             known[name] = value
@@ -197,6 +193,10 @@ def _memo(entry: dict[str, Any]) -> Memo:
         if known[name].tzinfo is None:
             known[name] = local(known[name])
     return Memo(**known, extra=extra)
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def _is_text(value: Any) -> bool:

@@ -13,8 +13,9 @@ from typing import IO, TypeVar
 
 from .. import files
 from ..console import Console, one_line
-from ..errors import Interrupted, LibraryError, MemosyncError, Several, UsageError
+from ..errors import Interrupted, LibraryError, MemosyncError, Several, SwarmError, UsageError
 from ..library.adopt import open_library
+from ..library.group import holders, is_awaited
 from ..library.store import Library
 from ..magnet import shorten
 from ..memo import Memo
@@ -78,6 +79,15 @@ def choose(
     memos = here if everything else []
     memos += [library.find(word, trashed) for word in words]
     return list({memo.id: memo for memo in memos}.values())
+
+
+def insist_here(library: Library, memos: Iterable[Memo]) -> None:
+    """Insist that the files of memos are here, and not on their way from other devices; SwarmError says from which."""
+    for memo in memos:
+        if is_awaited(library, memo):
+            names = ", ".join(one_line(row.name) or row.id for row in holders(library, memo))
+            text = f"memo {memo.id} is not here yet: " + (f"it comes from {names}" if names else "nobody has it now")
+            raise SwarmError(text, "memosync sync says how the devices are")
 
 
 def titles(memos: Sequence[Memo]) -> str:

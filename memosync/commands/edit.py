@@ -62,7 +62,9 @@ def apply(library: Library, memo_id: MemoId, change: Change, console: Console) -
             )
         elif library.index().group:  # other devices need not fetch all of it for a word
             library.update({memo_id: change})
-            console.tell("changed on all devices; its file says so once it is shared")
+            console.tell(
+                "changed here, and on the other devices as they hear of it; its file says so once it is shared"
+            )
         else:
             try:
                 reword(library, after)

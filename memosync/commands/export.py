@@ -15,7 +15,7 @@ from ..errors import AudioError, LibraryError, UsageError
 from ..library.freeze import is_file_of
 from ..memo import Memo, torrent_name
 from ..stop import Stop
-from .arguments import Globals, choose, each, free_place, written
+from .arguments import Globals, choose, each, free_place, insist_here, written
 
 _LOOK = "memosync check says more"
 _Place = Path | None  # a file, or standard output
@@ -50,6 +50,7 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, stop
     def write(item: tuple[Memo, _Place]) -> None:
         memo, path = item
         source = library.path(memo)
+        insist_here(library, [memo])
         if not is_file_of(library, memo, source):
             raise LibraryError(f"{source} is gone or was altered", _LOOK)
         if path is None:

@@ -17,6 +17,7 @@ from ..audio.arriving import Arriving
 from ..console import Console
 from ..errors import AudioError, Interrupted, MemosyncError, SwarmError, TorrentError, WrongKeyError
 from ..library import keys
+from ..library.group import claim
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet
@@ -251,6 +252,7 @@ def _fetch(
             if listener:
                 listener.complete(path)
             memo = take_in(library, incoming, path, sandbox.probe(path), source.link.trackers)
+            memo = library.index().get(claim(library, memo.id)) or memo
         except WrongKeyError:
             if not resumed:
                 incoming.remove()

@@ -22,7 +22,7 @@ from ..library.store import Library
 from ..memo import Memo
 from ..quantities import format_clock
 from ..stop import Stop
-from .arguments import Globals
+from .arguments import Globals, insist_here
 
 Result = TypeVar("Result")
 AHEAD = 50  # blocks that are decoded before the output takes them: a second
@@ -62,6 +62,7 @@ def play(
     """Play a memo to its end, or until the person who steers it says so; see `play_memo`."""
     library = command.open()
     found = library.find(memo)
+    insist_here(library, [found])
     with steered() as steering:
         play_memo(library, found, command.console, options, stop=stop, steering=steering)
 

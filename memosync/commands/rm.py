@@ -8,6 +8,7 @@ from datetime import datetime
 from ..console import Console
 from ..errors import LibraryError, UsageError
 from ..library import trash
+from ..library.group import others
 from ..library.store import Library
 from ..memo import Memo
 from .arguments import Globals, choose, titles
@@ -40,8 +41,10 @@ def throw_away(library: Library, memos: Sequence[Memo], console: Console, *, pur
     for memo in memos:
         console.answer(memo.id)
     if memos:
-        where = "purged: " if purge else "in the trash, from where memosync restore brings it back: "
-        console.tell(where + titles(memos))
+        where = "purged" if purge else "in the trash, from where memosync restore brings it back"
+        if (many := len(others(library))) and any(memo.uid for memo in memos):
+            where = "purged here; the others keep it in the trash" if purge else f"{where} on all {many + 1} devices"
+        console.tell(f"{where}: {titles(memos)}")
 
 
 def bring_back(library: Library, memos: Sequence[Memo], console: Console) -> None:

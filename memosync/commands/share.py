@@ -24,7 +24,7 @@ from ..seeder.state import SeederState, Settings
 from ..stop import Stop
 from ..torrent import metainfo
 from ..torrent.webrtc.stun import server_for
-from .arguments import Globals, choose, free_place, titles, written
+from .arguments import Globals, choose, free_place, insist_here, titles, written
 
 Answer = Callable[[str], None]
 _LARGEST_TORRENT = 200_000  # bytes in a page; ours have 21,000 at most
@@ -84,6 +84,7 @@ def share(
     if options.stop:
         _stop_sharing(library, memos, command.console, only_public=options.public)
         return
+    insist_here(library, memos)
     network, console = command.network, command.console
     answer = _share_links(options, len(memos), console.answer)
     if options.page is not None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from ..audio.carried import NOTHING, Carried, to_matroska
 from ..audio.loudness import Levels
 from ..audio.webm import carried_by
-from ..errors import AudioError, LibraryError
+from ..errors import AudioError, LibraryError, MemosyncError, SwarmError
 from ..library.measures import levels_of
 from ..seeder import client
 from ..seeder.links import linker
 from ..seeder.state import SwarmState
 from ..stop import Stop
-from .arguments import Globals
+from .arguments import Globals, insist_here
 from .list_ import Row, row_of
 
 
@@ -27,7 +27,7 @@ class Shown:
     swarm: SwarmState | None  # None when it is not served
     carried: Carried
     levels: Levels | None
-    fault: AudioError | LibraryError | None  # why there are no levels
+    fault: MemosyncError | None  # why there are no levels
 
 
 def show(
@@ -47,10 +47,11 @@ def show(
         carried = carried_by(library.path(found))
         carried = replace(carried, tags=to_matroska(carried, found.words))  # else a description may stand there twice
     levels: Levels | None = None
-    fault: AudioError | LibraryError | None = None
+    fault: MemosyncError | None = None
     try:
+        insist_here(library, [found])
         levels = levels_of(library, found, on_progress=on_listening, stop=stop)
-    except (AudioError, LibraryError) as error:
+    except (AudioError, LibraryError, SwarmError) as error:
         fault = error
     row = row_of(library, found, linker(library, state, command.network))
     return Shown(row=row, swarm=swarm, carried=carried, levels=levels, fault=fault)
@@ -61,6 +62,7 @@ def path_of(command: Globals, memo: str) -> str:
     library = command.open()
     found = library.find(memo, trashed=None)
     path = library.path(found)
+    insist_here(library, [found])
     if not path.exists():
         raise LibraryError(f"the file of memo {found.id} is gone: {path}", "memosync check says what else is wrong")
     return str(path)

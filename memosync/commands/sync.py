@@ -84,8 +84,14 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
             "this library is in sync with no other",
             "memosync sync --invite device on this device, and memosync sync - on the other one",
         )
-    elif name:
-        known.say(library, group.device_of(library), {"name": name})
+    else:
+        group.insist_on_secret(library)
+        if name:
+            known.say(library, group.device_of(library), {"name": name})
+        state = client.current(library)
+        client.refuse_another_network(state, command.network)
+        if not state:  # else what is new here stays here
+            client.serve(library, [], command.network, state, stop=stop, console=console)
     if options.wait:
         _wait(command, library, options, stop)
     return _status(library)
@@ -98,7 +104,8 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
     state = client.current(library)
     client.refuse_another_network(state, command.network)
     client.refuse_older(state)
-    is_new = not library.index().group
+    if not (is_new := not library.index().group):
+        group.insist_on_secret(library)
     group.enter(library)
     if name:
         known.say(library, group.device_of(library), {"name": name})
@@ -106,7 +113,7 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
         known.change(library, lambda before: replace(before, trackers=trackers[:MOST_TRACKERS]))
     me = group.device_of(library)
     client.serve(library, [], command.network, state, stop=stop, console=console)
-    addresses = _until(lambda: known.devices(known.read(library))[me].addresses, options.timeout, stop)
+    addresses = _until(lambda: _addresses(library, me), options.timeout, stop)
     if not addresses:
         raise SwarmError("the seeder does not say where other devices reach it", "memosync seed --stop, then try again")
     link = invitations.invite(library, addresses)
@@ -237,7 +244,7 @@ def _forget(library: Library, word: str, console: Console) -> None:
     row = _find(library, word)
     if row.id == group.device_of(library):
         raise UsageError("this is the device that you are at", "memosync sync --leave ends sync here")
-    known.set_cells(library, row.id, {"gone": 1})
+    known.say(library, row.id, {"gone": 1})
     console.tell(f"nobody waits for {_named([row])} any more; a device that still has the secret can come again")
 
 
@@ -285,6 +292,11 @@ def _until(ready: Callable[[], Ready], timeout: float, stop: Stop) -> Ready:
         stop.check()
         stop.wait(_LOOK_EVERY)
     return found
+
+
+def _addresses(library: Library, device: str) -> tuple[str, ...]:
+    row = known.devices(known.read(library)).get(device)
+    return row.addresses if row else ()
 
 
 def _status(library: Library, state: SeederState | None = None) -> list[Status]:

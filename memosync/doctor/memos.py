@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..audio import webm
 from ..errors import AudioError
-from ..library import keys, sealed
+from ..library import group, keys, sealed
 from ..library.freeze import frozen_torrent, is_file_of, torrent_again
 from ..library.store import Library
 from ..magnet import InfoHash
@@ -25,6 +25,12 @@ def examine(library: Library, memo: Memo) -> Iterator[Finding]:
     try:
         yield from _examine_file(library, memo, path)
     except FileNotFoundError:  # at first, or while it was looked at
+        if group.is_awaited(library, memo) and not memo.trashed:
+            names = ", ".join(row.name or row.id for row in group.holders(library, memo))
+            yield Finding(
+                "note", memo.id, f"its file is not here yet; {f'{names} has it' if names else 'nobody has it'}"
+            )
+            return
         found = repair.find_file(library, memo)
         text = f"{memo.file} is gone{f'; {found.relative_to(library.root)} is it' if found else ''}"
         mend = partial(repair.bring_back, found, path) if found else None
@@ -61,7 +67,7 @@ def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]
         text = f"{memo.file} has {size} bytes, {info.duration:.1f} s; the index says {memo.size}, {memo.duration:.1f} s"
         sure = memo.is_frozen or info.claimed
         yield Finding("defect", memo.id, text, partial(repair.believe_file, library, memo, info) if sure else None)
-    elif not memo.is_frozen and info.words != memo.words:
+    elif not memo.is_frozen and info.words != memo.words and not memo.content:  # in a group that is as it should be
         yield Finding("note", memo.id, "the words in its file are not those of the index; sharing writes them")
 
 

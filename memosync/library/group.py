@@ -17,7 +17,7 @@ from pathlib import Path
 from .. import files
 from ..audio import webm
 from ..console import Console
-from ..errors import AudioError, MemosyncError, UsageError
+from ..errors import AudioError, LibraryError, MemosyncError, UsageError
 from ..index import Index
 from ..manifest import BIRTH, Cell, Cells, State, Table, merge, merge_cells, news, tick
 from ..memo import Memo, MemoId, id_in_file_name, parse_id
@@ -26,7 +26,7 @@ from . import keys, known
 from .adopt import adopt
 from .digests import Digests
 from .entries import as_file_says
-from .known import Device, Known
+from .known import LACK, Device, Known
 from .sealed import form_for_devices
 from .stamps import arrived, cells_of, content_of, stamped, with_cells
 from .store import Library
@@ -74,6 +74,15 @@ def leave(library: Library) -> None:
         known.path_of(library).unlink(missing_ok=True)
 
 
+def insist_on_secret(library: Library) -> None:
+    """Insist that the library's secret is the one of its group; LibraryError."""
+    if not keys.has_secret(library) or group_of(keys.secret(library)) != library.index().group:
+        raise LibraryError(
+            "the secret in .memosync/keys/library is not the one of the group that the index names",
+            "put the one back that was there, from a backup; or memosync sync --leave, and join again",
+        )
+
+
 def device_of(library: Library) -> str:
     """Give the name of this library's device, eight hexadecimal digits; LibraryError."""
     with files.as_library_error("name this device"):
@@ -88,6 +97,12 @@ def others(library: Library) -> list[Device]:
         return []
     me = device_of(library)
     return [row for row in known.devices(known.read(library)).values() if row.id != me and not row.gone]
+
+
+def holders(library: Library, memo: Memo) -> list[Device]:
+    """Give the other devices that have a memo's file, as far as they say."""
+    uid = (memo.uid or "")[:LACK]
+    return [row for row in others(library) if uid not in row.lacks]
 
 
 def is_awaited(library: Library, memo: Memo) -> bool:
@@ -140,6 +155,7 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
 
 def merge_in(library: Library, theirs: State, console: Console) -> None:
     """Have the index say what another device's state does, where that is later; LibraryError."""
+    name = library.index().group
     while True:
         unreadable = identify(library, console)
         _end_links(library, theirs)
@@ -151,11 +167,11 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
     now = int(library.clock())
 
     def edit(before: Known) -> Known:
-        if theirs.memos and (before.joining or now - before.heard > _HEARD_EVERY):
+        if (theirs.memos or theirs.devices) and (before.joining or now - before.heard > _HEARD_EVERY):
             before = replace(before, joining=False, heard=now)
         return replace(before, devices=merge(State({}, before.devices), State({}, theirs.devices)).devices)
 
-    known.change(library, edit)
+    known.change(library, edit, name or "none")
     place(library)
 
 
@@ -251,6 +267,8 @@ def _merged(library: Library, theirs: State, left: set[MemoId], index: Index) ->
 
     _Unidentified when there are memos without a uid but those that are `left` so.
     """
+    if not index.group:  # it was left meanwhile
+        return index
     if any(memo.id not in left and not memo.uid and _is_to_be_identified(library, memo) for memo in index.memos):
         raise _Unidentified
     now, me = library.stamp()

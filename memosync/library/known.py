@@ -125,12 +125,17 @@ def write(library: Library, known: Known) -> None:
     files.write(path_of(library), format_toml({name: value for name, value in table.items() if value}).encode())
 
 
-def change(library: Library, edit: Callable[[Known], Known]) -> Known:
-    """Read it under the library's `lock`, let `edit` change it, and keep that; LibraryError."""
+def change(library: Library, edit: Callable[[Known], Known], group: str = "") -> Known:
+    """Read it under the library's `lock`, let `edit` change it, and keep that; LibraryError.
+
+    Where a `group` is named, nothing is kept once the library has left it.
+    """
     with files.as_library_error("keep what is known of the other devices"):
         library.prepare()
         with files.locked(library.inner / "lock", remove=False):
             before = read(library)
+            if group and library.index().group != group:
+                return before
             if (after := edit(before)) != before:
                 write(library, after)
             return after
@@ -142,14 +147,8 @@ def devices(known: Known) -> dict[str, Device]:
     return {one.id: one for one in found}
 
 
-def say(library: Library, me: str, words: Mapping[str, Json]) -> bool:
-    """Have this device say of itself what these fields do; tell whether any of it is new. LibraryError."""
-    before = read(library).devices.get(me, {})
-    return set_cells(library, me, words) != before
-
-
-def set_cells(library: Library, name: str, words: Mapping[str, Json]) -> Cells:
-    """Have the row of a device say this, by an act of now; give it. LibraryError."""
+def say(library: Library, name: str, words: Mapping[str, Json], group: str = "") -> None:
+    """Have the row of a device say this, by an act of now, as `change` does; LibraryError."""
 
     def edit(known: Known) -> Known:
         if not _differs(known, name, words):
@@ -163,7 +162,7 @@ def set_cells(library: Library, name: str, words: Mapping[str, Json]) -> Cells:
         }
         return replace(known, devices={**known.devices, name: merge_cells(cells, new)})
 
-    return change(library, edit).devices.get(name, {})
+    change(library, edit, group)
 
 
 def _differs(known: Known, name: str, words: Mapping[str, Json]) -> bool:

@@ -32,7 +32,7 @@ from ..magnet import InfoHash
 from ..manifest import State, merge, news
 from ..memo import Memo
 from ..network import DEFAULT_TRACKERS, Network
-from ..sealing import group_of, keep_key, sealed_size
+from ..sealing import keep_key, sealed_size
 from ..stop import Stop
 from ..torrent.meeting import Meeting
 from ..torrent.metainfo import Metainfo
@@ -125,12 +125,10 @@ class Sync:
         else:
             stop.wait(0.2)
 
-    def _open(self, name: str) -> _Part | None:
+    def _open(self, name: str) -> _Part:
         library = self._library
-        secret = keys.secret(library) if keys.has_secret(library) else b""
-        if not secret or group_of(secret) != name:
-            self._log_once("the secret in keys/library is not the one of this group: nothing is in sync")
-            return None
+        group.insist_on_secret(library)
+        secret = keys.secret(library)
         with files.as_library_error("keep what other devices say"):
             files.make_directory(self._place)
             with files.locked(library.inner / "lock", remove=False):
@@ -148,7 +146,7 @@ class Sync:
             dht=library.session_state(),
             log=self._log_once,
         )
-        known.change(library, lambda before: replace(before, port=meeting.port))
+        known.change(library, lambda before: replace(before, port=meeting.port), name)
         self._log(f"in sync as device {me}, on port {meeting.port}")
         self._taking_part = _Part(library, name, secret, me, meeting, self._place, self._console)
         return self._taking_part
@@ -266,7 +264,7 @@ class _Part:
             words["since"] = int(self._library.clock() * 1000)
         if row and row.gone:
             words["gone"] = 0
-        known.say(self._library, self._me, words)
+        known.say(self._library, self._me, words, self.group)
         self._introduced = time.monotonic()
         self._think()
 
@@ -448,7 +446,8 @@ class _Part:
         self._row_at = now
         room = files.free_space(self._place) - _ROOM
         why = "room" if any(2 * wanted.size >= room for wanted in self._wanted.values()) else ""
-        known.say(self._library, self._me, {"lacks": {"count": len(self._wanted), "memos": newest, "why": why}})
+        lacks = {"count": len(self._wanted), "memos": newest, "why": why}
+        known.say(self._library, self._me, {"lacks": lacks}, self.group)
         self._think()
 
     def _seal(self) -> None:
@@ -490,7 +489,7 @@ class _Part:
             self._retired[self._base[0]] = time.monotonic() + _KEPT
         self._retired.pop(base, None)
         self._base = base, state
-        known.change(self._library, lambda before: replace(before, base=base))
+        self._keep(lambda before: replace(before, base=base))
 
     def _load_base(self, infohash: str) -> bool:
         """Take as base what is on the disk, if it is there, and serve it; tell whether it is."""
@@ -533,12 +532,14 @@ class _Part:
             self._noted |= {(device, device in now_even): now for device in due}
             met = dict.fromkeys(due, int(self._library.clock()))
             even = {device: at for device, at in met.items() if device in now_even}
-            known.change(
-                self._library, lambda before: replace(before, met={**before.met, **met}, even={**before.even, **even})
-            )
+            self._keep(lambda before: replace(before, met={**before.met, **met}, even={**before.even, **even}))
 
     def _note_knowing(self, devices: set[str]) -> None:
         """Keep which devices know this one."""
         if devices - set(self._known.knowing):
             all_of_them = tuple(sorted({*self._known.knowing, *devices}))
-            self._known = known.change(self._library, lambda before: replace(before, knowing=all_of_them))
+            self._keep(lambda before: replace(before, knowing=all_of_them))
+
+    def _keep(self, edit: Callable[[Known], Known]) -> None:
+        """Keep what is known, unless the group was left."""
+        self._known = known.change(self._library, edit, self.group)

@@ -1,0 +1,425 @@
+"""Libraries in sync, as they are used: invited, joined, edited, left; each a process of its own, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tomllib
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from support import seeder
+from support.library import entries, memos, only
+from support.program import PROGRAM, Program
+from support.sound import noise
+from support.terminal import Terminal
+from support.waiting import wait_until
+
+from memosync import magnet
+from memosync.console import Console
+from memosync.library import group, keys, known
+from memosync.library.adopt import open_library
+from memosync.library.store import Library
+
+SILENT = Console()
+
+
+@pytest.fixture
+def other(memosync: Program, tmp_path: Path) -> Program:
+    """The same program on another device: another library."""
+    return memosync.on(tmp_path / "Other")
+
+
+@pytest.fixture
+def pair(memosync: Program, other: Program) -> tuple[Program, Program]:
+    """Two devices in sync."""
+    join(memosync, other)
+    return memosync, other
+
+
+def record(program: Program, title: str, *options: str) -> str:
+    """Record something that nobody else recorded, and give its id."""
+    return program("record", noise(program.library.parent / f"{title}.flac", 1), "--title", title, *options).out.strip()
+
+
+def is_back(program: Program, before: int) -> bool:
+    """Tell whether the keeper has started another seeder since."""
+    state = seeder.state(program)
+    return bool(state["pid"] != before and state["ready"] and seeder.is_alive(state["pid"]))
+
+
+def join(inviter: Program, joiner: Program, *options: str) -> str:
+    """Have one library join another one's group, and give the invitation."""
+    invitation = inviter("sync", "--invite", "device", *options).out
+    joiner("sync", "-", stdin=invitation)
+    return invitation.strip()
+
+
+def titles(program: Program) -> list[str]:
+    return sorted(memo["title"] for memo in memos(program))
+
+
+def is_here(program: Program, title: str) -> bool:
+    """Tell whether a memo of this title is listed, and its file is here."""
+    return any(memo["title"] == title and Path(memo["path"]).exists() for memo in memos(program))
+
+
+def wait_for(title: str, *programs: Program) -> None:
+    for program in programs:
+        wait_until(partial(is_here, program, title), f"{title} in {program.library}")
+
+
+def test_two_libraries_become_one(memosync: Program, other: Program) -> None:
+    record(memosync, "From one")
+    record(other, "From another")
+    invited = memosync("sync", "--invite", "device", "--name", "laptop")
+    (link,) = invited.lines
+
+    joined = other("sync", "-", "--name", "desktop", stdin=invited.out)
+
+    assert magnet.parse(link).key
+    assert "1 memo here go there, 1 there come here" in joined.err
+    assert [line.split("\t")[1] for line in joined.lines] == ["desktop", "laptop"]
+    wait_for("From one", other)
+    wait_for("From another", memosync)
+    assert [memo["id"] for memo in memos(memosync)] == [memo["id"] for memo in memos(other)]
+    one, same = (next(m for m in memos(program) if m["title"] == "From one") for program in (memosync, other))
+    assert Path(one["path"]).read_bytes() == Path(same["path"]).read_bytes()
+
+
+def test_what_is_done_on_one_device_is_done_on_the_other(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    memo_id = record(one, "Standup", "--tag", "work")
+    wait_for("Standup", other)
+
+    other("edit", memo_id, "--title", "Weekly standup", "--tag", "weekly")
+    wait_for("Weekly standup", one)
+    assert set(only(one)["tags"]) == {"work", "weekly"}
+
+    said = one("rm", memo_id).err
+    assert "on all 2 devices" in said
+    wait_until(lambda: not memos(other), "the trash")
+    assert [json.loads(line)["id"] for line in other("list", "--trash", "--json").lines] == [memo_id]
+
+    other("restore", memo_id)
+    wait_for("Weekly standup", one)
+
+
+def test_what_was_recorded_while_no_seeder_ran_comes_once_both_are_asked(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    for program in pair:
+        program("seed", "--stop")
+    record(one, "Offline")
+
+    assert "now" not in [line.split("\t")[3] for line in one("sync").lines]
+    other("sync")
+
+    wait_for("Offline", other)
+
+
+def test_wait_returns_when_both_have_all(memosync: Program, other: Program) -> None:
+    for number in range(5):
+        record(memosync, f"Memo {number}")
+    join(memosync, other)
+
+    waited = other("sync", "--wait")
+
+    assert titles(other) == [f"Memo {number}" for number in range(5)]
+    assert all(Path(memo["path"]).exists() for memo in memos(other))
+    assert [line.split("\t")[4:] for line in waited.lines] == [["0", "", "now"]] * 2
+
+
+def test_wait_ends_where_nobody_is(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    one("seed", "--stop")
+    wait_until(lambda: not json.loads(other("sync", "--json").lines[1])["here"], "it to be gone")
+
+    assert "nothing new in 1 s" in other("sync", "--wait", "--timeout", "1", code=4).err
+
+
+def test_what_one_lacks_is_said_with_the_reason(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = pair
+    other("seed", "--stop")
+    record(one, "Far away")
+    one("sync")  # says it once more
+    there, here = open_library(one.library, SILENT), open_library(other.library, SILENT)
+    wait_until(lambda: only(one) and entries(one)[0].get("uid"), "it to be known between devices")
+    group.merge_in(here, group.state_of(there), SILENT)
+    one("seed", "--stop")
+
+    assert other("list").out.split("\t")[4] == "a"
+    for verb in (["play"], ["export", "-o", str(tmp_path)], ["share"], ["show", "--path"]):
+        refused = other(*verb, only(other)["id"], code=4)
+        assert "is not here yet: it comes from" in refused.err, verb
+    assert other("check").out.count("defect") == 0
+    assert "its file is not here yet" in other("check").out
+
+
+def test_an_invitation_is_good_for_one_device(memosync: Program, other: Program, tmp_path: Path) -> None:
+    invitation = join(memosync, other)
+    wait_until(lambda: not known.read(Library(memosync.library)).invitations, "it to be used up")
+    third = memosync.on(tmp_path / "Third")
+
+    refused = third("sync", "-", "--timeout", "2", stdin=invitation, code=4)
+
+    assert "nobody gives this invitation" in refused.err
+    assert not open_library(third.library, SILENT).index().group
+    assert not list((memosync.library / ".memosync" / "sealed").iterdir())
+
+
+def test_an_invitation_whose_time_is_over_is_given_no_more(memosync: Program, other: Program) -> None:
+    invitation = memosync("sync", "--invite", "device").out
+    library = Library(memosync.library)
+    known.change(library, lambda now: replace(now, invitations=tuple(replace(one, until=1) for one in now.invitations)))
+    wait_until(lambda: not known.read(library).invitations, "it to be over")
+
+    other("sync", "-", "--timeout", "2", stdin=invitation, code=4)
+
+
+def test_the_secret_is_in_keys_alone(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    secret = keys.secret(Library(one.library))
+    assert secret == keys.secret(Library(other.library))
+
+    for program in pair:
+        for path in program.library.rglob("*"):
+            if path.is_file() and path.parent.name != "keys":
+                data = path.read_bytes()
+                assert secret not in data, path
+                assert secret.hex().encode() not in data, path
+
+
+def test_an_invitation_and_a_memo_are_not_taken_for_each_other(memosync: Program, other: Program) -> None:
+    record(memosync, "Secret")
+    link = memosync("share", "last").out
+    invitation = memosync("sync", "--invite", "device").out
+
+    assert "this is an invitation" in other("fetch", "-", stdin=invitation, code=5).err
+    assert "this is a link to a memo" in other("sync", "-", stdin=link, code=5).err
+    assert not open_library(other.library, SILENT).index().group
+    assert not list((other.library / ".memosync" / "incoming").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "words"),
+    [("", 2, "there is no invitation"), ("nonsense", 5, "this is not a link"), (f"{'a' * 40}", 5, "it has no key")],
+)
+def test_what_is_no_invitation_changes_nothing(other: Program, said: str, code: int, words: str) -> None:
+    refused = other("sync", "-", stdin=said, code=code)
+
+    assert words in refused.err
+    assert not (other.library / ".memosync" / "keys").exists()
+
+
+def test_wrong_arguments_say_what_to_do(memosync: Program) -> None:
+    link = f"magnet:?xt=urn:btih:{'a' * 40}&x.key={'a' * 26}"
+
+    assert "memosync sync --invite device" in memosync("sync", code=2).err
+    assert "does not belong on a command line" in memosync("sync", link, code=2).err
+    assert "exclude each other" in memosync("sync", "-", "--leave", code=2).err
+    assert "exclude each other" in memosync("sync", "--invite", "device", "--forget", "x", code=2).err
+    assert "--tracker goes with --invite" in memosync("sync", "--tracker", "udp://127.0.0.1:1", code=2).err
+    assert "no other" in memosync("sync", "--leave", code=2).err
+    assert not memosync.library.exists() or not (memosync.library / ".memosync" / "keys").exists()
+
+
+def test_a_second_group_is_refused_with_what_to_do(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = pair
+    third = one.on(tmp_path / "Third")
+    invitation = third("sync", "--invite", "device").out
+
+    refused = other("sync", "-", stdin=invitation, code=2)
+
+    assert "already" in refused.err
+    assert "--leave" in refused.err
+    assert open_library(other.library, SILENT).index().group == open_library(one.library, SILENT).index().group
+
+
+def test_who_leaves_keeps_every_memo_and_forgets_the_secret(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    record(one, "Ours")
+    wait_for("Ours", other)
+
+    other("sync", "--leave")
+    record(one, "Later")
+
+    assert titles(other) == ["Ours"]
+    assert not keys.has_secret(Library(other.library))
+    assert not (other.library / ".memosync" / "sync.toml").exists()
+    wait_until(lambda: not (other.library / ".memosync" / "sync").exists(), "what was said to be gone")
+    assert "no other" in other("sync", code=2).err
+
+
+def test_a_device_that_is_forgotten_is_waited_for_no_more(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    other("seed", "--stop")
+    (_mine, gone) = [json.loads(line) for line in one("sync", "--json").lines]
+
+    rows = one("sync", "--forget", gone["device"][:4]).lines
+
+    assert [line.split("\t")[0] for line in rows] == [json.loads(one("sync", "--json").lines[0])["device"]]
+    assert "no device" in one("sync", "--forget", "nobody", code=3).err
+    other("sync")  # it comes back
+    wait_until(lambda: len(one("sync").lines) == 2, "it to be a device again")
+
+
+def test_links_that_were_given_before_go_on(memosync: Program, other: Program, tmp_path: Path) -> None:
+    record(other, "Given away")
+    link = other("share", "last").out.strip()
+    before = keys.secret(Library(other.library))
+
+    join(memosync, other)
+
+    assert keys.secret(Library(other.library)) != before
+    (kept,) = (other.library / ".memosync" / "keys").glob("before-*")
+    assert kept.read_bytes() == before
+    wait_for("Given away", memosync)
+    third = memosync.on(tmp_path / "Third")
+    third("fetch", link)
+    assert only(third)["title"] == "Given away"
+
+
+def test_what_a_link_gives_are_the_words_of_when_it_was_made(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = pair
+    memo_id = record(one, "As recorded")
+    wait_for("As recorded", other)
+    other("edit", memo_id, "--title", "As edited")
+    wait_for("As edited", one)
+
+    link = one("share", memo_id).out.strip()
+    third = one.on(tmp_path / "Third")
+    third("fetch", link)
+
+    assert only(third)["title"] == "As edited"
+    shared = Path(only(one)["path"]).read_bytes()
+    wait_until(
+        lambda: Path(only(other)["path"]).read_bytes() == shared, "the other device to have the file of the link"
+    )
+
+
+def test_what_is_fetched_goes_to_the_other_device(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = pair
+    stranger = one.on(tmp_path / "Stranger")
+    record(stranger, "From a stranger")
+    link = stranger("share", "last").out.strip()
+
+    one("fetch", link)
+
+    wait_for("From a stranger", other)
+    assert only(other)["fetched"]
+    assert not only(other)["private"], "what is shared does not travel"
+
+
+def test_killed_at_any_moment_it_goes_on(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    for number in range(6):
+        record(one, f"Memo {number}")
+        before = seeder.state(other)["pid"]
+        os.kill(before, signal.SIGKILL)
+        wait_until(partial(is_back, other, before), "it to be back")
+
+    wait_until(lambda: titles(other) == titles(one), "all of them")
+    for number in range(6):
+        wait_for(f"Memo {number}", other)
+    assert len(list(other.library.glob("*.webm"))) == 6
+
+
+def test_a_library_that_was_copied_is_one_more_device(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = pair
+    record(one, "Before")
+    wait_for("Before", other)
+    one("seed", "--stop")
+    copy = one.on(tmp_path / "Copy")
+    shutil.copytree(one.library, copy.library, symlinks=True)
+
+    record(one, "In the first")
+    record(copy, "In the copy")
+    one("sync")
+    copy("sync")
+
+    for program in (one, other, copy):
+        wait_for("In the first", program)
+        wait_for("In the copy", program)
+    assert len(one("sync").lines) == 3
+
+
+def test_a_backup_that_is_put_back_is_brought_up_to_date(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = pair
+    memo_id = record(one, "Old title")
+    wait_for("Old title", other)
+    one("seed", "--stop")
+    shutil.copytree(one.library, tmp_path / "backup", symlinks=True)
+    one("edit", memo_id, "--title", "New title")
+    one("sync")
+    wait_for("New title", other)
+    record(one, "After the backup")
+    wait_for("After the backup", other)
+
+    one("seed", "--stop")
+    shutil.rmtree(one.library)
+    shutil.copytree(tmp_path / "backup", one.library, symlinks=True)
+    record(one, "After the accident")
+    one("sync")
+
+    for program in pair:
+        for title in ("New title", "After the backup", "After the accident"):
+            wait_for(title, program)
+        assert len(memos(program)) == 3
+
+
+def test_both_edit_one_title_offline(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    memo_id = record(one, "Undecided")
+    wait_for("Undecided", other)
+    for program in pair:
+        program("seed", "--stop")
+    one("edit", memo_id, "--title", "First")
+    other("edit", memo_id, "--title", "Second")
+
+    for program in pair:
+        program("sync")
+
+    for program in pair:
+        wait_for("Second", program)
+
+
+def test_a_secret_that_is_another_ones_is_said_and_nothing_is_in_sync(pair: tuple[Program, Program]) -> None:
+    one, _other = pair
+    one("seed", "--stop")
+    (one.library / ".memosync" / "keys" / "library").write_bytes(os.urandom(32))
+
+    refused = one("sync", code=6)
+
+    assert "keys/library" in refused.err
+    assert "--leave" in refused.err
+
+
+def test_in_a_terminal_it_asks_for_the_invitation(memosync: Program, other: Program) -> None:
+    invitation = memosync("sync", "--invite", "device").out.strip()
+    terminal = Terminal([*PROGRAM, "sync", "-"], other.environment)
+    terminal.wait_for(lambda screen: "paste the invitation:" in screen.text, "the question")
+
+    terminal.type(invitation + "\r")
+    terminal.end()
+    terminal.close()
+
+    assert open_library(other.library, SILENT).index().group
+
+
+def test_devices_of_another_network_are_not_mixed(memosync: Program) -> None:
+    memosync("sync", "--invite", "device")
+
+    refused = memosync("--network", "lan", "sync", "--invite", "device", code=8)
+
+    assert "--network loopback" in refused.err
+
+
+def test_index_and_what_is_known_of_others_are_toml(pair: tuple[Program, Program]) -> None:
+    one, _other = pair
+    table = tomllib.loads((one.library / ".memosync" / "sync.toml").read_text())
+
+    assert len(table["devices"]) == 2
