@@ -156,7 +156,7 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
 def merge_in(library: Library, theirs: State, console: Console) -> None:
     """Have the index say what another device's state does, where that is later; LibraryError."""
     name = library.index().group
-    while True:
+    while theirs.memos or known.read(library).joining:
         unreadable = identify(library, console)
         _end_links(library, theirs)
         try:

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from .. import files
@@ -29,7 +30,7 @@ from ..library.sealed import form_for_devices, open_from_devices
 from ..library.stamps import content_of
 from ..library.store import Library
 from ..magnet import InfoHash
-from ..manifest import State, merge, news
+from ..manifest import State, Table, merge, news
 from ..memo import Memo
 from ..network import DEFAULT_TRACKERS, Network
 from ..sealing import keep_key, sealed_size
@@ -47,7 +48,7 @@ _NOTED = 600.0  # seconds between two notes that a device is met
 _MOST_MERGED = 1000  # heads that are remembered, and never fetched again
 _LOOK_EVERY = 0.1  # seconds between two looks at what is to be done
 _SEALING = 0.1  # seconds of each that are for sealing memos, or one memo
-_ROW_EVERY = 5.0  # seconds between two times that this device says what it lacks, while that is something
+_ROW_EVERY = 30.0  # seconds after which this device says anew what it lacks, while half of what it said is true
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +175,8 @@ class _Part:
         self._known = Known()
         self._rows: Mapping[str, Device] = {}
         self._mine = State()  # what is known here
+        self._thought: tuple[int, Table] = 0, {}  # the index's time, and the graves, that this is of
+        self._looked_at = 0  # the index's time, when files were looked for
         self._equal: set[InfoHash] = set()  # heads that say just that
         self._said: State | None = None  # what this device's head says
         self._head: Head | None = None
@@ -184,7 +187,7 @@ class _Part:
         self._waiting: dict[InfoHash, dict[InfoHash, Opened]] = {}  # heads whose base is being fetched, by that
         self._refused: dict[InfoHash, float] = {}  # what could not be had, and when it is tried again
         self._digests = Digests()
-        self._wanted: dict[str, _Wanted] = {}  # by uid
+        self._wanted: dict[str, _Wanted] = {}  # by uid, newest first
         self._fetching: dict[InfoHash, str] = {}  # uids
         self._fresh: dict[InfoHash, float] = {}  # forms of what just came, and until when they are served
         self._to_serve: dict[InfoHash, Memo] = {}  # by their forms
@@ -219,13 +222,12 @@ class _Part:
         """Look at what is here now, and whom to call."""
         library = self._library
         before = {memo.uid for memo in library.index().memos}
-        group.identify(library, self._console)
-        self._known = known.read(library)
-        self._rows = known.devices(self._known)
-        if self._rows[self._me].gone if self._me in self._rows else True:
+        if library.index_time() != self._thought[0]:
+            group.identify(library, self._console)
+        self._think()
+        if self._me not in self._rows or self._rows[self._me].gone:
             self._introduce()
         end_used(library, self._rows)
-        self._think()
         others = [row for row in self._rows.values() if row.id != self._me and not row.gone]
         addresses = [address for row in others for address in row.addresses]
         self._meeting.call([*addresses, *self._known.addresses])
@@ -233,7 +235,9 @@ class _Part:
         for memo in [memo for memo in library.index().memos if memo.uid not in before][-MOST_LACKS:]:
             if content := content_of(memo):
                 self._fresh[content.value["infohash"]] = until
-        self._look_for_files()
+        if self._looked_at != (looked_at := library.index_time()):
+            self._looked_at = looked_at
+            self._look_for_files()
         self._choose_what_to_serve()
 
     def state(self) -> SyncState:
@@ -269,17 +273,22 @@ class _Part:
         self._think()
 
     def _think(self) -> None:
-        """See what is known here."""
+        """See what is known here: of memos only when something of them has changed."""
         self._known = known.read(self._library)
         self._rows = known.devices(self._known)
-        mine = group.state_of(self._library)
+        thought = self._library.index_time(), self._known.graves
+        if thought == self._thought:
+            mine = State(self._mine.memos, self._known.devices)
+        else:
+            mine, self._thought = group.state_of(self._library), thought
         if mine != self._mine:
             self._mine, self._equal = mine, set()
 
     def _look_for_files(self) -> None:
         """See which files are not here, or are others than they are to be."""
         now, found = time.monotonic(), {}
-        for memo, content in group.wanted(self._library, self._digests):
+        every = group.wanted(self._library, self._digests)
+        for memo, content in sorted(every, key=lambda one: one[0].recorded, reverse=True):
             value, uid = content.value, memo.uid or ""
             before = self._wanted.get(uid)
             if before and before.digest == value["sha256"]:
@@ -361,13 +370,15 @@ class _Part:
             try:
                 open_from_devices(self._library, form, wanted.digest, plain)
                 group.take(self._library, uid, plain)
-                self._wanted.pop(uid)
+                del self._wanted[uid]
+                self._looked = -math.inf  # for the next one
             except (TorrentError, LibraryError, OSError) as error:
                 self._console.warn(f"a memo that came cannot be kept: {error}")
                 wanted.not_before = time.monotonic() + _AGAIN
             finally:
                 plain.unlink(missing_ok=True)
-        self._drop(infohash)
+        if infohash not in self._served:
+            self._drop(infohash)
 
     def _plan(self, now: float) -> None:
         """Fetch what is wanted, newest first, and serve what others want."""
@@ -377,14 +388,18 @@ class _Part:
                 if wanted:
                     wanted.not_before = now + _AGAIN
                 del self._fetching[infohash]
-                self._drop(infohash)
+                if infohash not in self._served:
+                    self._drop(infohash)
         room = files.free_space(self._place) - _ROOM
-        for uid, wanted in self._newest() if self._meeting.pointers else ():
+        for uid, wanted in self._wanted.items() if self._meeting.pointers else ():
             if len(self._fetching) >= MOST_AT_ONCE:
                 break
             if wanted.infohash not in self._fetching and now >= wanted.not_before and 2 * wanted.size < room:
                 size = sealed_size(wanted.size)
                 self._fetching[wanted.infohash] = uid
+                if wanted.infohash in self._served:  # another memo has just this file
+                    self._take_memo(wanted.infohash)
+                    break
                 self._exchange.fetch(wanted.infohash, self._place / wanted.infohash, largest=size, size=size)
         until = now + _SEALING
         for infohash, memo in self._to_serve.items():
@@ -395,9 +410,6 @@ class _Part:
                     self._exchange.serve(torrent, self._place / infohash)
                 if time.monotonic() > until:
                     break
-
-    def _newest(self) -> list[tuple[str, _Wanted]]:
-        return sorted(self._wanted.items(), key=lambda item: item[1].memo.recorded, reverse=True)
 
     def _choose_what_to_serve(self) -> None:
         """Choose the forms of what others lack, and of what just came."""
@@ -440,8 +452,9 @@ class _Part:
     def _say_what_lacks(self, now: float) -> None:
         """Have this device's row say which files are not here: again when there are none, or after a while."""
         row = self._rows[self._me]
-        newest = [uid[:LACK] for uid, _wanted in self._newest()[:MOST_LACKS]]
-        if list(row.lacks) == newest or (newest and row.lacks and now - self._row_at < _ROW_EVERY):
+        newest = [uid[:LACK] for uid in islice(self._wanted, MOST_LACKS)]
+        left = len(set(row.lacks) & set(newest))  # of what was said
+        if list(row.lacks) == newest or (newest and 2 * left > len(newest) and now - self._row_at < _ROW_EVERY):
             return
         self._row_at = now
         room = files.free_space(self._place) - _ROOM

@@ -93,9 +93,14 @@ class Exchange:
         self._peers = tuple(peers)
 
     def poll(self) -> None:
-        """Call peers again for what was added a moment ago and has none."""
+        """Call peers again for what was added a moment ago and has none, and see what is finished.
+
+        Not every torrent that is has an alert that says so: none whose file was there already.
+        """
         now = time.monotonic()
         for torrent in self._torrents.values():
+            if torrent.handle and not torrent.is_here and torrent.handle.status().is_finished:
+                torrent.handle.flush_cache()
             due = now - torrent.called > _CALL_AGAIN and (now - torrent.since < _CALLS or not torrent.is_here)
             if due and torrent.handle:
                 torrent.called = now if now - torrent.since < _CALLS else now + 10 * _CALL_AGAIN
