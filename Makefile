@@ -21,7 +21,7 @@ export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
-demo: .venv/ready  ## record, list, share, fetch and compare, on this machine alone, without a microphone
+demo: .venv/ready  ## record, list, share, fetch, sync and compare, on this machine alone, without a microphone
 	@PATH="$$PWD/$(BIN):$$PATH" demo/run
 
 test: .venv/ready packages compiled  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them

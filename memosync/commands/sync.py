@@ -330,7 +330,7 @@ def _why(row: Device, holders: list[Device], state: SeederState | None) -> str:
         return "no room on its disk"
     if not state or not state.met:
         return "no other device is there"
-    return "on its way" if holders else "nobody has it now"
+    return "on their way" if holders else "nobody has them now"
 
 
 def _name(text: str | None) -> str:
