@@ -437,7 +437,7 @@ def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     """Bring memos back from the trash as they were."""
     from .commands import rm as verb
 
-    verb.restore(ctx.obj, _items(memos, needed=True, what="MEMO"))
+    verb.restore(ctx.obj, _items(memos, needed=True, what="MEMO"), stop=_stop())
 
 
 @app.command()

@@ -423,3 +423,50 @@ def test_index_and_what_is_known_of_others_are_toml(pair: tuple[Program, Program
     table = tomllib.loads((one.library / ".memosync" / "sync.toml").read_text())
 
     assert len(table["devices"]) == 2
+
+
+def test_what_is_brought_back_from_the_trash_of_another_device_comes(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    memo_id = record(one, "Thrown away")
+    wait_for("Thrown away", other)
+    one("rm", memo_id)
+    wait_until(lambda: not memos(other), "the trash")
+    (file,) = (other.library / ".memosync" / "trash").iterdir()
+    file.unlink()
+
+    other("restore", memo_id)
+
+    assert is_here(other, "Thrown away")
+
+
+def test_what_does_not_come_back_is_wanted_still(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    memo_id = record(one, "Thrown away")
+    wait_for("Thrown away", other)
+    one("rm", memo_id)
+    wait_until(lambda: not memos(other), "the trash")
+    one("seed", "--stop")
+    (file,) = (other.library / ".memosync" / "trash").iterdir()
+    file.unlink()
+
+    refused = other("restore", memo_id, code=4)
+
+    assert "not here yet" in refused.err
+    one("sync")
+    wait_for("Thrown away", other)
+
+
+def test_check_says_how_the_devices_are(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    name = json.loads(one("sync", "--json").lines[1])["name"]
+    assert f"ok\tsync\t{name} is connected" in one("check").lines
+
+    other("seed", "--stop")
+    one("seed", "--stop")
+
+    said = one("check").out
+    assert "no seeder runs: nothing goes to other devices" in said
+    assert f"{name} was last met" in said
+    library = Library(one.library)
+    known.change(library, lambda now: replace(now, met=dict.fromkeys(now.met, 1_700_000_000)))
+    assert "memosync sync --forget" in one("check").out

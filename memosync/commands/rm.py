@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
 from ..console import Console
-from ..errors import LibraryError, UsageError
+from ..errors import LibraryError, SwarmError, UsageError
 from ..library import trash
-from ..library.group import others
+from ..library.group import is_awaited, others
 from ..library.store import Library
 from ..memo import Memo
+from ..quantities import format_count
+from ..seeder import client
+from ..stop import Stop
 from .arguments import Globals, choose, titles
+
+_GRACE, _PATIENCE = 3.0, 60.0  # seconds to wait for a file: where no other device is there, and where one is
 
 
 def rm(command: Globals, words: Sequence[str], *, purge: bool, force: bool, now: datetime) -> None:
@@ -27,10 +33,30 @@ def rm(command: Globals, words: Sequence[str], *, purge: bool, force: bool, now:
     empty(library, console, now=now)
 
 
-def restore(command: Globals, words: Sequence[str]) -> None:
-    """Bring memos back as they were, and answer their ids; those that were shared are served again."""
+def restore(command: Globals, words: Sequence[str], *, stop: Stop) -> None:
+    """Bring memos back as they were, and answer their ids; those that were shared are served again.
+
+    SwarmError when the file of one is on another device, and does not come.
+    """
     library = command.open()
-    bring_back(library, choose(library, words, True), command.console)
+    memos = choose(library, words, True)
+    bring_back(library, memos, command.console)
+    _wait_for_files(library, memos, command.console, stop)
+
+
+def _wait_for_files(library: Library, memos: Sequence[Memo], console: Console, stop: Stop) -> None:
+    """Wait for what comes from other devices, longer while one is there that may have it."""
+    ids, began, told = {memo.id for memo in memos}, time.monotonic(), False
+    while awaited := [memo for memo in library.index().memos if memo.id in ids and is_awaited(library, memo)]:
+        if not told:
+            console.tell(f"waiting for other devices: {titles(awaited)}")
+            told = True
+        state = client.current(library)
+        if time.monotonic() - began > (_PATIENCE if state and state.met else _GRACE):
+            text = f"{format_count(len(awaited))} not here yet, to come from other devices"
+            raise SwarmError(text, "memosync sync says how they are; nothing more needs to be typed")
+        stop.check()
+        stop.wait(0.1)
 
 
 def throw_away(library: Library, memos: Sequence[Memo], console: Console, *, purge: bool, now: datetime) -> None:

@@ -47,6 +47,8 @@ def leftovers(library: Library) -> Iterator[Finding]:
         yield Finding("note", memo_id, f"{path.name} is in the trash, and not in the index; --repair names it there")
     if forms := used_space(library.forms):
         yield Finding("ok", "sealed", f"{format_size(forms)} for private links, made again where they are lost")
+    if forms := used_space(library.underway):
+        yield Finding("ok", "sync", f"{format_size(forms)} on its way to other devices, or from them")
     yield from _keys(library)
     if trashed := [memo.trashed for memo in library.index().memos if memo.trashed]:
         yield Finding("ok", "trash", f"{format_count(len(trashed))}, the oldest since {min(trashed).date()}")

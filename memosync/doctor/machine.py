@@ -19,6 +19,7 @@ from ..quantities import format_count, format_size
 from ..seeder import client
 from ..seeder.state import SeederState
 from ..stop import Stop
+from .devices import devices
 from .finding import Finding
 from .network import port, sources
 
@@ -37,6 +38,7 @@ def look_over(
     yield from _readers(library)
     state = client.current(library)
     yield _seeder(library, state)
+    yield from devices(library, state)
     if network:
         if state:
             yield from port(state, network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..library import known
 from ..library.store import Library
 from ..network import DEFAULT_TRACKERS, Network, parse_address, usable_trackers
 from ..seeder.state import SeederState
@@ -27,7 +28,8 @@ def port(state: SeederState, network: Network) -> Iterator[Finding]:
 
 def sources(library: Library, network: Network, trackers: Sequence[str], stop: Stop) -> Iterator[Finding]:
     """Find what each tracker and the DHT answer."""
-    usable = usable_trackers(trackers or DEFAULT_TRACKERS, network, typed=True)
+    meeting = known.read(library).trackers  # where the devices of the group do
+    usable = usable_trackers([*(trackers or DEFAULT_TRACKERS), *meeting], network, typed=True)
     if not usable:
         yield Finding("note", "trackers", f"with --network {network.value} there is none to ask")
         if network is not Network.PUBLIC:

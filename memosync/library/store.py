@@ -26,7 +26,7 @@ from .stamps import stamped
 
 _PART = ".webm.part"
 OPENED = "opened.webm"  # in a download that is sealed: what was in it, until that is a memo
-_PLACES = ("recording", "torrents", "locks", "incoming", "trash", "keys", "sealed")
+_PLACES = ("recording", "torrents", "locks", "incoming", "trash", "keys", "sealed", "sync")
 
 
 class Library:
@@ -41,6 +41,7 @@ class Library:
         self.torrents = self.inner / "torrents"
         self.keys = self.inner / "keys"
         self.forms = self.inner / "sealed"
+        self.underway = self.inner / "sync"  # what is on its way to other devices of the group, or from them
         self.snapshots = Snapshots(root, self.inner)
         self._cached: tuple[tuple[int, int, int], Index] | None = None
 

@@ -86,7 +86,7 @@ class Sync:
     ) -> None:
         self._library, self._network, self._up, self._down, self._log = Library(root), network, up, down, log
         self._console = Console(warn=log)
-        self._place = self._library.inner / "sync"
+        self._place = self._library.underway
         self._said_once: set[str] = set()
         self._seen = (0, 0)  # time stamps of the index and of what is known, acted on
         self._taking_part: _Part | None = None

@@ -139,9 +139,11 @@ def serving(state: SeederState, served: int) -> None:
     if is_screen(sys.stderr):
         peers = sum(swarm.peers for swarm in state.swarms.values())
         given = sum(swarm.given for swarm in state.swarms.values())
+        coming = f", {format_count(len(state.coming))} on their way" if state.coming else ""
+        devices = f", {format_count(len(state.met), 'device')} in sync{coming}" if state.met else ""
         show(
             f"serving {format_count(served)}",
-            f" on port {state.port}, {format_count(peers, 'peer')}, {format_size(given)} given",
+            f" on port {state.port}, {format_count(peers, 'peer')}, {format_size(given)} given{devices}",
             "",
         )
 
