@@ -76,9 +76,15 @@ class Device:
                 os.kill(process, signal.SIGKILL)
 
     def says(self) -> list[tuple[object, ...]]:
-        """Give all that other devices are to say, too."""
+        """Give all that other devices are to say, too; the file of what is in the trash may be on one alone."""
         return [
-            (memo["title"], memo["recorded"], sorted(memo["tags"]), bool(memo["trashed"]), Path(memo["path"]).exists())
+            (
+                memo["title"],
+                memo["recorded"],
+                sorted(memo["tags"]),
+                bool(memo["trashed"]),
+                bool(options) or Path(memo["path"]).exists(),
+            )
             for options in ((), ("--trash",))
             for memo in self.memos(*options)
         ]
@@ -162,10 +168,12 @@ def _rest(devices: list[Device], memory: Memory) -> float:
 
     wait_until(are_the_same, lambda: "\n".join(str(device.says()) for device in devices), AT_REST)
     seconds = time.monotonic() - began
+    everywhere: set[int] = set()
     for device in devices:
         alive, thrown = device.here(), device.here("--trash")
-        assert memory.recorded <= alive.keys() | thrown.keys(), "lost"
-        assert memory.recorded - memory.trashed <= alive.keys(), "thrown away by nobody"
+        everywhere |= alive.keys() | thrown.keys()
+        assert memory.recorded - memory.trashed <= alive.keys(), "lost, or thrown away by nobody"
         for number, memo in (alive | thrown).items():
             assert memo["title"] in memory.may_be(number), (memo["title"], memory.titles[number])
+    assert memory.recorded <= everywhere, "lost"
     return seconds
