@@ -470,3 +470,31 @@ def test_check_says_how_the_devices_are(pair: tuple[Program, Program]) -> None:
     library = Library(one.library)
     known.change(library, lambda now: replace(now, met=dict.fromkeys(now.met, 1_700_000_000)))
     assert "memosync sync --forget" in one("check").out
+
+
+def test_where_links_were_given_to_two_files_of_a_memo_who_has_none_gets_either(
+    pair: tuple[Program, Program], tmp_path: Path
+) -> None:
+    one, other = pair
+    memo_id = record(one, "Undecided")
+    wait_for("Undecided", other)
+    for program in pair:
+        program("seed", "--stop")
+    for program, title in ((one, "First"), (other, "Second")):
+        program("edit", memo_id, "--title", title)
+        program("share", memo_id, "--no-seed")
+    for program in pair:
+        program("sync")
+    for program in pair:
+        wait_for("Second", program)
+    assert Path(only(one)["path"]).read_bytes() != Path(only(other)["path"]).read_bytes()
+
+    other("seed", "--stop")  # whose file is the one that all are to have
+    third = one.on(tmp_path / "Third")
+    join(one, third)
+    wait_for("Second", third)
+
+    assert Path(only(third)["path"]).read_bytes() == Path(only(one)["path"]).read_bytes()
+    other("sync")
+    wanted = Path(only(other)["path"]).read_bytes()
+    wait_until(lambda: Path(only(third)["path"]).read_bytes() == wanted, "the one that all are to have")

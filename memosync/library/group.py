@@ -200,6 +200,15 @@ def wanted(library: Library, digests: Digests | None = None) -> Iterator[tuple[M
                         yield memo, content
 
 
+def held(library: Library, digests: Digests) -> Iterator[Memo]:
+    """Give the memos whose file is another one than all devices are to have, and stays so: a link was given to it."""
+    for memo in library.index().memos:
+        if memo.is_frozen and not memo.trashed and (content := content_of(memo)):
+            with contextlib.suppress(OSError):
+                if digests.of(library.path(memo)) != content.value["sha256"]:
+                    yield memo
+
+
 def take(library: Library, uid: str, came: Path) -> bool:
     """Move a file that came from another device to its memo; False, and nothing done, when it is not wanted (now).
 

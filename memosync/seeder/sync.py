@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import random
 import shutil
 import socket
@@ -25,7 +26,7 @@ from ..library import group, heads, keys, known
 from ..library.digests import Digests
 from ..library.heads import Head, Opened
 from ..library.invitations import end_used
-from ..library.known import LACK, LONGEST_NAME, MOST_ADDRESSES, MOST_LACKS, Device, Known
+from ..library.known import LACK, LONGEST_NAME, MOST_ADDRESSES, MOST_LACKS, Device, Hold, Known
 from ..library.sealed import form_for_devices, open_from_devices
 from ..library.stamps import content_of
 from ..library.store import Library
@@ -42,6 +43,7 @@ MOST_AT_ONCE = 3  # memos that are fetched
 _GRACE = 1.0  # seconds that a file may be on its way before this device says that it lacks it
 _PAUSE = 0.3  # seconds between two heads, at least
 _KEPT = 600.0  # seconds for which a head that was left is served on, and a memo that just came
+_HELD = 5.0  # seconds after which another file of a memo will do, where one is not here at all
 _AGAIN = 30.0  # seconds after which what could not be had is tried again
 _ROOM = 10**9  # bytes of the disk that are left free
 _NOTED = 600.0  # seconds between two notes that a device is met
@@ -188,6 +190,7 @@ class _Part:
         self._refused: dict[InfoHash, float] = {}  # what could not be had, and when it is tried again
         self._digests = Digests()
         self._wanted: dict[str, _Wanted] = {}  # by uid, newest first
+        self._held: dict[str, Hold] = {}  # what is here of a memo in place of what all are to have, by uid
         self._fetching: dict[InfoHash, str] = {}  # uids
         self._fresh: dict[InfoHash, float] = {}  # forms of what just came, and until when they are served
         self._to_serve: dict[InfoHash, Memo] = {}  # by their forms
@@ -296,6 +299,25 @@ class _Part:
             else:
                 found[uid] = _Wanted(memo, value["infohash"], value["sha256"], value["size"], now)
         self._wanted = found
+        held = islice(group.held(self._library, self._digests), MOST_LACKS)
+        self._held = {memo.uid: hold for memo in held if memo.uid and (hold := self._hold(memo.uid, memo))}
+        if self._held or self._rows[self._me].holds:
+            holds = [
+                {"uid": hold.uid, "sha256": hold.digest, "size": hold.size, "infohash": hold.infohash}
+                for hold in self._held.values()
+            ]
+            known.say(self._library, self._me, {"holds": holds}, self.group)
+            self._think()
+
+    def _hold(self, uid: str, memo: Memo) -> Hold | None:
+        """Say which file of a memo is here, that is not the one all devices are to have."""
+        path, before = self._library.path(memo), self._held.get(uid)
+        with contextlib.suppress(OSError, LibraryError):
+            if before and before.digest == self._digests.of(path):
+                return before
+            digest, form = form_for_devices(self._library, path)
+            return Hold(uid=uid, digest=digest.hex(), size=path.stat().st_size, infohash=form.infohash)
+        return None
 
     def _hear(self) -> None:
         """Fetch what others point to, unless it was merged."""
@@ -394,6 +416,8 @@ class _Part:
         for uid, wanted in self._wanted.items() if self._meeting.pointers else ():
             if len(self._fetching) >= MOST_AT_ONCE:
                 break
+            if now - wanted.since > _HELD and wanted.infohash not in self._fetching:
+                wanted = self._from_who_holds(uid, wanted)
             if wanted.infohash not in self._fetching and now >= wanted.not_before and 2 * wanted.size < room:
                 size = sealed_size(wanted.size)
                 self._fetching[wanted.infohash] = uid
@@ -411,6 +435,17 @@ class _Part:
                 if time.monotonic() > until:
                     break
 
+    def _from_who_holds(self, uid: str, wanted: _Wanted) -> _Wanted:
+        """Take any file of a memo that is not here at all, where the one that all are to have does not come."""
+        if not os.path.lexists(self._library.path(wanted.memo)):
+            for name in self._meeting.pointers:
+                for hold in self._rows[name].holds if name in self._rows else ():
+                    if hold.uid == uid and hold.digest != wanted.digest:
+                        other = _Wanted(wanted.memo, hold.infohash, hold.digest, hold.size, time.monotonic())
+                        self._wanted[uid] = other
+                        return other
+        return wanted
+
     def _choose_what_to_serve(self) -> None:
         """Choose the forms of what others lack, and of what just came."""
         now = time.monotonic()
@@ -420,7 +455,8 @@ class _Part:
         chosen: dict[InfoHash, Memo] = {}
         for memo in reversed(self._library.index().memos if lacked or self._fresh else ()):
             if (content := content_of(memo)) and not memo.trashed and memo.uid and memo.uid not in self._wanted:
-                infohash = content.value["infohash"]
+                hold = self._held.get(memo.uid)
+                infohash = hold.infohash if hold else content.value["infohash"]
                 if memo.uid[:LACK] in lacked or infohash in self._fresh:
                     chosen[infohash] = memo
         for infohash in self._served - chosen.keys():
@@ -430,11 +466,11 @@ class _Part:
 
     def _form(self, infohash: InfoHash, memo: Memo) -> Metainfo | None:
         """Seal a memo for the other devices; None where that cannot be done, or makes another form."""
-        content, path = content_of(memo), self._library.path(memo)
         with contextlib.suppress(OSError, LibraryError):
-            if content and self._digests.of(path) == content.value["sha256"]:
-                _digest, torrent = form_for_devices(self._library, path, self._place / infohash)
-                return torrent if torrent.infohash == infohash else None
+            _digest, torrent = form_for_devices(self._library, self._library.path(memo), self._place / infohash)
+            if torrent.infohash == infohash:
+                return torrent
+            (self._place / infohash).unlink(missing_ok=True)
         return None
 
     def _say(self, now: float) -> None:
