@@ -106,7 +106,7 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
         known.change(library, lambda before: replace(before, trackers=trackers[:MOST_TRACKERS]))
     me = group.device_of(library)
     client.serve(library, [], command.network, state, stop=stop, console=console)
-    addresses = _until(lambda: known.devices(known.read(library))[me].addresses, options.timeout, stop)
+    addresses = _until(lambda: _addresses(library, me), options.timeout, stop)
     if not addresses:
         raise SwarmError("the seeder does not say where other devices reach it", "memosync seed --stop, then try again")
     link = invitations.invite(library, addresses)
@@ -125,6 +125,12 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
             raise SwarmError("nobody has come", "memosync sync --invite device makes another invitation")
         rows = known.devices(known.read(library))
         console.tell(f"{_named([rows[name] for name in new])} is in sync from now on")
+
+
+def _addresses(library: Library, device: str) -> tuple[str, ...]:
+    """Give where a device is, as it says itself once its seeder runs."""
+    row = known.devices(known.read(library)).get(device)
+    return row.addresses if row else ()
 
 
 def _join(command: Globals, library: Library, options: SyncOptions, name: str, stop: Stop) -> None:
