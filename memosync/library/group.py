@@ -151,7 +151,7 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
     now = int(library.clock())
 
     def edit(before: Known) -> Known:
-        if theirs.memos and (before.joining or now - before.heard > _HEARD_EVERY):
+        if before.joining or (theirs.memos and now - before.heard > _HEARD_EVERY):
             before = replace(before, joining=False, heard=now)
         return replace(before, devices=merge(State({}, before.devices), State({}, theirs.devices)).devices)
 
