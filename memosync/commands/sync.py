@@ -211,7 +211,14 @@ def _told(command: Globals, library: Library, link: Magnet, timeout: float, stop
         with files.as_library_error("keep what arrives"):
             files.make_directory(place)
         download.fetch(
-            link, file, network=command.network, accept=accept, stop=stop, timeout=timeout, dht=library.session_state()
+            link,
+            file,
+            network=command.network,
+            accept=accept,
+            stop=stop,
+            timeout=timeout,
+            punch=True,
+            dht=library.session_state(),
         )
         with files.as_library_error("read the invitation"):
             data = files.read(file)

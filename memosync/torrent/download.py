@@ -65,6 +65,7 @@ def fetch(
     stop: Stop,
     timeout: float,  # seconds without a new byte
     typed: bool = False,  # the link's trackers were, by a person here
+    punch: bool = False,  # holes into routers, by uTP, since who has it calls as well
     info_only: bool = False,  # end once `accept` has had the metadata
     begins: Callable[[bytes], None] | None = None,  # gets the first piece as soon as it is there
     follow: Callable[[bytes], None] | None = None,  # gets all pieces, one after the other, as they come
@@ -95,7 +96,8 @@ def fetch(
         params.flags |= flags.upload_mode
     if follow:
         params.flags |= flags.sequential_download
-    session = open_session(network, free_port(network), {**_FETCHING, **signalling.settings}, dht)
+    settings: lt.settings_pack = {**_FETCHING, **signalling.settings, "enable_outgoing_utp": punch}
+    session = open_session(network, free_port(network), settings, dht)
     # peers added with the torrent are connected to at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, reach_of(network))
     handle = session.add_torrent(params)
