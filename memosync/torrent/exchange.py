@@ -48,6 +48,7 @@ class Exchange:
         self._torrents: dict[InfoHash, _Torrent] = {}
         self._peers: tuple[Address, ...] = ()
         self._arrived: list[InfoHash] = []
+        self.new_at = 0.0  # when there was something to fetch, or something new to serve, as time.monotonic says
 
     def serve(self, torrent: Metainfo, path: Path) -> None:
         """Serve a file that is the torrent's, and call the other devices for it."""
@@ -96,6 +97,8 @@ class Exchange:
         """Call peers again for what was added a moment ago and has none."""
         now = time.monotonic()
         for torrent in self._torrents.values():
+            if not torrent.is_here:
+                self.new_at = now
             due = now - torrent.called > _CALL_AGAIN and (now - torrent.since < _CALLS or not torrent.is_here)
             if due and torrent.handle:
                 torrent.called = now if now - torrent.since < _CALLS else now + 10 * _CALL_AGAIN
@@ -147,7 +150,7 @@ class Exchange:
         size: int = 0,
         is_here: bool = False,
     ) -> None:
-        now = time.monotonic()
+        now = self.new_at = time.monotonic()
         self._torrents[infohash] = _Torrent(now, now, path, largest, size, is_here)
         params.save_path, params.renamed_files = str(path.parent), {0: path.name}
         params.flags = apart(params.flags)
