@@ -25,7 +25,7 @@ _FOR_PROGRAMS: lt.settings_pack = {
 }
 MOST_PEERS = 8  # of one memo that are named
 MOST_ADDRESSES = 4  # in a link
-_SEEK_EVERY = 10.0  # seconds
+_SEEK_EVERY = 5.0  # seconds
 
 
 class Server:
