@@ -26,6 +26,9 @@ _FOR_PROGRAMS: lt.settings_pack = {
 MOST_PEERS = 8  # of one memo that are named
 MOST_ADDRESSES = 4  # in a link
 _SEEK_EVERY = 5.0  # seconds
+# libtorrent goes on by TCP once uTP has failed, and only uTP gets into a router that its owner called us from
+_SEEKING: lt.settings_pack = {"enable_outgoing_tcp": False, "min_reconnect_time": 3}  # seconds
+_SERVING: lt.settings_pack = {"enable_outgoing_tcp": True, "min_reconnect_time": 60}
 
 
 class Server:
@@ -64,6 +67,7 @@ class Server:
         self._programs = _Programs(session, self.port, proxy, up=up, down=down, on_damage=self.call_damaged, log=log)
         self._browsers: Browsers | None = None
         self._sought: set[InfoHash] = set()
+        self._is_seeking = False
         self._sought_at = 0.0
         self._programs.poll(0)
         self.addresses = self._programs.addresses
@@ -126,6 +130,9 @@ class Server:
     def poll(self, seconds: float) -> None:
         """Handle the alerts of both sessions, waiting at most so long for the first one."""
         self._programs.poll(0.02 if self._browsers and self._browsers.busy else seconds)
+        if self._is_seeking != bool(self._sought):
+            self._is_seeking = bool(self._sought)
+            self._programs.session.apply_settings(_SEEKING if self._is_seeking else _SERVING)
         if self._sought and time.monotonic() - self._sought_at > _SEEK_EVERY:
             self._sought_at = time.monotonic()
             self._seek()
