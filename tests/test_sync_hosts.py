@@ -123,7 +123,8 @@ def test_what_was_recorded_while_one_was_off_comes_newest_first(
 
         ready = time.monotonic() - began - took
         late = [abs(came.index(title) - place) for place, title in enumerate(wanted)]
-        assert max(late) <= 4, f"three come at a time: {came}"
+        assert statistics.median(late) <= 2, f"three come at a time: {came}"
+        assert came[0] in wanted[:3], came
     figure(
         f"{place}: {count} memos that were recorded while it was off: {took / count:.2f} s each, up in {ready:.1f} s"
     )
@@ -135,9 +136,9 @@ def test_after_a_cut_both_are_soon_the_same(
 ) -> None:
     took: list[float] = []
     with two_devices("lan", tmp_path) as (network, one, other):
-        for number in range(20 if long else 1):
+        for number in range(10 if long else 1):
             plugged(network, kind, False, one.host, other.host)
-            until = time.monotonic() + (20 + number if long else 0)
+            until = time.monotonic() + (20 if long else 0)
             new = {f"Here {number}", f"There {number}"}
             one.record(sounds[0], f"Here {number}")
             other.record(sounds[1], f"There {number}")
