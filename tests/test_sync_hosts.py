@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
 import statistics
@@ -14,9 +15,12 @@ import pytest
 from support.devices import Device, all_met, arrival, device, invite, rewording, wait_for
 from support.internet import small_internet
 from support.library import WHEN, memos
-from support.netns import Host, Network
+from support.netns import Capture, Host, Network
 from support.sound import noise
 
+SETTLED = 40.0  # seconds after which two devices have nothing more to say
+WATCHED = 60  # seconds
+OURS = ("10.77.0.1", "fd77::1")
 PLACES = ("lan", "lan, public", "tracker", "dht", "one router", "two routers")
 
 
@@ -182,3 +186,23 @@ def test_three_devices_are_one(tmp_path: Path, sounds: list[Path], long: bool, f
         assert listed[0] == listed[1] == listed[2]
     figure(f"three devices: {len(took)} of {len(took)}, {statistics.median(took):.2f} s, {max(took):.2f} s")
     figure(f"three devices, each records at once: {at_once:.2f} s")
+
+
+@pytest.mark.long
+def test_devices_that_have_everything_are_quiet(tmp_path: Path, sound: Path, figure: Callable[[str], None]) -> None:
+    with two_devices("lan", tmp_path) as (_, one, other):
+        for number in range(3):
+            arrival(one, other, sound, f"Memo {number}")
+        wait_for((one, other), functools.partial(is_past, time.monotonic() + SETTLED), "them to settle", 2 * SETTLED)
+        capture = Capture(one.host, whole=True)
+        most, seen = 0, 0
+        for _ in range(WATCHED):
+            wait_for((one, other), functools.partial(is_past, time.monotonic() + 1), "a second to pass", 2)
+            packets = [packet for packet in capture.so_far() if packet.interface == "eth0" and packet.port]
+            to = collections.Counter(packet.destination for packet in packets[seen:] if packet.source in OURS)
+            most, seen = max([most, *to.values()]), len(packets)
+        size = sum(len(packet.data) // 2 for packet in packets)
+
+        assert most <= 3, "packets in a second to one address"
+        assert size * 3600 / WATCHED < 1_000_000, "bytes in an hour"
+    figure(f"idle: {size * 3600 / WATCHED / 1e6:.2f} MB in an hour, {most} packets in a second to one address at most")
