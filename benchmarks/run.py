@@ -19,12 +19,13 @@ from pathlib import Path
 
 import audio
 import browsers
+import devices
 import pages
 import startup
 import swarm
 from measure import US, Measures, Result, compete
 
-ROWS = [*swarm.ROWS[:6], *browsers.ROWS, *pages.ROWS, *startup.ROWS, *audio.ROWS, *swarm.ROWS[6:]]
+ROWS = [*swarm.ROWS[:6], *browsers.ROWS, *pages.ROWS, *startup.ROWS, *audio.ROWS, *devices.ROWS, *swarm.ROWS[6:]]
 HEAD = ("row", "work", "memosync", "others", "bar", "measured", "")
 
 

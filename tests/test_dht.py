@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from support.netns import Host, Network
+from support.internet import Internet, infohash, small_internet
 from support.program import Program
 from support.sound import noise
 from support.waiting import wait_until
 
-BOOTSTRAP = "dht.libtorrent.org"  # the one name that libtorrent knows of the DHT
-NODE = """
-import sys
-import time
-import libtorrent as lt
-category, others = lt.alert_category, sys.argv[2:]
-session = lt.session({
-    "listen_interfaces": f"{sys.argv[1]}:25401", "dht_bootstrap_nodes": "",
-    "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
-    "dht_block_ratelimit": 1000, "alert_mask": int(category.dht | category.dht_operation),
-})
-while True:
-    session.post_session_stats()
-    time.sleep(0.3)  # who asks faster is blocked by the others
-    for alert in session.pop_alerts():
-        if isinstance(alert, lt.dht_announce_alert):
-            print(alert.ip, alert.info_hash, flush=True)
-        elif isinstance(alert, lt.session_stats_alert):
-            if alert.values["dht.dht_nodes"]:
-                print("joined", flush=True)
-            else:
-                for other in others:
-                    session.add_dht_node((other, 25401))
-"""
 SILENT_NAME_SERVER = """
 import socket, sys, time
 with socket.socket(type=socket.SOCK_DGRAM) as server:
@@ -52,60 +27,10 @@ print(ask([], Network.PUBLIC, stop=Stop(), timeout=2)["DHT"].pending)
 """
 
 
-class Internet:
-    """Two machines that no multicast connects, and three more on which a DHT may be; one of its nodes has a name."""
-
-    def __init__(self, hosts: list[Host], home: Path) -> None:
-        self.here, self.there, *self.others = hosts
-        self.home = home
-        self.names = home / "hosts"
-        self.names.write_text("127.0.0.1 localhost\n")
-        self.resolver = home / "resolv.conf"
-        self.resolver.write_text("")
-
-    def name_the_first_node(self) -> None:
-        with self.names.open("a") as names:
-            names.write(f"{self.others[0].address} {BOOTSTRAP}\n")
-
-    def start_nodes(self) -> None:
-        for host in self.others:
-            known = [other.address for other in self.others if other is not host]
-            with self.heard_at(host).open("w") as heard:
-                host.start(sys.executable, "-c", NODE, host.address, *known, stdout=heard)
-        logs = [self.heard_at(host) for host in self.others]
-        wait_until(lambda: all("joined" in log.read_text() for log in logs), "every node to know the others")
-
-    def heard_at(self, host: Host) -> Path:
-        return self.home / f"{host.address}.log"
-
-    def was_announced(self, host: Host, link: str) -> bool:
-        """Tell whether any node heard that somebody on a machine has what a link is for."""
-        return any(f"{host.address} {infohash(link)}" in self.heard_at(other).read_text() for other in self.others)
-
-    def with_names(self, *command: object) -> list[object]:
-        mounts = 'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
-        return ["unshare", "--mount", "sh", "-c", mounts, self.names, self.resolver, *command]
-
-    def program(self, host: Host, name: str = "Memos") -> Program:
-        """Give memosync as somebody runs it there who reaches everything; the only tracker answers nobody."""
-        program = host.program(self.home / host.address / name, "public")
-        program.under = [*program.under, *map(str, self.with_names())]
-        program.environment["MEMOSYNC_TRACKERS"] = "udp://203.0.99.9:1"
-        return program
-
-
 @pytest.fixture
 def internet(tmp_path: Path) -> Iterator[Internet]:
-    with Network(5, subnet="203.0.0.0/16", multicast=False) as network:
-        for number, host in enumerate(network.hosts, 1):  # of a /24, libtorrent believes one node alone
-            host.ip(f"address del {host.address}/16 dev eth0\naddress add 203.0.{number}.1/16 dev eth0")
-            host.address = f"203.0.{number}.1"
-        yield Internet(network.hosts, tmp_path)
-
-
-def infohash(link: str) -> str:
-    (found,) = re.findall("btih:([0-9a-f]{40})", link)
-    return str(found)
+    with small_internet(5, tmp_path) as internet:
+        yield internet
 
 
 def bare(link: str) -> str:

@@ -134,6 +134,12 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
         console.tell(f"{_named([rows[name] for name in new])} is in sync from now on")
 
 
+def _addresses(library: Library, device: str) -> tuple[str, ...]:
+    """Give where a device is, as it says itself once its seeder runs."""
+    row = known.devices(known.read(library)).get(device)
+    return row.addresses if row else ()
+
+
 def _join(command: Globals, library: Library, options: SyncOptions, name: str, stop: Stop) -> None:
     """Have a library be one with that of who invited it; return when the other one knows this one."""
     console = command.console
@@ -212,7 +218,14 @@ def _told(command: Globals, library: Library, link: Magnet, timeout: float, stop
         with files.as_library_error("keep what arrives"):
             files.make_directory(place)
         download.fetch(
-            link, file, network=command.network, accept=accept, stop=stop, timeout=timeout, dht=library.session_state()
+            link,
+            file,
+            network=command.network,
+            accept=accept,
+            stop=stop,
+            timeout=timeout,
+            punch=True,
+            dht=library.session_state(),
         )
         with files.as_library_error("read the invitation"):
             data = files.read(file)
@@ -292,11 +305,6 @@ def _until(ready: Callable[[], Ready], timeout: float, stop: Stop) -> Ready:
         stop.check()
         stop.wait(_LOOK_EVERY)
     return found
-
-
-def _addresses(library: Library, device: str) -> tuple[str, ...]:
-    row = known.devices(known.read(library)).get(device)
-    return row.addresses if row else ()
 
 
 def _status(library: Library, state: SeederState | None = None) -> list[Status]:

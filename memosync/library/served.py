@@ -22,6 +22,7 @@ class Served:
     torrent: Path  # its kept .torrent
     trackers: tuple[str, ...]  # that it is announced to
     typed: bool = False  # they were, by a person here
+    seek: bool = False  # who wants it waits for it
 
 
 def served(library: Library, network: Network) -> list[Served]:
@@ -34,6 +35,7 @@ def served(library: Library, network: Network) -> list[Served]:
             torrent=library.torrent(one.infohash),
             trackers=trackers_of(now.trackers, network, typed=True),
             typed=True,
+            seek=True,
         )
         for one in now.invitations
         if one.until > library.clock()

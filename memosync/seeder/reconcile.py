@@ -76,7 +76,7 @@ class Reconciler:
             elif younger and not metainfo.fits(torrent, path):
                 self._server.call_damaged(infohash, f"{path.name} was altered")
             else:
-                self._server.serve(path, torrent.data, wanted.trackers, typed=wanted.typed)
+                self._server.serve(path, torrent.data, wanted.trackers, typed=wanted.typed, seek=wanted.seek)
         except (OSError, MemosyncError, RuntimeError) as error:
             self._server.call_damaged(infohash, f"its torrent cannot be read: {error}")
 

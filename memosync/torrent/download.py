@@ -38,6 +38,7 @@ NOWHERE = Path(os.devnull, "nothing")  # where nothing can be written: of what o
 _ROUND = 7.0  # seconds that peers have to give the metadata; libtorrent asks twice in it
 _ROUNDS = 8  # as short as that: trackers hear of each
 _CONNECTIONS = 100  # at most
+_BY_ONE = 12.0  # seconds of calling by uTP, and then by TCP
 _NOTHING = -2  # was asked for
 ASK_EVERY = 15.0  # seconds between two announces while there are no peers: who seeds may just begin
 
@@ -65,6 +66,7 @@ def fetch(
     stop: Stop,
     timeout: float,  # seconds without a new byte
     typed: bool = False,  # the link's trackers were, by a person here
+    punch: bool = False,  # holes into routers, by uTP, since who has it calls as well
     info_only: bool = False,  # end once `accept` has had the metadata
     begins: Callable[[bytes], None] | None = None,  # gets the first piece as soon as it is there
     follow: Callable[[bytes], None] | None = None,  # gets all pieces, one after the other, as they come
@@ -95,7 +97,13 @@ def fetch(
         params.flags |= flags.upload_mode
     if follow:
         params.flags |= flags.sequential_download
-    session = open_session(network, free_port(network), {**_FETCHING, **signalling.settings}, dht)
+    settings: lt.settings_pack = {
+        **_FETCHING,
+        **signalling.settings,
+        "enable_outgoing_utp": punch,
+        "enable_outgoing_tcp": not punch,
+    }
+    session = open_session(network, free_port(network), settings, dht)
     # peers added with the torrent are connected to at once, later ones at the next tick, a second away
     params.peers = usable_peers(link.peers, reach_of(network))
     handle = session.add_torrent(params)
@@ -136,6 +144,8 @@ def fetch(
             signalling.poll(session, handle, progress.peers, progress.waited)
             writeback.reach(progress.done)
             download.ask_again(progress.peers)
+            if punch:
+                download.change_transport(progress.peers)
             if not progress.size:
                 download.meet_others(progress.peers)
             stop.check()
@@ -196,7 +206,8 @@ class _Download:
         addresses: Sequence[tuple[str, int]],  # that the link names, and that may be called
     ) -> None:
         self._session, self._handle, self._sources, self._addresses = session, handle, sources, addresses
-        self._last_byte = self._asked = time.monotonic()
+        self._last_byte = self._asked = self._began = time.monotonic()
+        self._by_tcp = False
         self._failures = 3  # after which an address is given up
         self._met = self._last_byte  # when these peers were
         self._rounds = 0  # of letting go and meeting again
@@ -294,6 +305,17 @@ class _Download:
             self._handle.force_dht_announce()
             for address in self._addresses:
                 self._handle.connect_peer(address)
+
+    def change_transport(self, peers: int) -> None:
+        """While there are no peers, call by uTP alone, then by TCP for a while: there are networks without UDP.
+
+        Once uTP has failed, libtorrent would not try it again, and the next time may find the hole in the router.
+        """
+        now = time.monotonic()
+        by_tcp = int((now - self._began) / _BY_ONE) % 2 == 1
+        if by_tcp != self._by_tcp and not peers:
+            self._by_tcp = by_tcp
+            self._session.apply_settings({"enable_outgoing_utp": not by_tcp, "enable_outgoing_tcp": by_tcp})
 
     def meet_others(self, peers: int) -> None:
         """While the metadata does not come from the peers that are here, let go of them all and call them anew.

@@ -48,6 +48,7 @@ class Exchange:
         self._torrents: dict[InfoHash, _Torrent] = {}
         self._peers: tuple[Address, ...] = ()
         self._arrived: list[InfoHash] = []
+        self.new_at = 0.0  # when there was something to fetch, or something new to serve, as time.monotonic says
 
     def serve(self, torrent: Metainfo, path: Path) -> None:
         """Serve a file that is the torrent's, and call the other devices for it."""
@@ -99,8 +100,10 @@ class Exchange:
         """
         now = time.monotonic()
         for torrent in self._torrents.values():
-            if torrent.handle and not torrent.is_here and torrent.handle.status().is_finished:
-                torrent.handle.flush_cache()
+            if not torrent.is_here:
+                self.new_at = now
+                if torrent.handle and torrent.handle.status().is_finished:
+                    torrent.handle.flush_cache()
             due = now - torrent.called > _CALL_AGAIN and (now - torrent.since < _CALLS or not torrent.is_here)
             if due and torrent.handle:
                 torrent.called = now if now - torrent.since < _CALLS else now + 10 * _CALL_AGAIN
@@ -152,7 +155,7 @@ class Exchange:
         size: int = 0,
         is_here: bool = False,
     ) -> None:
-        now = time.monotonic()
+        now = self.new_at = time.monotonic()
         self._torrents[infohash] = _Torrent(now, now, path, largest, size, is_here)
         params.save_path, params.renamed_files = str(path.parent), {0: path.name}
         params.flags = apart(params.flags)

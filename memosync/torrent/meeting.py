@@ -37,16 +37,22 @@ _APART: lt.settings_pack = {
     "active_limit": -1,
     "unchoke_slots_limit": -1,
     "choking_algorithm": 0,
-    "connection_speed": 200,  # attempts a second
     "torrent_connect_boost": 100,  # peers of the first answer that are connected to at once
     "smooth_connects": False,
-    "min_reconnect_time": 1,  # seconds, and as many more as it failed before, up to half a minute
     "max_failcount": 32,  # which libtorrent does not count to: a device may come back after hours
     "peer_timeout": 20,  # seconds
     "connections_limit": 400,
     "send_buffer_low_watermark": 2**18,
     "alert_queue_size": 20_000,
 }
+_BUSY: lt.settings_pack = {
+    "connection_speed": 200,  # attempts a second
+    "min_reconnect_time": 1,  # seconds, and as many more each time that it failed
+    "seeding_outgoing_connections": True,
+}
+# once all have what there is, devices would go on to call each other, and themselves, every second
+_QUIET: lt.settings_pack = {"connection_speed": 2, "min_reconnect_time": 60, "seeding_outgoing_connections": False}
+_QUIET_AFTER = 20.0  # seconds without anything new
 _AT_MEETING = 50  # connections
 _ASKED = 16  # of those who are there, whether they are of the group
 _PIECE = 16_384  # bytes; of what nobody has
@@ -91,7 +97,7 @@ class Meeting:
         self._network, self._keep, self._device = network, keep, device
         self.port = port if port and is_free(port, network) else free_port(network)
         limits: lt.settings_pack = {"upload_rate_limit": up, "download_rate_limit": down}
-        self._session = open_session(network, self.port, {**_APART, **limits}, dht)
+        self._session = open_session(network, self.port, {**_APART, **_BUSY, **limits}, dht)
         self.exchange = Exchange(self._session, up=up, down=down, log=log)
         self._proxy = TrackerProxy(network)
         self._bootstrap = Bootstrap(self._session)
@@ -108,7 +114,8 @@ class Meeting:
         self._hung_up: dict[Address, float] = {}
         self._unread = 0.0  # until when somebody may be connected who has not said anything yet
         self._looked = self._polled = 0.0
-        self._alone_since = time.monotonic()
+        self._alone_since = self._new_at = time.monotonic()
+        self._is_quiet = False
         self._announced, self._again = 0, 0.0  # how often, and how long it had been alone by then
         params = lt.load_torrent_buffer(_hollow(keep, "meeting", 1))
         params.save_path = str(place)
@@ -144,6 +151,8 @@ class Meeting:
         """Tell the other devices, those that are connected and all that can be called, where this one stands."""
         said = bytes.fromhex(head) + bytes.fromhex(self._device)
         self._said = said + tag(self._keep, "pointer", said, _TAG)
+        self._new_at = time.monotonic()
+        self._pace(self._new_at)
         self._ring()
 
     def poll(self, seconds: float) -> None:
@@ -162,6 +171,7 @@ class Meeting:
             self._bootstrap.poll()
             renew_reach()
             self._announce(now)
+            self._pace(now)
             self.exchange.poll()
             for peer in [peer for peer, at in self._hung_up.items() if now - at > _HUNG_UP]:
                 del self._hung_up[peer]
@@ -250,6 +260,13 @@ class Meeting:
             if self._said:
                 self._ring()
 
+    def _pace(self, now: float) -> None:
+        """Call quickly while there is something new, or somebody was lost just now, and seldom else."""
+        new = max(self._new_at, self.exchange.new_at, 0.0 if self.pointers else self._alone_since)
+        if self._is_quiet != (is_quiet := now - new > _QUIET_AFTER):
+            self._is_quiet = is_quiet
+            self._session.apply_settings(_QUIET if is_quiet else _BUSY)
+
     def _handle_alert(self, alert: lt.alert) -> None:
         import libtorrent as lt
 
@@ -276,7 +293,8 @@ class Meeting:
 
     def _meet(self, peer: Address) -> None:
         """Ask who is at the meeting place whether he is of the group: only then he is a peer of the pointer, too."""
-        if peer not in self._met:
+        is_own = peer[1] == self.port and (peer[0] in self._listening or peer[0] in self._external)
+        if peer not in self._met and not is_own:
             if len(self._met) >= _AT_MEETING:
                 self._met.clear()
             self._met.add(peer)

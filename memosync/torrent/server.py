@@ -25,6 +25,10 @@ _FOR_PROGRAMS: lt.settings_pack = {
 }
 MOST_PEERS = 8  # of one memo that are named
 MOST_ADDRESSES = 4  # in a link
+_SEEK_EVERY = 5.0  # seconds
+# libtorrent goes on by TCP once uTP has failed, and only uTP gets into a router that its owner called us from
+_SEEKING: lt.settings_pack = {"enable_outgoing_tcp": False, "min_reconnect_time": 3}  # seconds
+_SERVING: lt.settings_pack = {"enable_outgoing_tcp": True, "min_reconnect_time": 60}
 
 
 class Server:
@@ -62,15 +66,21 @@ class Server:
         proxy = TrackerProxy(network)
         self._programs = _Programs(session, self.port, proxy, up=up, down=down, on_damage=self.call_damaged, log=log)
         self._browsers: Browsers | None = None
+        self._sought: set[InfoHash] = set()
+        self._is_seeking = False
+        self._sought_at = 0.0
         self._programs.poll(0)
         self.addresses = self._programs.addresses
         if not self.addresses:
             raise SeederError(f"cannot listen on port {self.port}", "choose another --port")
 
-    def serve(self, path: Path, torrent: bytes, trackers: Sequence[str], *, typed: bool = False) -> None:
+    def serve(
+        self, path: Path, torrent: bytes, trackers: Sequence[str], *, typed: bool = False, seek: bool = False
+    ) -> None:
         """Serve a file that is not served yet, at trackers that a person here typed or not; `poll` until it is checked.
 
-        A file that is not the torrent's becomes `damaged`. RuntimeError, libtorrent's own, when `torrent` is none.
+        `seek` who wants it: behind a router that lets nobody in, whoever waits for it has to be called. A file that is
+        not the torrent's becomes `damaged`. RuntimeError, libtorrent's own, when `torrent` is none.
         """
         import libtorrent as lt
 
@@ -78,6 +88,8 @@ class Server:
         infohash = InfoHash(str(params.info_hashes.v1))
         self._damaged.pop(infohash, None)
         self._paths[infohash] = path
+        if seek:
+            self._sought.add(infohash)
         for_programs, for_browsers = _by_session(trackers)
         if for_browsers:
             self._for_browsers().serve(infohash, path, for_browsers, typed=typed)
@@ -104,6 +116,7 @@ class Server:
         """Disconnect its peers and forget it."""
         self._damaged.pop(infohash, None)
         self._paths.pop(infohash, None)
+        self._sought.discard(infohash)
         self._programs.drop(infohash)
         if self._browsers:
             self._browsers.drop(infohash)
@@ -117,6 +130,12 @@ class Server:
     def poll(self, seconds: float) -> None:
         """Handle the alerts of both sessions, waiting at most so long for the first one."""
         self._programs.poll(0.02 if self._browsers and self._browsers.busy else seconds)
+        if self._is_seeking != bool(self._sought):
+            self._is_seeking = bool(self._sought)
+            self._programs.session.apply_settings(_SEEKING if self._is_seeking else _SERVING)
+        if self._sought and time.monotonic() - self._sought_at > _SEEK_EVERY:
+            self._sought_at = time.monotonic()
+            self._seek()
         if self._browsers:
             self._browsers.update(self._programs.swarms)
 
@@ -156,6 +175,13 @@ class Server:
         if self._browsers:
             self._browsers.leave(deadline)
         return state
+
+    def _seek(self) -> None:
+        """Ask again who wants what is sought: a tracker names those who came before, and is asked twice an hour."""
+        for swarm in map(self._programs.swarms.get, self._sought):
+            if swarm and swarm.handle and not swarm.peers:
+                swarm.handle.force_reannounce(0, -1, 1)
+                swarm.handle.force_dht_announce()
 
     def _for_browsers(self) -> Browsers:
         if self._browsers is None:

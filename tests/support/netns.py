@@ -23,6 +23,13 @@ from support.program import Program
 from support.waiting import wait_until
 
 HOLD = ["sh", "-c", "echo ready; exec cat"]
+ROUTE = """
+echo 1 >/proc/sys/net/ipv4/ip_forward
+iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE
+iptables -A FORWARD -i eth0 -m state --state ESTABLISHED,RELATED -j ACCEPT
+iptables -A FORWARD -i eth0 -j DROP
+iptables -A INPUT -i eth0 -m state --state NEW -j DROP
+"""
 GATEWAY = 254  # the last part of the switch's own address, where default routes lead (and end)
 
 
@@ -93,6 +100,7 @@ class Host(Namespace):
     """A machine on the switch: `eth0` with one address of each family, and loopback."""
 
     address: str
+    port: str  # of the switch
 
     def program(self, library: Path, network: str = "lan") -> Program:
         """Give memosync as somebody on this machine runs it."""
@@ -205,7 +213,7 @@ class Network:
             host = Host(switch.command, unshare)
             self.namespaces.append(host)
             self.hosts.append(host)
-            host.address = str(subnet[number])
+            host.address, host.port = str(subnet[number]), f"port{number}"
             switch.ip(f"""
                 link add port{number} type veth peer name eth0 netns {host.pid}
                 link set port{number} addrgenmode none
@@ -223,6 +231,43 @@ class Network:
             """)
             if route:
                 host.ip(f"route add default via {subnet[GATEWAY]}\nroute add default via fd77::{GATEWAY}")
+
+    def cut(self, *hosts: Host) -> None:
+        """Pull the plugs of hosts."""
+        self.namespaces[0].ip("\n".join(f"link set {host.port} down" for host in hosts))
+
+    def plug_in(self, *hosts: Host) -> None:
+        self.namespaces[0].ip("\n".join(f"link set {host.port} up" for host in hosts))
+
+    def part(self, *hosts: Host, parted: bool = True) -> None:
+        """Have nothing go from one of these hosts to another, without a sign of it; or again."""
+        state = "on" if parted else "off"
+        self.namespaces[0].ip("\n".join(f"link set {one.port} type bridge_slave isolated {state}" for one in hosts))
+
+    def behind(self, router: Host, subnet: str) -> Host:
+        """Give a machine behind a router of this network, which keeps ports and drops whatever nobody inside asked for.
+
+        Dropping is what makes it one of those that people have: else what a stranger sends takes the port on the
+        router itself, and what goes there from inside gets another one.
+        """
+        block = ipaddress.IPv4Network(subnet)
+        inside, host = block[1], Host(self.namespaces[0].command, ["unshare", "--net"])
+        self.namespaces.append(host)
+        host.address = str(block[2])
+        router.ip(f"""
+            link add inside type veth peer name eth0 netns {host.pid}
+            address add {inside}/{block.prefixlen} dev inside
+            link set inside up
+        """)
+        router.run("sh", "-ec", ROUTE)
+        host.ip(f"""
+            link set lo up
+            link set eth0 addrgenmode none
+            address add {host.address}/{block.prefixlen} dev eth0
+            link set eth0 up
+            route add default via {inside}
+        """)
+        return host
 
     def close(self) -> None:
         """End all hosts and what runs on them, then the switch."""
