@@ -192,6 +192,40 @@ def test_where_nothing_of_the_sound_is_there_it_is_said_why(made: Path, record: 
         record(data[: data.index(b"data") + 8])
 
 
+@both_ways
+@pytest.mark.parametrize(
+    "behind",
+    [b"\xa3\x01" + bytes([0x7F] * 7), b"\xec\x01" + bytes([0xFE] * 7)],
+    ids=["a block", "what is no sound"],
+)
+def test_a_length_that_no_file_can_have_costs_nothing_else(made: Path, record: Record, behind: bytes) -> None:
+    heard, _ = record((made / "made.live.webm").read_bytes() + behind)
+
+    assert len(heard) / RATE == pytest.approx(3, abs=0.05)
+
+
+@both_ways
+@pytest.mark.parametrize("length", [2**63 - 1, 2**64 - 1, 2**64 - 16])
+def test_a_length_of_8_bytes_that_was_never_filled_in_is_no_cut(record: Record, length: int) -> None:
+    ds64 = b"ds64" + (28).to_bytes(4, "little") + length.to_bytes(8, "little") * 3 + bytes(4)
+
+    heard, said = record(riff(PLAIN, VOICE, ds64, name=b"RF64", length=0xFFFFFFFF))
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(3, abs=0.05)
+
+
+@both_ways
+def test_a_box_of_8_bytes_of_length_is_followed_to_where_it_cannot_be(made: Path, record: Record) -> None:
+    data = (made / "made.m4a").read_bytes()
+    end = b"\0\0\0\1free" + (2**64 - 1).to_bytes(8, "big")
+
+    heard, said = record(data + end)
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(3, abs=0.05)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("step", [1, 7, 4_096])
 def test_what_passes_is_judged_as_what_lies_there(made: Path, name: str, step: int) -> None:

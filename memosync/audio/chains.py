@@ -225,8 +225,9 @@ class Part(io.RawIOBase):
         self._file, self._start, self._end, self._at = file, start, end, start
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # no other is given
-        self._file.seek(self._at)
-        data = self._file.read(max(0, min(len(buffer), self._end - self._at)))
+        left = max(0, self._end - self._at)
+        self._file.seek(self._at if left else 0)
+        data = self._file.read(min(len(buffer), left))
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

@@ -365,10 +365,13 @@ class _Wave:
 
 
 def reading(file: BinaryIO) -> headers.Peek:
-    """Give what reads a file from an offset."""
+    """Give what reads a file from an offset; nothing where no file can reach, as a damaged length may say."""
 
     def read_at(at: int, size: int) -> bytes:
-        file.seek(at)
+        try:
+            file.seek(at)
+        except (OSError, OverflowError):
+            return b""
         return file.read(size)
 
     return read_at

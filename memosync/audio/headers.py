@@ -15,6 +15,7 @@ from .pcm import ALAW, CHANNELS, FLOAT, PCM, RATES, ULAW, WIDTHS, Pcm, Sound
 WAVES = {(name, b"WAVE") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")}  # how they begin, and go on after 4 bytes
 W64 = b"riff\x2e\x91\xcf\x11"  # how a Wave64 begins
 _NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
+_NEVER = 1 << 62  # bytes; what has more, or less than nothing, was never filled in
 _HEADER = 1 << 26  # bytes in which the samples must begin
 _INFO = 1 << 20  # bytes of an INFO
 _MANY = 10_000  # chunks before them
@@ -105,7 +106,7 @@ def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:
 
 
 def _known(length: int) -> int | None:
-    return length if 0 < length < _NO_LENGTH or length > 0xFFFFFFFF else None
+    return length if 0 < length < _NO_LENGTH or 0xFFFFFFFF < length < _NEVER else None
 
 
 def encoded(peek: Peek) -> Sound | None:
@@ -141,7 +142,7 @@ def _parse_w64(peek: Peek, begin: int) -> Pcm | None:
         if name == b"fmt ":
             fmt = peek(at + 24, min(max(size, 0), 64))
         elif name == b"data":
-            return _parse_format(fmt, "<", at + 24, size if 0 < size < 2**62 else None, 8)
+            return _parse_format(fmt, "<", at + 24, size if 0 < size < _NEVER else None, 8)
         at += 24 + max(0, size) + -size % 8
     return None
 
@@ -184,7 +185,7 @@ def _parse_caf(peek: Peek, begin: int) -> Pcm | None:
         if name == b"desc":
             desc = peek(at + 12, 32)
         elif name == b"data":
-            return _parse_desc(desc, at + 16, size - 4 if size > 4 else None)
+            return _parse_desc(desc, at + 16, size - 4 if 4 < size < _NEVER else None)
         elif size < 0:
             break
         at += 12 + size
