@@ -132,6 +132,24 @@ def test_a_quiet_beginning_of_24_in_32_stays_quiet(record: Record, fmt: bytes, u
     assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
 
 
+@both_ways
+@pytest.mark.parametrize("is_low", [True, False], ids=["16 bits at the lower end", "a room at the upper end"])
+@pytest.mark.parametrize("fmt", [form(width=4, bits=24), form(width=4, bits=24, valid=24)], ids=["plain", "extensible"])
+def test_24_in_32_that_do_not_tell_where_they_are_for_long_are_kept_until_they_do(
+    record: Record, fmt: bytes, is_low: bool
+) -> None:
+    if is_low:
+        data = 11 * ((VOICE * (2**15 - 1)).astype("<i4") << 8).tobytes() + LOWER  # whose lowest byte is used
+    else:
+        data = 11 * integers(VOICE * np.float32(0.001), 24, 4) + UPPER
+
+    heard, said = record(riff(fmt, data))
+
+    assert said == "" if record == by_file else "all of it is kept on the disk" in said
+    assert amplitude(heard[:RATE], 440) == pytest.approx(0.5 if is_low else 0.0005, rel=0.1)
+    assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+
+
 @pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
 @pytest.mark.parametrize("page", ["utf-16", "utf-16-le", "utf-16-be", "utf-8"])
 @pytest.mark.parametrize("fmt", [PLAIN, ADPCM], ids=["plain", "ADPCM"])

@@ -194,9 +194,7 @@ def test_where_nothing_of_the_sound_is_there_it_is_said_why(made: Path, record: 
 
 @both_ways
 @pytest.mark.parametrize(
-    "behind",
-    [b"\xa3\x01" + bytes([0x7F] * 7), b"\xec\x01" + bytes([0xFE] * 7)],
-    ids=["a block", "what is no sound"],
+    "behind", [b"\xa3\x01" + bytes([0x7F] * 7), b"\xec\x01" + bytes([0xFE] * 7)], ids=["a block", "what is no sound"]
 )
 def test_a_length_that_no_file_can_have_costs_nothing_else(made: Path, record: Record, behind: bytes) -> None:
     heard, _ = record((made / "made.live.webm").read_bytes() + behind)

@@ -136,12 +136,13 @@ def corrected(pcm: Pcm, size: int, read: Callable[[int, int], bytes]) -> Pcm:
 def blocks(pcm: Pcm, read: Callable[[int], bytes], frames: int, peek: Peek = lambda _size: b"") -> Iterator[Block]:
     """Give what `read` gives from the first sample on in blocks of at most so many frames: channels x frames.
 
-    Of 24 bits in 4 bytes the upper three are meant (WAVE_FORMAT_EXTENSIBLE), unless what comes says otherwise. Where
+    Of 24 bits in 4 bytes the upper three are meant (WAVE_FORMAT_EXTENSIBLE), unless what comes says otherwise; what
+    does not say it for ten seconds is better kept until it does (`is_open`). Where
     the header ends the samples and no chunk begins, it was not brought up to date, and they go on; so they do in
     another chunk of samples behind the first.
     """
     left = 2**62 if pcm.length is None else pcm.length
-    rest, low = b"", _is_low(pcm, peek)
+    rest, low = b"", bool(_is_low(pcm, peek))
     while left or goes_on(pcm.length or 0, pcm.pad, peek) or (left := _begin_another(pcm, read, peek)):
         left = left or 2**32  # a header that counts less has the remainder
         if not (data := read(min(left, frames * pcm.frame - len(rest)))):
@@ -183,10 +184,15 @@ def is_name(name: bytes) -> bool:
     return name.replace(b" ", b"x").isalnum()
 
 
-def _is_low(pcm: Pcm, peek: Peek) -> bool:
+def is_open(pcm: Pcm, peek: Peek) -> bool:
+    """Tell whether for long nobody can know where in narrow samples their bits are: a quiet beginning says little."""
+    return _is_low(pcm, peek) is None
+
+
+def _is_low(pcm: Pcm, peek: Peek) -> bool | None:
     """Tell whether in narrow samples the lower bits are meant; what comes is held back until that is known.
 
-    A quiet beginning says little: where nothing but that has come, they are the upper ones unless lower ones are used.
+    None where it is not when ten seconds have come.
     """
     if not pcm.is_narrow or pcm.is_low is not None:
         return bool(pcm.is_low)
@@ -202,7 +208,7 @@ def _is_low(pcm: Pcm, peek: Peek) -> bool:
         found.append(place)
         if len(ahead) < end:
             return True in found
-    return _place(replace(pcm, is_plain=False), ahead) is True
+    return _place(replace(pcm, is_plain=False), ahead) or None
 
 
 def _place(pcm: Pcm, data: bytes) -> bool | None:
