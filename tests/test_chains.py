@@ -134,6 +134,20 @@ def test_garbage_between_pages_begins_no_link(links: Links) -> None:
     assert found[1] == SECOND
 
 
+@pytest.mark.parametrize("links", [of_file, of_pipe])
+@pytest.mark.parametrize("missing", range(1, 20))
+@pytest.mark.parametrize("between", [b"", b"garbage"])
+def test_a_page_that_lost_some_bytes_takes_nothing_of_the_next_link(links: Links, missing: int, between: bytes) -> None:
+    """What is missing in the last page it claims of what follows: less than one can tell the next link by."""
+    torn = FIRST[:-40] + FIRST[-40 + missing :] + between
+
+    first, *others = links(torn + SECOND + FIRST)
+
+    assert first.startswith(torn)
+    assert SECOND.startswith(first.removeprefix(torn))
+    assert others == [SECOND, FIRST]
+
+
 def test_streams_beside_each_other_are_one_link() -> None:
     both = ogg.page(HEADS[:1], 0, 0, 2, serial=1) + ogg.page([b"fishead"], 0, 0, 2, serial=2) + FIRST[47:]
 

@@ -203,6 +203,19 @@ def test_a_length_that_no_file_can_have_costs_nothing_else(made: Path, record: R
 
 
 @both_ways
+@pytest.mark.parametrize("place", [b"\x40", b"\xc0"], ids=["before its beginning", "behind its end"])
+def test_where_ffmpeg_looks_for_an_index_in_what_was_cut_nothing_is_lost(
+    made: Path, record: Record, place: bytes
+) -> None:
+    """At the end of a NUT there is where that is, and at the end of what was cut there is anything."""
+    nut = sound.convert(made / "made.wav", made / "made.nut", "-c:a", "pcm_s16le").read_bytes()
+
+    heard, _ = record(nut[:150_000] + place + bytes(11))
+
+    assert len(heard) / RATE == pytest.approx(150_000 / 2 / RATE, abs=0.1)
+
+
+@both_ways
 @pytest.mark.parametrize("length", [2**63 - 1, 2**64 - 1, 2**64 - 16])
 def test_a_length_of_8_bytes_that_was_never_filled_in_is_no_cut(record: Record, length: int) -> None:
     ds64 = b"ds64" + (28).to_bytes(4, "little") + length.to_bytes(8, "little") * 3 + bytes(4)

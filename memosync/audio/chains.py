@@ -325,6 +325,7 @@ class _Link(OfPipe):
     def __init__(self, pipe: Peeking) -> None:
         super().__init__(pipe)
         self._left = 0  # bytes of the page that is being read
+        self._given = b""  # the last bytes that were given
         self._time = 0  # of the last page that had one
         self._changed = b""  # what of a page is left that was changed
         self._inside = False
@@ -340,11 +341,17 @@ class _Link(OfPipe):
             return data
         data = self._pipe.read(min(size, self._left))
         self._left -= len(data)
+        self._given = (self._given + data)[-_HEAD:]
         return data
 
     def _turn(self) -> bool:
         """Look at the next page, and tell whether it belongs to this link."""
         head = self._pipe.peek(_HEAD)
+        torn = _BEGINNING.search(self._given + head) if head[:4] != b"OggS" else None
+        if torn and torn.start() < len(self._given):  # what the page before claimed of it has been given already
+            self._pipe.unread(self._given[torn.start() :])
+            self._given = b""
+            return self._turn()
         if head[:4] != b"OggS" or len(head) < _HEAD:
             self._left = 1  # garbage, or the end
             return True
