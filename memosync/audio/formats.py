@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .headers import WAVES, behind_id3, chunks, parse
@@ -61,7 +62,7 @@ def why_whole(pipe: Peeking | OfPipe) -> str:
 
     if _has_index_behind(peek):
         return "has its index at its end"
-    if (found := parse(peek)) and is_open(found, lambda size: peek(found.start, size)):
+    if (found := parse(peek)) and is_open(found, partial(peek, found.start)):
         return "does not tell yet at which end of 32 bits its 24 are"
     return "can only be read as a file" if _is_for_sndfile(peek) else ""
 
