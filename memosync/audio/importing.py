@@ -49,6 +49,7 @@ class Pipe:
     def __init__(self, stop: Stop, descriptor: int = 0) -> None:
         self._stop, self._descriptor = stop, descriptor
         self._ahead = bytearray()
+        self._kept: BinaryIO | None = None
 
     def read(self, size: int, /) -> bytes:
         """Wait for bytes and give up to `size` of them, none at the end or after `stop`."""
@@ -68,6 +69,23 @@ class Pipe:
         """Take back what was read last."""
         self._ahead[:0] = data
 
+    def keep(self, directory: Path) -> None:
+        """Keep what is ahead, and all that comes, in a file without a name, as long as the disk has room for it."""
+        self._directory = directory
+        with contextlib.suppress(OSError):
+            self._kept = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115  # closed by `taken`
+            self._add(bytes(self._ahead))
+
+    def taken(self) -> BinaryIO | None:
+        """Give what was kept, to be closed, and keep no more; None where nothing is."""
+        kept, self._kept = self._kept, None
+        return kept
+
+    def forget(self) -> None:
+        """Keep no more, and nothing."""
+        if kept := self.taken():
+            kept.close()
+
     @property
     def is_stopped(self) -> bool:
         """Tell whether it ends only because somebody wanted that."""
@@ -84,8 +102,18 @@ class Pipe:
     def _read(self, size: int) -> bytes:
         while size and not self._stop.is_set():
             if select.select([self._descriptor], [], [], 0.1)[0]:
-                return os.read(self._descriptor, size)
+                data = os.read(self._descriptor, size)
+                self._add(data)
+                return data
         return b""
+
+    def _add(self, data: bytes) -> None:
+        if self._kept:
+            try:
+                if files.free_space(self._directory) < _ROOM or self._kept.write(data) < len(data):
+                    self.forget()
+            except OSError:
+                self.forget()
 
 
 def import_source(
@@ -113,8 +141,11 @@ def import_source(
         if pipe and (why := why_whole(pipe)):
             warn(f"what comes {why}{_KEPT}")
             file = opened.enter_context(_spooled(pipe, target.parent))
+        elif pipe:
+            pipe.keep(target.parent)
+            opened.callback(pipe.forget)
         source = _Import(
-            file, pipe, target, describe, sound, live=live, limit=limit, on_progress=on_progress, warn=warn
+            file, pipe, target, describe, sound, opened, live=live, limit=limit, on_progress=on_progress, warn=warn
         )
         try:
             source.run()
@@ -144,6 +175,7 @@ class _Import:
         target: Path,
         describe: Callable[[Words], Words],
         sound: Sound,
+        opened: contextlib.ExitStack,  # closes what it opens for longer than one pass
         *,
         live: bool,
         limit: float | None,
@@ -151,6 +183,7 @@ class _Import:
         warn: Callable[[str], None],
     ) -> None:
         self._file, self._pipe, self._target, self._describe, self._sound = file, pipe, target, describe, sound
+        self._opened = opened
         self._live, self._longest, self._on_progress, self._warn = live, limit or 2**62, on_progress, warn
         self._words: Words | None = None
         self._size = 0.1 if live or limit else 1.0  # seconds of a block
@@ -216,6 +249,8 @@ class _Import:
                         writer = opened.enter_context(new)
                         tracks, track = source.tracks, source.track
                         head = source.head
+                        if self._pipe and len(tracks) < 2:
+                            self._pipe.forget()
                     elif copies:  # behind a first link: the same kind is copied where nothing can be read twice
                         copies = self._live and source.is_opus and source.head == head
                     begun = writer.duration
@@ -234,6 +269,8 @@ class _Import:
     def _listen_again(self, tracks: list[int], track: int) -> _Way | None:
         """See whether another track has the voice, when this one has none; say which was taken."""
         silent = self._way.silent if self._heard else (*self._way.silent, track)
+        if not self._heard and self._pipe and (kept := self._pipe.taken()):
+            self._file = self._opened.enter_context(kept)
         if not self._heard and not self._way.is_last and not isinstance(self._file, Pipe):
             if others := [other for other in tracks if other not in silent]:
                 return replace(self._way, track=others[0], silent=silent)
@@ -259,7 +296,7 @@ class _Import:
             if not self._heard:
                 with contextlib.suppress(AudioError), translated("read"):
                     peaks = [abs(block_of(frame)).max() for frame in source.decode(packet)]
-                    self._heard = max(peaks, default=0) > SILENCE
+                    self._hear(max(peaks, default=0))
             try:
                 writer.copy(packet)
             except ValueError:
@@ -299,13 +336,20 @@ class _Import:
                 resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))
             mixed = mixer.mix(block)
             self._look_at(mixer, writer.duration)
-            self._heard |= mixer.peak > SILENCE
+            self._hear(mixer.peak)
             put(_frame(mixed, rate, out))
             self._on_progress(writer.duration, source.duration)
             if writer.duration >= self._longest:
                 return None
         put(None)
         return None
+
+    def _hear(self, peak: float) -> None:
+        """Note how loud it is; what is heard needs no other track."""
+        if peak > SILENCE and not self._heard:
+            self._heard = True
+            if self._pipe:
+                self._pipe.forget()
 
     def _look_at(self, mixer: Mixer, at: float) -> None:
         """Note what is done against channels that cancel each other."""
