@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import soundfile
 from support import ogg, sound
+from support.program import Program
 from support.recorders import RATE, Record, amplitude, by_file, by_pipe, chunk, form, integers, riff, tones
 
 from memosync import files
+from memosync.audio import importing
 from memosync.errors import AudioError
 
 VOICE = tones((440, 0.5))
@@ -183,16 +185,42 @@ def test_more_channels_than_can_be_mixed_are_counted(record: Record) -> None:
         record(riff(form(width=2, bits=16, channels=65), bytes(130 * 500)))
 
 
-def test_what_cannot_be_read_as_it_comes_may_be_read_as_a_file(tmp_path: Path) -> None:
-    data = by_sndfile(tmp_path / "voice", "HTK", "PCM_16")
+@both_ways
+def test_what_cannot_be_read_as_it_comes_is_read_as_a_file(tmp_path: Path, record: Record) -> None:
+    heard, said = record(by_sndfile(tmp_path / "voice", "HTK", "PCM_16"))
 
-    heard, _ = by_file(data)
-    with pytest.raises(AudioError) as caught:
-        by_pipe(data)
-
-    assert "memosync record FILE" in str(caught.value.hint)
+    assert said == ""
     assert len(heard) / RATE == pytest.approx(1, abs=0.05)
     assert abs(heard).max() == pytest.approx(0.5, rel=0.1)
+
+
+@both_ways
+@pytest.mark.parametrize(("form", "at", "damage"), [("flv", 83, b"\x55" * 3_000), ("m4a", 7, bytes(8))])
+def test_damage_where_it_begins_costs_a_pipe_no_more_than_a_file(
+    made: Made, record: Record, form: str, at: int, damage: bytes
+) -> None:
+    data = made(form, "-c:a", "aac", "-ar", "44100")
+    kept = data[at:] if form == "flv" else data[at + len(damage) :]
+
+    heard, _ = record(data[:at] + damage + kept)
+
+    assert len(heard) / RATE == pytest.approx(1, abs=0.1)
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.04)
+
+
+def test_of_what_may_be_no_sound_only_so_much_is_kept_and_that_is_said(
+    memosync: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = b"\x55" * 4_000_000
+
+    said = memosync("record", "-", stdin=odd, code=AudioError.exit_code).err
+    monkeypatch.setattr(importing, "_UNREADABLE", 3_000_000)
+    with pytest.raises(AudioError, match="not audio") as caught:
+        by_pipe(odd)
+
+    assert "what comes cannot be read as it comes: all of it is kept on the disk until that is here" in said
+    assert "memosync record FILE" not in said
+    assert "memosync record FILE" in str(caught.value.hint)
 
 
 @both_ways

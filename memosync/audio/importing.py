@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _KEPT = ": all of it is kept on the disk until that is here"
 _ROOM = 64_000_000  # bytes of a disk that are left alone
+_UNREADABLE = 1_000_000_000  # bytes, at most, of a pipe that are kept although they may be no sound
+_SHORT = 1_000_000  # bytes that are kept without a word
 
 
 class Pipe:
@@ -80,6 +82,22 @@ class Pipe:
         """Give what was kept, to be closed, and keep no more; None where nothing is."""
         kept, self._kept = self._kept, None
         return kept
+
+    def keep_all(self, warn: Callable[[], None]) -> BinaryIO | None:
+        """Keep what comes to its end, too, and give it; None where it was not kept, or is too much.
+
+        `warn` is called where that takes long.
+        """
+        self._ahead.clear()
+        is_told = False
+        while self._kept and self._read(1 << 16):
+            size = self._kept.tell() if self._kept else 0
+            if size > _SHORT and not is_told:
+                is_told = True
+                warn()
+            if size > _UNREADABLE:
+                self.forget()
+        return self.taken()
 
     def forget(self) -> None:
         """Keep no more, and nothing."""
@@ -197,9 +215,10 @@ class _Import:
             try:
                 way = self._read()
             except AudioError:
-                if not self._way.silent:
+                if self._way.silent:
+                    way = replace(self._way, track=self._way.silent[0], is_last=True)
+                elif not self._take_all():
                     raise
-                way = replace(self._way, track=self._way.silent[0], is_last=True)
 
     def warnings(self) -> Iterator[str]:
         """Say what a person should know of what was written."""
@@ -249,8 +268,6 @@ class _Import:
                         writer = opened.enter_context(new)
                         tracks, track = source.tracks, source.track
                         head = source.head
-                        if self._pipe and len(tracks) < 2:
-                            self._pipe.forget()
                     elif copies:  # behind a first link: the same kind is copied where nothing can be read twice
                         copies = self._live and source.is_opus and source.head == head
                     begun = writer.duration
@@ -296,12 +313,12 @@ class _Import:
             if not self._heard:
                 with contextlib.suppress(AudioError), translated("read"):
                     peaks = [abs(block_of(frame)).max() for frame in source.decode(packet)]
-                    self._hear(max(peaks, default=0))
+                    self._heard = max(peaks, default=0) > SILENCE
             try:
                 writer.copy(packet)
             except ValueError:
                 self._damage.hit(writer.duration, float((packet.duration or 0) * (packet.time_base or 0)) or None)
-            self._on_progress(writer.duration, source.duration)
+            self._tell(writer, source)
             if writer.duration >= self._longest:
                 break
         return None
@@ -336,20 +353,28 @@ class _Import:
                 resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))
             mixed = mixer.mix(block)
             self._look_at(mixer, writer.duration)
-            self._hear(mixer.peak)
+            self._heard |= mixer.peak > SILENCE
             put(_frame(mixed, rate, out))
-            self._on_progress(writer.duration, source.duration)
+            self._tell(writer, source)
             if writer.duration >= self._longest:
                 return None
         put(None)
         return None
 
-    def _hear(self, peak: float) -> None:
-        """Note how loud it is; what is heard needs no other track."""
-        if peak > SILENCE and not self._heard:
-            self._heard = True
-            if self._pipe:
-                self._pipe.forget()
+    def _take_all(self) -> bool:
+        """Have a pipe read from its beginning as a file, as some formats and damage want it; tell whether it can be."""
+        if not self._pipe:
+            return False
+        if not (kept := self._pipe.keep_all(lambda: self._warn(f"what comes cannot be read as it comes{_KEPT}"))):
+            return False
+        self._file, self._words = self._opened.enter_context(kept), None
+        return True
+
+    def _tell(self, writer: Writer, source: Source) -> None:
+        """Tell how far it is; of a pipe whose sound is found no more is kept."""
+        self._on_progress(writer.duration, source.duration)
+        if self._pipe and (self._heard or (len(source.tracks) < 2 and writer.duration)):
+            self._pipe.forget()
 
     def _look_at(self, mixer: Mixer, at: float) -> None:
         """Note what is done against channels that cancel each other."""
