@@ -203,6 +203,19 @@ def test_a_length_that_no_file_can_have_costs_nothing_else(made: Path, record: R
 
 
 @both_ways
+def test_where_a_fragment_of_an_mp4_breaks_off_what_is_there_is_saved(made: Path, record: Record) -> None:
+    """FFmpeg refuses all of a file where the head of a fragment is cut, and nothing where it comes through a pipe."""
+    data = (made / "made.mp4").read_bytes()
+    at = [match.start() for match in re.finditer(b"moof", data)][4]
+
+    for cut in (at - 4, at + 40, at + 104, at + 120, at + 150):
+        heard, said = record(data[:cut])
+
+        assert len(heard) / RATE == pytest.approx(2, abs=0.1)
+        assert said.count("cut off") == (cut > at), cut
+
+
+@both_ways
 @pytest.mark.parametrize("place", [b"\x40", b"\xc0"], ids=["before its beginning", "behind its end"])
 def test_where_ffmpeg_looks_for_an_index_in_what_was_cut_nothing_is_lost(
     made: Path, record: Record, place: bytes

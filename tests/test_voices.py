@@ -330,6 +330,10 @@ def test_damage_in_the_middle_costs_no_more_than_itself(memosync: Program, tmp_p
     assert ("damaged: " in said or "holes in the source: " in said) or codec in ("mp3", "aac")  # frames found anew
 
 
+PICTURE = ["-f", "lavfi", "-i", "testsrc=s=160x120:r=25", "-map", "1", "-map", "0", "-c:v", "mpeg2video", "-shortest"]
+CAMERA = ["-f", "mpegts", "-mpegts_m2ts_mode", "1"]
+
+
 @both_ways
 @pytest.mark.parametrize(
     "parts",
@@ -339,8 +343,22 @@ def test_damage_in_the_middle_costs_no_more_than_itself(memosync: Program, tmp_p
         ((1, "-c:a", "libvorbis"), (2, "-c:a", "libvorbis"), "ogg"),
         ((1, "-c:a", "libopus"), (2, "-c:a", "libopus"), "ogg"),
         ((2, "-c:a", "libopus"), (1, "-c:a", "libvorbis"), "ogg"),
+        ((1, "-c:a", "aac"), (2, "-c:a", "mp2"), "ts"),
+        ((1, *PICTURE, "-c:a", "mp2"), (1, "-c:a", "mp2"), "ts"),
+        ((2, "-c:a", "ac3", *CAMERA), (1, *PICTURE, "-c:a", "ac3", *CAMERA), "mts"),
+        ((1, "-c:a", "ac3", *CAMERA), (1, *PICTURE, "-c:a", "mp2", *CAMERA), "mts"),
     ],
-    ids=["mp3", "aac", "vorbis", "opus", "opus and vorbis"],
+    ids=[
+        "mp3",
+        "aac",
+        "vorbis",
+        "opus",
+        "opus and vorbis",
+        "TS",
+        "TS with a picture first",
+        "M2TS",
+        "M2TS of two kinds",
+    ],
 )
 def test_what_changes_its_rate_or_channels_midway_is_whole(
     memosync: Program, tmp_path: Path, record: Ways, parts: Sequence[Any]
@@ -359,6 +377,39 @@ def test_what_changes_its_rate_or_channels_midway_is_whole(
     assert only(memosync)["duration"] == pytest.approx(4, abs=0.2)
     assert amplitude(heard[: 2 * RATE], 440) == pytest.approx(0.5, rel=0.1)
     assert amplitude(heard[-2 * RATE :], 660) == pytest.approx(0.5, rel=0.1)
+
+
+@both_ways
+def test_what_another_codec_cannot_read_costs_nothing_that_came_before(
+    memosync: Program, tmp_path: Path, record: Ways
+) -> None:
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    whole = (
+        ffmpeg(tmp_path / "made.aac", "-i", voice).read_bytes()
+        + ffmpeg(tmp_path / "made.mp2", "-i", voice).read_bytes()
+    )
+    (tmp_path / "whole.aac").write_bytes(whole)
+
+    said = record(memosync, tmp_path / "whole.aac")
+
+    assert "at 00:02 could not be read" in said
+    assert amplitude(decoded(only(memosync)["path"])[: 2 * RATE], 440) == pytest.approx(0.5, rel=0.1)
+
+
+@both_ways
+def test_a_track_that_begins_midway_ends_nothing(memosync: Program, tmp_path: Path, record: Ways) -> None:
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    flv = ffmpeg(tmp_path / "made.flv", "-i", voice, "-c:a", "aac", "-ar", "44100").read_bytes()
+    at = 13
+    while at < len(flv) // 2:
+        at += 15 + int.from_bytes(flv[at + 1 : at + 4], "big")
+    picture = b"\x09\0\0\5" + flv[at + 4 : at + 8] + bytes(3) + b"\x22" + bytes(4) + b"\0\0\0\x10"
+    (tmp_path / "whole.flv").write_bytes(flv[:at] + picture + flv[at:])
+
+    said = record(memosync, tmp_path / "whole.flv")
+
+    assert "memosync: warning" not in said
+    assert only(memosync)["duration"] == pytest.approx(2, abs=0.1)
 
 
 # -- formats

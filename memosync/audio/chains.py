@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from . import ogg, opus
+from . import ogg, opus, transport
 from .headers import W64, Peek, behind_id3
 from .pcm import BEHIND, chunks_behind
 from .truncation import Watch
@@ -67,8 +67,11 @@ class Peeking(Protocol):
 
 def links_of_file(file: BinaryIO) -> Iterator[Reader]:
     """Give each link of a file, from its beginning on, as a file of its own; the file itself where there is one."""
-    begin = _begin(AsPipe(file).look)
-    starts, is_odd = (_starts(file, begin), False) if begin else _survey(file)
+    begin, packet = _begin(AsPipe(file).look), transport.packet_size(AsPipe(file).look)
+    if packet:
+        starts, is_odd = _changes(file, packet), False
+    else:
+        starts, is_odd = (_starts(file, begin), False) if begin else _survey(file)
     if is_odd:
         file.seek(0)
         yield from links_of_pipe(AsPipe(file))
@@ -89,7 +92,8 @@ def links_of_pipe(pipe: Peeking) -> Iterator[Reader]:
     more = True
     while more:
         begin = _begin(lambda at, size: pipe.peek(size, at))
-        link = _Until(pipe, begin) if begin else _Link(pipe)
+        packet = transport.packet_size(lambda at, size: pipe.peek(size, at))
+        link = _Until(pipe, begin) if begin else _OfPackets(pipe, packet) if packet else _Link(pipe)
         yield link
         while link.read(1 << 16):  # what its reader left
             pass
@@ -137,6 +141,19 @@ def _starts(file: BinaryIO, begin: _Begin) -> list[int]:
         starts += [at + match.start() for match in begin.whole.finditer(data) if match.start() <= known]
         kept = data[1 - _BEGIN :]
         at += len(data) - len(kept)
+    return starts
+
+
+def _changes(file: BinaryIO, packet: int) -> list[int]:
+    """Find where in an MPEG-TS its tracks become others."""
+    starts, at, tracks = [0], 0, transport.Tracks(packet)
+    file.seek(0)
+    while data := file.read(_AT_ONCE // packet * packet):
+        changed = tracks.change(data)
+        at += len(data)
+        if changed is not None:
+            starts.append(tracks.named)
+            at = file.seek(changed + packet)
     return starts
 
 
@@ -317,6 +334,35 @@ class _Until(OfPipe):
         """Give what is so many bytes ahead, of which some were read already."""
         have = read[at : at + size]
         return have if len(have) == size else have + self._pipe.peek(size - len(have), max(0, at - len(read)))
+
+
+class _OfPackets(OfPipe):
+    """A pipe of MPEG-TS up to where its tracks become others."""
+
+    def __init__(self, pipe: Peeking, packet: int) -> None:
+        super().__init__(pipe)
+        self._packet, self._tracks = packet, transport.Tracks(packet)
+        self._read_so_far = 0  # bytes
+        self._rest = b""  # of whole packets
+        self._ended = False
+
+    def _read(self, size: int) -> bytes:
+        if not self._rest and not self._ended:
+            self._rest = self._packets(max(1, size // self._packet) * self._packet)
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def _packets(self, size: int) -> bytes:
+        data = self._pipe.read(size)
+        while (missing := -len(data) % self._packet) and (more := self._pipe.read(missing)):
+            data += more
+        changed = self._tracks.change(data)
+        if changed is not None:
+            at = changed - self._read_so_far
+            self._pipe.unread(self._tracks.name + data[at:])
+            self._ended, data = True, data[:at]
+        self._read_so_far += len(data)
+        return data
 
 
 class _Link(OfPipe):

@@ -153,11 +153,15 @@ class _Decoded(Source):
         while broken < _BROKEN_RUN:
             try:
                 packet = next(demuxed, None)
-            except (av.error.InvalidDataError, av.error.PatchWelcomeError):
+            except av.FFmpegError:
                 broken += 1
                 if broken == 1:
                     damage.hit(now(), None)
                 demuxed = self._container.demux(self.stream)  # which goes on behind it
+                continue
+            except IndexError:  # a track that begins midway, as damage or another file makes it
+                broken += 1
+                demuxed = self._container.demux(self.stream)
                 continue
             if packet is None:
                 clock.end()
@@ -187,7 +191,7 @@ class _Decoded(Source):
             for packet in chain(self.packets(damage, now), (None,)):
                 try:
                     yield from self.stream.codec_context.decode(packet)
-                except (av.error.InvalidDataError, av.error.PatchWelcomeError):
+                except av.FFmpegError:  # of whatever kind: some decoders give -1, or a number of their own
                     if packet:
                         damage.hit(now(), float((packet.duration or 0) * (packet.time_base or 0)) or None)
 
@@ -272,7 +276,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             file = _Wave(pipe.read, sound, sound.length, pipe.peek)
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
         # same, 0.9 s at 48 kHz
-        ahead = {"analyzeduration": "1", "max_probe_packets": "1"}
+        ahead = {"analyzeduration": "1", "max_probe_packets": "20"}
     with contextlib.ExitStack() as stack:
         try:
             container = stack.enter_context(open_input(file, FORMATS, None, **ahead))

@@ -23,7 +23,7 @@ from ..memo import Words
 from ..quantities import format_clock, format_size
 from ..stop import Stop
 from . import truncation
-from .chains import OfPipe, links_of_file, links_of_pipe
+from .chains import AsPipe, OfPipe, links_of_file, links_of_pipe
 from .damage import Damage
 from .decoding import Source, block_of, open_source, reading
 from .formats import why_whole
@@ -179,6 +179,7 @@ class _Way:
     copy: bool = True  # the packets of Opus
     track: int | None = None  # its number in the file; None: the default one, or the first that can be decoded
     carrying: tuple[bool, ...] | None = None  # which channels of a guessed layout carry anything
+    as_it_comes: bool = False  # a file, as if it were a pipe: where it was cut FFmpeg may refuse it else
     silent: tuple[int, ...] = ()  # tracks that were read and have nothing but silence
     is_last: bool = False
 
@@ -210,15 +211,20 @@ class _Import:
     def run(self) -> None:
         """Write all of it, if need be more than once."""
         way: _Way | None = self._way
+        refused: AudioError | None = None
         while way:
             self._begin(way)
             try:
                 way = self._read()
-            except AudioError:
+            except AudioError as error:
                 if self._way.silent:
                     way = replace(self._way, track=self._way.silent[0], is_last=True)
-                elif not self._take_all():
-                    raise
+                elif self._take_all():
+                    continue
+                elif self._way.as_it_comes or isinstance(self._file, Pipe):
+                    raise (refused or error) from error.__cause__  # the first one says more
+                else:
+                    refused, way = error, replace(self._way, as_it_comes=True)
 
     def warnings(self) -> Iterator[str]:
         """Say what a person should know of what was written."""
@@ -236,7 +242,13 @@ class _Import:
 
     def _read(self) -> _Way | None:
         """Read the source in this way; give another one where it was wrong."""
-        links = links_of_pipe(self._file) if isinstance(self._file, Pipe) else links_of_file(self._file)
+        if isinstance(self._file, Pipe):
+            links = links_of_pipe(self._file)
+        elif self._way.as_it_comes:
+            self._file.seek(0)
+            links = links_of_pipe(AsPipe(self._file))
+        else:
+            links = links_of_file(self._file)
         copies = False
         with contextlib.ExitStack() as opened:
             writer: Writer | None = None
