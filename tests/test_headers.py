@@ -27,6 +27,8 @@ from support.recorders import (
 from memosync.audio import headers
 from memosync.audio.decoding import open_source
 from memosync.audio.importing import Pipe
+from memosync.audio.pcm import ALAW as A_LAW
+from memosync.audio.pcm import Pcm
 from memosync.stop import Stop
 
 VOICE = tones((440, 0.5))
@@ -34,6 +36,8 @@ FLOATS = VOICE.astype(">f4").tobytes()
 NARROW = form(width=4, bits=32, valid=24)
 UPPER, LOWER = integers(VOICE, 24, 4), integers(VOICE, 24, 4, low=True)
 DS64 = chunk(b"ds64", struct.pack("<QQQI", 0, len(UPPER), RATE, 0))
+G711 = Pcm(kind=A_LAW, width=1, bits=8, names=("",), rate=RATE, start=0, length=None).block(bytes(range(256)))[0]
+ALAW = bytes(np.abs(G711[:, None] - VOICE).argmin(axis=0).astype("u1"))
 PICTURE = chunk(b"id3 ", bytes(1_100_000))  # more than 1 MB in front of the samples
 ADPCM = struct.pack("<HHIIHHHH", 0x11, 1, 8_000, 4_055, 256, 4, 2, 505)  # IMA's (mmreg.h)
 PLAIN, SHORT = form(width=2, bits=16), form(width=3, bits=24)
@@ -54,6 +58,11 @@ KIN = {
     "24 in 32, CAF, little-endian": caf(UPPER, 4, 24, 2),
     "24 in 32, CAF, lower": caf(integers(VOICE, 24, 4, ">", low=True), 4, 24),
     "Wave64": w64(PLAIN, integers(VOICE, 16)),
+    "Wave64, floating point": w64(form(tag=3, width=4, bits=32), VOICE.astype("<f4").tobytes()),
+    "Wave64, floating point, extensible": w64(form(tag=3, width=4, bits=32, valid=32), VOICE.astype("<f4").tobytes()),
+    "Wave64, double, extensible": w64(form(tag=3, width=8, bits=64, valid=64), VOICE.astype("<f8").tobytes()),
+    "Wave64, A-law, extensible": w64(form(tag=6, width=1, bits=8, valid=8), ALAW),
+    "RF64, A-law, extensible": riff(form(tag=6, width=1, bits=8, valid=8), ALAW, DS64, name=b"RF64"),
     "CAF with room": caf(integers(VOICE, 16, order=">"), 2, 16, 0, b"lpcm", FREE),
     "CAF, floating point, with room": caf(FLOATS, 4, 32, 1, b"lpcm", FREE),
     "CAF, 8 bits": caf(integers(VOICE, 8), 1, 8),

@@ -40,6 +40,7 @@ _SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and make
     *("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
     *("NMS_ADPCM_", "G721_", "G723_", "DWVW_"),
 )
+_KINDS = {pcm.PCM: "PCM_", pcm.FLOAT: ("FLOAT", "DOUBLE"), pcm.ALAW: "ALAW", pcm.ULAW: "ULAW"}
 _OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE"}  # formats that it alone reads
 _AMR = {"amrnb": 0x57, "amrwb": 0x58}  # FFmpeg takes NMS (0x38) and Voxware (0x77, 0x78) for it, too (mmreg.h)
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
@@ -309,7 +310,12 @@ def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | N
             file.seek(found.start)
             return contextlib.nullcontext(_Plain(said, found, AsPipe(file)))
     if (sound := _opened(file)) and sound.subtype.startswith(_SUBTYPES):
-        if not found or (found.length == sound.frames * found.frame and not found.is_narrow):
+        # of an extensible Wave64 it (1.2.2) takes all for integers
+        is_right = not begin.startswith(headers.W64)
+        if found:
+            is_right = sound.subtype.startswith(_KINDS[found.kind]) and not found.is_narrow
+            is_right &= found.length == sound.frames * found.frame
+        if is_right:
             return contextlib.closing(_Sndfile(said, sound, found.names if found else said.names))
         sound.close()
     if found:
