@@ -94,6 +94,28 @@ def test_what_went_in_comes_out(record: Record, data: bytes) -> None:
 
 
 @both_ways
+@pytest.mark.parametrize("name", [b"RIFF", b"RIFX"])
+@pytest.mark.parametrize("silent", [RATE // 2, 2**32 - 1], ids=["half a second", "damaged"])
+def test_a_list_of_samples_and_silence_is_read(record: Record, name: bytes, silent: int) -> None:
+    order = ">" if name == b"RIFX" else "<"
+    parts = [VOICE[: RATE // 2 + 1], VOICE]
+    first, second = (chunk(b"data", integers(part, 24, order=order), order) for part in parts)
+    between = chunk(b"slnt", struct.pack(order + "I", silent), order)
+    body = b"WAVE" + chunk(b"fmt ", form(width=3, bits=24, order=order), order)
+    body += chunk(b"LIST", b"wavl" + first + between + second, order) + chunk(b"LIST", b"INFO", order)
+
+    heard, said = record(name + struct.pack(order + "I", len(body)) + body)
+
+    hole = 0.5 if silent == RATE // 2 else 0
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(1.5 + hole, abs=0.03)
+    assert amplitude(heard[: RATE // 2], 440) == pytest.approx(0.5, rel=0.02)
+    assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+    assert np.abs(heard[round(0.6 * RATE) : round(0.9 * RATE)]).max() < 0.01 or not hole
+    assert "cut off" in record(name + struct.pack(order + "I", len(body)) + body[: -RATE // 2])[1]
+
+
+@both_ways
 @pytest.mark.parametrize("behind", [b"", BEHIND], ids=["", "chunks behind"])
 @pytest.mark.parametrize("length", [0, 5_000, 10**9])
 def test_what_only_ffmpeg_decodes_ends_where_it_ends(

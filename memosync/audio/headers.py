@@ -102,6 +102,9 @@ def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:
             long = int.from_bytes(peek(at + 8, 8), "little")
         elif name == b"data":
             return _parse_format(fmt, order, at, _known(size if long is None or size != 0xFFFFFFFF else long), 2)
+        elif name == b"LIST" and peek(at, 4) == b"wavl":  # of chunks of samples, and of others that count silence
+            first = next((each for each in chunks(peek, at + 4, order) if each[0] == b"data"), None)
+            return _parse_format(fmt, order, first[1], _known(first[2]), 2) if first else None
     return None
 
 

@@ -117,6 +117,9 @@ def _end_of_wave(peek: Peek, begin: int, head: bytes) -> int:
     if not found or not found.length:
         return 0
     end = found.start + found.length
+    order = ">" if head[:4] == b"RIFX" else "<"
+    lists = (at + size for name, at, size in chunks(peek, begin + 12, order, found.start) if name == b"LIST")
+    end = max(end, *lists, 0) if head[8:12] == b"WAVE" else end  # of samples in a list, where that ends
     whole = int.from_bytes(head[4:8], "big" if head[:4] == b"RIFX" else "little")
     is_riff = head[:4] in (b"RIFF", b"RIFX")
     return 0 if is_riff and begin + 8 + whole < end else end
