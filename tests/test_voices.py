@@ -270,6 +270,21 @@ def test_opus_is_as_long_as_its_packets_are_whatever_its_clock_says(
 
 
 @both_ways
+@pytest.mark.parametrize("burst", [2, 3, 5])
+def test_packets_that_have_their_times_in_bursts_have_no_holes_between_them(
+    memosync: Program, tmp_path: Path, record: Ways, burst: int
+) -> None:
+    packets = matroska.packets()
+    even = [*packets, *packets[1 : 1 + burst - (len(packets) - 2) % burst]]  # the last one begins a burst
+    hole = [20 * (number - number % burst) + (number > len(even) - 8) * 200 for number in range(len(even))]
+    (tmp_path / "even.webm").write_bytes(matroska.webm(even, lambda number: 20 * (number - number % burst)))
+    (tmp_path / "hole.webm").write_bytes(matroska.webm(even, hole.__getitem__))
+
+    assert "holes" not in record(memosync, tmp_path / "even.webm")
+    assert "holes in the source: 0.2" in record(memosync, tmp_path / "hole.webm")
+
+
+@both_ways
 def test_what_an_mp4_leaves_out_stays_out(memosync: Program, tmp_path: Path, opus: list[bytes], record: Ways) -> None:
     (tmp_path / "voice.ogg").write_bytes(ogg.stream(opus))
     data = bytearray(ffmpeg(tmp_path / "whole.mp4", "-i", tmp_path / "voice.ogg", "-c", "copy").read_bytes())
