@@ -136,18 +136,36 @@ def chunks(peek: Peek, at: int, order: str, until: int = _HEADER) -> Iterator[tu
 
 
 def _parse_w64(peek: Peek, begin: int) -> Pcm | None:
-    """Read Wave64: as RIFF, but with names of 16 bytes and lengths of 8, which count both and are filled up to 8."""
-    fmt, at = b"", begin + 40
+    fmt = b""
+    for name, at, size in _chunks_of_w64(peek, begin + 40):
+        if name == b"fmt ":
+            fmt = peek(at, min(max(size, 0), 64))
+        elif name == b"data":
+            return _parse_format(fmt, "<", at, size if 0 < size < _NEVER else None, 8)
+    return None
+
+
+def encoded_w64(peek: Peek) -> Sound | None:
+    """Find where the sound of a Wave64 is, whatever its codec."""
+    begin = behind_id3(peek)
+    if not peek(begin, 16).startswith(W64):
+        return None
+    data = (
+        Sound(at, size if 0 < size < _NEVER else None, 8)
+        for name, at, size in _chunks_of_w64(peek, begin + 40)
+        if name == b"data"
+    )
+    return next(data, None)
+
+
+def _chunks_of_w64(peek: Peek, at: int) -> Iterator[tuple[bytes, int, int]]:
+    """Give them as `chunks` does: with names of 16 bytes and lengths of 8, which count both and are filled up to 8."""
     for _ in range(_MANY):
         if at >= _HEADER or len(header := peek(at, 24)) < 24:
-            break
-        name, size = header[:4], int.from_bytes(header[16:], "little") - 24
-        if name == b"fmt ":
-            fmt = peek(at + 24, min(max(size, 0), 64))
-        elif name == b"data":
-            return _parse_format(fmt, "<", at + 24, size if 0 < size < _NEVER else None, 8)
+            return
+        size = int.from_bytes(header[16:], "little") - 24
+        yield header[:4], at + 24, size
         at += 24 + max(0, size) + -size % 8
-    return None
 
 
 def _parse_format(fmt: bytes, order: str, start: int, length: int | None, pad: int) -> Pcm | None:
