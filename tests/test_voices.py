@@ -506,6 +506,9 @@ def test_an_error_says_what_it_is_and_not_audio_only_of_what_is_none(memosync: P
         b"OggS" + bytes(200): "it begins like Ogg",
         b"\0\0\0\x20ftypM4A " + bytes(200): "it is MP4 or QuickTime whose index (moov) is missing",
         b"%PDF-1.4\n" + bytes(2_000): "not audio",
+        b"\3ds2" + bytes(2_000): "it is DS2 of a dictation machine, which neither FFmpeg nor libsndfile decodes",
+        b"MS_VOICE" + bytes(2_000): "it is MSV or DVF of a Sony recorder, which neither",
+        b"\2#!SILK_V3" + bytes(2_000): "it is SILK of a messenger, which neither",
         b"": "there is no sound in it",
     }
     files = [tmp_path / str(number) for number in range(len(odd))]

@@ -38,6 +38,12 @@ _KNOWN = {  # how files begin that are audio, or could be taken for it
     b"\x1f\x43\xb6\x75": "a part of a WebM without its beginning",
     b"\x30\x26\xb2\x75": "WMA",
 }
+_UNREADABLE = {  # what dictation machines write that nobody but their makers' programs decodes
+    b"\3ds2": "DS2 of a dictation machine",
+    b"MS_VOICE": "MSV or DVF of a Sony recorder",
+    b"#!SILK": "SILK of a messenger",
+    b"\2#!SILK": "SILK of a messenger",
+}
 
 
 def what_it_is(begin: bytes, error: BaseException | None) -> str:
@@ -46,6 +52,9 @@ def what_it_is(begin: bytes, error: BaseException | None) -> str:
         return "there is no sound in it, nor anything else"
     if begin[4:8] in (b"ftyp", b"mdat", b"wide", b"moov"):
         return "it is MP4 or QuickTime whose index (moov) is missing: the recorder did not end it, or it was cut off"
+    for magic, name in _UNREADABLE.items():
+        if begin.startswith(magic):
+            return f"it is {name}, which neither FFmpeg nor libsndfile decodes"
     if getattr(error, "errno", None) == errno.EINVAL:  # it is not on the white list
         return "it is in a format that FFmpeg knows and memosync does not take"
     for magic, name in _KNOWN.items():
