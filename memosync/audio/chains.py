@@ -45,6 +45,11 @@ _BEGINS = [  # how files begin, and go on, of whose format one can tell where th
     (b"Creative Voice File\x1a", rb"\x1a\0"),
     (b"wvpk", rb".{4}[\x02-\x10]\x04.{6}\0{4}.{5}[" + _INITIAL + rb"]"),  # the first block of a first frame
     (b"nut/multimedia container\0", rb"N"),
+    (b"FORM", rb".{4}(?:8SVX|16SV|MAUD)[A-Z]{4}"),
+    (b"NIST_1A\n", rb" *\d+\n"),
+    (b".SoX", rb".\0\0\0.{16}[\1-\x40]\0\0\0"),  # its header's length, how many samples, its rate, its channels
+    (b"XoS.", rb"\0\0\0.{17}\0\0\0[\1-\x40]"),
+    (b".RMF\0\0\0\x12", rb"\0[\0\1]"),
 ]
 _BEGIN = 64  # bytes in which one can tell
 _AT_ONCE = 1 << 20

@@ -38,11 +38,12 @@ _KNOWN = {  # how files begin that are audio, or could be taken for it
     b"\x1f\x43\xb6\x75": "a part of a WebM without its beginning",
     b"\x30\x26\xb2\x75": "WMA",
 }
-_UNREADABLE = {  # what dictation machines write that nobody but their makers' programs decodes
-    b"\3ds2": "DS2 of a dictation machine",
+_UNREADABLE = {  # what recorders and messengers write that neither decodes, how it begins
+    b"dss": "DSS of a dictation machine",  # behind the number of blocks of its header; so are the next two
+    b"ds2": "DS2 of a dictation machine",
+    b"enc": "DSS of a dictation machine, enciphered",
     b"MS_VOICE": "MSV or DVF of a Sony recorder",
     b"#!SILK": "SILK of a messenger",
-    b"\2#!SILK": "SILK of a messenger",
 }
 
 
@@ -53,7 +54,7 @@ def what_it_is(begin: bytes, error: BaseException | None) -> str:
     if begin[4:8] in (b"ftyp", b"mdat", b"wide", b"moov"):
         return "it is MP4 or QuickTime whose index (moov) is missing: the recorder did not end it, or it was cut off"
     for magic, name in _UNREADABLE.items():
-        if begin.startswith(magic):
+        if begin.startswith(magic) or (begin[0] < 16 and begin[1:].startswith(magic)):
             return f"it is {name}, which neither FFmpeg nor libsndfile decodes"
     if getattr(error, "errno", None) == errno.EINVAL:  # it is not on the white list
         return "it is in a format that FFmpeg knows and memosync does not take"
