@@ -70,6 +70,11 @@ KIN = {
     "ID3 in front of 24 in 32": id3(300) + riff(NARROW, UPPER),
     "counts too little": riff(PLAIN, integers(VOICE, 16), length=20_000),
     "counts too little, odd": riff(SHORT, integers(VOICE, 24), length=20_001) + chunk(b"LIST", b"INFO"),
+    "has no place for its bits": riff(PLAIN[:14], integers(VOICE, 16)),
+    "frames of another length than it says": riff(
+        struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 4, 16), integers(VOICE, 16)
+    ),
+    "AU, little-endian": struct.pack("<4sIIIII", b"dns.", 24, 2 * RATE, 3, RATE, 1) + integers(VOICE, 16),
     "says nothing of its bits": riff(form(width=2, bits=0), integers(VOICE, 16)),
     "counts nothing, chunks behind": riff(PLAIN, integers(VOICE, 16), length=0) + BEHIND,
     "counts too much, chunks behind": riff(PLAIN, integers(VOICE, 16), length=10**9) + BEHIND,

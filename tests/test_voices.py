@@ -158,6 +158,35 @@ def test_samples_that_are_no_numbers_poison_nothing(memosync: Program, tmp_path:
 
 
 @both_ways
+@pytest.mark.parametrize(
+    ("form", "codec", "peak"),
+    [
+        ("wav", "pcm_f32le", 1.5),
+        ("aiff", "pcm_f64be", 30),  # as recorders of 32 bits do
+        ("caf", "pcm_f32be", 2**15),  # of another scale
+        ("mka", "pcm_f32le", 30),
+        ("wv", "wavpack", 1.5),
+    ],
+)
+def test_what_is_louder_than_full_scale_is_made_quieter_and_not_clipped(
+    memosync: Program, tmp_path: Path, record: Ways, form: str, codec: str, peak: float
+) -> None:
+    voice = np.concatenate([tones((440, part), seconds=1.5) for part in (0.3, peak, 0.3 * peak)])
+    source = wav(tmp_path / "plain.wav", voice, bits=32)
+
+    said = record(memosync, ffmpeg(tmp_path / f"voice.{form}", "-i", source, "-c:a", codec))
+
+    heard = decoded(only(memosync)["path"])
+    quiet, loud, after = (heard[round(begin * RATE) : round((begin + 1) * RATE)] for begin in (0.2, 1.8, 3.3))
+    assert said.count("louder than full scale") == 1
+    assert amplitude(loud, 440) == pytest.approx(1, rel=0.05)
+    assert amplitude(loud, 1_320) < 0.01
+    assert amplitude(after, 440) == pytest.approx(0.3, rel=0.05)
+    before = 0.3 if record is by_pipe else 0.3 / peak
+    assert amplitude(quiet, 440) == pytest.approx(before, rel=0.05, abs=0.001)
+
+
+@both_ways
 def test_nothing_but_silence_is_said(memosync: Program, tmp_path: Path, record: Ways) -> None:
     silence = wav(tmp_path / "silence.wav", tones())
     said = record(memosync, silence)

@@ -51,6 +51,7 @@ _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
 class Source:
     """A source that was opened: its words, and its sound in packets or in blocks of samples."""
 
+    is_float = False  # samples as they were recorded, which may be louder than full scale
     is_opus = False  # in one or two channels: its packets can be copied
     stream: av.AudioStream | None = None
     head = b""  # what Opus says of how its packets are decoded
@@ -94,6 +95,7 @@ class _Decoded(Source):
         self.tracks, self.track = [stream.index for stream in streams], stream.index
         self.stream, codec = stream, stream.codec_context
         self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
+        self.is_float = codec.name.startswith("pcm_f") or (codec.name == "wavpack" and "flt" in codec.format.name)
         self.head = bytes([codec.channels]) + opus.decoding(codec.extradata)
         self._container = container
         self._end = 0.0  # of the last packet, by its clock, once that was read
@@ -213,6 +215,7 @@ class _Plain(Source):
         length = None if found.length is None else found.length / found.frame / found.rate
         super().__init__(said.words, said.carried, length)
         self._pcm, self._file = found, file
+        self.is_float = found.kind == pcm.FLOAT
         self._names = said.names if not any(found.names) and len(said.names) == len(found.names) else found.names
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
@@ -227,6 +230,7 @@ class _Sndfile(Source):
     def __init__(self, said: _Said, sound: soundfile.SoundFile, names: tuple[str, ...]) -> None:
         super().__init__(said.words, said.carried, sound.frames / sound.samplerate)
         self._sound = sound
+        self.is_float = sound.subtype in ("FLOAT", "DOUBLE")
         self._names = names if len(names) == sound.channels else ("",) * sound.channels
 
     def close(self) -> None:
@@ -299,7 +303,7 @@ def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | N
     found = headers.parse(read_at)
     behind = headers.behind_id3(read_at)
     begin = read_at(behind, 12)
-    is_kin = begin[:4] == b".snd" or begin.startswith(headers.W64) or (begin[:4], begin[8:]) in _FORMS
+    is_kin = begin[:4] in (b".snd", b"dns.") or begin.startswith(headers.W64) or (begin[:4], begin[8:]) in _FORMS
     if not is_kin and not (found and found.is_narrow):  # of CAF, FFmpeg reads the others
         return None
     said = _described(file)

@@ -169,9 +169,12 @@ def _chunks_of_w64(peek: Peek, at: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _parse_format(fmt: bytes, order: str, start: int, length: int | None, pad: int) -> Pcm | None:
-    if len(fmt) < 16:
+    if len(fmt) < 14:
         return None
-    kind, channels, rate, _, align, bits = struct.unpack(order + "HHIIHH", fmt[:16])
+    kind, channels, rate, speed, align, bits = struct.unpack(order + "HHIIHH", fmt[:16].ljust(16, b"\0"))
+    frame = channels * ((bits + 7) // 8)
+    if align != frame and bits and speed == rate * frame:  # of three lengths one is wrong
+        align = frame
     mask, is_plain, whole = 0, kind != _EXTENSIBLE, bits
     if kind == _EXTENSIBLE and len(fmt) >= 26:
         valid, mask, kind = struct.unpack(order + "HIH", fmt[18:26])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import tempfile
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _KEPT = ": all of it is kept on the disk until that is here"
 _ROOM = 64_000_000  # bytes of a disk that are left alone
 _UNREADABLE = 1_000_000_000  # bytes, at most, of a pipe that are kept although they may be no sound
+_FULL = 1.001  # full scale, and what rounding makes of it
 _SHORT = 1_000_000  # bytes that are kept without a word
 
 
@@ -180,6 +182,7 @@ class _Way:
     track: int | None = None  # its number in the file; None: the default one, or the first that can be decoded
     carrying: tuple[bool, ...] | None = None  # which channels of a guessed layout carry anything
     as_it_comes: bool = False  # a file, as if it were a pipe: where it was cut FFmpeg may refuse it else
+    gain: float = 1.0  # of what is louder than full scale, which Opus would clip
     silent: tuple[int, ...] = ()  # tracks that were read and have nothing but silence
     is_last: bool = False
 
@@ -229,6 +232,10 @@ class _Import:
     def warnings(self) -> Iterator[str]:
         """Say what a person should know of what was written."""
         yield from self._notes
+        if self._louder_from >= 0:
+            begin = f"from {format_clock(self._louder_from)} on " if self._louder_from else ""
+            decibels = f"{-20 * math.log10(self._gain):.1f} dB"
+            yield f"{begin}it is louder than full scale, and made {decibels} quieter, so that nothing is clipped"
         if self._cancels:
             yield f"from {self._cancels[0]} on its channels cancel each other: {self._cancels[1]}"
         yield from self._damage.told()
@@ -239,6 +246,8 @@ class _Import:
         self._cancels: tuple[str, str] | None = None  # since when, and what was done
         self._damage = Damage()
         self._heard = False
+        self._gain = way.gain
+        self._louder_from = 0.0 if way.gain < 1 else -1.0  # seconds; -1: it never is
 
     def _read(self) -> _Way | None:
         """Read the source in this way; give another one where it was wrong."""
@@ -336,8 +345,12 @@ class _Import:
         return None
 
     def _encode(self, source: Source, writer: Writer) -> _Way | None:
-        """Decode, mix and encode; another way when it has to be known first which channels carry anything."""
+        """Decode, mix and encode; another way when it has to be known first what carries anything, or how loud it is.
+
+        Of a pipe it is known as far as it has come.
+        """
         import av
+        import numpy as np
 
         shape: Shape | None = None
         mixer: Mixer | None = None
@@ -364,6 +377,14 @@ class _Import:
                     return replace(self._way, carrying=_carrying(shape, chain([(found, block)], blocks), self._longest))
                 resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))
             mixed = mixer.mix(block)
+            if source.is_float and (peak := _peak(mixed) * self._gain) > _FULL:
+                if not isinstance(self._file, Pipe):
+                    rest = chain([(found, block)], blocks)
+                    return replace(self._way, gain=1 / _loudest(mixer, found, rest, self._longest))
+                self._gain /= peak
+                self._louder_from = writer.duration if self._louder_from < 0 else self._louder_from
+            if self._gain < 1:
+                mixed = mixed * np.float32(self._gain)
             self._look_at(mixer, writer.duration)
             self._heard |= mixer.peak > SILENCE
             put(_frame(mixed, rate, out))
@@ -418,6 +439,21 @@ def _carrying(shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: floa
         seconds += block.shape[1] / shape[1]
         peaks = np.maximum(peaks, np.abs(np.nan_to_num(block, posinf=0, neginf=0)).max(axis=1, initial=0))
     return tuple(bool(peak > CARRIES) for peak in peaks)
+
+
+def _loudest(mixer: Mixer, shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: float) -> float:
+    """Find the peak of the mix in `longest` seconds, as long as the shape stays."""
+    peak, seconds = 0.0, 0.0
+    for found, block in blocks:
+        if found != shape or seconds >= longest:
+            break
+        seconds += block.shape[1] / shape[1]
+        peak = max(peak, _peak(mixer.mix(block)))
+    return peak
+
+
+def _peak(block: Block) -> float:
+    return float(abs(block).max(initial=0.0))
 
 
 def _frame(block: Block, rate: int, sound: Sound) -> av.AudioFrame:
