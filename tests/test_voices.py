@@ -187,6 +187,20 @@ def test_what_is_louder_than_full_scale_is_made_quieter_and_not_clipped(
 
 
 @both_ways
+@pytest.mark.parametrize("beyond", [50, 2e4, 1e38])
+def test_damage_that_is_beyond_full_scale_makes_nothing_quieter(
+    memosync: Program, tmp_path: Path, record: Ways, beyond: float
+) -> None:
+    voice = tones((440, 0.5))
+    voice[10_000:10_090:2] = beyond
+
+    said = record(memosync, wav(tmp_path / "damaged.wav", voice, bits=32))
+
+    assert "warning" not in said
+    assert amplitude(decoded(only(memosync)["path"])[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+
+
+@both_ways
 def test_nothing_but_silence_is_said(memosync: Program, tmp_path: Path, record: Ways) -> None:
     silence = wav(tmp_path / "silence.wav", tones())
     said = record(memosync, silence)

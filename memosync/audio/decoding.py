@@ -95,7 +95,8 @@ class _Decoded(Source):
         self.tracks, self.track = [stream.index for stream in streams], stream.index
         self.stream, codec = stream, stream.codec_context
         self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
-        self.is_float = codec.name.startswith("pcm_f") or (codec.name == "wavpack" and "flt" in codec.format.name)
+        sample = codec.format.name if codec.format else ""  # damage may leave none
+        self.is_float = codec.name.startswith("pcm_f") or (codec.name == "wavpack" and "flt" in sample)
         self.head = bytes([codec.channels]) + opus.decoding(codec.extradata)
         self._container = container
         self._end = 0.0  # of the last packet, by its clock, once that was read
@@ -242,7 +243,8 @@ class _Sndfile(Source):
         rate = self._sound.samplerate
         kind, full = ("int16", 2**15) if self._sound.subtype == "PCM_16" else ("float32", 1)  # a third of the time
         while len(block := self._sound.read(round(seconds * rate) or 1, dtype=kind, always_2d=True)):
-            yield (self._names, rate), block.T.astype(np.float32, copy=False) / np.float32(full)
+            samples = block.T.astype(np.float32, copy=False)
+            yield (self._names, rate), samples / np.float32(full) if full > 1 else samples
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from .chains import AsPipe, OfPipe, links_of_file, links_of_pipe
 from .damage import Damage
 from .decoding import Source, block_of, open_source, reading
 from .formats import why_whole
+from .headroom import Headroom
 from .levels import SILENCE
 from .mixing import CARRIES, Mixer
 from .webm import RATE, Sound, layout, translated
@@ -182,7 +183,7 @@ class _Way:
     track: int | None = None  # its number in the file; None: the default one, or the first that can be decoded
     carrying: tuple[bool, ...] | None = None  # which channels of a guessed layout carry anything
     as_it_comes: bool = False  # a file, as if it were a pipe: where it was cut FFmpeg may refuse it else
-    gain: float = 1.0  # of what is louder than full scale, which Opus would clip
+    gain: float | None = None  # of what is louder than full scale, which Opus would clip
     silent: tuple[int, ...] = ()  # tracks that were read and have nothing but silence
     is_last: bool = False
 
@@ -246,8 +247,8 @@ class _Import:
         self._cancels: tuple[str, str] | None = None  # since when, and what was done
         self._damage = Damage()
         self._heard = False
-        self._gain = way.gain
-        self._louder_from = 0.0 if way.gain < 1 else -1.0  # seconds; -1: it never is
+        self._gain = way.gain or 1.0
+        self._louder_from = 0.0 if self._gain < 1 else -1.0  # seconds; -1: it never is
 
     def _read(self) -> _Way | None:
         """Read the source in this way; give another one where it was wrong."""
@@ -355,7 +356,7 @@ class _Import:
         shape: Shape | None = None
         mixer: Mixer | None = None
         resampler: av.AudioResampler | None = None
-        out = writer.sound
+        out, headroom = writer.sound, Headroom()
 
         def put(frame: av.AudioFrame | None) -> None:
             if resampler:
@@ -377,14 +378,16 @@ class _Import:
                     return replace(self._way, carrying=_carrying(shape, chain([(found, block)], blocks), self._longest))
                 resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))
             mixed = mixer.mix(block)
-            if source.is_float and (peak := _peak(mixed) * self._gain) > _FULL:
-                if not isinstance(self._file, Pipe):
-                    rest = chain([(found, block)], blocks)
-                    return replace(self._way, gain=1 / _loudest(mixer, found, rest, self._longest))
-                self._gain /= peak
-                self._louder_from = writer.duration if self._louder_from < 0 else self._louder_from
-            if self._gain < 1:
-                mixed = mixed * np.float32(self._gain)
+            if source.is_float and self._way.gain is None:
+                headroom.feed(mixed)
+                if headroom.peak * self._gain > _FULL:
+                    if not isinstance(self._file, Pipe):
+                        _listen_on(headroom, mixer, found, blocks, self._longest - writer.duration)
+                        return replace(self._way, gain=1 / headroom.peak)
+                    self._gain = 1 / headroom.peak
+                    self._louder_from = writer.duration if self._louder_from < 0 else self._louder_from
+            if source.is_float:
+                mixed = np.clip(mixed * np.float32(self._gain), -1, 1)
             self._look_at(mixer, writer.duration)
             self._heard |= mixer.peak > SILENCE
             put(_frame(mixed, rate, out))
@@ -441,19 +444,16 @@ def _carrying(shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: floa
     return tuple(bool(peak > CARRIES) for peak in peaks)
 
 
-def _loudest(mixer: Mixer, shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: float) -> float:
-    """Find the peak of the mix in `longest` seconds, as long as the shape stays."""
-    peak, seconds = 0.0, 0.0
+def _listen_on(
+    headroom: Headroom, mixer: Mixer, shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: float
+) -> None:
+    """Find out how loud the rest is, in `longest` seconds."""
+    seconds = 0.0
     for found, block in blocks:
-        if found != shape or seconds >= longest:
+        if seconds >= longest:
             break
-        seconds += block.shape[1] / shape[1]
-        peak = max(peak, _peak(mixer.mix(block)))
-    return peak
-
-
-def _peak(block: Block) -> float:
-    return float(abs(block).max(initial=0.0))
+        seconds += block.shape[1] / found[1]
+        headroom.feed(mixer.mix(block) if found == shape else block)
 
 
 def _frame(block: Block, rate: int, sound: Sound) -> av.AudioFrame:
