@@ -24,7 +24,7 @@ from support.recorders import (
     w64,
 )
 
-from memosync.audio import headers
+from memosync.audio import headers, webm
 from memosync.audio.decoding import open_source
 from memosync.audio.importing import Pipe
 from memosync.audio.pcm import ALAW as A_LAW
@@ -96,6 +96,24 @@ def test_what_went_in_comes_out(record: Record, data: bytes) -> None:
     assert len(heard) / RATE == pytest.approx(1, abs=0.03)
     assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.02)
     assert np.abs(heard[:-1_500]).max() < 0.6  # what stands behind the samples may be heard where the header is wrong
+
+
+def test_ffmpeg_does_not_look_for_chunks_in_silence_behind_a_length_that_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes a quarter of a second for each megabyte: a WAV of more than 4 GB took a quarter of an hour."""
+    places: list[int] = []
+    seek = webm._Seekable.seek
+
+    def look(file: webm._Seekable, offset: int, whence: int = 0, /) -> int:
+        places.append(offset)
+        return seek(file, offset, whence)
+
+    monkeypatch.setattr(webm._Seekable, "seek", look)
+    heard, _ = by_file(riff(PLAIN, bytes(1_000_000) + integers(VOICE, 16), length=20_000))
+
+    assert max(places, default=0) <= 20_100
+    assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
 
 
 @both_ways

@@ -308,13 +308,17 @@ def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | N
     is_kin = begin[:4] in (b".snd", b"dns.") or begin.startswith(headers.W64) or (begin[:4], begin[8:]) in _FORMS
     if not is_kin and not (found and found.is_narrow):  # of CAF, FFmpeg reads the others
         return None
-    said = _described(file)
+    seen: BinaryIO = file
     if found:
+        claimed = found.length
         found = pcm.corrected(found, file.seek(0, io.SEEK_END), read_at)
         length = found.length or 0
-        if pcm.has_another(found, read_at(found.start + length + length % 2, 8)):
-            file.seek(found.start)
-            return contextlib.nullcontext(_Plain(said, found, AsPipe(file)))
+        if claimed and claimed // found.frame * found.frame < length:  # FFmpeg would look for chunks in the sound
+            seen = cast("BinaryIO", Part(file, 0, found.start + claimed))
+    said = _described(seen)
+    if found and pcm.has_another(found, read_at(found.start + length + length % 2, 8)):
+        file.seek(found.start)
+        return contextlib.nullcontext(_Plain(said, found, AsPipe(file)))
     if (sound := _opened(file)) and sound.subtype.startswith(_SUBTYPES):
         # of an extensible Wave64 it (1.2.2) takes all for integers
         is_right = not begin.startswith(headers.W64)
