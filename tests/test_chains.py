@@ -37,6 +37,11 @@ BEGINS = {
     "VOC": b"Creative Voice File\x1a\x1a\0",
     "WavPack": b"wvpk\xb0\x0b\0\0\x10\4\0\0\x80\xbb\0\0" + bytes(4) + b"\x80\xbb\0\0\x21\x18",
     "NUT": b"nut/multimedia container\0NM",
+    "8SVX": b"FORM\0\0\x77\x248SVXVHDR",
+    "SPHERE": b"NIST_1A\n   1024\n",
+    "SoX": b".SoX\x1c\0\0\0" + bytes(13) + b"\x70\xe7\x40\1\0\0\0",
+    "SoX, big-endian": b"XoS.\0\0\0\x1c" + bytes(8) + b"\x40\xe7\x70" + bytes(5) + b"\0\0\0\2",
+    "RealMedia": b".RMF\0\0\0\x12\0\1",
 }
 both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
 FIRST, SECOND = ogg.stream(HEADS + AUDIO), ogg.stream(HEADS + AUDIO[:30])
@@ -132,6 +137,20 @@ def test_garbage_between_pages_begins_no_link(links: Links) -> None:
 
     assert len(found) == 2
     assert found[1] == SECOND
+
+
+@pytest.mark.parametrize("links", [of_file, of_pipe])
+@pytest.mark.parametrize("missing", range(1, 20))
+@pytest.mark.parametrize("between", [b"", b"garbage"])
+def test_a_page_that_lost_some_bytes_takes_nothing_of_the_next_link(links: Links, missing: int, between: bytes) -> None:
+    """What is missing in the last page it claims of what follows: less than one can tell the next link by."""
+    torn = FIRST[:-40] + FIRST[-40 + missing :] + between
+
+    first, *others = links(torn + SECOND + FIRST)
+
+    assert first.startswith(torn)
+    assert SECOND.startswith(first.removeprefix(torn))
+    assert others == [SECOND, FIRST]
 
 
 def test_streams_beside_each_other_are_one_link() -> None:

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 import soundfile
 from support import ogg, sound
+from support.program import Program
 from support.recorders import RATE, Record, amplitude, by_file, by_pipe, chunk, form, integers, riff, tones
 
+from memosync import files
+from memosync.audio import importing
 from memosync.errors import AudioError
 
 VOICE = tones((440, 0.5))
 PLAIN = riff(form(width=2, bits=16), integers(VOICE, 16))
+SILENT = riff(form(width=2, bits=16), bytes(2 * RATE))
 AS_FILE = "what comes can only be read as a file"
 Made = Callable[..., bytes]
 both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
@@ -181,26 +185,78 @@ def test_more_channels_than_can_be_mixed_are_counted(record: Record) -> None:
         record(riff(form(width=2, bits=16, channels=65), bytes(130 * 500)))
 
 
-def test_what_cannot_be_read_as_it_comes_may_be_read_as_a_file(tmp_path: Path) -> None:
-    data = by_sndfile(tmp_path / "voice", "HTK", "PCM_16")
+@both_ways
+def test_what_cannot_be_read_as_it_comes_is_read_as_a_file(tmp_path: Path, record: Record) -> None:
+    heard, said = record(by_sndfile(tmp_path / "voice", "HTK", "PCM_16"))
 
-    heard, _ = by_file(data)
-    with pytest.raises(AudioError) as caught:
-        by_pipe(data)
-
-    assert "memosync record FILE" in str(caught.value.hint)
+    assert said == ""
     assert len(heard) / RATE == pytest.approx(1, abs=0.05)
     assert abs(heard).max() == pytest.approx(0.5, rel=0.1)
 
 
-def test_where_the_first_track_of_a_pipe_is_silent_it_is_said_who_takes_the_other(made: Made) -> None:
-    silent = riff(form(width=2, bits=16), bytes(RATE))
-    two = ["-f", "lavfi", "-i", "sine=440", "-map", "0", "-map", "1", "-t", "1", "-c:a", "mp2"]
+@both_ways
+@pytest.mark.parametrize(("form", "at", "damage"), [("flv", 83, b"\x55" * 3_000), ("m4a", 7, bytes(8))])
+def test_damage_where_it_begins_costs_a_pipe_no_more_than_a_file(
+    made: Made, record: Record, form: str, at: int, damage: bytes
+) -> None:
+    data = made(form, "-c:a", "aac", "-ar", "44100")
+    kept = data[at:] if form == "flv" else data[at + len(damage) :]
 
-    _, said = by_pipe(made("ts", *two, voice=silent))
+    heard, _ = record(data[:at] + damage + kept)
+
+    assert len(heard) / RATE == pytest.approx(1, abs=0.1)
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.04)
+
+
+def test_of_what_may_be_no_sound_only_so_much_is_kept_and_that_is_said(
+    memosync: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = b"\x55" * 4_000_000
+
+    said = memosync("record", "-", stdin=odd, code=AudioError.exit_code).err
+    monkeypatch.setattr(importing, "_UNREADABLE", 3_000_000)
+    with pytest.raises(AudioError, match="not audio") as caught:
+        by_pipe(odd)
+
+    assert "what comes cannot be read as it comes: all of it is kept on the disk until that is here" in said
+    assert "memosync record FILE" not in said
+    assert "memosync record FILE" in str(caught.value.hint)
+
+
+@both_ways
+@pytest.mark.parametrize(("form", "codec"), [("ts", "mp2"), ("mka", "libopus"), ("avi", "pcm_s16le")])
+def test_where_the_first_track_is_silent_the_next_one_is_heard(
+    made: Made, record: Record, form: str, codec: str
+) -> None:
+    heard, said = record(made(form, *beside_a_tone(codec), voice=SILENT))
+
+    assert said == "of its 2 tracks number 2 is taken (silent: 1)"
+    assert len(heard) / RATE == pytest.approx(1, abs=0.06)
+    assert amplitude(heard, 440) == pytest.approx(0.125, rel=0.04)
+
+
+@both_ways
+def test_where_all_tracks_are_silent_the_first_one_is_taken(made: Made, record: Record) -> None:
+    heard, said = record(made("ts", "-map", "0", "-map", "0", "-t", "1", "-c:a", "mp2", voice=SILENT))
+
+    assert said == "of its 2 tracks number 1 is taken (silent: 2)\nthere is nothing but silence in it"
+    assert len(heard) / RATE == pytest.approx(1, abs=0.06)
+
+
+def test_without_room_to_keep_a_pipe_it_is_said_who_takes_another_track(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "free_space", lambda _path: 0)
+
+    _, said = by_pipe(made("ts", *beside_a_tone("mp2"), voice=SILENT))
 
     assert "nothing but silence in it: `memosync record FILE`, of the same as a file, takes another track" in said
-    assert "`memosync record" not in by_pipe(silent)[1]
+    assert "`memosync record" not in by_pipe(SILENT)[1]
+
+
+def beside_a_tone(codec: str) -> list[str]:
+    """Have FFmpeg put a track of a tone behind the one that it is given."""
+    return ["-f", "lavfi", "-i", "sine=440", "-map", "0", "-map", "1", "-t", "1", "-c:a", codec]
 
 
 # -- Opus

@@ -24,9 +24,11 @@ from support.recorders import (
     w64,
 )
 
-from memosync.audio import headers
+from memosync.audio import headers, webm
 from memosync.audio.decoding import open_source
 from memosync.audio.importing import Pipe
+from memosync.audio.pcm import ALAW as A_LAW
+from memosync.audio.pcm import Pcm
 from memosync.stop import Stop
 
 VOICE = tones((440, 0.5))
@@ -34,6 +36,8 @@ FLOATS = VOICE.astype(">f4").tobytes()
 NARROW = form(width=4, bits=32, valid=24)
 UPPER, LOWER = integers(VOICE, 24, 4), integers(VOICE, 24, 4, low=True)
 DS64 = chunk(b"ds64", struct.pack("<QQQI", 0, len(UPPER), RATE, 0))
+G711 = Pcm(kind=A_LAW, width=1, bits=8, names=("",), rate=RATE, start=0, length=None).block(bytes(range(256)))[0]
+ALAW = bytes(np.abs(G711[:, None] - VOICE).argmin(axis=0).astype("u1"))
 PICTURE = chunk(b"id3 ", bytes(1_100_000))  # more than 1 MB in front of the samples
 ADPCM = struct.pack("<HHIIHHHH", 0x11, 1, 8_000, 4_055, 256, 4, 2, 505)  # IMA's (mmreg.h)
 PLAIN, SHORT = form(width=2, bits=16), form(width=3, bits=24)
@@ -54,6 +58,11 @@ KIN = {
     "24 in 32, CAF, little-endian": caf(UPPER, 4, 24, 2),
     "24 in 32, CAF, lower": caf(integers(VOICE, 24, 4, ">", low=True), 4, 24),
     "Wave64": w64(PLAIN, integers(VOICE, 16)),
+    "Wave64, floating point": w64(form(tag=3, width=4, bits=32), VOICE.astype("<f4").tobytes()),
+    "Wave64, floating point, extensible": w64(form(tag=3, width=4, bits=32, valid=32), VOICE.astype("<f4").tobytes()),
+    "Wave64, double, extensible": w64(form(tag=3, width=8, bits=64, valid=64), VOICE.astype("<f8").tobytes()),
+    "Wave64, A-law, extensible": w64(form(tag=6, width=1, bits=8, valid=8), ALAW),
+    "RF64, A-law, extensible": riff(form(tag=6, width=1, bits=8, valid=8), ALAW, DS64, name=b"RF64"),
     "CAF with room": caf(integers(VOICE, 16, order=">"), 2, 16, 0, b"lpcm", FREE),
     "CAF, floating point, with room": caf(FLOATS, 4, 32, 1, b"lpcm", FREE),
     "CAF, 8 bits": caf(integers(VOICE, 8), 1, 8),
@@ -61,6 +70,11 @@ KIN = {
     "ID3 in front of 24 in 32": id3(300) + riff(NARROW, UPPER),
     "counts too little": riff(PLAIN, integers(VOICE, 16), length=20_000),
     "counts too little, odd": riff(SHORT, integers(VOICE, 24), length=20_001) + chunk(b"LIST", b"INFO"),
+    "has no place for its bits": riff(PLAIN[:14], integers(VOICE, 16)),
+    "frames of another length than it says": riff(
+        struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 4, 16), integers(VOICE, 16)
+    ),
+    "AU, little-endian": struct.pack("<4sIIIII", b"dns.", 24, 2 * RATE, 3, RATE, 1) + integers(VOICE, 16),
     "says nothing of its bits": riff(form(width=2, bits=0), integers(VOICE, 16)),
     "counts nothing, chunks behind": riff(PLAIN, integers(VOICE, 16), length=0) + BEHIND,
     "counts too much, chunks behind": riff(PLAIN, integers(VOICE, 16), length=10**9) + BEHIND,
@@ -82,6 +96,46 @@ def test_what_went_in_comes_out(record: Record, data: bytes) -> None:
     assert len(heard) / RATE == pytest.approx(1, abs=0.03)
     assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.02)
     assert np.abs(heard[:-1_500]).max() < 0.6  # what stands behind the samples may be heard where the header is wrong
+
+
+def test_ffmpeg_does_not_look_for_chunks_in_silence_behind_a_length_that_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes a quarter of a second for each megabyte: a WAV of more than 4 GB took a quarter of an hour."""
+    places: list[int] = []
+    seek = webm._Seekable.seek
+
+    def look(file: webm._Seekable, offset: int, whence: int = 0, /) -> int:
+        places.append(offset)
+        return seek(file, offset, whence)
+
+    monkeypatch.setattr(webm._Seekable, "seek", look)
+    heard, _ = by_file(riff(PLAIN, bytes(1_000_000) + integers(VOICE, 16), length=20_000))
+
+    assert max(places, default=0) <= 20_100
+    assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+
+
+@both_ways
+@pytest.mark.parametrize("name", [b"RIFF", b"RIFX"])
+@pytest.mark.parametrize("silent", [RATE // 2, 2**32 - 1], ids=["half a second", "damaged"])
+def test_a_list_of_samples_and_silence_is_read(record: Record, name: bytes, silent: int) -> None:
+    order = ">" if name == b"RIFX" else "<"
+    parts = [VOICE[: RATE // 2 + 1], VOICE]
+    first, second = (chunk(b"data", integers(part, 24, order=order), order) for part in parts)
+    between = chunk(b"slnt", struct.pack(order + "I", silent), order)
+    body = b"WAVE" + chunk(b"fmt ", form(width=3, bits=24, order=order), order)
+    body += chunk(b"LIST", b"wavl" + first + between + second, order) + chunk(b"LIST", b"INFO", order)
+
+    heard, said = record(name + struct.pack(order + "I", len(body)) + body)
+
+    hole = 0.5 if silent == RATE // 2 else 0
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(1.5 + hole, abs=0.03)
+    assert amplitude(heard[: RATE // 2], 440) == pytest.approx(0.5, rel=0.02)
+    assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+    assert np.abs(heard[round(0.6 * RATE) : round(0.9 * RATE)]).max() < 0.01 or not hole
+    assert "cut off" in record(name + struct.pack(order + "I", len(body)) + body[: -RATE // 2])[1]
 
 
 @both_ways
@@ -129,6 +183,24 @@ def test_a_quiet_beginning_of_24_in_32_stays_quiet(record: Record, fmt: bytes, u
     heard, _ = record(riff(fmt, data))
 
     assert amplitude(heard[:RATE], 300) == pytest.approx(0.002, rel=0.2)
+    assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+
+
+@both_ways
+@pytest.mark.parametrize("is_low", [True, False], ids=["16 bits at the lower end", "a room at the upper end"])
+@pytest.mark.parametrize("fmt", [form(width=4, bits=24), form(width=4, bits=24, valid=24)], ids=["plain", "extensible"])
+def test_24_in_32_that_do_not_tell_where_they_are_for_long_are_kept_until_they_do(
+    record: Record, fmt: bytes, is_low: bool
+) -> None:
+    if is_low:
+        data = 11 * ((VOICE * (2**15 - 1)).astype("<i4") << 8).tobytes() + LOWER  # whose lowest byte is used
+    else:
+        data = 11 * integers(VOICE * np.float32(0.001), 24, 4) + UPPER
+
+    heard, said = record(riff(fmt, data))
+
+    assert said == "" if record == by_file else "all of it is kept on the disk" in said
+    assert amplitude(heard[:RATE], 440) == pytest.approx(0.5 if is_low else 0.0005, rel=0.1)
     assert amplitude(heard[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
 
 

@@ -67,7 +67,7 @@ def test_a_voice_on_all_channels_is_as_loud_as_it_was_and_clips_nothing(names: l
         mixed = Mixer(names, outputs).mix(np.repeat(voice, len(names), axis=0))
         assert mixed.shape == (outputs, RATE)
         assert power(mixed) == pytest.approx(power(voice), abs=0.01 if "LFE" not in names or outputs == 1 else 0.8)
-        assert np.abs(mixed).max() <= 1
+        assert np.abs(mixed).max() <= 1 + 1e-6  # as some machines round
 
 
 def test_stereo_is_the_half_of_both() -> None:

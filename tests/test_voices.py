@@ -158,6 +158,49 @@ def test_samples_that_are_no_numbers_poison_nothing(memosync: Program, tmp_path:
 
 
 @both_ways
+@pytest.mark.parametrize(
+    ("form", "codec", "peak"),
+    [
+        ("wav", "pcm_f32le", 1.5),
+        ("aiff", "pcm_f64be", 30),  # as recorders of 32 bits do
+        ("caf", "pcm_f32be", 2**15),  # of another scale
+        ("mka", "pcm_f32le", 30),
+        ("wv", "wavpack", 1.5),
+    ],
+)
+def test_what_is_louder_than_full_scale_is_made_quieter_and_not_clipped(
+    memosync: Program, tmp_path: Path, record: Ways, form: str, codec: str, peak: float
+) -> None:
+    voice = np.concatenate([tones((440, part), seconds=1.5) for part in (0.3, peak, 0.3 * peak)])
+    source = wav(tmp_path / "plain.wav", voice, bits=32)
+
+    said = record(memosync, ffmpeg(tmp_path / f"voice.{form}", "-i", source, "-c:a", codec))
+
+    heard = decoded(only(memosync)["path"])
+    quiet, loud, after = (heard[round(begin * RATE) : round((begin + 1) * RATE)] for begin in (0.2, 1.8, 3.3))
+    assert said.count("louder than full scale") == 1
+    assert amplitude(loud, 440) == pytest.approx(1, rel=0.05)
+    assert amplitude(loud, 1_320) < 0.01
+    assert amplitude(after, 440) == pytest.approx(0.3, rel=0.05)
+    before = 0.3 if record is by_pipe else 0.3 / peak
+    assert amplitude(quiet, 440) == pytest.approx(before, rel=0.05, abs=0.001)
+
+
+@both_ways
+@pytest.mark.parametrize("beyond", [50, 2e4, 1e38])
+def test_damage_that_is_beyond_full_scale_makes_nothing_quieter(
+    memosync: Program, tmp_path: Path, record: Ways, beyond: float
+) -> None:
+    voice = tones((440, 0.5))
+    voice[10_000:10_090:2] = beyond
+
+    said = record(memosync, wav(tmp_path / "damaged.wav", voice, bits=32))
+
+    assert "warning" not in said
+    assert amplitude(decoded(only(memosync)["path"])[-RATE:], 440) == pytest.approx(0.5, rel=0.02)
+
+
+@both_ways
 def test_nothing_but_silence_is_said(memosync: Program, tmp_path: Path, record: Ways) -> None:
     silence = wav(tmp_path / "silence.wav", tones())
     said = record(memosync, silence)
@@ -270,6 +313,21 @@ def test_opus_is_as_long_as_its_packets_are_whatever_its_clock_says(
 
 
 @both_ways
+@pytest.mark.parametrize("burst", [2, 3, 5])
+def test_packets_that_have_their_times_in_bursts_have_no_holes_between_them(
+    memosync: Program, tmp_path: Path, record: Ways, burst: int
+) -> None:
+    packets = matroska.packets()
+    even = [*packets, *packets[1 : 1 + burst - (len(packets) - 2) % burst]]  # the last one begins a burst
+    hole = [20 * (number - number % burst) + (number > len(even) - 8) * 200 for number in range(len(even))]
+    (tmp_path / "even.webm").write_bytes(matroska.webm(even, lambda number: 20 * (number - number % burst)))
+    (tmp_path / "hole.webm").write_bytes(matroska.webm(even, hole.__getitem__))
+
+    assert "holes" not in record(memosync, tmp_path / "even.webm")
+    assert "holes in the source: 0.2" in record(memosync, tmp_path / "hole.webm")
+
+
+@both_ways
 def test_what_an_mp4_leaves_out_stays_out(memosync: Program, tmp_path: Path, opus: list[bytes], record: Ways) -> None:
     (tmp_path / "voice.ogg").write_bytes(ogg.stream(opus))
     data = bytearray(ffmpeg(tmp_path / "whole.mp4", "-i", tmp_path / "voice.ogg", "-c", "copy").read_bytes())
@@ -330,6 +388,10 @@ def test_damage_in_the_middle_costs_no_more_than_itself(memosync: Program, tmp_p
     assert ("damaged: " in said or "holes in the source: " in said) or codec in ("mp3", "aac")  # frames found anew
 
 
+PICTURE = ["-f", "lavfi", "-i", "testsrc=s=160x120:r=25", "-map", "1", "-map", "0", "-c:v", "mpeg2video", "-shortest"]
+CAMERA = ["-f", "mpegts", "-mpegts_m2ts_mode", "1"]
+
+
 @both_ways
 @pytest.mark.parametrize(
     "parts",
@@ -339,8 +401,22 @@ def test_damage_in_the_middle_costs_no_more_than_itself(memosync: Program, tmp_p
         ((1, "-c:a", "libvorbis"), (2, "-c:a", "libvorbis"), "ogg"),
         ((1, "-c:a", "libopus"), (2, "-c:a", "libopus"), "ogg"),
         ((2, "-c:a", "libopus"), (1, "-c:a", "libvorbis"), "ogg"),
+        ((1, "-c:a", "aac"), (2, "-c:a", "mp2"), "ts"),
+        ((1, *PICTURE, "-c:a", "mp2"), (1, "-c:a", "mp2"), "ts"),
+        ((2, "-c:a", "ac3", *CAMERA), (1, *PICTURE, "-c:a", "ac3", *CAMERA), "mts"),
+        ((1, "-c:a", "ac3", *CAMERA), (1, *PICTURE, "-c:a", "mp2", *CAMERA), "mts"),
     ],
-    ids=["mp3", "aac", "vorbis", "opus", "opus and vorbis"],
+    ids=[
+        "mp3",
+        "aac",
+        "vorbis",
+        "opus",
+        "opus and vorbis",
+        "TS",
+        "TS with a picture first",
+        "M2TS",
+        "M2TS of two kinds",
+    ],
 )
 def test_what_changes_its_rate_or_channels_midway_is_whole(
     memosync: Program, tmp_path: Path, record: Ways, parts: Sequence[Any]
@@ -359,6 +435,39 @@ def test_what_changes_its_rate_or_channels_midway_is_whole(
     assert only(memosync)["duration"] == pytest.approx(4, abs=0.2)
     assert amplitude(heard[: 2 * RATE], 440) == pytest.approx(0.5, rel=0.1)
     assert amplitude(heard[-2 * RATE :], 660) == pytest.approx(0.5, rel=0.1)
+
+
+@both_ways
+def test_what_another_codec_cannot_read_costs_nothing_that_came_before(
+    memosync: Program, tmp_path: Path, record: Ways
+) -> None:
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    whole = (
+        ffmpeg(tmp_path / "made.aac", "-i", voice).read_bytes()
+        + ffmpeg(tmp_path / "made.mp2", "-i", voice).read_bytes()
+    )
+    (tmp_path / "whole.aac").write_bytes(whole)
+
+    said = record(memosync, tmp_path / "whole.aac")
+
+    assert "at 00:02 could not be read" in said
+    assert amplitude(decoded(only(memosync)["path"])[: 2 * RATE], 440) == pytest.approx(0.5, rel=0.1)
+
+
+@both_ways
+def test_a_track_that_begins_midway_ends_nothing(memosync: Program, tmp_path: Path, record: Ways) -> None:
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    flv = ffmpeg(tmp_path / "made.flv", "-i", voice, "-c:a", "aac", "-ar", "44100").read_bytes()
+    at = 13
+    while at < len(flv) // 2:
+        at += 15 + int.from_bytes(flv[at + 1 : at + 4], "big")
+    picture = b"\x09\0\0\5" + flv[at + 4 : at + 8] + bytes(3) + b"\x22" + bytes(4) + b"\0\0\0\x10"
+    (tmp_path / "whole.flv").write_bytes(flv[:at] + picture + flv[at:])
+
+    said = record(memosync, tmp_path / "whole.flv")
+
+    assert "memosync: warning" not in said
+    assert only(memosync)["duration"] == pytest.approx(2, abs=0.1)
 
 
 # -- formats
@@ -440,6 +549,12 @@ def test_an_error_says_what_it_is_and_not_audio_only_of_what_is_none(memosync: P
         b"OggS" + bytes(200): "it begins like Ogg",
         b"\0\0\0\x20ftypM4A " + bytes(200): "it is MP4 or QuickTime whose index (moov) is missing",
         b"%PDF-1.4\n" + bytes(2_000): "not audio",
+        b"\3ds2" + bytes(2_000): "it is DS2 of a dictation machine, which neither FFmpeg nor libsndfile decodes",
+        b"\7ds2" + bytes(2_000): "it is DS2",
+        b"\3enc" + bytes(2_000): "it is DSS of a dictation machine, enciphered, which neither",
+        b"#!SILK_V3" + bytes(2_000): "it is SILK",
+        b"MS_VOICE" + bytes(2_000): "it is MSV or DVF of a Sony recorder, which neither",
+        b"\2#!SILK_V3" + bytes(2_000): "it is SILK of a messenger, which neither",
         b"": "there is no sound in it",
     }
     files = [tmp_path / str(number) for number in range(len(odd))]

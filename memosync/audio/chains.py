@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from . import ogg, opus
+from . import ogg, opus, transport
 from .headers import W64, Peek, behind_id3
 from .pcm import BEHIND, chunks_behind
 from .truncation import Watch
@@ -45,6 +45,11 @@ _BEGINS = [  # how files begin, and go on, of whose format one can tell where th
     (b"Creative Voice File\x1a", rb"\x1a\0"),
     (b"wvpk", rb".{4}[\x02-\x10]\x04.{6}\0{4}.{5}[" + _INITIAL + rb"]"),  # the first block of a first frame
     (b"nut/multimedia container\0", rb"N"),
+    (b"FORM", rb".{4}(?:8SVX|16SV|MAUD)[A-Z]{4}"),
+    (b"NIST_1A\n", rb" *\d+\n"),
+    (b".SoX", rb".\0\0\0.{16}[\1-\x40]\0\0\0"),  # its header's length, how many samples, its rate, its channels
+    (b"XoS.", rb"\0\0\0.{17}\0\0\0[\1-\x40]"),
+    (b".RMF\0\0\0\x12", rb"\0[\0\1]"),
 ]
 _BEGIN = 64  # bytes in which one can tell
 _AT_ONCE = 1 << 20
@@ -67,8 +72,11 @@ class Peeking(Protocol):
 
 def links_of_file(file: BinaryIO) -> Iterator[Reader]:
     """Give each link of a file, from its beginning on, as a file of its own; the file itself where there is one."""
-    begin = _begin(AsPipe(file).look)
-    starts, is_odd = (_starts(file, begin), False) if begin else _survey(file)
+    begin, packet = _begin(AsPipe(file).look), transport.packet_size(AsPipe(file).look)
+    if packet:
+        starts, is_odd = _changes(file, packet), False
+    else:
+        starts, is_odd = (_starts(file, begin), False) if begin else _survey(file)
     if is_odd:
         file.seek(0)
         yield from links_of_pipe(AsPipe(file))
@@ -89,7 +97,8 @@ def links_of_pipe(pipe: Peeking) -> Iterator[Reader]:
     more = True
     while more:
         begin = _begin(lambda at, size: pipe.peek(size, at))
-        link = _Until(pipe, begin) if begin else _Link(pipe)
+        packet = transport.packet_size(lambda at, size: pipe.peek(size, at))
+        link = _Until(pipe, begin) if begin else _OfPackets(pipe, packet) if packet else _Link(pipe)
         yield link
         while link.read(1 << 16):  # what its reader left
             pass
@@ -137,6 +146,19 @@ def _starts(file: BinaryIO, begin: _Begin) -> list[int]:
         starts += [at + match.start() for match in begin.whole.finditer(data) if match.start() <= known]
         kept = data[1 - _BEGIN :]
         at += len(data) - len(kept)
+    return starts
+
+
+def _changes(file: BinaryIO, packet: int) -> list[int]:
+    """Find where in an MPEG-TS its tracks become others."""
+    starts, at, tracks = [0], 0, transport.Tracks(packet)
+    file.seek(0)
+    while data := file.read(_AT_ONCE // packet * packet):
+        changed = tracks.change(data)
+        at += len(data)
+        if changed is not None:
+            starts.append(tracks.named)
+            at = file.seek(changed + packet)
     return starts
 
 
@@ -225,8 +247,9 @@ class Part(io.RawIOBase):
         self._file, self._start, self._end, self._at = file, start, end, start
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # no other is given
-        self._file.seek(self._at)
-        data = self._file.read(max(0, min(len(buffer), self._end - self._at)))
+        left = max(0, self._end - self._at)
+        self._file.seek(self._at if left else 0)
+        data = self._file.read(min(len(buffer), left))
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -318,12 +341,42 @@ class _Until(OfPipe):
         return have if len(have) == size else have + self._pipe.peek(size - len(have), max(0, at - len(read)))
 
 
+class _OfPackets(OfPipe):
+    """A pipe of MPEG-TS up to where its tracks become others."""
+
+    def __init__(self, pipe: Peeking, packet: int) -> None:
+        super().__init__(pipe)
+        self._packet, self._tracks = packet, transport.Tracks(packet)
+        self._read_so_far = 0  # bytes
+        self._rest = b""  # of whole packets
+        self._ended = False
+
+    def _read(self, size: int) -> bytes:
+        if not self._rest and not self._ended:
+            self._rest = self._packets(max(1, size // self._packet) * self._packet)
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def _packets(self, size: int) -> bytes:
+        data = self._pipe.read(size)
+        while (missing := -len(data) % self._packet) and (more := self._pipe.read(missing)):
+            data += more
+        changed = self._tracks.change(data)
+        if changed is not None:
+            at = changed - self._read_so_far
+            self._pipe.unread(self._tracks.name + data[at:])
+            self._ended, data = True, data[:at]
+        self._read_so_far += len(data)
+        return data
+
+
 class _Link(OfPipe):
     """A pipe up to where the next link begins."""
 
     def __init__(self, pipe: Peeking) -> None:
         super().__init__(pipe)
         self._left = 0  # bytes of the page that is being read
+        self._given = b""  # the last bytes that were given
         self._time = 0  # of the last page that had one
         self._changed = b""  # what of a page is left that was changed
         self._inside = False
@@ -339,11 +392,17 @@ class _Link(OfPipe):
             return data
         data = self._pipe.read(min(size, self._left))
         self._left -= len(data)
+        self._given = (self._given + data)[-_HEAD:]
         return data
 
     def _turn(self) -> bool:
         """Look at the next page, and tell whether it belongs to this link."""
         head = self._pipe.peek(_HEAD)
+        torn = _BEGINNING.search(self._given + head) if head[:4] != b"OggS" else None
+        if torn and torn.start() < len(self._given):  # what the page before claimed of it has been given already
+            self._pipe.unread(self._given[torn.start() :])
+            self._given = b""
+            return self._turn()
         if head[:4] != b"OggS" or len(head) < _HEAD:
             self._left = 1  # garbage, or the end
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import dropwhile
 
 from ..quantities import format_clock
 
@@ -81,6 +82,7 @@ class Clock:
         self._base: float | None = None  # how far the clock is ahead of that
         self._ahead: list[float] = []  # how far the last packets are ahead of it, all of them more than the slack
         self._since = 0.0
+        self._jitter = 0.0  # how far it was ahead, at most, and came back
 
     def tick(self, at: float, duration: float) -> None:
         """Take the time of the next packet, and how long it is (seconds)."""
@@ -89,15 +91,22 @@ class Clock:
         base = ahead if self._base is None else self._base
         if ahead - base <= self._slack:
             self._base = base + (ahead - base) * _FOLLOWS if ahead > base else ahead
+            self._jitter = max(self._jitter, *self._ahead, 0.0)
             self._ahead = []
             return
         self._since = self._since if self._ahead else self._now()
         self._ahead.append(ahead - base)
         if len(self._ahead) >= _PATIENCE:
-            self.end()
+            self._jump()
 
     def end(self) -> None:
-        """Note what is missing where the clock did not come back."""
+        """Note what is missing where the clock did not come back, unless it may only have had no time to."""
+        usual = self._jitter + self._slack if self._jitter else 0.0
+        self._ahead = list(dropwhile(lambda ahead: ahead <= usual, self._ahead))
+        if min(self._ahead, default=0.0) > usual:
+            self._jump()
+
+    def _jump(self) -> None:
         if self._ahead and self._base is not None:
             self._damage.miss(self._since, min(self._ahead))
             self._base += min(self._ahead)

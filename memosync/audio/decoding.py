@@ -40,6 +40,7 @@ _SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and make
     *("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
     *("NMS_ADPCM_", "G721_", "G723_", "DWVW_"),
 )
+_KINDS = {pcm.PCM: "PCM_", pcm.FLOAT: ("FLOAT", "DOUBLE"), pcm.ALAW: "ALAW", pcm.ULAW: "ULAW"}
 _OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE"}  # formats that it alone reads
 _AMR = {"amrnb": 0x57, "amrwb": 0x58}  # FFmpeg takes NMS (0x38) and Voxware (0x77, 0x78) for it, too (mmreg.h)
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
@@ -50,6 +51,7 @@ _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
 class Source:
     """A source that was opened: its words, and its sound in packets or in blocks of samples."""
 
+    is_float = False  # samples as they were recorded, which may be louder than full scale
     is_opus = False  # in one or two channels: its packets can be copied
     stream: av.AudioStream | None = None
     head = b""  # what Opus says of how its packets are decoded
@@ -93,6 +95,8 @@ class _Decoded(Source):
         self.tracks, self.track = [stream.index for stream in streams], stream.index
         self.stream, codec = stream, stream.codec_context
         self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
+        sample = codec.format.name if codec.format else ""  # damage may leave none
+        self.is_float = codec.name.startswith("pcm_f") or (codec.name == "wavpack" and "flt" in sample)
         self.head = bytes([codec.channels]) + opus.decoding(codec.extradata)
         self._container = container
         self._end = 0.0  # of the last packet, by its clock, once that was read
@@ -153,11 +157,15 @@ class _Decoded(Source):
         while broken < _BROKEN_RUN:
             try:
                 packet = next(demuxed, None)
-            except (av.error.InvalidDataError, av.error.PatchWelcomeError):
+            except av.FFmpegError:
                 broken += 1
                 if broken == 1:
                     damage.hit(now(), None)
                 demuxed = self._container.demux(self.stream)  # which goes on behind it
+                continue
+            except IndexError:  # a track that begins midway, as damage or another file makes it
+                broken += 1
+                demuxed = self._container.demux(self.stream)
                 continue
             if packet is None:
                 clock.end()
@@ -187,7 +195,7 @@ class _Decoded(Source):
             for packet in chain(self.packets(damage, now), (None,)):
                 try:
                     yield from self.stream.codec_context.decode(packet)
-                except (av.error.InvalidDataError, av.error.PatchWelcomeError):
+                except av.FFmpegError:  # of whatever kind: some decoders give -1, or a number of their own
                     if packet:
                         damage.hit(now(), float((packet.duration or 0) * (packet.time_base or 0)) or None)
 
@@ -208,6 +216,7 @@ class _Plain(Source):
         length = None if found.length is None else found.length / found.frame / found.rate
         super().__init__(said.words, said.carried, length)
         self._pcm, self._file = found, file
+        self.is_float = found.kind == pcm.FLOAT
         self._names = said.names if not any(found.names) and len(said.names) == len(found.names) else found.names
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
@@ -222,6 +231,7 @@ class _Sndfile(Source):
     def __init__(self, said: _Said, sound: soundfile.SoundFile, names: tuple[str, ...]) -> None:
         super().__init__(said.words, said.carried, sound.frames / sound.samplerate)
         self._sound = sound
+        self.is_float = sound.subtype in ("FLOAT", "DOUBLE")
         self._names = names if len(names) == sound.channels else ("",) * sound.channels
 
     def close(self) -> None:
@@ -233,7 +243,8 @@ class _Sndfile(Source):
         rate = self._sound.samplerate
         kind, full = ("int16", 2**15) if self._sound.subtype == "PCM_16" else ("float32", 1)  # a third of the time
         while len(block := self._sound.read(round(seconds * rate) or 1, dtype=kind, always_2d=True)):
-            yield (self._names, rate), block.T.astype(np.float32, copy=False) / np.float32(full)
+            samples = block.T.astype(np.float32, copy=False)
+            yield (self._names, rate), samples / np.float32(full) if full > 1 else samples
 
 
 @contextlib.contextmanager
@@ -272,7 +283,7 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             file = _Wave(pipe.read, sound, sound.length, pipe.peek)
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
         # same, 0.9 s at 48 kHz
-        ahead = {"analyzeduration": "1", "max_probe_packets": "1"}
+        ahead = {"analyzeduration": "1", "max_probe_packets": "20"}
     with contextlib.ExitStack() as stack:
         try:
             container = stack.enter_context(open_input(file, FORMATS, None, **ahead))
@@ -294,18 +305,27 @@ def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | N
     found = headers.parse(read_at)
     behind = headers.behind_id3(read_at)
     begin = read_at(behind, 12)
-    is_kin = begin[:4] == b".snd" or begin.startswith(headers.W64) or (begin[:4], begin[8:]) in _FORMS
+    is_kin = begin[:4] in (b".snd", b"dns.") or begin.startswith(headers.W64) or (begin[:4], begin[8:]) in _FORMS
     if not is_kin and not (found and found.is_narrow):  # of CAF, FFmpeg reads the others
         return None
-    said = _described(file)
+    seen: BinaryIO = file
     if found:
+        claimed = found.length
         found = pcm.corrected(found, file.seek(0, io.SEEK_END), read_at)
         length = found.length or 0
-        if pcm.has_another(found, read_at(found.start + length + length % 2, 8)):
-            file.seek(found.start)
-            return contextlib.nullcontext(_Plain(said, found, AsPipe(file)))
+        if claimed and claimed // found.frame * found.frame < length:  # FFmpeg would look for chunks in the sound
+            seen = cast("BinaryIO", Part(file, 0, found.start + claimed))
+    said = _described(seen)
+    if found and pcm.has_another(found, read_at(found.start + length + length % 2, 8)):
+        file.seek(found.start)
+        return contextlib.nullcontext(_Plain(said, found, AsPipe(file)))
     if (sound := _opened(file)) and sound.subtype.startswith(_SUBTYPES):
-        if not found or (found.length == sound.frames * found.frame and not found.is_narrow):
+        # of an extensible Wave64 it (1.2.2) takes all for integers
+        is_right = not begin.startswith(headers.W64)
+        if found:
+            is_right = sound.subtype.startswith(_KINDS[found.kind]) and not found.is_narrow
+            is_right &= found.length == sound.frames * found.frame
+        if is_right:
             return contextlib.closing(_Sndfile(said, sound, found.names if found else said.names))
         sound.close()
     if found:
@@ -365,10 +385,13 @@ class _Wave:
 
 
 def reading(file: BinaryIO) -> headers.Peek:
-    """Give what reads a file from an offset."""
+    """Give what reads a file from an offset; nothing where no file can reach, as a damaged length may say."""
 
     def read_at(at: int, size: int) -> bytes:
-        file.seek(at)
+        try:
+            file.seek(at)
+        except (OSError, OverflowError):
+            return b""
         return file.read(size)
 
     return read_at

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING
 
-from .headers import WAVES, behind_id3, chunks
+from .headers import WAVES, behind_id3, chunks, parse
+from .pcm import is_open
 
 if TYPE_CHECKING:
     from .chains import OfPipe, Peeking
@@ -36,6 +38,13 @@ _KNOWN = {  # how files begin that are audio, or could be taken for it
     b"\x1f\x43\xb6\x75": "a part of a WebM without its beginning",
     b"\x30\x26\xb2\x75": "WMA",
 }
+_UNREADABLE = {  # what recorders and messengers write that neither decodes, how it begins
+    b"dss": "DSS of a dictation machine",  # behind the number of blocks of its header; so are the next two
+    b"ds2": "DS2 of a dictation machine",
+    b"enc": "DSS of a dictation machine, enciphered",
+    b"MS_VOICE": "MSV or DVF of a Sony recorder",
+    b"#!SILK": "SILK of a messenger",
+}
 
 
 def what_it_is(begin: bytes, error: BaseException | None) -> str:
@@ -44,6 +53,9 @@ def what_it_is(begin: bytes, error: BaseException | None) -> str:
         return "there is no sound in it, nor anything else"
     if begin[4:8] in (b"ftyp", b"mdat", b"wide", b"moov"):
         return "it is MP4 or QuickTime whose index (moov) is missing: the recorder did not end it, or it was cut off"
+    for magic, name in _UNREADABLE.items():
+        if begin.startswith(magic) or (begin[0] < 16 and begin[1:].startswith(magic)):
+            return f"it is {name}, which neither FFmpeg nor libsndfile decodes"
     if getattr(error, "errno", None) == errno.EINVAL:  # it is not on the white list
         return "it is in a format that FFmpeg knows and memosync does not take"
     for magic, name in _KNOWN.items():
@@ -60,6 +72,8 @@ def why_whole(pipe: Peeking | OfPipe) -> str:
 
     if _has_index_behind(peek):
         return "has its index at its end"
+    if (found := parse(peek)) and is_open(found, partial(peek, found.start)):
+        return "does not tell yet at which end of 32 bits its 24 are"
     return "can only be read as a file" if _is_for_sndfile(peek) else ""
 
 

@@ -15,6 +15,7 @@ from .pcm import ALAW, CHANNELS, FLOAT, PCM, RATES, ULAW, WIDTHS, Pcm, Sound
 WAVES = {(name, b"WAVE") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")}  # how they begin, and go on after 4 bytes
 W64 = b"riff\x2e\x91\xcf\x11"  # how a Wave64 begins
 _NO_LENGTH = 0x7FFF0000  # what programs that write a WAV into a pipe give for its length, or more, or 0
+_NEVER = 1 << 62  # bytes; what has more, or less than nothing, was never filled in
 _HEADER = 1 << 26  # bytes in which the samples must begin
 _INFO = 1 << 20  # bytes of an INFO
 _MANY = 10_000  # chunks before them
@@ -101,11 +102,14 @@ def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:
             long = int.from_bytes(peek(at + 8, 8), "little")
         elif name == b"data":
             return _parse_format(fmt, order, at, _known(size if long is None or size != 0xFFFFFFFF else long), 2)
+        elif name == b"LIST" and peek(at, 4) == b"wavl":  # of chunks of samples, and of others that count silence
+            first = next((each for each in chunks(peek, at + 4, order) if each[0] == b"data"), None)
+            return _parse_format(fmt, order, first[1], _known(first[2]), 2) if first else None
     return None
 
 
 def _known(length: int) -> int | None:
-    return length if 0 < length < _NO_LENGTH or length > 0xFFFFFFFF else None
+    return length if 0 < length < _NO_LENGTH or 0xFFFFFFFF < length < _NEVER else None
 
 
 def encoded(peek: Peek) -> Sound | None:
@@ -132,24 +136,45 @@ def chunks(peek: Peek, at: int, order: str, until: int = _HEADER) -> Iterator[tu
 
 
 def _parse_w64(peek: Peek, begin: int) -> Pcm | None:
-    """Read Wave64: as RIFF, but with names of 16 bytes and lengths of 8, which count both and are filled up to 8."""
-    fmt, at = b"", begin + 40
-    for _ in range(_MANY):
-        if at >= _HEADER or len(header := peek(at, 24)) < 24:
-            break
-        name, size = header[:4], int.from_bytes(header[16:], "little") - 24
+    fmt = b""
+    for name, at, size in _chunks_of_w64(peek, begin + 40):
         if name == b"fmt ":
-            fmt = peek(at + 24, min(max(size, 0), 64))
+            fmt = peek(at, min(max(size, 0), 64))
         elif name == b"data":
-            return _parse_format(fmt, "<", at + 24, size if 0 < size < 2**62 else None, 8)
-        at += 24 + max(0, size) + -size % 8
+            return _parse_format(fmt, "<", at, size if 0 < size < _NEVER else None, 8)
     return None
 
 
-def _parse_format(fmt: bytes, order: str, start: int, length: int | None, pad: int) -> Pcm | None:
-    if len(fmt) < 16:
+def encoded_w64(peek: Peek) -> Sound | None:
+    """Find where the sound of a Wave64 is, whatever its codec."""
+    begin = behind_id3(peek)
+    if not peek(begin, 16).startswith(W64):
         return None
-    kind, channels, rate, _, align, bits = struct.unpack(order + "HHIIHH", fmt[:16])
+    data = (
+        Sound(at, size if 0 < size < _NEVER else None, 8)
+        for name, at, size in _chunks_of_w64(peek, begin + 40)
+        if name == b"data"
+    )
+    return next(data, None)
+
+
+def _chunks_of_w64(peek: Peek, at: int) -> Iterator[tuple[bytes, int, int]]:
+    """Give them as `chunks` does: with names of 16 bytes and lengths of 8, which count both and are filled up to 8."""
+    for _ in range(_MANY):
+        if at >= _HEADER or len(header := peek(at, 24)) < 24:
+            return
+        size = int.from_bytes(header[16:], "little") - 24
+        yield header[:4], at + 24, size
+        at += 24 + max(0, size) + -size % 8
+
+
+def _parse_format(fmt: bytes, order: str, start: int, length: int | None, pad: int) -> Pcm | None:
+    if len(fmt) < 14:
+        return None
+    kind, channels, rate, speed, align, bits = struct.unpack(order + "HHIIHH", fmt[:16].ljust(16, b"\0"))
+    frame = channels * ((bits + 7) // 8)
+    if align != frame and bits and speed == rate * frame:  # of three lengths one is wrong
+        align = frame
     mask, is_plain, whole = 0, kind != _EXTENSIBLE, bits
     if kind == _EXTENSIBLE and len(fmt) >= 26:
         valid, mask, kind = struct.unpack(order + "HIH", fmt[18:26])
@@ -184,7 +209,7 @@ def _parse_caf(peek: Peek, begin: int) -> Pcm | None:
         if name == b"desc":
             desc = peek(at + 12, 32)
         elif name == b"data":
-            return _parse_desc(desc, at + 16, size - 4 if size > 4 else None)
+            return _parse_desc(desc, at + 16, size - 4 if 4 < size < _NEVER else None)
         elif size < 0:
             break
         at += 12 + size

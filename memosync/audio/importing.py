@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import tempfile
@@ -23,10 +24,11 @@ from ..memo import Words
 from ..quantities import format_clock, format_size
 from ..stop import Stop
 from . import truncation
-from .chains import OfPipe, links_of_file, links_of_pipe
+from .chains import AsPipe, OfPipe, links_of_file, links_of_pipe
 from .damage import Damage
 from .decoding import Source, block_of, open_source, reading
 from .formats import why_whole
+from .headroom import Headroom
 from .levels import SILENCE
 from .mixing import CARRIES, Mixer
 from .webm import RATE, Sound, layout, translated
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 _KEPT = ": all of it is kept on the disk until that is here"
 _ROOM = 64_000_000  # bytes of a disk that are left alone
+_UNREADABLE = 1_000_000_000  # bytes, at most, of a pipe that are kept although they may be no sound
+_FULL = 1.001  # full scale, and what rounding makes of it
+_SHORT = 1_000_000  # bytes that are kept without a word
 
 
 class Pipe:
@@ -49,6 +54,7 @@ class Pipe:
     def __init__(self, stop: Stop, descriptor: int = 0) -> None:
         self._stop, self._descriptor = stop, descriptor
         self._ahead = bytearray()
+        self._kept: BinaryIO | None = None
 
     def read(self, size: int, /) -> bytes:
         """Wait for bytes and give up to `size` of them, none at the end or after `stop`."""
@@ -68,6 +74,39 @@ class Pipe:
         """Take back what was read last."""
         self._ahead[:0] = data
 
+    def keep(self, directory: Path) -> None:
+        """Keep what is ahead, and all that comes, in a file without a name, as long as the disk has room for it."""
+        self._directory = directory
+        with contextlib.suppress(OSError):
+            self._kept = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115  # closed by `taken`
+            self._add(bytes(self._ahead))
+
+    def taken(self) -> BinaryIO | None:
+        """Give what was kept, to be closed, and keep no more; None where nothing is."""
+        kept, self._kept = self._kept, None
+        return kept
+
+    def keep_all(self, warn: Callable[[], None]) -> BinaryIO | None:
+        """Keep what comes to its end, too, and give it; None where it was not kept, or is too much.
+
+        `warn` is called where that takes long.
+        """
+        self._ahead.clear()
+        is_told = False
+        while self._kept and self._read(1 << 16):
+            size = self._kept.tell() if self._kept else 0
+            if size > _SHORT and not is_told:
+                is_told = True
+                warn()
+            if size > _UNREADABLE:
+                self.forget()
+        return self.taken()
+
+    def forget(self) -> None:
+        """Keep no more, and nothing."""
+        if kept := self.taken():
+            kept.close()
+
     @property
     def is_stopped(self) -> bool:
         """Tell whether it ends only because somebody wanted that."""
@@ -84,8 +123,18 @@ class Pipe:
     def _read(self, size: int) -> bytes:
         while size and not self._stop.is_set():
             if select.select([self._descriptor], [], [], 0.1)[0]:
-                return os.read(self._descriptor, size)
+                data = os.read(self._descriptor, size)
+                self._add(data)
+                return data
         return b""
+
+    def _add(self, data: bytes) -> None:
+        if self._kept:
+            try:
+                if files.free_space(self._directory) < _ROOM or self._kept.write(data) < len(data):
+                    self.forget()
+            except OSError:
+                self.forget()
 
 
 def import_source(
@@ -113,8 +162,11 @@ def import_source(
         if pipe and (why := why_whole(pipe)):
             warn(f"what comes {why}{_KEPT}")
             file = opened.enter_context(_spooled(pipe, target.parent))
+        elif pipe:
+            pipe.keep(target.parent)
+            opened.callback(pipe.forget)
         source = _Import(
-            file, pipe, target, describe, sound, live=live, limit=limit, on_progress=on_progress, warn=warn
+            file, pipe, target, describe, sound, opened, live=live, limit=limit, on_progress=on_progress, warn=warn
         )
         try:
             source.run()
@@ -130,6 +182,8 @@ class _Way:
     copy: bool = True  # the packets of Opus
     track: int | None = None  # its number in the file; None: the default one, or the first that can be decoded
     carrying: tuple[bool, ...] | None = None  # which channels of a guessed layout carry anything
+    as_it_comes: bool = False  # a file, as if it were a pipe: where it was cut FFmpeg may refuse it else
+    gain: float | None = None  # of what is louder than full scale, which Opus would clip
     silent: tuple[int, ...] = ()  # tracks that were read and have nothing but silence
     is_last: bool = False
 
@@ -144,6 +198,7 @@ class _Import:
         target: Path,
         describe: Callable[[Words], Words],
         sound: Sound,
+        opened: contextlib.ExitStack,  # closes what it opens for longer than one pass
         *,
         live: bool,
         limit: float | None,
@@ -151,6 +206,7 @@ class _Import:
         warn: Callable[[str], None],
     ) -> None:
         self._file, self._pipe, self._target, self._describe, self._sound = file, pipe, target, describe, sound
+        self._opened = opened
         self._live, self._longest, self._on_progress, self._warn = live, limit or 2**62, on_progress, warn
         self._words: Words | None = None
         self._size = 0.1 if live or limit else 1.0  # seconds of a block
@@ -159,18 +215,28 @@ class _Import:
     def run(self) -> None:
         """Write all of it, if need be more than once."""
         way: _Way | None = self._way
+        refused: AudioError | None = None
         while way:
             self._begin(way)
             try:
                 way = self._read()
-            except AudioError:
-                if not self._way.silent:
-                    raise
-                way = replace(self._way, track=self._way.silent[0], is_last=True)
+            except AudioError as error:
+                if self._way.silent:
+                    way = replace(self._way, track=self._way.silent[0], is_last=True)
+                elif self._take_all():
+                    continue
+                elif self._way.as_it_comes or isinstance(self._file, Pipe):
+                    raise (refused or error) from error.__cause__  # the first one says more
+                else:
+                    refused, way = error, replace(self._way, as_it_comes=True)
 
     def warnings(self) -> Iterator[str]:
         """Say what a person should know of what was written."""
         yield from self._notes
+        if self._louder_from >= 0:
+            begin = f"from {format_clock(self._louder_from)} on " if self._louder_from else ""
+            decibels = f"{-20 * math.log10(self._gain):.1f} dB"
+            yield f"{begin}it is louder than full scale, and made {decibels} quieter, so that nothing is clipped"
         if self._cancels:
             yield f"from {self._cancels[0]} on its channels cancel each other: {self._cancels[1]}"
         yield from self._damage.told()
@@ -181,10 +247,18 @@ class _Import:
         self._cancels: tuple[str, str] | None = None  # since when, and what was done
         self._damage = Damage()
         self._heard = False
+        self._gain = way.gain or 1.0
+        self._louder_from = 0.0 if self._gain < 1 else -1.0  # seconds; -1: it never is
 
     def _read(self) -> _Way | None:
         """Read the source in this way; give another one where it was wrong."""
-        links = links_of_pipe(self._file) if isinstance(self._file, Pipe) else links_of_file(self._file)
+        if isinstance(self._file, Pipe):
+            links = links_of_pipe(self._file)
+        elif self._way.as_it_comes:
+            self._file.seek(0)
+            links = links_of_pipe(AsPipe(self._file))
+        else:
+            links = links_of_file(self._file)
         copies = False
         with contextlib.ExitStack() as opened:
             writer: Writer | None = None
@@ -234,6 +308,8 @@ class _Import:
     def _listen_again(self, tracks: list[int], track: int) -> _Way | None:
         """See whether another track has the voice, when this one has none; say which was taken."""
         silent = self._way.silent if self._heard else (*self._way.silent, track)
+        if not self._heard and self._pipe and (kept := self._pipe.taken()):
+            self._file = self._opened.enter_context(kept)
         if not self._heard and not self._way.is_last and not isinstance(self._file, Pipe):
             if others := [other for other in tracks if other not in silent]:
                 return replace(self._way, track=others[0], silent=silent)
@@ -264,19 +340,23 @@ class _Import:
                 writer.copy(packet)
             except ValueError:
                 self._damage.hit(writer.duration, float((packet.duration or 0) * (packet.time_base or 0)) or None)
-            self._on_progress(writer.duration, source.duration)
+            self._tell(writer, source)
             if writer.duration >= self._longest:
                 break
         return None
 
     def _encode(self, source: Source, writer: Writer) -> _Way | None:
-        """Decode, mix and encode; another way when it has to be known first which channels carry anything."""
+        """Decode, mix and encode; another way when it has to be known first what carries anything, or how loud it is.
+
+        Of a pipe it is known as far as it has come.
+        """
         import av
+        import numpy as np
 
         shape: Shape | None = None
         mixer: Mixer | None = None
         resampler: av.AudioResampler | None = None
-        out = writer.sound
+        out, headroom = writer.sound, Headroom()
 
         def put(frame: av.AudioFrame | None) -> None:
             if resampler:
@@ -298,14 +378,39 @@ class _Import:
                     return replace(self._way, carrying=_carrying(shape, chain([(found, block)], blocks), self._longest))
                 resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))
             mixed = mixer.mix(block)
+            if source.is_float and self._way.gain is None:
+                headroom.feed(mixed)
+                if headroom.peak * self._gain > _FULL:
+                    if not isinstance(self._file, Pipe):
+                        _listen_on(headroom, mixer, found, blocks, self._longest - writer.duration)
+                        return replace(self._way, gain=1 / headroom.peak)
+                    self._gain = 1 / headroom.peak
+                    self._louder_from = writer.duration if self._louder_from < 0 else self._louder_from
+            if source.is_float:
+                mixed = np.clip(mixed * np.float32(self._gain), -1, 1)
             self._look_at(mixer, writer.duration)
             self._heard |= mixer.peak > SILENCE
             put(_frame(mixed, rate, out))
-            self._on_progress(writer.duration, source.duration)
+            self._tell(writer, source)
             if writer.duration >= self._longest:
                 return None
         put(None)
         return None
+
+    def _take_all(self) -> bool:
+        """Have a pipe read from its beginning as a file, as some formats and damage want it; tell whether it can be."""
+        if not self._pipe:
+            return False
+        if not (kept := self._pipe.keep_all(lambda: self._warn(f"what comes cannot be read as it comes{_KEPT}"))):
+            return False
+        self._file, self._words = self._opened.enter_context(kept), None
+        return True
+
+    def _tell(self, writer: Writer, source: Source) -> None:
+        """Tell how far it is; of a pipe whose sound is found no more is kept."""
+        self._on_progress(writer.duration, source.duration)
+        if self._pipe and (self._heard or (len(source.tracks) < 2 and writer.duration)):
+            self._pipe.forget()
 
     def _look_at(self, mixer: Mixer, at: float) -> None:
         """Note what is done against channels that cancel each other."""
@@ -337,6 +442,18 @@ def _carrying(shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: floa
         seconds += block.shape[1] / shape[1]
         peaks = np.maximum(peaks, np.abs(np.nan_to_num(block, posinf=0, neginf=0)).max(axis=1, initial=0))
     return tuple(bool(peak > CARRIES) for peak in peaks)
+
+
+def _listen_on(
+    headroom: Headroom, mixer: Mixer, shape: Shape, blocks: Iterable[tuple[Shape, Block]], longest: float
+) -> None:
+    """Find out how loud the rest is, in `longest` seconds."""
+    seconds = 0.0
+    for found, block in blocks:
+        if seconds >= longest:
+            break
+        seconds += block.shape[1] / found[1]
+        headroom.feed(mixer.mix(block) if found == shape else block)
 
 
 def _frame(block: Block, rate: int, sound: Sound) -> av.AudioFrame:

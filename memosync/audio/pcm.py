@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ BEHIND = (  # names of chunks that stand behind samples
     *(b"LIST", b"id3 ", b"ID3 ", b"iXML", b"bext", b"cue ", b"fact", b"PEAK", b"smpl", b"inst", b"_PMX", b"axml"),
     *(b"JUNK", b"junk", b"PAD ", b"afsp", b"minf", b"elm1", b"regn", b"umid", b"DGDA", b"levl", b"chna", b"SAUR"),
 )
+_SILENCE, _LONGEST = b"slnt", 3_600  # a chunk that says how many frames of it there are; seconds
 _FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _CHUNK, _CHUNKS = 1 << 24, 1 << 25  # bytes of one of them, of all of them
 
@@ -136,13 +137,20 @@ def corrected(pcm: Pcm, size: int, read: Callable[[int, int], bytes]) -> Pcm:
 def blocks(pcm: Pcm, read: Callable[[int], bytes], frames: int, peek: Peek = lambda _size: b"") -> Iterator[Block]:
     """Give what `read` gives from the first sample on in blocks of at most so many frames: channels x frames.
 
-    Of 24 bits in 4 bytes the upper three are meant (WAVE_FORMAT_EXTENSIBLE), unless what comes says otherwise. Where
+    Of 24 bits in 4 bytes the upper three are meant (WAVE_FORMAT_EXTENSIBLE), unless what comes says otherwise; what
+    does not say it for ten seconds is better kept until it does (`is_open`). Where
     the header ends the samples and no chunk begins, it was not brought up to date, and they go on; so they do in
     another chunk of samples behind the first.
     """
-    left = 2**62 if pcm.length is None else pcm.length
-    rest, low = b"", _is_low(pcm, peek)
-    while left or goes_on(pcm.length or 0, pcm.pad, peek) or (left := _begin_another(pcm, read, peek)):
+    left = length = 2**62 if pcm.length is None else pcm.length
+    rest, low = b"", bool(_is_low(pcm, peek))
+    while left or goes_on(length, pcm.pad, peek) or has_another(pcm, _behind(pcm, length, peek)):
+        if not left and has_another(pcm, head := _behind(pcm, length, peek)):
+            left = length = _begin_another(pcm, length, read)
+            if head.startswith(_SILENCE):
+                yield from _silence(pcm, int.from_bytes(read(left), _order(pcm)), frames)
+                left = 0
+                continue
         left = left or 2**32  # a header that counts less has the remainder
         if not (data := read(min(left, frames * pcm.frame - len(rest)))):
             return
@@ -165,17 +173,32 @@ def goes_on(length: int, pad: int, peek: Peek) -> bool:
 
 
 def has_another(pcm: Pcm, head: bytes) -> bool:
-    """Tell whether another chunk of samples begins, by what stands behind the first."""
-    return pcm.pad == 2 and len(head) == 8 and head[:4] == b"data"
+    """Tell whether another chunk of samples, or of silence, begins, by what stands behind the first."""
+    counts = _SILENCE + (4).to_bytes(4, _order(pcm))
+    return pcm.pad == 2 and len(head) == 8 and (head[:4] == b"data" or head == counts)
 
 
-def _begin_another(pcm: Pcm, read: Callable[[int], bytes], peek: Peek) -> int:
-    """Pass over the header of another chunk of samples, where one comes next; give its length in bytes, 0 for none."""
-    pad = -(pcm.length or 0) % pcm.pad
-    head = peek(pad + 8)[pad:]
-    if not has_another(pcm, head):
-        return 0
-    return int.from_bytes(read(pad + 8)[-4:], "little" if pcm.order == "<" else "big")
+def _behind(pcm: Pcm, length: int, peek: Peek) -> bytes:
+    """Look at the header of the chunk that follows one of so many bytes."""
+    pad = -length % pcm.pad
+    return peek(pad + 8)[pad:]
+
+
+def _begin_another(pcm: Pcm, length: int, read: Callable[[int], bytes]) -> int:
+    """Pass over the header of the next chunk, behind one of so many bytes; give its own length in bytes."""
+    return int.from_bytes(read(-length % pcm.pad + 8)[-4:], _order(pcm))
+
+
+def _silence(pcm: Pcm, length: int, frames: int) -> Iterator[Block]:
+    """Give so many frames of silence, of which a `wavl` counts the lengths; none where that cannot be."""
+    import numpy as np
+
+    for at in range(0, length if length <= _LONGEST * pcm.rate else 0, frames):
+        yield np.zeros((len(pcm.names), min(frames, length - at)), np.float32)
+
+
+def _order(pcm: Pcm) -> Literal["little", "big"]:
+    return "little" if pcm.order == "<" else "big"
 
 
 def is_name(name: bytes) -> bool:
@@ -183,10 +206,15 @@ def is_name(name: bytes) -> bool:
     return name.replace(b" ", b"x").isalnum()
 
 
-def _is_low(pcm: Pcm, peek: Peek) -> bool:
+def is_open(pcm: Pcm, peek: Peek) -> bool:
+    """Tell whether for long nobody can know where in narrow samples their bits are: a quiet beginning says little."""
+    return _is_low(pcm, peek) is None
+
+
+def _is_low(pcm: Pcm, peek: Peek) -> bool | None:
     """Tell whether in narrow samples the lower bits are meant; what comes is held back until that is known.
 
-    A quiet beginning says little: where nothing but that has come, they are the upper ones unless lower ones are used.
+    None where it is not when ten seconds have come.
     """
     if not pcm.is_narrow or pcm.is_low is not None:
         return bool(pcm.is_low)
@@ -202,7 +230,7 @@ def _is_low(pcm: Pcm, peek: Peek) -> bool:
         found.append(place)
         if len(ahead) < end:
             return True in found
-    return _place(replace(pcm, is_plain=False), ahead) is True
+    return _place(replace(pcm, is_plain=False), ahead) or None
 
 
 def _place(pcm: Pcm, data: bytes) -> bool | None:

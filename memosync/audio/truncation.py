@@ -92,6 +92,15 @@ def _walk_of(peek: Peek) -> _Walk:
         sound = ((at, size) for name, at, size in chunks(peek, begin + 12, ">") if name == b"SSND")
         at, size = next(sound, (0, 0))
         return _ends_at(at + size if 0 < size < _NO_LENGTH else 0)
+    if head[:4] == b"FORM" and head[8:12] in (b"8SVX", b"16SV", b"MAUD"):
+        return _ends_at(
+            next((at + size for name, at, size in chunks(peek, begin + 12, ">") if name in (b"BODY", b"MDAT")), 0)
+        )
+    if head.startswith(b"NIST_1A\n"):
+        return _ends_at(_end_of_sphere(peek(begin, 1 << 14)))
+    if head[:4] in (b".SoX", b"XoS."):
+        length, samples = struct.unpack(("<" if head[:1] == b"." else ">") + "4xIQ", head)
+        return _ends_at(begin + length + 4 * samples)
     if head[:4] == b".snd" and len(head) == 16:
         start, size = struct.unpack(">4xII4x", head)
         return _ends_at(begin + start + size if 0 < size < _NO_LENGTH else 0)
@@ -111,12 +120,25 @@ def _is_torn(end: int) -> Generator[tuple[int, int], bytes, bool]:
     return not (yield end - 1, 1)
 
 
+def _end_of_sphere(head: bytes) -> int:
+    """Give where the samples of a NIST SPHERE end; 0 where they are compressed, or it does not say."""
+    fields = dict(re.findall(rb"(?m)^(\w+) -\w+ ([\w,.-]+)", head.partition(b"end_head")[0]))
+    names = (b"sample_count", b"channel_count", b"sample_n_bytes")
+    if b"," in fields.get(b"sample_coding", b"") or not all(fields.get(name, b"").isdigit() for name in names):
+        return 0
+    length, numbers = head[8:16].strip(), [int(fields[name]) for name in names]
+    return int(length) + numbers[0] * numbers[1] * numbers[2] if length.isdigit() else 0
+
+
 def _end_of_wave(peek: Peek, begin: int, head: bytes) -> int:
     """Give where the samples of a WAV end, 0 where its header contradicts itself: it was never brought up to date."""
-    found = headers.parse(peek) or headers.encoded(peek)
+    found = headers.parse(peek) or headers.encoded(peek) or headers.encoded_w64(peek)
     if not found or not found.length:
         return 0
     end = found.start + found.length
+    order = ">" if head[:4] == b"RIFX" else "<"
+    lists = (at + size for name, at, size in chunks(peek, begin + 12, order, found.start) if name == b"LIST")
+    end = max(end, *lists, 0) if head[8:12] == b"WAVE" else end  # of samples in a list, where that ends
     whole = int.from_bytes(head[4:8], "big" if head[:4] == b"RIFX" else "little")
     is_riff = head[:4] in (b"RIFF", b"RIFX")
     return 0 if is_riff and begin + 8 + whole < end else end
@@ -234,6 +256,18 @@ def _asf(at: int) -> _Walk:
     return False
 
 
+def _real(at: int) -> _Walk:
+    """Follow the chunks of a RealMedia; that of the sound has no true length where it was sent live."""
+    while len(head := (yield at, 8)) == 8:
+        name, size = struct.unpack(">4sI", head)
+        if size < 8 or not is_name(name.strip(b".")):
+            return False
+        at += size
+        if size < _NO_LENGTH and (yield from _is_torn(at - 10)):  # by which FFmpeg counts too many
+            return bool(name == b"DATA")
+    return False
+
+
 def _voc(at: int) -> _Walk:
     """Follow the blocks of a VOC, the last of which is one of a single byte."""
     at += int.from_bytes((yield at + 20, 2), "little")
@@ -286,6 +320,7 @@ _WALKS: dict[bytes, Callable[[int], _Walk]] = {
     b"\x1a\x45\xdf\xa3": _matroska,
     b"FLV\1": _flv,
     b"\x30\x26\xb2\x75": _asf,
+    b".RMF": _real,
     b"Creative Voice F": _voc,
     b"wvpk": _wavpack,
     b"TTA1": _tta,

@@ -353,12 +353,27 @@ def open_input(
 
     options |= {"protocol_whitelist": "", "format_whitelist": formats}
     with translated("read"):
-        source = av.open(file, "r", format=form, options=options, metadata_errors="surrogateescape")
+        opened = _Seekable(file) if file.seekable() else file
+        source = av.open(opened, "r", format=form, options=options, metadata_errors="surrogateescape")
     with source:
         make_readable(source)
         if form == "matroska":
             _without_subtitles(source)
         yield source
+
+
+class _Seekable:
+    """A file for FFmpeg, which may want to go where there is nothing, as in a NUT that was cut: it is told so."""
+
+    def __init__(self, file: Reader) -> None:
+        self._seek, self.read = file.seek, file.read
+        self.tell, self.name = cast("BinaryIO", file).tell, getattr(file, "name", "")  # whose end may tell the format
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -errno.EINVAL
 
 
 def audio_stream(source: av.container.InputContainer) -> av.AudioStream:
