@@ -253,6 +253,8 @@ class Meeting:
         if alone > due:
             self._announced += 1
             self._again = alone
+            # libtorrent listens nowhere that had no cable when it began, and tells no local network that it is here
+            self._session.reopen_network_sockets(0)
             self._place.force_reannounce(0, -1, 1)
             self._place.force_dht_announce()
             for peer in self._peers():
