@@ -109,7 +109,7 @@ class Exchange:
                 torrent.called = now if now - torrent.since < _CALLS else now + 10 * _CALL_AGAIN
                 if not torrent.handle.status().num_peers:
                     for peer in self._peers:
-                        torrent.handle.connect_peer(peer)
+                        call(torrent.handle, peer)
 
     def handle_alert(self, alert: lt.alert) -> None:
         """Note what an alert tells of a torrent."""
@@ -161,6 +161,16 @@ class Exchange:
         params.flags = apart(params.flags)
         params.peers = list(self._peers)
         self._session.async_add_torrent(params)
+
+
+def call(handle: lt.torrent_handle, peer: Address) -> None:
+    """Call a peer for a torrent, and do not ask it whether it is a node of the DHT, too, as libtorrent does each time.
+
+    It does so of all whom it was not told of by the state of an earlier session.
+    """
+    import libtorrent as lt
+
+    handle.connect_peer(peer, int(lt.peer_info.resume_data))
 
 
 def apart(flags: int) -> int:

@@ -20,7 +20,7 @@ from ..network import Network, is_websocket, parse_address, parse_peer, usable_t
 from ..sealing import hollow, tag
 from .dht import Bootstrap
 from .download import NOWHERE
-from .exchange import Address, Exchange, apart
+from .exchange import Address, Exchange, apart, call
 from .metainfo import Bencoded
 from .session import free_port, is_free, leave, open_session, renew_reach
 from .tracker_proxy import TrackerProxy
@@ -145,7 +145,7 @@ class Meeting:
             for peer in new:
                 self._place.connect_peer(peer)
                 if self._pointer:
-                    self._pointer.connect_peer(peer)
+                    call(self._pointer, peer)
 
     def point(self, head: InfoHash) -> None:
         """Tell the other devices, those that are connected and all that can be called, where this one stands."""
@@ -176,7 +176,7 @@ class Meeting:
             for peer in [peer for peer, at in self._hung_up.items() if now - at > _HUNG_UP]:
                 del self._hung_up[peer]
                 if self._pointer and peer not in self._endpoints.values():
-                    self._pointer.connect_peer(peer)
+                    call(self._pointer, peer)
 
     def close(self) -> None:
         """Tell the trackers that this device goes, for a second at most."""
@@ -301,7 +301,7 @@ class Meeting:
                 self._met.clear()
             self._met.add(peer)
             if self._pointer and len(self._met) <= _ASKED and peer not in self._endpoints.values():
-                self._pointer.connect_peer(peer)
+                call(self._pointer, peer)
 
 
 def _hollow(keep: bytes, kind: str, pieces: int) -> bytes:
