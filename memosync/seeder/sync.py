@@ -48,6 +48,7 @@ _AGAIN = 30.0  # seconds after which what could not be had is tried again
 _ROOM = 10**9  # bytes of the disk that are left free
 _NOTED = 600.0  # seconds between two notes that a device is met
 _MOST_MERGED = 1000  # heads that are remembered, and never fetched again
+_SETTLES = 3.0  # seconds after which other addresses are this device's
 _LOOK_EVERY = 0.1  # seconds between two looks at what is to be done
 _SEALING = 0.1  # seconds of each that are for sealing memos, or one memo
 _ROW_EVERY = 30.0  # seconds after which this device says anew what it lacks, while half of what it said is true
@@ -182,7 +183,7 @@ class _Part:
         self._equal: set[InfoHash] = set()  # heads that say just that
         self._said: State | None = None  # what this device's head says
         self._head: Head | None = None
-        self._said_at = self._introduced = self._looked = self._row_at = -math.inf
+        self._said_at = self._moved_at = self._looked = self._row_at = -math.inf
         self._base: tuple[InfoHash, State] | None = None
         self._merged: dict[InfoHash, None] = {}  # heads, in an ordered set
         self._coming: dict[InfoHash, set[str]] = {}  # heads that are being fetched, and which devices point to them
@@ -215,7 +216,9 @@ class _Part:
         now = time.monotonic()
         if now - self._looked > _LOOK_EVERY:
             self._looked = now
-            if now - self._introduced > _KEPT:
+            if not self._has_moved():
+                self._moved_at = now
+            if now - self._moved_at > _SETTLES:
                 self._introduce()
             self._plan(now)
             self._say(now)
@@ -232,8 +235,8 @@ class _Part:
             self._introduce()
         end_used(library, self._rows)
         others = [row for row in self._rows.values() if row.id != self._me and not row.gone]
-        addresses = [address for row in others for address in row.addresses]
-        self._meeting.call([*addresses, *self._known.addresses])
+        known_at = {row.id: row.addresses for row in others}
+        self._meeting.call(known_at or {"": self._known.addresses})
         until = time.monotonic() + _KEPT
         for memo in [memo for memo in library.index().memos if memo.uid not in before][-MOST_LACKS:]:
             if content := content_of(memo):
@@ -245,7 +248,7 @@ class _Part:
 
     def state(self) -> SyncState:
         """Say how it is."""
-        coming = {self._fetching[name]: part for name, part in self._exchange.rates().items() if name in self._fetching}
+        coming = {uid: self._exchange.progress(infohash) for infohash, uid in self._fetching.items()}
         return SyncState(
             met=tuple(sorted(self._meeting.pointers)),
             even=tuple(self._even()),
@@ -272,8 +275,13 @@ class _Part:
         if row and row.gone:
             words["gone"] = 0
         known.say(self._library, self._me, words, self.group)
-        self._introduced = time.monotonic()
+        self._moved_at = time.monotonic()
         self._think()
+
+    def _has_moved(self) -> bool:
+        """Tell whether this device is elsewhere than it says; it may be nowhere for a moment."""
+        now = tuple(self._meeting.addresses[:MOST_ADDRESSES])
+        return bool(now) and now != self._rows[self._me].addresses
 
     def _think(self) -> None:
         """See what is known here: of memos only when something of them has changed."""
@@ -412,12 +420,14 @@ class _Part:
                 del self._fetching[infohash]
                 if infohash not in self._served:
                     self._drop(infohash)
+            elif now - wanted.since > _HELD and not self._exchange.progress(infohash):
+                if self._from_who_holds(uid, wanted) is not wanted:
+                    del self._fetching[infohash]
+                    self._drop(infohash)
         room = files.free_space(self._place) - _ROOM
         for uid, wanted in self._wanted.items() if self._meeting.pointers else ():
             if len(self._fetching) >= MOST_AT_ONCE:
                 break
-            if now - wanted.since > _HELD and wanted.infohash not in self._fetching:
-                wanted = self._from_who_holds(uid, wanted)
             if wanted.infohash not in self._fetching and now >= wanted.not_before and 2 * wanted.size < room:
                 size = sealed_size(wanted.size)
                 self._fetching[wanted.infohash] = uid

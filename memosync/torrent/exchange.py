@@ -84,10 +84,10 @@ class Exchange:
     def has(self, infohash: InfoHash) -> bool:
         return infohash in self._torrents
 
-    def rates(self) -> dict[InfoHash, float]:
-        """Give how much of each torrent that is being fetched is here, from 0 to 1."""
-        coming = ((name, one.handle) for name, one in self._torrents.items() if one.handle and not one.is_here)
-        return {name: handle.status().progress for name, handle in coming}
+    def progress(self, infohash: InfoHash) -> float:
+        """Give how much of a torrent that is being fetched is here, from 0 to 1."""
+        torrent = self._torrents.get(infohash)
+        return torrent.handle.status().progress if torrent and torrent.handle else 0.0
 
     def call(self, peers: Iterable[Address]) -> None:
         """Have these peers called from now on, for what is added next and for what was added just now."""

@@ -10,7 +10,7 @@ say something else it drops the torrent, and adds it anew.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,7 +103,7 @@ class Meeting:
         self._bootstrap = Bootstrap(self._session)
         self._listening: dict[str, None] = {}  # an ordered set of addresses
         self._external: dict[str, None] = {}
-        self._known: tuple[Address, ...] = ()
+        self._known: Mapping[str, list[Address]] = {}  # where devices are, as they say
         self._pointer: lt.torrent_handle | None = None
         self._said = b""
         self._pointed = 0.0
@@ -114,7 +114,7 @@ class Meeting:
         self._hung_up: dict[Address, float] = {}
         self._unread = 0.0  # until when somebody may be connected who has not said anything yet
         self._looked = self._polled = 0.0
-        self._alone_since = self._new_at = time.monotonic()
+        self._alone_since = self._new_at = time.monotonic()  # or since somebody came or went
         self._is_quiet = False
         self._announced, self._again = 0, 0.0  # how often, and how long it had been alone by then
         params = lt.load_torrent_buffer(_hollow(keep, "meeting", 1))
@@ -134,12 +134,12 @@ class Meeting:
         chosen = [text for text, address in found.items() if address and not address.is_loopback] or list(found)
         return [f"[{text}]:{self.port}" if ":" in text else f"{text}:{self.port}" for text in chosen]
 
-    def call(self, addresses: Iterable[str]) -> None:
-        """Know these as addresses of other devices."""
-        parsed = (parse_peer(text) for text in addresses)
-        known = tuple(dict.fromkeys((str(found[0]), found[1]) for found in parsed if found))
+    def call(self, addresses: Mapping[str, Iterable[str]]) -> None:
+        """Know these as addresses of other devices, by device."""
+        parsed = {device: filter(None, map(parse_peer, texts)) for device, texts in addresses.items()}
+        known = {device: [(str(host), port) for host, port in found] for device, found in parsed.items()}
         if known != self._known:
-            new = [peer for peer in known if peer not in self._known]
+            new = [peer for peer in _all(known) if peer not in _all(self._known)]
             self._known = known
             self.exchange.call(self._devices())
             for peer in new:
@@ -203,7 +203,7 @@ class Meeting:
 
     def _devices(self) -> list[Address]:
         """Give where devices of the group are, as one of them says, or was seen to be one."""
-        return list(dict.fromkeys([*self._endpoints.values(), *self._known]))
+        return list(dict.fromkeys([*self._endpoints.values(), *_all(self._known)]))
 
     def _look(self, now: float) -> None:
         """Read what those who are connected say."""
@@ -221,7 +221,7 @@ class Meeting:
                     endpoints[pointer.device] = (peer.ip[0], peer.ip[1])
         self._seen |= dict.fromkeys(found, now)
         there = {name: one for name, one in self.pointers.items() if now - self._seen[name] < _LINGER} | found
-        if found.keys() - self.pointers.keys() or (self.pointers and not there):
+        if found.keys() != self.pointers.keys() and there.keys() != self.pointers.keys():
             self._alone_since, self._announced = now, 0
         self.pointers = there
         if endpoints != self._endpoints:
@@ -241,8 +241,9 @@ class Meeting:
         return Pointer(device, InfoHash(text[:_HEAD].hex()))
 
     def _announce(self, now: float) -> None:
-        """While this device is alone, ask again who is there, and call the devices that are known."""
-        if self.pointers:
+        """While this device is alone, ask again who is there; and call the devices that are known and not there."""
+        lost = self._known.keys() - self.pointers.keys()
+        if self.pointers and not lost:
             return
         alone = now - self._alone_since
         if self._announced < len(_AGAIN):
@@ -253,7 +254,14 @@ class Meeting:
         if alone > due:
             self._announced += 1
             self._again = alone
+            if self.pointers:
+                for peer in _all({device: self._known[device] for device in lost}):
+                    self._place.connect_peer(peer)
+                    if self._pointer:
+                        call(self._pointer, peer)
+                return
             # libtorrent listens nowhere that had no cable when it began, and tells no local network that it is here
+            self._listening.clear()
             self._session.reopen_network_sockets(0)
             self._place.force_reannounce(0, -1, 1)
             self._place.force_dht_announce()
@@ -302,6 +310,10 @@ class Meeting:
             self._met.add(peer)
             if self._pointer and len(self._met) <= _ASKED and peer not in self._endpoints.values():
                 call(self._pointer, peer)
+
+
+def _all(known: Mapping[str, list[Address]]) -> list[Address]:
+    return [peer for peers in known.values() for peer in peers]
 
 
 def _hollow(keep: bytes, kind: str, pieces: int) -> bytes:
