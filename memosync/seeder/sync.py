@@ -420,10 +420,13 @@ class _Part:
                 del self._fetching[infohash]
                 if infohash not in self._served:
                     self._drop(infohash)
-            elif now - wanted.since > _HELD and not self._exchange.progress(infohash):
-                if self._from_who_holds(uid, wanted) is not wanted:
-                    del self._fetching[infohash]
-                    self._drop(infohash)
+            elif (
+                now - wanted.since > _HELD
+                and not self._exchange.progress(infohash)
+                and self._from_who_holds(uid, wanted) is not wanted
+            ):
+                del self._fetching[infohash]
+                self._drop(infohash)
         room = files.free_space(self._place) - _ROOM
         for uid, wanted in self._wanted.items() if self._meeting.pointers else ():
             if len(self._fetching) >= MOST_AT_ONCE:
