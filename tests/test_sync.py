@@ -498,3 +498,14 @@ def test_where_links_were_given_to_two_files_of_a_memo_who_has_none_gets_either(
     other("sync")
     wanted = Path(only(other)["path"]).read_bytes()
     wait_until(lambda: Path(only(third)["path"]).read_bytes() == wanted, "the one that all are to have")
+
+
+def test_in_a_narrow_window_it_says_what_each_lacks(pair: tuple[Program, Program]) -> None:
+    one, _other = pair
+    terminal = Terminal([*PROGRAM, "sync"], one.environment, columns=40)
+
+    terminal.end()
+
+    assert "lacks nothing, as of now" in terminal.screen.text
+    assert not terminal.screen.wrapped
+    terminal.close()

@@ -126,8 +126,11 @@ def synced(found: Iterable[Synced], as_json: bool = False) -> None:
         met = "this device" if row.is_this else "now" if row.is_met else _when(row.met, people) or "never"
         known = f"lacks {lacks}, as of {when}" if when else "not known what it lacks"
         numbers = (str(device.lacking), row.why, "now" if row.as_of is None else when)
-        words = (known,) if people else numbers
-        lines.append((device.id, device.name, _when(device.since, people), met, *words))
+        if people and width(sys.stdout) < 60:  # what it lacks says more than the rest
+            lines.append((device.name or device.id, known))
+        else:
+            words = (known,) if people else numbers
+            lines.append((device.id, device.name, _when(device.since, people), met, *words))
     table(lines)
 
 
