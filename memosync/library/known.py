@@ -147,6 +147,16 @@ def devices(known: Known) -> dict[str, Device]:
     return {one.id: one for one in found}
 
 
+def with_rows(rows: Table, theirs: Table) -> Table:
+    """Merge what others say of devices into it: of each no more than may be, and of no more devices than may be."""
+    merged = dict(rows)
+    for name, cells in theirs.items():
+        row = merge_cells(merged.get(name, {}), cells)
+        if (name in merged or len(merged) < manifest.MOST_DEVICES) and manifest.is_short(row):
+            merged[name] = row
+    return merged
+
+
 def say(library: Library, name: str, words: Mapping[str, Json], group: str = "") -> None:
     """Have the row of a device say this, by an act of now, as `change` does; LibraryError."""
 
