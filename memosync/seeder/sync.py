@@ -176,7 +176,8 @@ class _Part:
         self._rows: Mapping[str, Device] = {}
         self._mine = State()  # what is known here
         self._thought: tuple[int, Table] = 0, {}  # the index's time, and the graves, that this is of
-        self._looked_at = 0  # the index's time, when files were looked for
+        self._identified = 0  # the index's time, when every memo whose file is here had its uid
+        self._looked_at = 0  # and when files were looked for
         self._equal: set[InfoHash] = set()  # heads that say just that
         self._said: State | None = None  # what this device's head says
         self._head: Head | None = None
@@ -222,8 +223,9 @@ class _Part:
         """Look at what is here now, and whom to call."""
         library = self._library
         before = {memo.uid for memo in library.index().memos}
-        if library.index_time() != self._thought[0]:
+        if library.index_time() != self._identified:
             group.identify(library, self._console)
+            self._identified = library.index_time()
         self._think()
         if self._me not in self._rows or self._rows[self._me].gone:
             self._introduce()
