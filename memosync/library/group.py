@@ -76,11 +76,14 @@ def leave(library: Library) -> None:
 
 def insist_on_secret(library: Library) -> None:
     """Insist that the library's secret is the one of its group; LibraryError."""
-    if not keys.has_secret(library) or group_of(keys.secret(library)) != library.index().group:
-        raise LibraryError(
-            "the secret in .memosync/keys/library is not the one of the group that the index names",
-            "put the one back that was there, from a backup; or memosync sync --leave, and join again",
-        )
+    group = library.index().group
+    with contextlib.suppress(LibraryError):  # it is broken
+        if keys.has_secret(library) and group_of(keys.secret(library)) == group:
+            return
+    raise LibraryError(
+        "the secret in .memosync/keys/library is not the one of the group that the index names",
+        "put the one back that was there, from a backup; or memosync sync --leave, and join again",
+    )
 
 
 def device_of(library: Library) -> str:
