@@ -6,20 +6,31 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import libtorrent as lt
 import pytest
+from support import seeder
+from support.program import Program
+from support.waiting import wait_until
+from test_sync import join, record, titles, wait_for
 
 from memosync import manifest, sealing
 from memosync.console import Console
 from memosync.errors import TorrentError
-from memosync.library import group, heads, known
+from memosync.library import group, heads, keys, known
 from memosync.library.adopt import open_library
 from memosync.library.store import Library
+from memosync.magnet import InfoHash
 from memosync.manifest import State
+from memosync.network import Network
+from memosync.torrent.meeting import Meeting
+from memosync.torrent.metainfo import Metainfo
 
 SECRET = bytes(range(32))
 UID = "5c" * 32
@@ -230,3 +241,186 @@ def test_an_envelope_with_anything_in_it_is_refused(inner: bytes, number: int) -
             data = sealing.seal_bytes(sealing.keep_key(SECRET), "hold", envelope)
             with pytest.raises(TorrentError):
                 heads.open_head(SECRET, data)
+
+
+class Rogue:
+    """A device of the group that says what it likes."""
+
+    def __init__(self, program: Program, place: Path, device: str = THEM) -> None:
+        library = Library(program.library)
+        self.secret, self.place = keys.secret(library), place
+        place.mkdir()
+        keep = sealing.keep_key(self.secret)
+        self.meeting = Meeting(Network.LOOPBACK, keep=keep, device=device, place=place, log=lambda _text: None)
+        self.calls = [f"127.0.0.1:{known.read(library).port}"]
+        self.meeting.call(self.calls)
+        self.lock, self.ends = threading.Lock(), threading.Event()
+        self.thread = threading.Thread(target=self._poll)
+        self.thread.start()
+
+    def _poll(self) -> None:
+        while not self.ends.is_set():
+            with self.lock:
+                self.meeting.poll(0.02)
+            self.ends.wait(0.005)
+
+    def keep(self, data: bytes) -> InfoHash:
+        """Serve these bytes as what a device says."""
+        head = heads.describe(data)
+        (self.place / head.infohash).write_bytes(data)
+        with self.lock:
+            self.meeting.exchange.serve(head.torrent, self.place / head.infohash)
+        return head.infohash
+
+    def serve(self, info: dict[bytes, Any]) -> InfoHash:
+        """Serve a torrent of which nothing is there but what it says of itself."""
+        entry: Any = {b"info": info}
+        data = lt.bencode(entry)
+        infohash = InfoHash(str(lt.load_torrent_buffer(data).info_hashes.v1))
+        with self.lock:
+            self.meeting.exchange.serve(
+                Metainfo(infohash=infohash, name="", size=0, piece_length=0, pieces=b"", data=data),
+                self.place / "nothing",
+            )
+        return infohash
+
+    def given(self, infohash: InfoHash) -> int:
+        """Give the bytes that others had of a torrent, what it says of itself included."""
+        with self.lock:
+            handle = self.meeting.exchange._torrents[infohash].handle
+            return handle.status().total_upload if handle else 0
+
+    def point(self, infohash: InfoHash) -> None:
+        with self.lock:
+            self.meeting.point(infohash)
+
+    def seal(self, state: bytes, base: InfoHash | None = None) -> bytes:
+        """Seal a state, or what is none, into a head."""
+        inner = sealing.seal_bytes(sealing.read_key(self.secret), "head", state)
+        envelope = bytes([1]) + (bytes.fromhex(base) if base else bytes(20)) + bytes(4)
+        return sealing.seal_bytes(sealing.keep_key(self.secret), "hold", envelope + inner)
+
+    def close(self) -> None:
+        self.ends.set()
+        self.thread.join()
+        with self.lock:
+            self.meeting.close()
+
+
+@pytest.fixture
+def pair(memosync: Program, tmp_path: Path) -> tuple[Program, Program]:
+    """Two devices in sync, that have a memo each."""
+    other = memosync.on(tmp_path / "Other")
+    join(memosync, other)
+    record(memosync, "From one")
+    record(other, "From another")
+    wait_for("From another", memosync)
+    wait_for("From one", other)
+    return memosync, other
+
+
+@pytest.fixture
+def rogue(pair: tuple[Program, Program], tmp_path: Path) -> Iterator[Rogue]:
+    rogue = Rogue(pair[0], tmp_path / "rogue")
+    yield rogue
+    rogue.close()
+
+
+def memory(program: Program) -> int:
+    """Give the most that the seeder ever had, in KB."""
+    text = Path(f"/proc/{seeder.state(program)['pid']}/status").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM"))
+
+
+def insist_that_it_goes_on(pair: tuple[Program, Program], before: list[int]) -> None:
+    """Insist that what is new on each is on the other, that no memo is lost, and that no seeder died of it."""
+    one, other = pair
+    for program, title in ((one, "To the other"), (other, "Back")):
+        record(program, title)
+        for each in pair:
+            wait_for(title, each)
+    for program in pair:
+        assert {"From one", "From another"} <= set(titles(program))
+    assert [seeder.state(program)["pid"] for program in pair] == before
+
+
+def test_a_device_that_says_everything_that_is_wrong_is_not_believed_and_nothing_stops(
+    pair: tuple[Program, Program], rogue: Rogue, tmp_path: Path
+) -> None:
+    one = pair[0]
+    before, most = [seeder.state(program)["pid"] for program in pair], memory(one)
+    outside = set(tmp_path.iterdir())
+    wrong = {
+        "noise": os.urandom(50_000),
+        "another group's": heads.seal(bytes(32), State()).data,
+        "altered": rogue.seal(manifest.dumps(State()))[:-1] + b"x",
+        "no state": rogue.seal(b"nothing"),
+        "a bomb": rogue.seal(BOMBS["blanks"]()),
+        "many entries": rogue.seal(BOMBS["many entries"]()),
+        "many devices": rogue.seal(BOMBS["many devices"]()),
+        "of a newer version": rogue.seal(zlib.compress(b'{"version":2}')),
+    }
+    for name, data in wrong.items():
+        lines = seeder.log(one).count("what another device says is left")
+        rogue.point(rogue.keep(data))
+        wait_until(lambda: seeder.log(one).count("what another device says is left") > lines, name)  # noqa: B023
+    base = rogue.keep(rogue.seal(packed({}), InfoHash("ee" * 20)))
+    titled = {"title": ["Of a base that has a base"], "file": [{"sha256": UID, "size": 9, "infohash": "b" * 40}]}
+    rogue.point(rogue.keep(rogue.seal(packed({UID: titled}), base)))
+    wait_until(lambda: "Of a base that has a base" in titles(one), "it to be merged")
+    rogue.point(rogue.keep(rogue.seal(packed({"6d" * 32: titled}), InfoHash("dd" * 20))))  # which nobody has
+
+    insist_that_it_goes_on(pair, before)
+    assert memory(one) - most < 100_000, "KB"
+    assert {path.suffix for path in set(tmp_path.iterdir()) - outside} == {".flac"}
+    assert "Traceback" not in seeder.log(one)
+
+
+def test_a_torrent_that_is_no_head_is_left_and_leaves_nothing(pair: tuple[Program, Program], rogue: Rogue) -> None:
+    one = pair[0]
+    before = [seeder.state(program)["pid"] for program in pair]
+    files = [{b"length": 20_000, b"path": [b"..", b"..", b"index.toml"]}, {b"length": 20_000, b"path": [b"b"]}]
+    piece = {b"piece length": 16_384, b"name": b"x"}
+    torrents: list[dict[bytes, Any]] = [
+        {**piece, b"length": 10**9, b"piece length": 2**20, b"pieces": bytes(20 * 954)},
+        {**piece, b"length": 40_000_001, b"piece length": 2**20, b"pieces": bytes(20 * 39)},
+        {**piece, b"files": files, b"pieces": bytes(60)},
+    ]
+    for info in torrents:
+        rogue.point(infohash := rogue.serve(info))
+        wait_until(lambda: rogue.given(infohash) > 500, "it to have been asked for")
+    wait_until(lambda: "is not what it said" in seeder.log(one), "a word of it in the log")
+
+    insist_that_it_goes_on(pair, before)
+    assert not [path for path in (one.library / ".memosync" / "sync").iterdir() if path.is_dir()]
+
+
+def test_a_device_that_points_elsewhere_all_the_time_costs_little(pair: tuple[Program, Program], rogue: Rogue) -> None:
+    before = [seeder.state(program)["pid"] for program in pair]
+    old = rogue.keep(rogue.seal(packed({})))
+    for number in range(20):
+        rogue.point(InfoHash(f"{number:040x}"))
+        rogue.point(old)
+        with rogue.lock:
+            rogue.meeting.poll(0.05)
+
+    insist_that_it_goes_on(pair, before)
+
+
+@pytest.mark.parametrize("lie", ["our name", "a wrong tag", "every piece"])
+def test_a_pointer_that_is_none_is_passed_over(pair: tuple[Program, Program], tmp_path: Path, lie: str) -> None:
+    before = [seeder.state(program)["pid"] for program in pair]
+    rows = known.read(Library(pair[0].library)).devices
+    (me,) = (name for name in rows if json.loads(pair[0]("sync", "--json").lines[0])["device"] == name)
+    rogue = Rogue(pair[0], tmp_path / "rogue", me if lie == "our name" else THEM)
+    rogue.point(rogue.keep(rogue.seal(packed({UID: {"title": ["A lie"]}}))))
+    if lie != "our name":
+        with rogue.lock:
+            said = rogue.meeting._said
+            rogue.meeting._said = b"\xff" * len(said) if lie == "every piece" else said[:-1] + bytes([said[-1] ^ 1])
+            rogue.meeting._ring()
+
+    insist_that_it_goes_on(pair, before)
+    rogue.close()
+    assert "A lie" not in titles(pair[0])
+    assert len(pair[0]("sync").lines) == 2
