@@ -261,6 +261,14 @@ def made_whole(path: Path, replace: bool) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Take away whatever stands under a name, and all that is in it; OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def move(source: Path, target: Path, sync: bool = True) -> None:
     """Rename a finished file to its place, its content on the disk before its name; a file there gives it its mode."""
     _keep_mode(target, source)

@@ -26,10 +26,11 @@ Json: TypeAlias = Any  # whatever a newer version may put into a cell: no fracti
 VERSION = 1
 TAG = "tag:"  # before the case-folded name of a tag: its field
 MOST_MS, MOST_TURNS = 253_402_300_800_000, 2**31  # a clock: up to the year 9999
-MOST_BYTES, MOST_TOKENS = 32_000_000, 1_500_000  # of a state as text: fifty thousand memos
-MOST_FIELD, MOST_VALUE = 600, 100_000  # characters
+MOST_MEMOS, MOST_DEVICES = 50_000, 200  # in a state
+MOST_BYTES, MOST_TOKENS, MOST_TEXT = 32_000_000, 1_600_000, 48_000_000  # of a state as text, and bytes once decoded
+MOST_FIELD, MOST_VALUE, MOST_ROW = 600, 100_000, 30_000  # characters; the last one of all that a device says of itself
+MOST_DEPTH = 20  # of what is in a value
 _DEVICE = re.compile("[0-9a-f]{8}|")
-_KEY = re.compile("[0-9a-f]{8,64}")
 _HASH = re.compile("[0-9a-f]{64}")
 
 
@@ -139,19 +140,24 @@ def loads(data: bytes) -> State:
     try:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(data, MOST_BYTES)
-        tokens = sum(map(text.count, (b",", b"[", b"{")))  # each may take 60 bytes
-        if unpacker.unconsumed_tail or tokens > MOST_TOKENS:
-            raise TorrentError("a device says more of its memos than can be read")
+        tokens = sum(map(text.count, (b",", b"["))) + 6 * text.count(b"{")  # each may take 60 bytes
+        if unpacker.unconsumed_tail or tokens > MOST_TOKENS or _width(text) * len(text) > MOST_TEXT:
+            raise _too_much()
         if not unpacker.eof:
             raise ValueError("cut")
-        table = json.loads(text, parse_float=_no_fraction, parse_constant=_no_fraction)
+        table = json.loads(text.decode(), parse_float=_no_fraction, parse_constant=_no_fraction)
         version = table["version"]
-        memos, devices = table.get("memos", {}), table.get("devices", {})
+        memos, devices = ({**table.get(name, {})} for name in ("memos", "devices"))
     except (zlib.error, ValueError, TypeError, LookupError, RecursionError) as error:
         raise TorrentError("what a device says of its memos cannot be read") from error
     if type(version) is not int or version != VERSION:
         raise TorrentError("a device of a newer version says how its memos are", "update memosync")
-    return State(_read_table(memos, MEMO), _read_table(devices, {}))
+    if len(memos) > MOST_MEMOS or len(devices) > MOST_DEVICES:
+        raise _too_much()
+    return State(
+        _read_table(memos, MEMO, _HASH),
+        {name: row for name, row in _read_table(devices, {}, _DEVICE).items() if name and is_short(row)},
+    )
 
 
 def is_cell(name: str, value: Json, rules: Rules) -> bool:
@@ -164,7 +170,7 @@ def is_cell(name: str, value: Json, rules: Rules) -> bool:
         if name.startswith(TAG):
             return isinstance(value, str) and (not value or tag_field(value) == name) and clean_title(value) == value
         rule = rules.get(name)
-        return bool(rule(value)) if rule else len(canonical(value)) <= MOST_VALUE and not _has_truth(value)
+        return bool(rule(value)) if rule else _is_plain(value) and len(canonical(value)) <= MOST_VALUE
     except (ValueError, RecursionError, OverflowError):
         return False
 
@@ -206,9 +212,23 @@ def read_cells(cells: Json, rules: Rules) -> Cells:
     return found
 
 
-def _read_table(table: Json, rules: Rules) -> Table:
-    keys = [key for key in table if _KEY.fullmatch(key)] if isinstance(table, dict) else []
-    return {key: read_cells(table[key], rules) for key in keys}
+def _read_table(table: dict[str, Json], rules: Rules, form: re.Pattern[str]) -> Table:
+    read = {key: read_cells(cells, rules) for key, cells in table.items() if form.fullmatch(key)}
+    return {key: cells for key, cells in read.items() if cells}
+
+
+def is_short(row: Cells) -> bool:
+    """Tell whether all that a device says of itself is no longer than that may be."""
+    return len(canonical(to_json(row))) <= MOST_ROW
+
+
+def _width(text: bytes) -> int:
+    """Give how many bytes a character will take, once this UTF-8 is decoded."""
+    return 4 if re.search(rb"[\xf0-\xff]", text) else 2 if re.search(rb"[\xc4-\xff]", text) else 1
+
+
+def _too_much() -> TorrentError:
+    return TorrentError("a device says more of its memos than can be read")
 
 
 def _clock(ms: Json, turn: Json, device: Json) -> Clock | None:
@@ -222,9 +242,10 @@ def _no_fraction(text: str) -> Json:
     raise ValueError(f"{text[:20]} is no integer")
 
 
-def _has_truth(value: Json) -> bool:
+def _is_plain(value: Json, depth: int = 0) -> bool:
+    """Tell whether nothing in a value is true or false, and nothing is so deep that writing it might fail."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return isinstance(value, bool) or any(map(_has_truth, inner))
+    return not isinstance(value, bool) and depth <= MOST_DEPTH and all(_is_plain(one, depth + 1) for one in inner)
 
 
 def _is_moment(value: Json) -> bool:
@@ -240,6 +261,7 @@ def _is_file(value: Json) -> bool:
     """What a memo's file is: SHA-256, bytes, and the infohash of its form for the devices of the group."""
     return (
         isinstance(value, dict)
+        and value.keys() == {"sha256", "size", "infohash"}  # the index keeps no more
         and isinstance(value.get("sha256"), str)
         and isinstance(value.get("infohash"), str)
         and _HASH.fullmatch(value["sha256"]) is not None

@@ -27,6 +27,7 @@ from .share import usable_of
 
 Ready = TypeVar("Ready")
 _LOOK_EVERY = 0.05  # seconds
+_INTRODUCED = 5.0  # seconds within which a seeder that takes part in sync says so
 _LONGEST_LINK = 20_000  # bytes of what is pasted
 
 
@@ -92,6 +93,9 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
         client.refuse_another_network(state, command.network)
         if not state:  # else what is new here stays here
             client.serve(library, [], command.network, state, stop=stop, console=console)
+        me = group.device_of(library)
+        if not _until(lambda: me in known.read(library).devices, _INTRODUCED, stop):
+            console.warn("this device takes no part in sync; memosync seed --status and .memosync/seeder.log say why")
     if options.wait:
         _wait(command, library, options, stop)
     return _status(library)

@@ -17,9 +17,9 @@ from pathlib import Path
 from .. import files
 from ..audio import webm
 from ..console import Console
-from ..errors import AudioError, LibraryError, MemosyncError, UsageError
+from ..errors import AudioError, LibraryError, MemosyncError, TorrentError, UsageError
 from ..index import Index
-from ..manifest import BIRTH, Cell, Cells, State, Table, merge, merge_cells, news, tick
+from ..manifest import BIRTH, MOST_MEMOS, Cell, Cells, State, Table, merge_cells, news, tick
 from ..memo import Memo, MemoId, id_in_file_name, parse_id
 from ..sealing import group_of
 from . import keys, known
@@ -76,11 +76,14 @@ def leave(library: Library) -> None:
 
 def insist_on_secret(library: Library) -> None:
     """Insist that the library's secret is the one of its group; LibraryError."""
-    if not keys.has_secret(library) or group_of(keys.secret(library)) != library.index().group:
-        raise LibraryError(
-            "the secret in .memosync/keys/library is not the one of the group that the index names",
-            "put the one back that was there, from a backup; or memosync sync --leave, and join again",
-        )
+    group = library.index().group
+    with contextlib.suppress(LibraryError):  # it is broken
+        if keys.has_secret(library) and group_of(keys.secret(library)) == group:
+            return
+    raise LibraryError(
+        "the secret in .memosync/keys/library is not the one of the group that the index names",
+        "put the one back that was there, from a backup; or memosync sync --leave, and join again",
+    )
 
 
 def device_of(library: Library) -> str:
@@ -154,8 +157,14 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
 
 
 def merge_in(library: Library, theirs: State, console: Console) -> None:
-    """Have the index say what another device's state does, where that is later; LibraryError."""
-    name = library.index().group
+    """Have the index say what another device's state does, where that is later; LibraryError.
+
+    TorrentError when these would be more memos than any device can say.
+    """
+    index = library.index()
+    name, uids = index.group, {*theirs.memos, *(memo.uid for memo in index.memos), *known.read(library).graves}
+    if theirs.memos and len(uids) > MOST_MEMOS:
+        raise TorrentError("a device says more of its memos than can be had here")
     while theirs.memos or known.read(library).joining:
         unreadable = identify(library, console)
         _end_links(library, theirs)
@@ -169,7 +178,7 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
     def edit(before: Known) -> Known:
         if (theirs.memos or theirs.devices) and (before.joining or now - before.heard > _HEARD_EVERY):
             before = replace(before, joining=False, heard=now)
-        return replace(before, devices=merge(State({}, before.devices), State({}, theirs.devices)).devices)
+        return replace(before, devices=known.with_rows(before.devices, theirs.devices))
 
     known.change(library, edit, name or "none")
     place(library)

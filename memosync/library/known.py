@@ -147,6 +147,16 @@ def devices(known: Known) -> dict[str, Device]:
     return {one.id: one for one in found}
 
 
+def with_rows(rows: Table, theirs: Table) -> Table:
+    """Merge what others say of devices into it: of each no more than may be, and of no more devices than may be."""
+    merged = dict(rows)
+    for name, cells in theirs.items():
+        row = merge_cells(merged.get(name, {}), cells)
+        if (name in merged or len(merged) < manifest.MOST_DEVICES) and manifest.is_short(row):
+            merged[name] = row
+    return merged
+
+
 def say(library: Library, name: str, words: Mapping[str, Json], group: str = "") -> None:
     """Have the row of a device say this, by an act of now, as `change` does; LibraryError."""
 
@@ -194,8 +204,10 @@ def _device(name: str, cells: Cells) -> Device:
 
 
 def _hold(value: Json) -> Hold | None:
-    uid = value.get("uid") if isinstance(value, dict) else None
-    if isinstance(uid, str) and re.fullmatch("[0-9a-f]{64}", uid) and manifest.is_cell("file", value, manifest.MEMO):
+    if not isinstance(value, dict):
+        return None
+    uid, file = value.get("uid"), {word: said for word, said in value.items() if word != "uid"}
+    if isinstance(uid, str) and re.fullmatch("[0-9a-f]{64}", uid) and manifest.is_cell("file", file, manifest.MEMO):
         return Hold(uid=uid, digest=value["sha256"], size=value["size"], infohash=value["infohash"])
     return None
 

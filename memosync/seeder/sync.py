@@ -45,6 +45,8 @@ _PAUSE = 0.3  # seconds between two heads, at least
 _KEPT = 600.0  # seconds for which a head that was left is served on, and a memo that just came
 _HELD = 5.0  # seconds after which another file of a memo will do, where one is not here at all
 _AGAIN = 30.0  # seconds after which what could not be had is tried again
+_SOON = 3.0  # seconds after which what came, and could not be kept, is looked at again
+_MOST_BASES = 16  # that are being fetched though nobody says anything in addition to them any more
 _ROOM = 10**9  # bytes of the disk that are left free
 _NOTED = 600.0  # seconds between two notes that a device is met
 _MOST_MERGED = 1000  # heads that are remembered, and never fetched again
@@ -72,7 +74,8 @@ class _Wanted:
     digest: str
     size: int  # bytes
     since: float
-    not_before: float = 0.0  # it could not be had
+    not_before: float = 0.0  # it could not be had, or kept
+    pause: float = _SOON  # seconds until it is fetched again, when it could not be kept
 
 
 class Sync:
@@ -134,6 +137,7 @@ class Sync:
         group.insist_on_secret(library)
         secret = keys.secret(library)
         with files.as_library_error("keep what other devices say"):
+            files.refuse_links(self._place)
             files.make_directory(self._place)
             with files.locked(library.inner / "lock", remove=False):
                 me = library.stamp()[1]
@@ -179,7 +183,8 @@ class _Part:
         self._rows: Mapping[str, Device] = {}
         self._mine = State()  # what is known here
         self._thought: tuple[int, Table] = 0, {}  # the index's time, and the graves, that this is of
-        self._looked_at = 0  # the index's time, when it was last looked at what its files are
+        self._identified = 0  # the index's time, when every memo whose file is here had its uid
+        self._looked_at = 0  # and when files were looked for
         self._equal: set[InfoHash] = set()  # heads that say just that
         self._said: State | None = None  # what this device's head says
         self._head: Head | None = None
@@ -189,6 +194,7 @@ class _Part:
         self._coming: dict[InfoHash, set[str]] = {}  # heads that are being fetched, and which devices point to them
         self._waiting: dict[InfoHash, dict[InfoHash, Opened]] = {}  # heads whose base is being fetched, by that
         self._refused: dict[InfoHash, float] = {}  # what could not be had, and when it is tried again
+        self._unkept: dict[InfoHash, float] = {}  # what came, and could not be kept, and when it is looked at again
         self._digests = Digests()
         self._wanted: dict[str, _Wanted] = {}  # by uid, newest first
         self._held: dict[str, Hold] = {}  # what is here of a memo in place of what all are to have, by uid
@@ -196,6 +202,7 @@ class _Part:
         self._fresh: dict[InfoHash, float] = {}  # forms of what just came, and until when they are served
         self._to_serve: dict[InfoHash, Memo] = {}  # by their forms
         self._served: set[InfoHash] = set()
+        self._unsealed: dict[InfoHash, float] = {}  # what could not be sealed, and when it is tried again
         self._retired: dict[InfoHash, float] = {}  # heads, bases and forms that are to go, and when
         self._noted: dict[tuple[str, bool], float] = {}  # when it was noted that a device is met, and even
         self._there: set[str] = set()  # those that are met
@@ -205,13 +212,15 @@ class _Part:
         kept = {now.base, *(content.value["infohash"] for _memo, content in group.wanted(library, self._digests))}
         for left in files.names(place):
             if left not in kept:
-                (place / left).unlink(missing_ok=True)
+                files.remove(place / left)
 
     def turn(self) -> None:
         """Do what is to be done now."""
         self._meeting.poll(0.05)
         self._hear()
-        for infohash in self._exchange.arrived():
+        now = time.monotonic()
+        self._unkept = {infohash: at for infohash, at in self._unkept.items() if self._exchange.has(infohash)}
+        for infohash in [*self._exchange.arrived(), *(one for one, at in self._unkept.items() if now > at)]:
             self._take(infohash)
         now = time.monotonic()
         if now - self._looked > _LOOK_EVERY:
@@ -228,8 +237,9 @@ class _Part:
         """Look at what is here now, and whom to call."""
         library = self._library
         before = {memo.uid for memo in library.index().memos}
-        if library.index_time() != self._looked_at:
+        if library.index_time() != self._identified:
             group.identify(library, self._console)
+            self._identified = library.index_time()
         self._think()
         if self._me not in self._rows or self._rows[self._me].gone:
             self._introduce()
@@ -338,18 +348,31 @@ class _Part:
         pointed: dict[InfoHash, set[str]] = {}
         for name, pointer in pointers.items():
             pointed.setdefault(pointer.head, set()).add(name)
+        for base in [base for base in self._waiting if not self._exchange.has(base)]:  # it could not be had
+            for head in self._waiting.pop(base):
+                self._refuse(head)
         for head, tellers in pointed.items():
             if head in self._coming and not self._exchange.has(head) and not self._is_waiting(head):
-                del self._coming[head]
-                self._refused[head] = now + _AGAIN
+                self._refuse(head)
             if head in self._merged or head in self._equal or self._refused.get(head, 0.0) > now:
                 continue
             if head not in self._coming:
                 self._exchange.fetch(head, self._place / head, largest=heads.LARGEST)
             self._coming[head] = tellers
+        if len(self._waiting) > _MOST_BASES:
+            for base in [base for base, waiting in self._waiting.items() if not waiting.keys() & pointed.keys()]:
+                del self._waiting[base]
+                self._drop(base)
         for head in [head for head in self._coming if head not in pointed and not self._is_waiting(head)]:
             del self._coming[head]  # who pointed to it points to another one by now, or is gone
             self._drop(head)
+        self._refused = {head: until for head, until in self._refused.items() if until > now}
+
+    def _refuse(self, head: InfoHash) -> None:
+        """Try later what cannot be had now."""
+        self._coming.pop(head, None)
+        self._refused[head] = time.monotonic() + _AGAIN
+        self._drop(head)
 
     def _is_waiting(self, head: InfoHash) -> bool:
         return any(head in waiting for waiting in self._waiting.values())
@@ -360,35 +383,48 @@ class _Part:
             self._take_memo(infohash)
             return
         try:
-            opened = heads.open_head(self._secret, files.read(self._place / infohash))
-            if infohash in self._waiting:  # a base
-                self._stand_on(infohash, opened.state)
-                for head, waiting in self._waiting.pop(infohash).items():
-                    self._merge(head, merge(opened.state, waiting.state))
-            elif not opened.base:
-                self._merge(infohash, opened.state)
-            elif (self._base and self._base[0] == opened.base) or self._load_base(opened.base):
-                assert self._base
-                self._merge(infohash, merge(self._base[1], opened.state))
-            else:
-                self._waiting.setdefault(opened.base, {})[infohash] = opened
-                self._exchange.fetch(opened.base, self._place / opened.base, largest=heads.LARGEST)
+            self._take_head(infohash)
+            self._unkept.pop(infohash, None)
         except TorrentError as error:
             self._console.warn(f"what another device says is left: {error}")
             for head in self._waiting.pop(infohash, {infohash: None}):
                 self._remember(head)
                 self._coming.pop(head, None)
-            self._drop(infohash)
+            self._unkept.pop(infohash, None)
+            if not self._base or self._base[0] != infohash:
+                self._drop(infohash)
+        except (LibraryError, OSError) as error:
+            if infohash not in self._unkept:
+                self._console.warn(f"what another device says cannot be kept now: {error}")
+            self._unkept[infohash] = time.monotonic() + _SOON
+
+    def _take_head(self, infohash: InfoHash) -> None:
+        """Merge a head, or those whose base has come; TorrentError when it is none, LibraryError, OSError."""
+        opened = heads.open_head(self._secret, files.read(self._place / infohash))
+        if infohash in self._waiting:  # a base
+            self._stand_on(infohash, opened.state)
+            for head, waiting in list(self._waiting[infohash].items()):
+                self._merge(head, merge(opened.state, waiting.state))
+                del self._waiting[infohash][head]
+            del self._waiting[infohash]
+        elif not opened.base:
+            self._merge(infohash, opened.state)
+        elif (self._base and self._base[0] == opened.base) or self._load_base(opened.base):
+            assert self._base
+            self._merge(infohash, merge(self._base[1], opened.state))
+        else:
+            self._waiting.setdefault(opened.base, {})[infohash] = opened
+            self._exchange.fetch(opened.base, self._place / opened.base, largest=heads.LARGEST)
 
     def _merge(self, head: InfoHash, theirs: State) -> None:
         """Merge what a head says."""
         group.merge_in(self._library, news(self._mine, theirs), self._console)
-        tellers = self._coming.pop(head, set())
+        if self._me in theirs.devices:
+            self._note_knowing(self._coming.get(head, set()))
+        self.learn()
+        self._coming.pop(head, None)
         self._remember(head)
         self._retired[head] = time.monotonic() + _KEPT
-        if self._me in theirs.devices:
-            self._note_knowing(tellers)
-        self.learn()
         if theirs == self._mine:
             self._equal.add(head)
 
@@ -402,9 +438,13 @@ class _Part:
                 group.take(self._library, uid, plain)
                 del self._wanted[uid]
                 self._looked = -math.inf  # for the next one
-            except (TorrentError, LibraryError, OSError) as error:
-                self._console.warn(f"a memo that came cannot be kept: {error}")
+            except TorrentError as error:
+                self._console.warn(f"what came is not the memo: {error}")
                 wanted.not_before = time.monotonic() + _AGAIN
+            except (LibraryError, OSError) as error:
+                self._console.warn(f"a memo that came cannot be kept: {error}")
+                wanted.not_before = time.monotonic() + wanted.pause
+                wanted.pause = min(2 * wanted.pause, _KEPT)
             finally:
                 plain.unlink(missing_ok=True)
         if infohash not in self._served:
@@ -440,11 +480,14 @@ class _Part:
                 self._exchange.fetch(wanted.infohash, self._place / wanted.infohash, largest=size, size=size)
         until = now + _SEALING
         for infohash, memo in self._to_serve.items():
-            if infohash not in self._served and infohash not in self._fetching:
-                self._served.add(infohash)
+            is_due = infohash not in self._fetching and self._unsealed.get(infohash, 0.0) <= now
+            if infohash not in self._served and is_due:
                 if torrent := self._form(infohash, memo):
+                    self._served.add(infohash)
                     self._retired.pop(infohash, None)
                     self._exchange.serve(torrent, self._place / infohash)
+                else:
+                    self._unsealed[infohash] = now + _AGAIN
                 if time.monotonic() > until:
                     break
 
@@ -476,6 +519,7 @@ class _Part:
             self._served.discard(infohash)
             self._retired[infohash] = now + _GRACE
         self._to_serve = chosen
+        self._unsealed = {infohash: at for infohash, at in self._unsealed.items() if infohash in chosen}
 
     def _form(self, infohash: InfoHash, memo: Memo) -> Metainfo | None:
         """Seal a memo for the other devices; None where that cannot be done, or makes another form."""

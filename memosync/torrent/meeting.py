@@ -19,7 +19,6 @@ from ..magnet import InfoHash
 from ..network import Network, is_websocket, parse_address, parse_peer, usable_trackers
 from ..sealing import hollow, tag
 from .dht import Bootstrap
-from .download import NOWHERE
 from .exchange import Address, Exchange, apart, call
 from .metainfo import Bencoded
 from .session import free_port, is_free, leave, open_session, renew_reach
@@ -63,6 +62,7 @@ _EVERY, _LATER, _AT_LAST = 15.0, 300.0, 1800.0  # seconds; in the first ten minu
 _LINGER = 3.0  # seconds that a device which hung up is taken to be there still
 _MOST_EXTERNAL = 4  # addresses that others see this machine at
 _UTP = 1 << 17  # libtorrent's flag, that the wheel has no name for: of a peer whose port is one that it listens at
+_MEND = 3.0  # seconds after which a torrent that a full disk has stopped goes on
 _HUNG_UP = 0.3  # seconds that another device has to call anew after it hung up
 
 
@@ -94,7 +94,7 @@ class Meeting:
         """Open the session and go to the meeting place."""
         import libtorrent as lt
 
-        self._network, self._keep, self._device = network, keep, device
+        self._network, self._keep, self._device, self._scrap = network, keep, device, place
         self.port = port if port and is_free(port, network) else free_port(network)
         limits: lt.settings_pack = {"upload_rate_limit": up, "download_rate_limit": down}
         self._session = open_session(network, self.port, {**_APART, **_BUSY, **limits}, dht)
@@ -116,6 +116,7 @@ class Meeting:
         self._looked = self._polled = 0.0
         self._alone_since = self._new_at = time.monotonic()  # or since somebody came or went
         self._is_quiet = False
+        self._stopped = 0.0  # when libtorrent stopped one of the two torrents
         self._announced, self._again = 0, 0.0  # how often, and how long it had been alone by then
         params = lt.load_torrent_buffer(_hollow(keep, "meeting", 1))
         params.save_path = str(place)
@@ -173,6 +174,9 @@ class Meeting:
             self._announce(now)
             self._pace(now)
             self.exchange.poll()
+            if self._stopped and now - self._stopped > _MEND:
+                self._stopped = 0.0
+                self._go_on()
             for peer in [peer for peer, at in self._hung_up.items() if now - at > _HUNG_UP]:
                 del self._hung_up[peer]
                 if self._pointer and peer not in self._endpoints.values():
@@ -182,13 +186,22 @@ class Meeting:
         """Tell the trackers that this device goes, for a second at most."""
         leave(self._session, time.monotonic() + 1)
 
+    def _go_on(self) -> None:
+        """Start the two torrents again: a disk that would not take what a stranger sends is no reason to be away."""
+        import libtorrent as lt
+
+        for handle in filter(None, (self._place, self._pointer)):
+            handle.clear_error()
+            handle.unset_flags(lt.torrent_flags.upload_mode)
+            handle.resume()
+
     def _ring(self) -> None:
         import libtorrent as lt
 
         if self._pointer:
             self._session.remove_torrent(self._pointer)
         params = lt.load_torrent_buffer(_hollow(self._keep, "pointer", _SAID + 1))
-        params.save_path = str(NOWHERE)
+        params.save_path = str(self._scrap)
         params.flags = apart(params.flags) | lt.torrent_flags.no_verify_files
         params.have_pieces = [bool(self._said[at >> 3] >> (7 - at % 8) & 1) for at in range(_SAID)] + [False]
         params.piece_priorities = [0] * _SAID + [1]
@@ -288,6 +301,8 @@ class Meeting:
             case lt.external_ip_alert():
                 if len(self._external) < _MOST_EXTERNAL:
                     self._external[alert.external_address] = None
+            case lt.file_error_alert() | lt.torrent_error_alert() if alert.handle in (self._place, self._pointer):
+                self._stopped = self._stopped or time.monotonic()
             case lt.dht_bootstrap_alert():
                 self._place.force_dht_announce()
             case lt.session_stats_alert():

@@ -27,7 +27,7 @@ class _Death:
     def look(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.left is None:
             return
-        if event in _WRITES or (event == "open" and _writes(arguments)):
+        if changes(event, arguments):
             self.left -= 1
             if self.left < 0:
                 raise Crash
@@ -47,6 +47,11 @@ def _keeping_acquire(path: Path, wait: bool = True, mode: int = 0o600) -> files.
 def _keeping_release(lock: files.Lock, remove: bool = True) -> None:
     _release(lock, remove)
     _death.locks.discard(lock)
+
+
+def changes(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Tell whether what Python is about to do changes something on the disk."""
+    return event in _WRITES or (event == "open" and _writes(arguments))
 
 
 def _writes(arguments: tuple[Any, ...]) -> bool:

@@ -1,0 +1,426 @@
+"""Libraries in sync beside somebody who lies: a device of the group, or a stranger at the meeting place."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import libtorrent as lt
+import pytest
+from support import seeder
+from support.program import Program
+from support.waiting import wait_until
+from test_sync import join, record, titles, wait_for
+
+from memosync import manifest, sealing
+from memosync.console import Console
+from memosync.errors import TorrentError
+from memosync.library import group, heads, keys, known
+from memosync.library.adopt import open_library
+from memosync.library.store import Library
+from memosync.magnet import InfoHash
+from memosync.manifest import State
+from memosync.network import Network
+from memosync.torrent.meeting import Meeting
+from memosync.torrent.metainfo import Metainfo
+
+SECRET = bytes(range(32))
+UID = "5c" * 32
+ME, THEM = "00000001", "7be1c20d"
+SILENT = Console()
+LATEST = [manifest.MOST_MS - 1, manifest.MOST_TURNS - 1, "ffffffff"]  # the end of the year 9999
+MEASURE = """
+import sys
+from memosync import manifest
+from memosync.errors import TorrentError
+def memory(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+data = sys.stdin.buffer.read()
+before = memory("VmRSS:")
+try:
+    manifest.loads(data)
+except TorrentError as error:
+    print(error)
+print(memory("VmHWM:") - before)
+"""
+NUMBERED = [f"{number:064x}" for number in range(300_000)]
+
+
+def packed(memos: Any, devices: Any = None) -> bytes:
+    """Write a state as it is on the wire, whatever is in it."""
+    return zlib.compress(json.dumps({"version": 1, "memos": memos, "devices": devices or {}}).encode())
+
+
+def written(text: str) -> bytes:
+    return zlib.compress(f'{{"devices":{{}},"memos":{text},"version":1}}'.encode())
+
+
+BOMBS = {
+    "blanks": lambda: zlib.compress(b'{"version":1,"memos":{}' + b" " * 2 * 10**8 + b"}", 1),
+    "one word": lambda: zlib.compress(b'{"memos":"' + b"a" * 2 * 10**8 + b'"}', 1),
+    "a million entries": lambda: written("{" + ",".join(f'"{uid}":{{}}' for uid in NUMBERED * 4) + "}"),
+    "many entries": lambda: written("{" + ",".join(f'"{uid}":{{"x":[1]}}' for uid in NUMBERED) + "}"),
+    "many objects": lambda: written("[" + ",".join(['{"a":1}'] * 740_000) + "]"),
+    "many lists": lambda: written("[" + ",".join(["[[]]"] * 490_000) + "]"),
+    "wide letters": lambda: written('{"a":"\U0001f600' + "a" * 31_000_000 + '"}'),
+    "many devices": lambda: packed({}, {f"{number:08x}": {"name": ["x"]} for number in range(100_000)}),
+    "deep lists": lambda: written("[" * 100_000 + "]" * 100_000),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_what_is_made_to_fill_the_memory_is_refused_and_does_not(bomb: str) -> None:
+    done = subprocess.run([sys.executable, "-c", MEASURE], input=BOMBS[bomb](), capture_output=True, check=True)
+
+    said, more = done.stdout.decode().splitlines()
+    assert said.startswith(("what a device says", "a device says more"))
+    assert int(more) < 100_000, "KB"
+
+
+def test_a_state_of_as_many_memos_as_may_be_is_read() -> None:
+    cells: dict[str, Any] = {
+        "title": ["Weekly standup, of many"],
+        "recorded": ["2026-08-25T10:11:12+02:00"],
+        "id": ["7k3f9x2a"],
+    }
+    cells |= {"file": [{"sha256": UID, "size": 12345, "infohash": "a" * 40}], "tag:work": ["work", 5, 0, THEM]}
+
+    assert len(manifest.loads(packed(dict.fromkeys(NUMBERED[: manifest.MOST_MEMOS], cells))).memos) == 50_000
+    with pytest.raises(TorrentError):
+        manifest.loads(packed({key: {"title": ["t"]} for key in NUMBERED[: manifest.MOST_MEMOS + 1]}))
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    """A library that is in a group."""
+    library = open_library(tmp_path / "Memos", SILENT)
+    group.enter(library, SECRET)
+    return library
+
+
+@pytest.mark.parametrize("where", ["memos", "devices"])
+def test_what_is_deep_is_dropped_and_never_in_the_way_of_writing(library: Library, where: str) -> None:
+    deep = ",".join(f'"deep{depth}":[{"[" * depth}{"]" * depth},5,0,"{THEM}"]' for depth in range(30, 850, 3))
+    row = f'{{"{UID if where == "memos" else THEM}":{{{deep},"trashed":["2026-09-01T08:00:00+00:00"]}}}}'
+    theirs = manifest.loads(zlib.compress(f'{{"{where}":{row},"version":1}}'.encode()))
+
+    group.merge_in(library, theirs, SILENT)
+
+    (cells,) = (*theirs.memos.values(), *theirs.devices.values())
+    assert set(cells) == {"trashed"}
+
+
+def test_a_file_says_no_more_than_an_index_keeps(library: Library) -> None:
+    file = {"sha256": UID, "size": 1, "infohash": "a" * 40}
+    theirs = manifest.loads(packed({UID: {"file": [{**file, "more": "\ud800"}], "title": ["t"]}}))
+
+    assert theirs.memos == {UID: {"title": ("t", manifest.BIRTH)}}
+
+
+def test_devices_that_are_named_again_and_again_are_some_in_the_end(library: Library) -> None:
+    known.say(library, ME, {"name": "laptop"})
+    for first in range(0, 600, 100):
+        rows = {f"{number:08x}": {"name": [f"device {number}", 5, 0, THEM]} for number in range(first, first + 100)}
+        group.merge_in(library, manifest.loads(packed({}, rows)), SILENT)
+    for number in range(5):
+        group.merge_in(library, manifest.loads(packed({}, {THEM: {f"word{number}": ["x" * 20_000]}})), SILENT)
+
+    found = known.read(library).devices
+    assert len(found) == manifest.MOST_DEVICES
+    assert found[ME]["name"].value == "laptop"
+    assert known.path_of(library).stat().st_size < 100_000
+
+
+def test_more_memos_than_can_be_said_are_not_merged(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group, "MOST_MEMOS", 5)
+    say = [{uid: {"title": ["t"]} for uid in NUMBERED[first : first + 4]} for first in (0, 4)]
+    group.merge_in(library, manifest.loads(packed(say[0])), SILENT)
+
+    with pytest.raises(TorrentError, match="more of its memos"):
+        group.merge_in(library, manifest.loads(packed(say[1])), SILENT)
+    assert len(library.index().memos) == 4
+
+
+ODD: list[Any] = [
+    None,
+    0,
+    1,
+    -1,
+    2**63,
+    10**400,
+    "",
+    "x",
+    "\u202e\x1b[31m",
+    "9999-12-31T23:59:59+00:00",
+    "0001-01-01T00:00:00+00:00",
+]
+ODD += [
+    [],
+    {},
+    [[1]],
+    {"a": None},
+    "127.0.0.1:22",
+    ["224.0.0.1:6881", 5, None, "x" * 90, "::1", "name.example:6881"] * 99,
+]
+ODD += [{"count": 2**62, "memos": ["zz", 3, "A" * 16], "why": ["room"]}, {"count": "1", "memos": {}, "why": {}}]
+ODD += [[{"uid": UID, "sha256": UID, "size": 2**60, "infohash": "../"}, 3, None, {"uid": 5}] * 50]
+FIELDS = [
+    "title",
+    "description",
+    "recorded",
+    "trashed",
+    "renewals",
+    "file",
+    "id",
+    "duration",
+    "fetched",
+    "tag:work",
+    "new",
+]
+ROW = ["name", "since", "addresses", "lacks", "holds", "came_by", "gone", "new"]
+
+
+def test_cells_of_every_wrong_kind_are_dropped_or_merged_and_the_library_goes_on(library: Library) -> None:
+    for number, value in enumerate(ODD):
+        for clock in ([], [5, 0, THEM], LATEST):
+            memos = {f"{number:064x}": {field: [value, *clock] for field in FIELDS}}
+            memos[UID] = memos[f"{number:064x}"]
+            rows = {name: {field: [value, *clock] for field in ROW} for name in (THEM, ME)}
+            group.merge_in(library, manifest.loads(packed(memos, rows)), SILENT)
+
+    assert known.devices(known.read(library)).keys() == {THEM, ME}
+    again = manifest.loads(manifest.dumps(group.state_of(library)))
+    assert again == group.state_of(library)
+    assert sorted(os.listdir(library.root)) == [".memosync", "index.toml"]
+    known.say(library, ME, {"name": "laptop", "addresses": [], "lacks": {"count": 0, "memos": [], "why": ""}})
+    memo = library.index().memos[0]
+    library.update({memo.id: lambda memo: replace(memo, title="Mine")})
+
+
+def test_only_what_may_be_an_address_is_called(library: Library) -> None:
+    odd = ["127.0.0.1:22", "127.0.0.1:0", "127.0.0.1:70000", "name.example:6881", "[::1", "", "127.0.0.1", "127.1:6881"]
+    rows = {THEM: {"addresses": [[*odd[:7], "127.0.0.1:6881"]]}, ME: {"addresses": [odd * 9]}}
+    group.merge_in(library, manifest.loads(packed({}, rows)), SILENT)
+
+    devices = known.devices(known.read(library))
+    assert (devices[THEM].addresses, devices[ME].addresses) == (("127.0.0.1:6881",), ())
+
+
+@pytest.mark.parametrize("cut", [0, 1, 24, 55, 56, 57, 80, -1, -17])
+def test_a_head_that_is_cut_is_refused(cut: int) -> None:
+    head = heads.seal(SECRET, State({UID: {"title": manifest.Cell("Weekly standup", manifest.BIRTH)}}))
+
+    with pytest.raises(TorrentError):
+        heads.open_head(SECRET, head.data[:cut])
+
+
+def test_a_head_of_which_a_bit_is_flipped_or_of_another_group_is_refused() -> None:
+    head = heads.seal(SECRET, State({UID: {"title": manifest.Cell("Weekly standup", manifest.BIRTH)}}))
+
+    for at in range(0, len(head.data), 3):
+        with pytest.raises(TorrentError):
+            heads.open_head(SECRET, head.data[:at] + bytes([head.data[at] ^ 1]) + head.data[at + 1 :])
+    with pytest.raises(TorrentError):
+        heads.open_head(bytes(32), head.data)
+
+
+@pytest.mark.parametrize("inner", [b"", b"x", b"x" * 57, bytes(100), zlib.compress(b"[]"), zlib.compress(b"3")])
+@pytest.mark.parametrize("number", [0, 1, 2**32 - 1])
+def test_an_envelope_with_anything_in_it_is_refused(inner: bytes, number: int) -> None:
+    for version in (0, 1, 2, 255):
+        for sealed in (inner, sealing.seal_bytes(sealing.read_key(SECRET), "head", inner)):
+            envelope = bytes([version]) + bytes(20) + number.to_bytes(4, "big") + sealed
+            data = sealing.seal_bytes(sealing.keep_key(SECRET), "hold", envelope)
+            with pytest.raises(TorrentError):
+                heads.open_head(SECRET, data)
+
+
+class Rogue:
+    """A device of the group that says what it likes."""
+
+    def __init__(self, program: Program, place: Path, device: str = THEM) -> None:
+        library = Library(program.library)
+        self.secret, self.place = keys.secret(library), place
+        place.mkdir()
+        keep = sealing.keep_key(self.secret)
+        self.meeting = Meeting(Network.LOOPBACK, keep=keep, device=device, place=place, log=lambda _text: None)
+        self.calls = [f"127.0.0.1:{known.read(library).port}"]
+        self.meeting.call({"": self.calls})
+        self.lock, self.ends = threading.Lock(), threading.Event()
+        self.thread = threading.Thread(target=self._poll)
+        self.thread.start()
+
+    def _poll(self) -> None:
+        while not self.ends.is_set():
+            with self.lock:
+                self.meeting.poll(0.02)
+            self.ends.wait(0.005)
+
+    def keep(self, data: bytes) -> InfoHash:
+        """Serve these bytes as what a device says."""
+        head = heads.describe(data)
+        (self.place / head.infohash).write_bytes(data)
+        with self.lock:
+            self.meeting.exchange.serve(head.torrent, self.place / head.infohash)
+        return head.infohash
+
+    def serve(self, info: dict[bytes, Any]) -> InfoHash:
+        """Serve a torrent of which nothing is there but what it says of itself."""
+        entry: Any = {b"info": info}
+        data = lt.bencode(entry)
+        infohash = InfoHash(str(lt.load_torrent_buffer(data).info_hashes.v1))
+        with self.lock:
+            self.meeting.exchange.serve(
+                Metainfo(infohash=infohash, name="", size=0, piece_length=0, pieces=b"", data=data),
+                self.place / "nothing",
+            )
+        return infohash
+
+    def given(self, infohash: InfoHash) -> int:
+        """Give the bytes that others had of a torrent, what it says of itself included."""
+        with self.lock:
+            handle = self.meeting.exchange._torrents[infohash].handle
+            return handle.status().total_upload if handle else 0
+
+    def point(self, infohash: InfoHash) -> None:
+        with self.lock:
+            self.meeting.point(infohash)
+
+    def seal(self, state: bytes, base: InfoHash | None = None) -> bytes:
+        """Seal a state, or what is none, into a head."""
+        inner = sealing.seal_bytes(sealing.read_key(self.secret), "head", state)
+        envelope = bytes([1]) + (bytes.fromhex(base) if base else bytes(20)) + bytes(4)
+        return sealing.seal_bytes(sealing.keep_key(self.secret), "hold", envelope + inner)
+
+    def close(self) -> None:
+        self.ends.set()
+        self.thread.join()
+        with self.lock:
+            self.meeting.close()
+
+
+@pytest.fixture
+def pair(memosync: Program, tmp_path: Path) -> tuple[Program, Program]:
+    """Two devices in sync, that have a memo each."""
+    other = memosync.on(tmp_path / "Other")
+    join(memosync, other)
+    record(memosync, "From one")
+    record(other, "From another")
+    wait_for("From another", memosync)
+    wait_for("From one", other)
+    return memosync, other
+
+
+@pytest.fixture
+def rogue(pair: tuple[Program, Program], tmp_path: Path) -> Iterator[Rogue]:
+    rogue = Rogue(pair[0], tmp_path / "rogue")
+    yield rogue
+    rogue.close()
+
+
+def memory(program: Program) -> int:
+    """Give the most that the seeder ever had, in KB."""
+    text = Path(f"/proc/{seeder.state(program)['pid']}/status").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM"))
+
+
+def insist_that_it_goes_on(pair: tuple[Program, Program], before: list[int]) -> None:
+    """Insist that what is new on each is on the other, that no memo is lost, and that no seeder died of it."""
+    one, other = pair
+    for program, title in ((one, "To the other"), (other, "Back")):
+        record(program, title)
+        for each in pair:
+            wait_for(title, each)
+    for program in pair:
+        assert {"From one", "From another"} <= set(titles(program))
+    assert [seeder.state(program)["pid"] for program in pair] == before
+
+
+def test_a_device_that_says_everything_that_is_wrong_is_not_believed_and_nothing_stops(
+    pair: tuple[Program, Program], rogue: Rogue, tmp_path: Path
+) -> None:
+    one = pair[0]
+    before, most = [seeder.state(program)["pid"] for program in pair], memory(one)
+    outside = set(tmp_path.iterdir())
+    wrong = {
+        "noise": os.urandom(50_000),
+        "another group's": heads.seal(bytes(32), State()).data,
+        "altered": rogue.seal(manifest.dumps(State()))[:-1] + b"x",
+        "no state": rogue.seal(b"nothing"),
+        "a bomb": rogue.seal(BOMBS["blanks"]()),
+        "many entries": rogue.seal(BOMBS["many entries"]()),
+        "many devices": rogue.seal(BOMBS["many devices"]()),
+        "of a newer version": rogue.seal(zlib.compress(b'{"version":2}')),
+    }
+    for name, data in wrong.items():
+        lines = seeder.log(one).count("what another device says is left")
+        rogue.point(rogue.keep(data))
+        wait_until(lambda: seeder.log(one).count("what another device says is left") > lines, name)  # noqa: B023
+    base = rogue.keep(rogue.seal(packed({}), InfoHash("ee" * 20)))
+    titled = {"title": ["Of a base that has a base"], "file": [{"sha256": UID, "size": 9, "infohash": "b" * 40}]}
+    rogue.point(rogue.keep(rogue.seal(packed({UID: titled}), base)))
+    wait_until(lambda: "Of a base that has a base" in titles(one), "it to be merged")
+    rogue.point(rogue.keep(rogue.seal(packed({"6d" * 32: titled}), InfoHash("dd" * 20))))  # which nobody has
+
+    insist_that_it_goes_on(pair, before)
+    assert memory(one) - most < 100_000, "KB"
+    assert {path.suffix for path in set(tmp_path.iterdir()) - outside} == {".flac"}
+    assert "Traceback" not in seeder.log(one)
+
+
+def test_a_torrent_that_is_no_head_is_left_and_leaves_nothing(pair: tuple[Program, Program], rogue: Rogue) -> None:
+    one = pair[0]
+    before = [seeder.state(program)["pid"] for program in pair]
+    files = [{b"length": 20_000, b"path": [b"..", b"..", b"index.toml"]}, {b"length": 20_000, b"path": [b"b"]}]
+    piece = {b"piece length": 16_384, b"name": b"x"}
+    torrents: list[dict[bytes, Any]] = [
+        {**piece, b"length": 10**9, b"piece length": 2**20, b"pieces": bytes(20 * 954)},
+        {**piece, b"length": 40_000_001, b"piece length": 2**20, b"pieces": bytes(20 * 39)},
+        {**piece, b"files": files, b"pieces": bytes(60)},
+    ]
+    for info in torrents:
+        rogue.point(infohash := rogue.serve(info))
+        wait_until(lambda: rogue.given(infohash) > 500, "it to have been asked for")
+    wait_until(lambda: "is not what it said" in seeder.log(one), "a word of it in the log")
+
+    insist_that_it_goes_on(pair, before)
+    assert not [path for path in (one.library / ".memosync" / "sync").iterdir() if path.is_dir()]
+
+
+def test_a_device_that_points_elsewhere_all_the_time_costs_little(pair: tuple[Program, Program], rogue: Rogue) -> None:
+    before = [seeder.state(program)["pid"] for program in pair]
+    old = rogue.keep(rogue.seal(packed({})))
+    for number in range(20):
+        rogue.point(InfoHash(f"{number:040x}"))
+        rogue.point(old)
+        with rogue.lock:
+            rogue.meeting.poll(0.05)
+
+    insist_that_it_goes_on(pair, before)
+
+
+@pytest.mark.parametrize("lie", ["our name", "a wrong tag", "every piece"])
+def test_a_pointer_that_is_none_is_passed_over(pair: tuple[Program, Program], tmp_path: Path, lie: str) -> None:
+    before = [seeder.state(program)["pid"] for program in pair]
+    rows = known.read(Library(pair[0].library)).devices
+    (me,) = (name for name in rows if json.loads(pair[0]("sync", "--json").lines[0])["device"] == name)
+    rogue = Rogue(pair[0], tmp_path / "rogue", me if lie == "our name" else THEM)
+    rogue.point(rogue.keep(rogue.seal(packed({UID: {"title": ["A lie"]}}))))
+    if lie != "our name":
+        with rogue.lock:
+            said = rogue.meeting._said
+            rogue.meeting._said = b"\xff" * len(said) if lie == "every piece" else said[:-1] + bytes([said[-1] ^ 1])
+            rogue.meeting._ring()
+
+    insist_that_it_goes_on(pair, before)
+    rogue.close()
+    assert "A lie" not in titles(pair[0])
+    assert len(pair[0]("sync").lines) == 2
