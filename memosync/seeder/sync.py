@@ -14,6 +14,7 @@ import random
 import shutil
 import socket
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -108,6 +109,12 @@ class Sync:
                     self._log_once(f"sync goes on in a moment: {error}")
                     self._seen = (0, 0)
                     stop.wait(1)
+                except Exception:  # a fault of ours ends no seeder, which serves what was shared
+                    for line in traceback.format_exc().splitlines():
+                        self._log_once(line)
+                    self._close()
+                    self._seen = (0, 0)
+                    stop.wait(_AGAIN)
         finally:
             self._close()
 

@@ -64,6 +64,7 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
 @functools.cache  # an audit hook stays
 def install() -> None:
     """Have this process be one that can die."""
+    sys.unraisablehook = lambda one: None if isinstance(one.exc_value, Crash) else sys.__unraisablehook__(one)
     sys.addaudithook(_death.look)
     files.acquire = _keeping_acquire
     setattr(files.Lock, "release", _keeping_release)  # noqa: B010

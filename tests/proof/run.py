@@ -46,16 +46,20 @@ LEAST = {  # of what has to have happened in a hundred lives: else they prove no
 _SHOWN = 20  # failures
 
 
-def _prepare(mutant: str) -> None:
+_place = ""  # where these lives are
+
+
+def _prepare(mutant: str, place: str) -> None:
+    global _place
+    _place = place
     crash.install()
     if mutant:
         mutants.MUTANTS[mutant]()
 
 
 def _live(seed: int) -> tuple[int, Counter[str], str]:
-    """Live once, on a disk that is no disk where there is one."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="memosync-life-", dir=memory if memory.is_dir() else None) as place:
+    """Live once."""
+    with tempfile.TemporaryDirectory(dir=_place) as place:
         life = Life(seed, Path(place))
         try:
             return seed, life.run(), ""
@@ -78,7 +82,11 @@ def main() -> int:
     failures: list[tuple[int, str]] = []
     began, lived = time.monotonic(), 0
     seeds = range(chosen.first, chosen.first + chosen.lives)
-    with multiprocessing.get_context("spawn").Pool(chosen.jobs, _prepare, (chosen.mutant,)) as pool:
+    memory = Path("/dev/shm")  # a disk that is no disk, where there is one
+    with (
+        tempfile.TemporaryDirectory(prefix="memosync-lives-", dir=memory if memory.is_dir() else None) as place,
+        multiprocessing.get_context("spawn").Pool(chosen.jobs, _prepare, (chosen.mutant, place)) as pool,
+    ):
         for seed, count, failure in pool.imap_unordered(_live, seeds, 1 if chosen.mutant else 10):
             lived += 1
             total += count
@@ -87,6 +95,7 @@ def main() -> int:
                 if chosen.mutant:  # which is caught
                     break
         pool.terminate()
+        pool.join()
     for seed, failure in sorted(failures)[:_SHOWN]:
         print(f"life {seed}: {failure}")
     kinds = Counter(failure.partition(":")[0] for _, failure in failures)
