@@ -381,3 +381,47 @@ def test_whoever_dies_while_a_state_is_merged_has_the_old_one_or_the_new(make: M
         after += 1
     assert deaths > 20
     assert words(copy) != before
+
+
+def test_what_a_person_typed_before_any_word_was_changed_is_no_word_that_it_came_with(tmp_path: Path) -> None:
+    library = open_library(tmp_path / "alone", SILENT)
+    memo_id = record(library, 1)
+    path = library.root / "index.toml"
+    path.write_text(path.read_text().replace("Weekly standup", "Typed by hand"))
+
+    edit(library, memo_id, tags=("work", "new"))
+
+    assert only(library).title == "Typed by hand"
+    assert any(stamp.startswith("title ") for stamp in only(library).stamps)
+
+
+def test_what_is_purged_before_others_heard_of_it_keeps_its_words(make: Make, tmp_path: Path) -> None:
+    one = make("one")
+    memo_id = record(one, 1)
+    shutil.copytree(one.root, tmp_path / "other", symlinks=True)
+    other = open_library(tmp_path / "other", SILENT)
+    edit(one, memo_id, title="Later")
+
+    trash.purge(one, trash.put(one, [memo_id], WHEN).values())
+    tell(one, other)
+
+    assert only(other).title == "Later"
+
+
+def test_an_index_that_is_put_back_finds_what_was_thrown_away_since(make: Make, tmp_path: Path) -> None:
+    one, other = make("one"), make("other")
+    alone = open_library(tmp_path / "alone", SILENT)
+    memo_id = record(alone, 1)
+    before = (alone.root / "index.toml").read_bytes()
+    group.enter(alone, SECRET)
+    tell(alone, one)
+    trash.put(alone, [memo_id], WHEN)
+    (alone.root / "index.toml").write_bytes(before)
+
+    alone = open_library(alone.root, SILENT)
+    group.enter(alone, SECRET)
+    tell(one, alone)
+    tell(alone, other)
+
+    for library in (alone, one, other):
+        assert len([memo for memo in library.index().memos if not memo.trashed]) == 1

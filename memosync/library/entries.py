@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import AudioError
 from ..memo import Memo, MemoId, clean_title, file_name
 from ..quantities import format_moment, from_stamp
 
@@ -46,3 +48,12 @@ def as_file_says(memo: Memo, path: Path, info: AudioInfo, *, words: bool) -> Mem
         return memo
     title, recorded = info.words.title or memo.title, info.words.recorded or memo.recorded
     return replace(memo, title=title, description=info.words.description, tags=info.words.tags, recorded=recorded)
+
+
+def as_it_came(memo: Memo, path: Path) -> Memo:
+    """Give a memo's entry with the words that its file says, as far as that can be read."""
+    from ..audio import webm  # most who change an index need it not
+
+    with contextlib.suppress(AudioError, OSError):
+        return replace(as_file_says(memo, path, webm.probe(path), words=True), trashed=memo.trashed)
+    return memo

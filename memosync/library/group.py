@@ -25,7 +25,7 @@ from ..sealing import group_of
 from . import keys, known
 from .adopt import adopt
 from .digests import Digests
-from .entries import as_file_says
+from .entries import as_it_came
 from .known import LACK, Device, Known
 from .sealed import form_for_devices
 from .stamps import arrived, cells_of, content_of, stamped, with_cells
@@ -48,7 +48,7 @@ def enter(library: Library, secret: bytes | None = None) -> None:
     group = group_of(keys.secret(library))
     if index.group != group:
         known.change(library, lambda before: Known(joining=True, graves=before.graves, port=before.port))
-    came = {memo.id: _as_it_came(library, memo) for memo in index.memos if not memo.born}
+    came = {memo.id: as_it_came(memo, library.path(memo)) for memo in index.memos if not memo.born}
 
     def edit(index: Index) -> Index:
         now, me = library.stamp()
@@ -63,6 +63,9 @@ def enter(library: Library, secret: bytes | None = None) -> None:
 
 def leave(library: Library) -> None:
     """Have a library be in no group: it keeps every memo that is here, and forgets the secret."""
+    if library.index().group:
+        with contextlib.suppress(LibraryError):  # of a secret that is lost
+            identify(library, Console())
     keys.forget_secret(library)
 
     def edit(index: Index) -> Index:
@@ -124,9 +127,11 @@ def identify(library: Library, console: Console) -> set[MemoId]:
 
     Files that the index does not name are adopted first. Give those that cannot be read, and are left for another time.
     """
+    place(library)  # an index that was put back may expect files elsewhere
     adopt(library, library.orphans(), console)
+    before = {memo.id for memo in library.index().memos if memo.uid}
     for fetched in (False, True):  # what is here already, and then what came to it
-        _identify(library, [memo for memo in library.index().memos if memo.fetched is fetched])
+        _identify(library, [memo for memo in library.index().memos if memo.fetched is fetched], before)
     return {memo.id for memo in library.index().memos if _is_to_be_identified(library, memo)}
 
 
@@ -332,22 +337,30 @@ def _without_ended_link(before: Memo, memo: Memo) -> Memo:
     return replace(memo, sealed=None, private=False) if memo.renewals > before.renewals else memo
 
 
-def _identify(library: Library, memos: list[Memo]) -> None:
+def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
+    """Give memos their uids; `before` are those that had one when this began."""
     found: dict[MemoId, tuple[bytes, Cell]] = {}
-    spare = set()
+    spare, wanted = set(), set()
     for memo in memos:
         if _is_to_be_identified(library, memo):
             with contextlib.suppress(MemosyncError, OSError):
                 found[memo.id] = _identity(library, memo)
                 # a fetch that died before it could say so
                 twin = _same_sound(library, memo, found[memo.id][0]) if memo.fetched and not memo.uid else None
-                if twin and not twin.trashed:
+                if twin and not memo.trashed and (not twin.trashed or twin.id in before):
                     spare.add(memo.id)
+                    wanted |= {twin.id} if twin.trashed else set()
 
     def edit(index: Index) -> Index:
         index = _identified(library, index, found)
-        memos = (_in_trash(library, memo) if memo.id in spare else memo for memo in index.memos)
-        return replace(index, memos=tuple(memos))
+        now, me = library.stamp()
+
+        def settled(memo: Memo) -> Memo:
+            if memo.id in wanted:
+                return _alive(replace(memo, trashed=None), {}, now, me)
+            return _in_trash(library, memo) if memo.id in spare else memo
+
+        return replace(index, memos=tuple(map(settled, index.memos)))
 
     if found:
         library.transaction(edit)
@@ -431,14 +444,6 @@ def _uid(sound: bytes, number: int) -> str:
     import hashlib
 
     return hashlib.sha256(b"memosync uid v1" + sound + (str(number).encode() if number else b"")).hexdigest()
-
-
-def _as_it_came(library: Library, memo: Memo) -> Memo:
-    """Give a memo's entry with the words that its file says, as far as that can be read."""
-    path = library.path(memo)
-    with contextlib.suppress(AudioError, OSError):
-        return replace(as_file_says(memo, path, webm.probe(path), words=True), trashed=memo.trashed)
-    return memo
 
 
 def _alive(memo: Memo, said: Cells, now: int, device: str) -> Memo:

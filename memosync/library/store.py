@@ -21,6 +21,7 @@ from ..index import Index
 from ..magnet import InfoHash, parse_infohash
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .device import device
+from .entries import as_it_came
 from .snapshots import Snapshots
 from .stamps import stamped
 
@@ -118,17 +119,25 @@ class Library:
         Also outside of one: a copy of this library may be in use elsewhere, and one day they are in a group.
         """
         known, old = set(map(id, before.memos)), {memo.id: memo for memo in before.memos}
-        to_stamp: set[int] = set()
+        to_stamp: dict[int, Memo | None] = {}  # by its place in memory, and as it was
         for memo in after.memos:
             if id(memo) not in known:
                 was = old.get(memo.id)
                 if after.group or memo.born or (was and was.words != memo.words):
-                    to_stamp.add(id(memo))
+                    to_stamp[id(memo)] = was
         if not to_stamp:
             return after
         now, me = self.stamp()
-        memos = (stamped(memo, now, me, old.get(memo.id)) if id(memo) in to_stamp else memo for memo in after.memos)
-        return replace(after, memos=tuple(memos))
+
+        def stamp(memo: Memo) -> Memo:
+            if id(memo) not in to_stamp:
+                return memo
+            was = to_stamp[id(memo)]
+            # what a person typed into the index before is no word that it came with
+            came = as_it_came(was, self.path(was)) if was and not was.born else was
+            return stamped(memo, now, me, came)
+
+        return replace(after, memos=tuple(map(stamp, after.memos)))
 
     def stamp(self) -> tuple[int, str]:
         """Give what a word is stamped with now: milliseconds since 1970, and this device; the caller holds `lock`."""

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from .. import files
+from ..console import Console
 from ..errors import LibraryError, UsageError
 from ..index import format_toml, parse_toml
 from ..memo import Memo, MemoId
@@ -50,6 +51,8 @@ def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
 
 def purge(library: Library, memos: Iterable[Memo]) -> None:
     """Destroy memos that are in the trash, and all that was kept of them; one that was taken back meanwhile stays."""
+    if library.index().group:  # what was said of one that has no uid yet could not be kept
+        group.identify(library, Console())
     index = library.index()
     wanted = {(memo.id, memo.trashed) for memo in memos if memo.trashed}
     doomed = [memo for memo in index.memos if (memo.id, memo.trashed) in wanted]
