@@ -16,6 +16,7 @@ from typing import Any
 import libtorrent as lt
 import pytest
 from support import seeder
+from support.handshake import offers
 from support.program import Program
 from support.waiting import wait_until
 from test_sync import join, record, titles, wait_for
@@ -29,7 +30,7 @@ from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.manifest import State
 from memosync.network import Network
-from memosync.torrent.meeting import Meeting
+from memosync.torrent.meeting import _SAID, Meeting, _hollow
 from memosync.torrent.metainfo import Metainfo
 
 SECRET = bytes(range(32))
@@ -424,3 +425,82 @@ def test_a_pointer_that_is_none_is_passed_over(pair: tuple[Program, Program], tm
     rogue.close()
     assert "A lie" not in titles(pair[0])
     assert len(pair[0]("sync").lines) == 2
+
+
+STRANGE: lt.settings_pack = {
+    "in_enc_policy": 0,
+    "out_enc_policy": 0,
+    "allowed_enc_level": 2,
+    "listen_interfaces": "127.0.0.1:0",
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "aio_threads": 1,
+}
+
+
+class Stranger:
+    """Somebody who knows of a torrent of the group's, encrypts as its devices do, and gives noise for its pieces."""
+
+    def __init__(self, port: int, torrent: bytes, place: Path, *, gives: bool) -> None:
+        place.mkdir()
+        params = lt.load_torrent_buffer(torrent)
+        assert params.ti
+        if gives:
+            (place / params.ti.name()).write_bytes(os.urandom(params.ti.total_size()))
+            params.have_pieces = [True] * params.ti.num_pieces()
+            params.flags |= lt.torrent_flags.no_verify_files
+        params.save_path = str(place)
+        params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+        params.peers = [("127.0.0.1", port)]
+        self.session = lt.session(STRANGE)
+        self.handle = self.session.add_torrent(params)
+
+    @property
+    def was_there(self) -> bool:
+        status = self.handle.status()
+        return status.total_download + status.total_upload > 0
+
+
+@pytest.mark.parametrize("kind", ["meeting", "pointer"])
+def test_noise_and_a_crowd_where_devices_meet_do_not_keep_them_apart(
+    pair: tuple[Program, Program], tmp_path: Path, kind: str
+) -> None:
+    """At the pointer only who has the secret can be: a device of the group that gives noise."""
+    one = pair[0]
+    before, most = [seeder.state(program)["pid"] for program in pair], memory(one)
+    library = Library(one.library)
+    port, keep = known.read(library).port, sealing.keep_key(keys.secret(library))
+    torrent = _hollow(keep, kind, 1 if kind == "meeting" else _SAID + 1)
+    count = 60 if kind == "meeting" else 5
+    strangers = [Stranger(port, torrent, tmp_path / f"stranger {n}", gives=n % 2 == 0) for n in range(count)]
+    wait_until(lambda: sum(stranger.was_there for stranger in strangers) > count // 3, "a crowd")
+    assert not offers(port, str(strangers[0].handle.info_hashes().v1)), "nobody is answered in the clear"
+
+    insist_that_it_goes_on(pair, before)
+    for program in pair:  # they find each other anew
+        program("seed", "--stop")
+        program("sync")
+    record(one, "Once more")
+    wait_for("Once more", pair[1])
+    assert memory(one) - most < 100_000, "KB"
+
+
+def test_who_knows_only_the_meeting_place_is_given_nothing_else(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one = pair[0]
+    library = Library(one.library)
+    port, keep = known.read(library).port, sealing.keep_key(keys.secret(library))
+    stranger = Stranger(port, _hollow(keep, "meeting", 1), tmp_path / "stranger", gives=False)
+    wait_until(lambda: stranger.was_there, "to meet")
+    record(one, "Secret")
+    wait_for("Secret", pair[1])
+
+    names = {InfoHash(path.name) for path in (one.library / ".memosync" / "sync").iterdir() if len(path.name) == 40}
+    assert len(names) > 1
+    for name in names:
+        assert not offers(port, name)
+    assert stranger.handle.status().total_payload_download == 0
+    assert [str(handle.info_hashes().v1) for handle in stranger.session.get_torrents()] == [
+        str(stranger.handle.info_hashes().v1)
+    ]
