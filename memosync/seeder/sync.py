@@ -116,8 +116,6 @@ class Sync:
             if part and index.group != part.group:
                 self._close()
                 part = None
-                if not index.group:
-                    shutil.rmtree(self._place, ignore_errors=True)
             if index.group and not part:
                 part = self._open(index.group)
             self._seen = seen
@@ -127,6 +125,8 @@ class Sync:
             part.turn()
             self.state = part.state()
         else:
+            if self._place.exists() and not self._library.index().group:  # libtorrent may have written once more
+                shutil.rmtree(self._place, ignore_errors=True)
             stop.wait(0.2)
 
     def _open(self, name: str) -> _Part:
