@@ -292,3 +292,18 @@ def test_who_leaves_while_memos_come_is_left_alone(memosync: Program, other: Pro
     assert all(Path(memo["path"]).exists() for memo in memos(other))
     record(memosync, "Later")
     assert "Traceback" not in seeder.log(other) + seeder.log(memosync)
+
+
+def test_what_was_said_and_is_lost_on_the_disk_is_said_again(memosync: Program, other: Program) -> None:
+    join(memosync, other)
+    other("seed", "--stop")
+    place = memosync.library / ".memosync" / "sync"
+    before = set(place.iterdir())
+    record(memosync, "Meanwhile")
+    wait_until(lambda: set(place.iterdir()) - before, "it to be said")
+    for path in place.iterdir():
+        path.unlink()
+
+    other("sync")
+
+    wait_for("Meanwhile", other)
