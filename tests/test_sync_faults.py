@@ -13,6 +13,7 @@ import pytest
 from proof.refusal import refusing
 from support import seeder
 from support.disk import SmallDisk, read_only
+from support.library import memos
 from support.program import Program
 from support.waiting import wait_until
 from test_group import SECRET, SILENT, WHEN, edit, only, tell, words
@@ -256,3 +257,53 @@ def test_a_disk_without_room_says_so_in_its_row(memosync: Program, tmp_path: Pat
         small("seed", "--stop")
     finally:
         disk.close()
+
+
+def test_what_is_done_while_heads_are_merged_counts(memosync: Program, other: Program) -> None:
+    join(memosync, other)
+    ids = [record(other, f"Memo {number}") for number in range(4)]
+    for number in range(4):
+        wait_for(f"Memo {number}", memosync)
+    busy = [memosync.start("edit", ids[0], "--description", f"word {number}") for number in range(6)]
+    other("edit", ids[0], "--title", "Edited meanwhile")
+    other("rm", ids[1])
+    other("rm", ids[2])
+    other("restore", ids[2])
+    assert [process.wait(60) for process in busy] == [0] * len(busy)
+
+    def said(program: Program) -> list[tuple[str, str]]:
+        return sorted((memo["title"], memo["description"]) for memo in memos(program))
+
+    wait_until(lambda: said(memosync) == said(other), "both to be the same")
+    wait_for("Edited meanwhile", memosync)
+    assert titles(other) == ["Edited meanwhile", "Memo 2", "Memo 3"]
+
+
+def test_who_leaves_while_memos_come_is_left_alone(memosync: Program, other: Program) -> None:
+    join(memosync, other)
+    coming = [memosync.start("edit", record(memosync, f"Memo {n}"), "--description", "a word") for n in range(4)]
+
+    other("sync", "--leave")
+    assert [process.wait(60) for process in coming] == [0] * len(coming)
+
+    wait_until(lambda: not (other.library / ".memosync" / "sync").exists(), "what was said to be gone")
+    assert not open_library(other.library, SILENT).index().group
+    assert not (other.library / ".memosync" / "sync.toml").exists()
+    assert all(Path(memo["path"]).exists() for memo in memos(other))
+    record(memosync, "Later")
+    assert "Traceback" not in seeder.log(other) + seeder.log(memosync)
+
+
+def test_what_was_said_and_is_lost_on_the_disk_is_said_again(memosync: Program, other: Program) -> None:
+    join(memosync, other)
+    other("seed", "--stop")
+    place = memosync.library / ".memosync" / "sync"
+    before = set(place.iterdir())
+    record(memosync, "Meanwhile")
+    wait_until(lambda: set(place.iterdir()) - before, "it to be said")
+    for path in place.iterdir():
+        path.unlink()
+
+    other("sync")
+
+    wait_for("Meanwhile", other)

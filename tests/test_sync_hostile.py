@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 import subprocess
 import sys
 import threading
@@ -16,11 +18,17 @@ from typing import Any
 import libtorrent as lt
 import pytest
 from support import seeder
+from support.handshake import offers
+from support.netns import Capture
+from support.netns import Network as NetworkOfHosts
+from support.packets import streams, utp_streams
 from support.program import Program
+from support.sound import noise
 from support.waiting import wait_until
+from test_leaks import WORDS, Watch, found, holds, windows, written
 from test_sync import join, record, titles, wait_for
 
-from memosync import manifest, sealing
+from memosync import magnet, manifest, sealing
 from memosync.console import Console
 from memosync.errors import TorrentError
 from memosync.library import group, heads, keys, known
@@ -29,7 +37,7 @@ from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.manifest import State
 from memosync.network import Network
-from memosync.torrent.meeting import Meeting
+from memosync.torrent.meeting import _SAID, Meeting, _hollow
 from memosync.torrent.metainfo import Metainfo
 
 SECRET = bytes(range(32))
@@ -59,20 +67,20 @@ def packed(memos: Any, devices: Any = None) -> bytes:
     return zlib.compress(json.dumps({"version": 1, "memos": memos, "devices": devices or {}}).encode())
 
 
-def written(text: str) -> bytes:
+def packed_text(text: str) -> bytes:
     return zlib.compress(f'{{"devices":{{}},"memos":{text},"version":1}}'.encode())
 
 
 BOMBS = {
     "blanks": lambda: zlib.compress(b'{"version":1,"memos":{}' + b" " * 2 * 10**8 + b"}", 1),
     "one word": lambda: zlib.compress(b'{"memos":"' + b"a" * 2 * 10**8 + b'"}', 1),
-    "a million entries": lambda: written("{" + ",".join(f'"{uid}":{{}}' for uid in NUMBERED * 4) + "}"),
-    "many entries": lambda: written("{" + ",".join(f'"{uid}":{{"x":[1]}}' for uid in NUMBERED) + "}"),
-    "many objects": lambda: written("[" + ",".join(['{"a":1}'] * 740_000) + "]"),
-    "many lists": lambda: written("[" + ",".join(["[[]]"] * 490_000) + "]"),
-    "wide letters": lambda: written('{"a":"\U0001f600' + "a" * 31_000_000 + '"}'),
+    "a million entries": lambda: packed_text("{" + ",".join(f'"{uid}":{{}}' for uid in NUMBERED * 4) + "}"),
+    "many entries": lambda: packed_text("{" + ",".join(f'"{uid}":{{"x":[1]}}' for uid in NUMBERED) + "}"),
+    "many objects": lambda: packed_text("[" + ",".join(['{"a":1}'] * 740_000) + "]"),
+    "many lists": lambda: packed_text("[" + ",".join(["[[]]"] * 490_000) + "]"),
+    "wide letters": lambda: packed_text('{"a":"\U0001f600' + "a" * 31_000_000 + '"}'),
     "many devices": lambda: packed({}, {f"{number:08x}": {"name": ["x"]} for number in range(100_000)}),
-    "deep lists": lambda: written("[" * 100_000 + "]" * 100_000),
+    "deep lists": lambda: packed_text("[" * 100_000 + "]" * 100_000),
 }
 
 
@@ -424,3 +432,158 @@ def test_a_pointer_that_is_none_is_passed_over(pair: tuple[Program, Program], tm
     rogue.close()
     assert "A lie" not in titles(pair[0])
     assert len(pair[0]("sync").lines) == 2
+
+
+STRANGE: lt.settings_pack = {
+    "in_enc_policy": 0,
+    "out_enc_policy": 0,
+    "allowed_enc_level": 2,
+    "listen_interfaces": "127.0.0.1:0",
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "aio_threads": 1,
+}
+
+
+class Stranger:
+    """Somebody who knows of a torrent of the group's, encrypts as its devices do, and gives noise for its pieces."""
+
+    def __init__(self, port: int, torrent: bytes, place: Path, *, gives: bool) -> None:
+        place.mkdir()
+        params = lt.load_torrent_buffer(torrent)
+        assert params.ti
+        if gives:
+            (place / params.ti.name()).write_bytes(os.urandom(params.ti.total_size()))
+            params.have_pieces = [True] * params.ti.num_pieces()
+            params.flags |= lt.torrent_flags.no_verify_files
+        params.save_path = str(place)
+        params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+        params.peers = [("127.0.0.1", port)]
+        self.session = lt.session(STRANGE)
+        self.handle = self.session.add_torrent(params)
+
+    @property
+    def was_there(self) -> bool:
+        status = self.handle.status()
+        return status.total_download + status.total_upload > 0
+
+
+@pytest.mark.parametrize("kind", ["meeting", "pointer"])
+def test_noise_and_a_crowd_where_devices_meet_do_not_keep_them_apart(
+    pair: tuple[Program, Program], tmp_path: Path, kind: str
+) -> None:
+    """At the pointer only who has the secret can be: a device of the group that gives noise."""
+    one = pair[0]
+    before, most = [seeder.state(program)["pid"] for program in pair], memory(one)
+    library = Library(one.library)
+    port, keep = known.read(library).port, sealing.keep_key(keys.secret(library))
+    torrent = _hollow(keep, kind, 1 if kind == "meeting" else _SAID + 1)
+    count = 60 if kind == "meeting" else 5
+    strangers = [Stranger(port, torrent, tmp_path / f"stranger {n}", gives=n % 2 == 0) for n in range(count)]
+    wait_until(lambda: sum(stranger.was_there for stranger in strangers) > count // 3, "a crowd")
+    assert not offers(port, str(strangers[0].handle.info_hashes().v1)), "nobody is answered in the clear"
+
+    insist_that_it_goes_on(pair, before)
+    for program in pair:  # they find each other anew
+        program("seed", "--stop")
+        program("sync")
+    record(one, "Once more")
+    wait_for("Once more", pair[1])
+    assert memory(one) - most < 100_000, "KB"
+
+
+def test_who_knows_only_the_meeting_place_is_given_nothing_else(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one = pair[0]
+    library = Library(one.library)
+    port, keep = known.read(library).port, sealing.keep_key(keys.secret(library))
+    stranger = Stranger(port, _hollow(keep, "meeting", 1), tmp_path / "stranger", gives=False)
+    wait_until(lambda: stranger.was_there, "to meet")
+    record(one, "Secret")
+    wait_for("Secret", pair[1])
+
+    names = {InfoHash(path.name) for path in (one.library / ".memosync" / "sync").iterdir() if len(path.name) == 40}
+    assert len(names) > 1
+    for name in names:
+        assert not offers(port, name)
+    assert stranger.handle.status().total_payload_download == 0
+    assert [str(handle.info_hashes().v1) for handle in stranger.session.get_torrents()] == [
+        str(stranger.handle.info_hashes().v1)
+    ]
+
+
+def test_a_disk_that_would_not_take_what_a_stranger_sent_is_asked_again(tmp_path: Path) -> None:
+    keep, place = bytes(range(32)), tmp_path / "place"
+    place.touch()  # where a directory is to be
+    meeting = Meeting(Network.LOOPBACK, keep=keep, device=ME, place=place, log=lambda _text: None)
+    torrent = _hollow(keep, "meeting", 1)
+    liar = Stranger(meeting.port, torrent, tmp_path / "liar", gives=True)
+
+    def is_there(stranger: Stranger) -> bool:
+        meeting.poll(0.02)
+        return stranger.was_there and not meeting._stopped
+
+    wait_until(lambda: not is_there(liar) and meeting._stopped, "the disk to refuse it")
+    place.unlink()
+    place.mkdir()
+
+    def goes_on() -> bool:
+        meeting.poll(0.02)
+        return not meeting._place.status().flags & lt.torrent_flags.paused
+
+    wait_until(goes_on, "it to be asked again")
+    meeting.close()
+
+
+def test_nobody_sees_anything_of_libraries_in_sync(tmp_path: Path) -> None:
+    """Every packet of two devices that are invited, record, edit and throw away, on a network of their own."""
+    with NetworkOfHosts(2) as network:
+        home, away = network.hosts
+        one, other = home.program(tmp_path / "one/Memos"), away.program(tmp_path / "other/Memos")
+        for program in (one, other):
+            program.library.mkdir(parents=True, mode=0o700)
+        captures = [Capture(host, whole=True) for host in network.hosts]
+        words = [f"--{name}={text}" for name, text in WORDS.items()]
+        with Watch(home, away) as watch:
+            one("record", noise(tmp_path / "noise.flac"), *words)
+            invitation = one("sync", "--invite", "device")
+            joined = other("sync", "-", stdin=invitation.out)
+            wait_for(WORDS["title"], other)
+            other("edit", "last", "--title", "Quite another title of it")
+            wait_for("Quite another title of it", one)
+            other("sync", "--wait")
+        library, files_of = Library(one.library), [one, other]
+        said = [path for program in files_of for path in (program.library / ".memosync/sync").iterdir()]
+        sealed = {path.name: path.read_bytes() for path in said if len(path.name) == 40}
+        torrent = _hollow(sealing.keep_key(keys.secret(library)), "meeting", 1)
+        meeting = str(lt.load_torrent_buffer(torrent).info_hashes.v1)
+        packets = [packet for capture in captures for packet in capture.so_far()]
+        logs = [seeder.log(program) for program in files_of]
+        one("seed", "--stop")
+        other("seed", "--stop")
+
+    link, secret = magnet.parse(invitation.out.strip()), keys.secret(library)
+    sent = {*streams(packets), *utp_streams(packets), *(bytes.fromhex(packet.data) for packet in packets)}
+    memo = next(one.library.glob("*.webm")).read_bytes()
+    assert len(sealed) >= 2
+    texts = [*(text.encode() for text in WORDS.values()), b"Quite another title of it"]
+    nobody = set.union(*map(windows, [memo, secret, secret.hex().encode(), *texts, *sealed.values()]))
+    assert found(nobody, sent) == set()
+    assert not any(holds(data, [link.key, *written(link.key)]) for data in sent)
+    hashes = [form for name in sealed for form in (bytes.fromhex(name), name.encode(), name.upper().encode())]
+    assert not any(holds(data, hashes) for data in sent)
+    announced = {name.decode().lower() for data in sent for name in re.findall(rb"(?i)infohash: *([0-9a-f]{40})", data)}
+    assert meeting in announced
+    assert announced <= {meeting, link.infohash}
+
+    private = [*written(link.key), secret, secret.hex().encode()]
+    assert len(watch.seen) > 10
+    assert not any(holds(text, private) for text in watch.seen)
+    assert not any(holds(text.encode(), private) for text in [*logs, invitation.err, joined.err, joined.out])
+    for program in files_of:
+        for path in program.library.rglob("*"):
+            is_closed = stat.S_IMODE(path.lstat().st_mode) in (0o600, 0o700)
+            assert is_closed or path.parent.name == "sync", path  # where nobody comes, and libtorrent writes
+            if path.is_file() and path.parent.name != "keys":
+                assert not holds(path.read_bytes(), private), path

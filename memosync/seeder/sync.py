@@ -126,8 +126,6 @@ class Sync:
             if part and index.group != part.group:
                 self._close()
                 part = None
-                if not index.group:
-                    shutil.rmtree(self._place, ignore_errors=True)
             if index.group and not part:
                 part = self._open(index.group)
             self._seen = seen
@@ -137,6 +135,8 @@ class Sync:
             part.turn()
             self.state = part.state()
         else:
+            if self._place.exists() and not self._library.index().group:  # libtorrent may have written once more
+                shutil.rmtree(self._place, ignore_errors=True)
             stop.wait(0.2)
 
     def _open(self, name: str) -> _Part:
@@ -625,7 +625,13 @@ class _Part:
             (self._place / infohash).unlink(missing_ok=True)
 
     def _clean(self, now: float) -> None:
-        """End what is over: serving what was left some time ago, and invitations."""
+        """End what is over: serving what was left some time ago, and invitations; begin anew what was lost here."""
+        if self._head and not self._exchange.has(self._head.infohash) and now - self._said_at > _SOON:
+            self._base = self._said = None  # its file, or that of the base, cannot be read any more
+            self._equal.clear()
+        for infohash in [infohash for infohash in self._served if not self._exchange.has(infohash)]:
+            self._served.discard(infohash)
+            self._unsealed[infohash] = now + _SOON
         kept = {self._head.infohash if self._head else "", self._base[0] if self._base else "", *self._served}
         if any(now > until for until in self._fresh.values()):
             self._choose_what_to_serve()
