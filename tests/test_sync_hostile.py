@@ -18,15 +18,15 @@ from typing import Any
 import libtorrent as lt
 import pytest
 from support import seeder
+from support.devices import join, record, titles, wait_for
 from support.handshake import offers
+from support.leaks import WORDS, Watch, found, holds, windows, written
 from support.netns import Capture
 from support.netns import Network as NetworkOfHosts
 from support.packets import streams, utp_streams
 from support.program import Program
 from support.sound import noise
 from support.waiting import wait_until
-from test_leaks import WORDS, Watch, found, holds, windows, written
-from test_sync import join, record, titles, wait_for
 
 from memosync import magnet, manifest, sealing
 from memosync.console import Console
