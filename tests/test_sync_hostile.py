@@ -295,8 +295,10 @@ class Rogue:
     def given(self, infohash: InfoHash) -> int:
         """Give the bytes that others had of a torrent, what it says of itself included."""
         with self.lock:
-            handle = self.meeting.exchange._torrents[infohash].handle
-            return handle.status().total_upload if handle else 0
+            torrent = self.meeting.exchange._torrents.get(infohash)
+            if not torrent:  # its file was asked for, which is not there
+                return sys.maxsize
+            return torrent.handle.status().total_upload if torrent.handle else 0
 
     def point(self, infohash: InfoHash) -> None:
         with self.lock:
