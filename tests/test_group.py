@@ -5,31 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from proof import crash
 from proof.sounds import heard, sound
+from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
 
-from memosync import manifest
-from memosync.audio import webm
-from memosync.console import Console
 from memosync.errors import UsageError
 from memosync.library import group, keys, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
-from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
 from memosync.library.served import served_as
 from memosync.library.stamps import content_of
 from memosync.library.store import Library
-from memosync.memo import Memo, MemoId, Words
 
-SECRET = bytes(range(32))
-WHEN = datetime(2026, 8, 25, 10, 11, 12, tzinfo=UTC)
-SILENT = Console()
 Make = Callable[[str], Library]
 
 
@@ -43,44 +35,6 @@ def make(tmp_path: Path) -> Make:
         return library
 
     return made
-
-
-def record(library: Library, number: int, title: str = "Weekly standup") -> MemoId:
-    """Put a sound into a library, as a recording does at its end."""
-    memo_id = library.take_id()
-    with library.lock(memo_id):
-        library.prepare()
-        bare, staged = library.root / "bare", library.part(memo_id).with_suffix(".new")
-        bare.write_bytes(sound(number))
-        info = webm.finish(bare, staged, Words(title, "", ("work",), WHEN, memo_id))
-        bare.unlink()
-        library.add(new_memo(memo_id, info, staged, when=0), staged)
-    return memo_id
-
-
-def tell(one: Library, other: Library) -> None:
-    """Have `other` hear what `one` says, and take the files that it wants and `one` has."""
-    group.merge_in(one, manifest.State(), SILENT)
-    group.merge_in(other, manifest.loads(manifest.dumps(group.state_of(one))), SILENT)
-    files = {memo.uid: one.path(memo) for memo in one.index().memos}
-    for memo, _content in list(group.wanted(other)):
-        if memo.uid in files and files[memo.uid].exists():
-            shutil.copy(files[memo.uid], other.inner / "arrived")
-            group.take(other, memo.uid or "", other.inner / "arrived")
-
-
-def edit(library: Library, memo_id: MemoId, **words: object) -> None:
-    library.update({memo_id: lambda memo: replace(memo, **words)})  # type: ignore[arg-type]
-
-
-def only(library: Library) -> Memo:
-    (memo,) = library.index().memos
-    return memo
-
-
-def words(library: Library) -> list[tuple[object, ...]]:
-    memos = sorted(library.index().memos, key=lambda memo: str(memo.uid))
-    return [(memo.uid, memo.title, memo.description, set(memo.tags), memo.recorded, memo.trashed) for memo in memos]
 
 
 def test_what_is_recorded_on_one_is_on_the_other(make: Make) -> None:

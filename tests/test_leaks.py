@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import socket
 import struct
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote_from_bytes, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from support import taker
 from support.browser import Chromium
+from support.leaks import WORDS, Watch, found, holds, windows, written
 from support.netns import Capture, Host, Network
 from support.packets import Packet, streams, utp_streams
 from support.program import Program
@@ -26,12 +25,6 @@ from support.waiting import wait_until
 
 from memosync import magnet
 
-WORDS = {
-    "title": "The merger nobody may know of",
-    "description": "what was said about the price of it",
-    "tag": "acquisition of the mill",
-}
-WINDOW, DIFFERENT = 16, 8  # bytes in a row, so many of them different: what nobody sends by chance
 NODE = 7001  # a port
 CALLS_BY_UTP = """
 from memosync.torrent import session
@@ -41,54 +34,6 @@ def open_session(network, port, settings, *others, opens=session.open_session, *
     return opens(network, port, settings, *others, **more)
 session.open_session = open_session
 """
-
-
-def windows(data: bytes) -> set[bytes]:
-    found = {data[at : at + WINDOW] for at in range(len(data) - WINDOW + 1)}
-    return {window for window in found if len(set(window)) >= DIFFERENT}
-
-
-def written(key: bytes) -> list[bytes]:
-    """Write a key in every way in which somebody might."""
-    small = magnet.format_key(key)
-    texts = [key.hex(), key.hex().upper(), small, small.upper(), base64.b64encode(key).decode().rstrip("=")]
-    texts += [quote_from_bytes(key), base64.urlsafe_b64encode(key).decode().rstrip("=")]
-    return [key, *(text.encode() for text in texts)]
-
-
-def found(secret: set[bytes], seen: Iterable[bytes]) -> set[bytes]:
-    """Give the windows of what is secret that were seen."""
-    return {window for data in seen for at in range(len(data)) if (window := data[at : at + WINDOW]) in secret}
-
-
-def holds(data: bytes, secrets: Iterable[bytes]) -> bool:
-    return any(secret in data for secret in secrets)
-
-
-class Watch:
-    """See the command line, and the variables, of everything that lives on some hosts, for as long as a block takes."""
-
-    def __init__(self, *hosts: Host) -> None:
-        self.hosts, self.seen = hosts, set[bytes]()
-        self.ends = threading.Event()
-        self.thread = threading.Thread(target=self._look)
-
-    def _look(self) -> None:
-        while not self.ends.wait(0.1):
-            for pid in (pid for host in self.hosts for pid in host.processes()):
-                for name in ("cmdline", "environ"):
-                    try:
-                        self.seen.add(Path(f"/proc/{pid}/{name}").read_bytes())
-                    except OSError:  # it has gone
-                        pass
-
-    def __enter__(self) -> Watch:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.ends.set()
-        self.thread.join()
 
 
 def take(host: Host, program: Program, address: str, infohash: str) -> bytes:

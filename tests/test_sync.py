@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from support import seeder
 from support.library import entries, memos, only
+from support.pairs import join, record, titles, wait_for
 from support.program import PROGRAM, Program
-from support.sound import noise
 from support.terminal import Terminal
 from support.waiting import wait_until
 
@@ -41,36 +41,10 @@ def pair(memosync: Program, other: Program) -> tuple[Program, Program]:
     return memosync, other
 
 
-def record(program: Program, title: str, *options: str) -> str:
-    """Record something that nobody else recorded, and give its id."""
-    return program("record", noise(program.library.parent / f"{title}.flac", 1), "--title", title, *options).out.strip()
-
-
 def is_back(program: Program, before: int) -> bool:
     """Tell whether the keeper has started another seeder since."""
     state = seeder.state(program)
     return bool(state["pid"] != before and state["ready"] and seeder.is_alive(state["pid"]))
-
-
-def join(inviter: Program, joiner: Program, *options: str) -> str:
-    """Have one library join another one's group, and give the invitation."""
-    invitation = inviter("sync", "--invite", "device", *options).out
-    joiner("sync", "-", stdin=invitation)
-    return invitation.strip()
-
-
-def titles(program: Program) -> list[str]:
-    return sorted(memo["title"] for memo in memos(program))
-
-
-def is_here(program: Program, title: str) -> bool:
-    """Tell whether a memo of this title is listed, and its file is here."""
-    return any(memo["title"] == title and Path(memo["path"]).exists() for memo in memos(program))
-
-
-def wait_for(title: str, *programs: Program) -> None:
-    for program in programs:
-        wait_until(partial(is_here, program, title), f"{title} in {program.library}")
 
 
 def test_two_libraries_become_one(memosync: Program, other: Program) -> None:

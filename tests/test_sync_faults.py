@@ -13,12 +13,12 @@ import pytest
 from proof.refusal import refusing
 from support import seeder
 from support.disk import SmallDisk, read_only
+from support.group import SECRET, SILENT, WHEN, edit, only, tell, words
+from support.group import record as put
 from support.library import memos
+from support.pairs import join, record, titles, wait_for
 from support.program import Program
 from support.waiting import wait_until
-from test_group import SECRET, SILENT, WHEN, edit, only, tell, words
-from test_group import record as put
-from test_sync import join, record, titles, wait_for
 
 from memosync.errors import LibraryError
 from memosync.library import group, known, trash

@@ -19,14 +19,14 @@ import libtorrent as lt
 import pytest
 from support import seeder
 from support.handshake import offers
+from support.leaks import WORDS, Watch, found, holds, windows, written
 from support.netns import Capture
 from support.netns import Network as NetworkOfHosts
 from support.packets import streams, utp_streams
+from support.pairs import join, record, titles, wait_for
 from support.program import Program
 from support.sound import noise
 from support.waiting import wait_until
-from test_leaks import WORDS, Watch, found, holds, windows, written
-from test_sync import join, record, titles, wait_for
 
 from memosync import magnet, manifest, sealing
 from memosync.console import Console
@@ -295,8 +295,10 @@ class Rogue:
     def given(self, infohash: InfoHash) -> int:
         """Give the bytes that others had of a torrent, what it says of itself included."""
         with self.lock:
-            handle = self.meeting.exchange._torrents[infohash].handle
-            return handle.status().total_upload if handle else 0
+            torrent = self.meeting.exchange._torrents.get(infohash)
+            if not torrent:  # its file was asked for, which is not there
+                return sys.maxsize
+            return torrent.handle.status().total_upload if torrent.handle else 0
 
     def point(self, infohash: InfoHash) -> None:
         with self.lock:

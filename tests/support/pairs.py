@@ -1,0 +1,37 @@
+"""Devices in sync, as people use them."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from support.library import memos
+from support.program import Program
+from support.sound import noise
+from support.waiting import wait_until
+
+
+def record(program: Program, title: str, *options: str) -> str:
+    """Record something that nobody else recorded, and give its id."""
+    return program("record", noise(program.library.parent / f"{title}.flac", 1), "--title", title, *options).out.strip()
+
+
+def join(inviter: Program, joiner: Program, *options: str) -> str:
+    """Have one library join another one's group, and give the invitation."""
+    invitation = inviter("sync", "--invite", "device", *options).out
+    joiner("sync", "-", stdin=invitation)
+    return invitation.strip()
+
+
+def titles(program: Program) -> list[str]:
+    return sorted(memo["title"] for memo in memos(program))
+
+
+def is_here(program: Program, title: str) -> bool:
+    """Tell whether a memo of this title is listed, and its file is here."""
+    return any(memo["title"] == title and Path(memo["path"]).exists() for memo in memos(program))
+
+
+def wait_for(title: str, *programs: Program) -> None:
+    for program in programs:
+        wait_until(partial(is_here, program, title), f"{title} in {program.library}")
