@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support import seeder
 from support.library import entries, memos, only
-from support.pairs import join, record, titles, wait_for
+from support.pairs import is_here, join, record, titles, wait_for
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
 from support.waiting import wait_until
