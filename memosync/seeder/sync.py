@@ -248,7 +248,7 @@ class _Part:
             group.identify(library, self._console)
             self._identified = library.index_time()
         self._think()
-        if self._me not in self._rows or self._rows[self._me].gone:
+        if self._me not in self._rows or self._row().gone:
             self._introduce()
         end_used(library, self._rows)
         others = [row for row in self._rows.values() if row.id != self._me and not row.gone]
@@ -295,10 +295,14 @@ class _Part:
         self._moved_at = time.monotonic()
         self._think()
 
+    def _row(self) -> Device:
+        """Give what this device says of itself: nothing more, once the group was left."""
+        return self._rows.get(self._me) or Device(id=self._me)
+
     def _has_moved(self) -> bool:
         """Tell whether this device is elsewhere than it says; it may be nowhere for a moment."""
         now = tuple(self._meeting.addresses[:MOST_ADDRESSES])
-        return bool(now) and now != self._rows[self._me].addresses
+        return bool(now) and now != self._row().addresses
 
     def _think(self) -> None:
         """See what is known here: of memos only when something of them has changed."""
@@ -326,7 +330,7 @@ class _Part:
         self._wanted = found
         held = islice(group.held(self._library, self._digests), MOST_LACKS)
         self._held = {memo.uid: hold for memo in held if memo.uid and (hold := self._hold(memo.uid, memo))}
-        if self._held or self._rows[self._me].holds:
+        if self._held or self._row().holds:
             holds = [
                 {"uid": hold.uid, "sha256": hold.digest, "size": hold.size, "infohash": hold.infohash}
                 for hold in self._held.values()
@@ -546,12 +550,12 @@ class _Part:
             return
         if not self._equal:
             self._seal()
-        elif not self._wanted or self._rows[self._me].lacking:  # else what is on its way may be here in a moment
+        elif not self._wanted or self._row().lacking:  # else what is on its way may be here in a moment
             self._point_to(min(self._equal))
 
     def _say_what_lacks(self, now: float) -> None:
         """Have this device's row say which files are not here: again when there are none, or after a while."""
-        row = self._rows[self._me]
+        row = self._row()
         newest = [uid[:LACK] for uid in islice(self._wanted, MOST_LACKS)]
         left = len(set(row.lacks) & set(newest))  # of what was said
         if list(row.lacks) == newest or (newest and 2 * left > len(newest) and now - self._row_at < _ROW_EVERY):
