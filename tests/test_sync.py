@@ -483,3 +483,24 @@ def test_in_a_narrow_window_it_says_what_each_lacks(pair: tuple[Program, Program
     assert "lacks nothing, as of now" in terminal.screen.text
     assert not terminal.screen.wrapped
     terminal.close()
+
+
+def test_an_older_index_that_is_put_back_while_the_seeder_runs_is_brought_up_to_date(
+    pair: tuple[Program, Program],
+) -> None:
+    one, other = pair
+    memo_id = record(one, "Old title")
+    wait_for("Old title", other)
+    index = one.library / "index.toml"
+    old = index.read_bytes()
+    other("edit", memo_id, "--title", "New title")
+    wait_for("New title", one)
+    record(other, "Since then")
+    wait_for("Since then", one)
+
+    index.write_bytes(old)
+
+    for program in pair:
+        wait_for("New title", program)
+        wait_for("Since then", program)
+        assert titles(program) == ["New title", "Since then"]

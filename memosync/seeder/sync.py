@@ -242,12 +242,13 @@ class _Part:
 
     def learn(self) -> None:
         """Look at what is here now, and whom to call."""
-        library = self._library
+        library, known_before = self._library, self._mine
         before = {memo.uid for memo in library.index().memos}
         if library.index_time() != self._identified:
             group.identify(library, self._console)
             self._identified = library.index_time()
         self._think()
+        self._recall(known_before)
         if self._me not in self._rows or self._row().gone:
             self._introduce()
         end_used(library, self._rows)
@@ -262,6 +263,20 @@ class _Part:
             self._looked_at = looked_at
             self._look_for_files()
         self._choose_what_to_serve()
+
+    def _recall(self, before: State) -> None:
+        """Bring back what was known here before, and is not any more: somebody put an older index back.
+
+        The others said it already, and will not say it again.
+        """
+        lost = news(self._mine, before)
+        memos = {uid: dict(cells) for uid, cells in lost.memos.items()}
+        for uid in memos.keys() & self._known.graves.keys():  # which bytes were purged is not kept
+            memos[uid].pop("file", None)
+        memos = {uid: cells for uid, cells in memos.items() if cells}
+        if (memos or lost.devices) and self._library.index().group == self.group:
+            group.merge_in(self._library, State(memos, lost.devices), self._console)
+            self._think()
 
     def state(self) -> SyncState:
         """Say how it is."""
