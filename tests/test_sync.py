@@ -504,3 +504,35 @@ def test_an_older_index_that_is_put_back_while_the_seeder_runs_is_brought_up_to_
         wait_for("New title", program)
         wait_for("Since then", program)
         assert titles(program) == ["New title", "Since then"]
+
+
+def test_an_invitation_is_drawn_as_a_code_beside_the_answer(memosync: Program) -> None:
+    invited = memosync("sync", "--invite", "device", "--qr")
+
+    assert len(invited.lines) == 1
+    assert "█" in invited.err
+
+
+def test_a_seeder_in_the_foreground_shows_the_devices(pair: tuple[Program, Program]) -> None:
+    one, _other = pair
+    one("seed", "--stop")
+    terminal = Terminal([*PROGRAM, "seed"], one.environment, columns=100)
+
+    terminal.wait_for(lambda screen: "1 device in sync" in screen.text, "the other device")
+
+    terminal.type("\x03")
+    terminal.end(None)
+    terminal.close()
+
+
+def test_nobody_who_answers_is_said_and_it_goes_on_later(memosync: Program, other: Program) -> None:
+    invitation = memosync("sync", "--invite", "device").out
+    seed = seeder.state(memosync)["pid"]
+    os.kill(seed, signal.SIGSTOP)
+    try:
+        assert "nobody gives this invitation" in other("sync", "-", "--timeout", "1", stdin=invitation, code=4).err
+    finally:
+        os.kill(seed, signal.SIGCONT)
+
+    other("sync", "-", stdin=invitation)
+    assert len(other("sync").lines) == 2
