@@ -331,7 +331,7 @@ def sync(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have the same memos on several devices of yours, and say how each is."""
+    """Have the same memos on several devices of yours."""
     from .commands import sync as verb
 
     typed = _is_typed(ctx, "trackers")

@@ -120,6 +120,7 @@ VERBS = {
     "fetch": ["fetch", "FOREIGN_TORRENT", "--timeout", "0.5"],
     "status": ["seed", "--status"],
     "stop": ["seed", "--stop"],
+    "leave": ["sync", "--leave"],
     "play": ["play", "PLAIN_ID"],
     "show": ["show", "PLAIN_ID"],
     "show trashed": ["show", "TRASHED_ID"],

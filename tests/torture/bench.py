@@ -30,7 +30,7 @@ PROMISED = (*WORDS, "duration", "size", "infohash", "shared", "sealed", "private
 EBML = b"\x1aE\xdf\xa3"  # how a WebM file begins
 SOUND = sound.wav(sound.tone(1))
 MEMOS = ("PLAIN", "RETITLED", "SHARED", "SEALED", "TRASHED")
-LOOKING = {"seed", "play", "show", "export"}  # verbs that change no memo
+LOOKING = {"seed", "sync", "play", "show", "export"}  # verbs that change no memo
 LEFT = ("abcdefgh", "abcdefgk")  # ids of what crashes left
 
 

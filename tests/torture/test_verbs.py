@@ -28,6 +28,7 @@ SAMPLES = {  # what each verb is given; SOURCE, LINK, TRASHED and HERE stand for
     "share": ["last", "--no-seed", "--qr"],
     "fetch": ["LINK"],
     "seed": ["--status"],
+    "sync": [],
     "play": ["last", "--from", "0.9"],
     "show": ["last"],
     "edit": ["last", "-t", "Another 🎙"],
