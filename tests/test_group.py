@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -379,3 +381,24 @@ def test_an_index_that_is_put_back_finds_what_was_thrown_away_since(make: Make, 
 
     for library in (alone, one, other):
         assert len([memo for memo in library.index().memos if not memo.trashed]) == 1
+
+
+def test_what_is_purged_may_stand_where_it_does_not_belong(make: Make) -> None:
+    one = make("one")
+    memo_id = record(one, 1)
+    edit(one, memo_id, title="Other words")
+    one.update({memo_id: lambda memo: replace(memo, trashed=WHEN)})  # and died before the file was moved
+    ended = []
+
+    def purge() -> None:
+        with one.lock(memo_id):
+            trash.purge(one, one.index().memos)
+        ended.append(True)
+
+    waiting = threading.Thread(target=purge, daemon=True)
+    waiting.start()
+    waiting.join(30)
+
+    assert ended, "it waits for a lock that it holds itself"
+    assert not one.index().memos
+    assert not list(one.root.glob("*.webm"))

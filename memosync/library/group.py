@@ -135,6 +135,17 @@ def identify(library: Library, console: Console) -> set[MemoId]:
     return {memo.id for memo in library.index().memos if _is_to_be_identified(library, memo)}
 
 
+def give_uids(library: Library, memos: Iterable[Memo]) -> None:
+    """See that these memos have theirs, where their files can be read; the caller may hold their locks."""
+    found = {}
+    for memo in memos:
+        if _is_to_be_identified(library, memo):
+            with contextlib.suppress(MemosyncError, OSError):
+                found[memo.id] = _identity(library, memo)
+    if found:
+        library.transaction(lambda index: _identified(library, index, found))
+
+
 def claim(library: Library, memo_id: MemoId) -> MemoId:
     """Have a memo that was just fetched be alive on all devices, whatever they know of it.
 

@@ -14,7 +14,6 @@ from datetime import datetime
 from pathlib import Path
 
 from .. import files
-from ..console import Console
 from ..errors import LibraryError, UsageError
 from ..index import format_toml, parse_toml
 from ..memo import Memo, MemoId
@@ -51,10 +50,11 @@ def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
 
 def purge(library: Library, memos: Iterable[Memo]) -> None:
     """Destroy memos that are in the trash, and all that was kept of them; one that was taken back meanwhile stays."""
-    if library.index().group:  # what was said of one that has no uid yet could not be kept
-        group.identify(library, Console())
-    index = library.index()
     wanted = {(memo.id, memo.trashed) for memo in memos if memo.trashed}
+    index = library.index()
+    if index.group:  # what was said of one that has no uid yet could not be kept
+        group.give_uids(library, [memo for memo in index.memos if (memo.id, memo.trashed) in wanted])
+        index = library.index()
     doomed = [memo for memo in index.memos if (memo.id, memo.trashed) in wanted]
     ids = {memo.id for memo in doomed}
     others = {infohash for memo in index.memos if memo.id not in ids for infohash in memo.infohashes}
