@@ -536,3 +536,17 @@ def test_nobody_who_answers_is_said_and_it_goes_on_later(memosync: Program, othe
 
     other("sync", "-", stdin=invitation)
     assert len(other("sync").lines) == 2
+
+
+def test_a_memo_that_is_on_its_way_is_not_taken_away_by_its_link_given_as_an_invitation(
+    memosync: Program, other: Program
+) -> None:
+    record(memosync, "Secret")
+    link = memosync("share", "last").out
+    arrived = open_library(other.library, SILENT).incoming(magnet.parse(link.strip()).infohash) / "memo.webm"
+    arrived.parent.mkdir(parents=True)
+    arrived.write_bytes(b"the half of it")
+
+    other("sync", "-", stdin=link, code=5)
+
+    assert arrived.read_bytes() == b"the half of it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -210,40 +209,35 @@ def _invitation(options: SyncOptions, stop: Stop) -> Magnet:
 
 def _told(command: Globals, library: Library, link: Magnet, timeout: float, stop: Stop) -> invitations.Told:
     """Fetch an invitation, and open it in memory alone; SwarmError when nobody gives it."""
-    place = library.incoming(link.infohash)
-    file = place / "invitation"
-    library.prepare()
 
     def accept(torrent: bytes) -> None:
         if metainfo.read(torrent).size > invitations.LARGEST:
             raise TorrentError("this is no invitation: it is too large", "memosync fetch is for memos")
 
     try:
-        with files.as_library_error("keep what arrives"):
-            files.make_directory(place)
-        download.fetch(
-            link,
-            file,
-            network=command.network,
-            accept=accept,
-            stop=stop,
-            timeout=timeout,
-            punch=True,
-            dht=library.session_state(),
-        )
-        with files.as_library_error("read the invitation"):
-            data = files.read(file)
-        try:
-            return invitations.open_invitation(data, link.key)
-        except WrongKeyError as error:
-            if sealing.is_sealed_with(data, link.key):
-                raise TorrentError("this is a link to a memo, and no invitation", "memosync fetch - reads it") from None
-            raise WrongKeyError("the key is not the one of this invitation", "ask for the whole of it again") from error
+        with files.scratch() as place:  # what is in the library may be a memo that is on its way
+            file = place / "invitation"
+            download.fetch(
+                link,
+                file,
+                network=command.network,
+                accept=accept,
+                stop=stop,
+                timeout=timeout,
+                punch=True,
+                dht=library.session_state(),
+            )
+            with files.as_library_error("read the invitation"):
+                data = files.read(file)
     except SwarmError as error:
         hint = "it is good for 15 minutes, while the device that made it is on"
         raise SwarmError(f"nobody gives this invitation: {error}", hint) from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    try:
+        return invitations.open_invitation(data, link.key)
+    except WrongKeyError as error:
+        if sealing.is_sealed_with(data, link.key):
+            raise TorrentError("this is a link to a memo, and no invitation", "memosync fetch - reads it") from None
+        raise WrongKeyError("the key is not the one of this invitation", "ask for the whole of it again") from error
 
 
 def _leave(library: Library, console: Console) -> None:

@@ -59,13 +59,13 @@ class Incoming:
         with files.as_library_error("keep what arrives"):
             library.refuse_links()
             if self.directory.is_symlink() or not self.directory.is_dir():
-                _throw_away(self.directory)
+                files.remove(self.directory)
             files.make_directory(self.directory)
             torrent = metainfo.believed(self._kept, infohash)
             ours = {self.file: _is_ours(self.file, torrent.size if torrent else max_size), self._kept: torrent}
             for path in self.directory.iterdir():
                 if not ours.get(path):
-                    _throw_away(path)
+                    files.remove(path)
         if torrent:
             self._refuse_what_is_no_memo(torrent)
 
@@ -266,13 +266,6 @@ def _twins(library: Library, path: Path) -> list[Memo]:
             if digest_of(library.path(memo)) == digest:
                 twins.append(memo)
     return twins
-
-
-def _throw_away(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _is_ours(path: Path, most: int) -> bool:
