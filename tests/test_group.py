@@ -351,6 +351,20 @@ def test_what_a_person_typed_before_any_word_was_changed_is_no_word_that_it_came
     assert any(stamp.startswith("title ") for stamp in only(library).stamps)
 
 
+def test_words_typed_into_the_index_are_said_with_the_time_of_that(make: Make) -> None:
+    one, other = make("one"), make("other")
+    record(one, 1)
+    tell(one, other)
+    tell(other, one)
+    path = one.root / "index.toml"
+    path.write_text(path.read_text().replace("Weekly standup", "Another title"))  # of one clock the greater would stay
+
+    tell(one, other)
+
+    assert only(other).title == "Another title"
+    assert any(stamp.startswith("title ") for stamp in only(one).stamps)
+
+
 def test_what_is_purged_before_others_heard_of_it_keeps_its_words(make: Make, tmp_path: Path) -> None:
     one = make("one")
     memo_id = record(one, 1)

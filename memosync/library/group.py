@@ -28,7 +28,7 @@ from .digests import Digests
 from .entries import as_it_came
 from .known import LACK, Device, Known
 from .sealed import form_for_devices
-from .stamps import arrived, cells_of, content_of, stamped, with_cells
+from .stamps import arrived, cells_of, content_of, is_stamped, stamped, with_cells
 from .store import Library
 
 _HEARD_EVERY = 3_600.0  # seconds between two notes of that
@@ -117,9 +117,15 @@ def is_awaited(library: Library, memo: Memo) -> bool:
 
 
 def state_of(library: Library) -> State:
-    """Give what this device says: of every memo that it can tell from others, and of the devices that it knows."""
+    """Give what this device says: of every memo that it can tell from others, and of the devices that it knows.
+
+    What a person typed into the index is stamped first: LibraryError where that cannot be written.
+    """
+    index = library.index()
+    if not all(is_stamped(memo) for memo in index.memos if memo.born):
+        index = library.transaction(lambda index: index)
     now = known.read(library)
-    return State(_table(library.index(), now.graves), now.devices)
+    return State(_table(index, now.graves), now.devices)
 
 
 def identify(library: Library, console: Console) -> set[MemoId]:
