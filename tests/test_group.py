@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
@@ -15,14 +16,17 @@ from proof import crash
 from proof.sounds import heard, sound
 from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
 
+from memosync.audio import webm
 from memosync.errors import UsageError
 from memosync.library import group, keys, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
 from memosync.library.freeze import freeze
+from memosync.library.incoming import Incoming, take_in
 from memosync.library.served import served_as
 from memosync.library.stamps import content_of
 from memosync.library.store import Library
+from memosync.torrent import metainfo
 
 Make = Callable[[str], Library]
 
@@ -376,6 +380,28 @@ def test_what_is_purged_before_others_heard_of_it_keeps_its_words(make: Make, tm
     tell(one, other)
 
     assert only(other).title == "Later"
+
+
+def test_a_fetch_that_dies_anywhere_leaves_nothing_that_seems_to_be_recorded_here(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "stranger.webm"
+    path.write_bytes(sound(5))
+    torrent = metainfo.make(path, "stranger.webm")
+    info = webm.probe(path)
+    crash.install()
+
+    for after in itertools.count():
+        library = make(f"library{after}")
+        incoming = Incoming(library, torrent.infohash, 10**9)
+        incoming.accept(torrent.data)
+        shutil.copy(path, incoming.file)
+        with crash.dying(after) as died:
+            take_in(library, incoming, incoming.plain(), info, ())
+        memos = open_library(library.root, SILENT).index().memos
+        assert all(memo.fetched for memo in memos)
+        if not died:
+            break
+    assert memos
+    assert after > 10
 
 
 def test_an_index_that_is_put_back_finds_what_was_thrown_away_since(make: Make, tmp_path: Path) -> None:
