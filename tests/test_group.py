@@ -16,6 +16,7 @@ from proof import crash
 from proof.sounds import heard, sound
 from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
 
+from memosync import manifest
 from memosync.audio import webm
 from memosync.errors import UsageError
 from memosync.library import group, keys, trash
@@ -199,7 +200,7 @@ def test_what_is_alive_on_who_joins_stays_alive(make: Make) -> None:
     shutil.copytree(one.root, copy.root)
     group.leave(copy)
     trash.put(one, [memo_id], WHEN)
-    one.clock = lambda: 4e9  # thirty years ahead
+    one.clock = lambda: 4e9  # seventy years ahead
     trash.take_back(one, [memo_id])
     trash.put(one, [memo_id], WHEN)
 
@@ -367,6 +368,24 @@ def test_words_typed_into_the_index_are_said_with_the_time_of_that(make: Make) -
 
     assert only(other).title == "Another title"
     assert any(stamp.startswith("title ") for stamp in only(one).stamps)
+
+
+def test_no_word_stands_for_ever(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+    last = manifest.Clock(manifest.MOST_MS - 1, manifest.MOST_TURNS - 1, "ffffffff")
+    far = manifest.Clock(int((one.clock() + 20 * 365 * 86_400) * 1000), manifest.MOST_TURNS - 1, "ffffffff")
+    uid = only(one).uid or ""
+    cells = {"title": manifest.Cell("For ever", last), "description": manifest.Cell("For years", far)}
+
+    group.merge_in(one, manifest.State({uid: cells}), SILENT)
+    assert (only(one).title, only(one).description) == ("Weekly standup", "For years")
+    edit(one, memo_id, title="Mine", description="Mine")
+    tell(one, other)
+    group.merge_in(other, manifest.State({uid: cells}), SILENT)
+
+    assert (only(other).title, only(other).description) == ("Mine", "Mine")
 
 
 def test_what_is_purged_before_others_heard_of_it_keeps_its_words(make: Make, tmp_path: Path) -> None:

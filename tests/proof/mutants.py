@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from memosync import manifest
+from memosync import files, manifest
 from memosync.index import Index
 from memosync.library import group, stamps
 from memosync.library.store import Library
@@ -114,6 +115,17 @@ def _births_are_edits() -> None:
     _set(group, "cells_of", cells_of)
 
 
+def _nothing_is_synced() -> None:
+    """What is said to others is not on the disk yet: a power cut takes it here, and only here."""
+    _set(files, "sync_file", lambda path: None)
+    _set(files, "write", functools.partial(files.write, sync=False))
+
+
+def _purged_without_a_merge() -> None:
+    """A month in the trash is enough, whether or not anybody was heard who may have brought the memo back."""
+    _set(group, "heard", lambda library: library.clock())
+
+
 def _set(where: object, name: str, what: Any) -> None:
     setattr(where, name, what)
 
@@ -132,5 +144,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         _words_without_stamps,
         _graves_are_not_kept,
         _births_are_edits,
+        _nothing_is_synced,
+        _purged_without_a_merge,
     )
 }
