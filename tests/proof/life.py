@@ -268,6 +268,10 @@ class Life:
         what = what or self.random.choices([act for _, act in acts], [weight for weight, _ in acts])[0]
         if what == self.put_back:
             device = next((each for each in self.devices if each.backups), device)
+        if what == self.wait_for_weeks:
+            device = next((each for each in self.devices if self.has_alone_in_trash(each)), device)
+        if what == self.bring_back:
+            device = next((each for each in self.devices if self.choose(each, trashed=True, here=False)), device)
         after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
         if what in (self.copy, self.back_up, self.put_back, self.edit_by_hand, self.enter_or_leave):
             after = None
@@ -303,13 +307,18 @@ class Life:
             self.note(f"a power cut takes {lost}")
         return True
 
-    def choose(self, device: Device, trashed: bool = False, here: bool = False) -> tuple[int, Shown] | None:
+    def has_alone_in_trash(self, device: Device) -> bool:
+        """Tell whether the only bytes of something are in this device's trash."""
+        thrown = [heard(path.read_bytes()) for path in device.root.glob(".memosync/trash/*.webm")]
+        return any(number is not None and not self.has_bytes(number, besides=device) for number in thrown)
+
+    def choose(self, device: Device, trashed: bool = False, here: bool | None = None) -> tuple[int, Shown] | None:
         found = [
             (number, memo)
             for number, memo in sorted(self.shown(device).items(), key=str)
             if isinstance(number, int)
             and bool(memo.trashed) == trashed
-            and (not here or self.ear(device, memo) is not None)
+            and here in (None, self.ear(device, memo) is not None)
         ]
         if found and self.random.random() < 0.6:
             return min(found, key=lambda each: each[0])  # what everybody works at
@@ -431,7 +440,7 @@ class Life:
         return f"sounds {sorted(str(numbers.get(memo.id)) for memo in due)} go"
 
     def bring_back(self, device: Device) -> str:
-        if not (found := self.choose(device, trashed=True)):
+        if not (found := self.choose(device, trashed=True, here=False) or self.choose(device, trashed=True)):
             return "refused: nothing there"
         number, memo = found
         self.undo_trashings(device, number)

@@ -81,17 +81,24 @@ def _whoever_comes_last() -> None:
 
 
 def _words_without_stamps() -> None:
-    """Index and stamps are written apart: who dies in between leaves words that seem to be new."""
-    real = Library.transaction
+    """Index and stamps are written apart: who dies in between leaves words that seem to be typed here."""
+    real, stamping = Library.transaction, Library._stamped
 
     def transaction(library: Library, edit: Callable[[Index], Index]) -> Index:
-        stamping = Library._stamped
+        whole: list[Index] = []
+
+        def words_alone(index: Index) -> Index:
+            whole[:] = [stamping(library, index, edit(index))]
+            old = {memo.id: memo.stamps for memo in index.memos}
+            memos = (replace(memo, stamps=old.get(memo.id, memo.stamps)) for memo in whole[0].memos)
+            return replace(whole[0], memos=tuple(memos))
+
         _set(Library, "_stamped", lambda self, before, after: after)
         try:
-            real(library, edit)
+            real(library, words_alone)
+            return real(library, lambda index: whole[0])
         finally:
             _set(Library, "_stamped", stamping)
-        return real(library, lambda index: stamping(library, Index(), index))
 
     _set(Library, "transaction", transaction)
 
@@ -121,11 +128,6 @@ def _nothing_is_synced() -> None:
     _set(files, "write", functools.partial(files.write, sync=False))
 
 
-def _purged_without_a_merge() -> None:
-    """A month in the trash is enough, whether or not anybody was heard who may have brought the memo back."""
-    _set(group, "heard", lambda library: library.clock())
-
-
 def _set(where: object, name: str, what: Any) -> None:
     setattr(where, name, what)
 
@@ -145,6 +147,5 @@ MUTANTS: dict[str, Callable[[], None]] = {
         _graves_are_not_kept,
         _births_are_edits,
         _nothing_is_synced,
-        _purged_without_a_merge,
     )
 }
