@@ -292,8 +292,8 @@ def test_a_month_is_over_only_once_another_device_was_heard_after_it(
     trash.put(one, [memo_id], thrown)
     tell(one, other)
     for day in range(0, 61, 5):
+        one.clock = (thrown + timedelta(days=day)).timestamp
         if day == 60 - (days_since_heard if days_since_heard is not None else 99):
-            one.clock = (thrown + timedelta(days=day)).timestamp
             tell(other, one)
         overdue = trash.overdue(one, thrown + timedelta(days=day))
 
