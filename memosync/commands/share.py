@@ -79,7 +79,7 @@ def share(
     if options.page is not None and not options.memos and not options.everything:
         _write_opener(command, options, trackers)
         return
-    library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
+    library = library or (command.open(stop) if options.no_seed or options.stop else command.open_to_swarms(stop))
     memos = choose(library, options.memos, everything=options.everything, least=1 if options.stop else _LEAST)
     if options.stop:
         _stop_sharing(library, memos, command.console, only_public=options.public)

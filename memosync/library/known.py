@@ -132,7 +132,7 @@ def change(library: Library, edit: Callable[[Known], Known], group: str = "") ->
     """
     with files.as_library_error("keep what is known of the other devices"):
         library.prepare()
-        with files.locked(library.inner / "lock", remove=False):
+        with library.index_lock():
             before = read(library)
             if group and library.index().group != group:
                 return before
