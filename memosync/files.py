@@ -253,8 +253,9 @@ def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0, like:
         _keep_mode(like or path, new)
         if sync:
             os.fsync(file.fileno())
-        if os.fstat(file.fileno()).st_mtime_ns <= newer_than:
-            os.utime(file.fileno(), ns=(newer_than + 1000, newer_than + 1000))
+        for step in (1_000, 1_000_000_000, 2_000_000_000):  # ns: what ext2 and FAT keep of it are one and two seconds
+            if os.fstat(file.fileno()).st_mtime_ns <= newer_than:
+                os.utime(file.fileno(), ns=(newer_than + step, newer_than + step))
         os.replace(new, path)
     if sync:
         sync_directory(path.parent)
@@ -451,7 +452,17 @@ def state_of(path: Path) -> tuple[int, int, int]:
 
     OSError when it is not there, OddFile when it is none.
     """
-    status = status_of(path, links=True)
+    return _state(status_of(path, links=True))
+
+
+def state_of_any(path: Path) -> tuple[int, int, int]:
+    """Identify in the same way what is in a file or a directory; zeros where there is none."""
+    with contextlib.suppress(OSError):
+        return _state(path.stat())
+    return 0, 0, 0
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 

@@ -40,6 +40,7 @@ class Library:
         self.patience = patience or Patience()
         self.root = root
         self.clock = clock
+        self.index_file = root / "index.toml"
         self.inner = root / ".memosync"
         self.trash = self.inner / "trash"
         self.torrents = self.inner / "torrents"
@@ -65,7 +66,7 @@ class Library:
 
     def index(self) -> Index:
         """Read the index, empty where there is none; LibraryError when it cannot be read or is not to be trusted."""
-        path = self.root / "index.toml"
+        path = self.index_file
         with files.as_library_error(f"read {path}"):
             try:
                 identity = files.state_of(path)
@@ -83,7 +84,7 @@ class Library:
 
     def index_bytes(self) -> bytes:
         """Read the index as it stands, broken or not; empty where there is none."""
-        path = self.root / "index.toml"
+        path = self.index_file
         with files.as_library_error(f"read {path}"):
             try:
                 return files.read(path, links=True)
@@ -95,7 +96,7 @@ class Library:
 
         Where that is a symbolic link it leads to no index of ours, so the link is replaced, and not what it leads to.
         """
-        path = self.root / "index.toml"
+        path = self.index_file
         with files.as_library_error(f"write {path}"):
             self.prepare()
             with self.index_lock():
@@ -148,14 +149,14 @@ class Library:
 
     def index_time(self) -> int:
         """Give the index's time stamp in nanoseconds; every change makes it larger. 0 without an index."""
-        return files.time_of(self.root / "index.toml")
+        return files.time_of(self.index_file)
 
     def transaction(self, edit: Callable[[Index], Index], first: Callable[[], None] = lambda: None) -> Index:
         """Read the index again under its lock, let `edit` change it, and replace it.
 
         What has to be on the disk `first` is done under the lock, too, so that nothing is when that is not to be had.
         """
-        path = (self.root / "index.toml").resolve()  # a link to where it is synchronised stays one
+        path = self.index_file.resolve()  # a link to where it is synchronised stays one
         with files.as_library_error(f"change {path}"):
             self.prepare()
             with self.index_lock():
@@ -369,7 +370,7 @@ class Library:
         if not os.path.exists(self.root):
             above = next(place for place in self.root.parents if os.path.exists(place))
             return None if above.is_dir() and _may_write(above) else above
-        places = (self.root, self.inner, self.root / "index.toml")
+        places = (self.root, self.inner, self.index_file)
         return next((place for place in places if os.path.lexists(place) and not _may_write(place)), None)
 
     def recordings(self) -> list[tuple[MemoId, Path]]:
