@@ -91,6 +91,29 @@ def has_open(pid: int, path: Path) -> bool:
     return False
 
 
+def holder(path: Path) -> str:
+    """Name whoever has the lock of a file, a process and its program (proc_locks(5)), as far as that can be known."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+        for line in Path("/proc/locks").read_text().splitlines():
+            _, kind, _, _, pid, place, *_ = line.split()
+            there, _, inode = place.rpartition(":")
+            if kind != "FLOCK" or int(inode) != status.st_ino or int(pid) <= 0:  # 0 is one of another container
+                continue
+            if there == device or has_open(int(pid), path):  # some file systems tell two numbers of themselves
+                return f"process {pid} ({program(int(pid))})"
+    return "another process"
+
+
+def program(pid: int) -> str:
+    """Name the program that a process runs, and not the interpreter that does; empty where that cannot be known."""
+    words = arguments(pid)
+    if words and Path(words[0]).name.startswith("python") and "-c" not in words:
+        words = [word for word in words[1:] if not word.startswith("-")] or words
+    return Path(words[0]).name if words else ""
+
+
 def arguments(pid: int) -> list[str]:
     """Give the command line of a process of ours (proc(5)); nothing where that cannot be known."""
     with contextlib.suppress(OSError):
