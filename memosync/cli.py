@@ -9,23 +9,26 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import typer
 
-from . import __version__
+from . import __version__, usage
 from .errors import LibraryError, MemosyncError, UsageError
 from .network import Network
 from .quantities import local, parse_duration, parse_position, parse_size, parse_when
 from .ui import live, rows, terminal
 from .ui.signals import ending as _stop
 from .ui.terminal import items as _items
+from .usage import is_typed as _is_typed
 
 if TYPE_CHECKING:
+    from typer.core import TyperGroup
+
     from .commands.arguments import Globals
 
 Options = TypeVar("Options")
@@ -37,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="memosync help COMMAND says what a command takes, man memosync all.",
 )
 
 
@@ -72,7 +76,9 @@ def _begun(ctx: typer.Context, beginning: str, *, trashed: bool) -> list[tuple[s
     from .commands.completion import memo_ids
 
     try:
-        return memo_ids(_root(ctx.find_root().params.get("library")), beginning, trashed=trashed)
+        return memo_ids(
+            _root(ctx.params.get("library") or ctx.find_root().params.get("library")), beginning, trashed=trashed
+        )
     except MemosyncError:  # there is no place for a library
         return []
 
@@ -113,6 +119,11 @@ DescriptionOption = Annotated[str | None, typer.Option("--description", "-d", me
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines.")]
 
 
+def _verb(*examples: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Declare a command; its help ends with the examples."""
+    return app.command(name, cls=usage.Verb, epilog="\n".join(examples))
+
+
 @app.callback()
 def main(
     ctx: typer.Context,
@@ -122,20 +133,25 @@ def main(
     ] = None,
     network: Annotated[Network, typer.Option(envvar="MEMOSYNC_NETWORK", help="How far to reach.")] = Network.PUBLIC,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on standard error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Its version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Its version.")
+    ] = False,
 ) -> None:
-    terminal.quiet = quiet
     if ctx.invoked_subcommand is None:
         terminal.answer(ctx.get_help())
-    elif not ctx.resilient_parsing:
-        if library == "":
-            raise UsageError("--library is empty", "name a directory, or leave it out")
-        from .commands.arguments import Globals
-
-        ctx.obj = Globals(_root(library), network, terminal.console(live.Fraction()))
+    ctx.obj = _globals  # which is called when the options behind the command are known, too
 
 
-@app.command()
+def _globals(library: str | None, network: str, quiet: bool) -> Globals:
+    from .commands.arguments import Globals
+
+    if library == "":
+        raise UsageError("--library is empty", "name a directory, or leave it out")
+    terminal.quiet = quiet
+    return Globals(_root(library), Network(network), terminal.console(live.Fraction()))
+
+
+@_verb('memosync record -t "Weekly standup" --tag work', "memosync record interview.wav --share")
 def record(
     ctx: typer.Context,
     sources: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE...|-]", help="Audio files.")] = None,
@@ -173,7 +189,9 @@ def record(
         verb.record(ctx.obj, options, now=_now(), stop=_stop(), controls=live.controls)
 
 
-@app.command("list")
+@_verb(
+    "memosync list --tag work --since 7d", "memosync list budget | cut -f1 | memosync export - -o Budget/", name="list"
+)
 def list_(
     ctx: typer.Context,
     words: Annotated[list[str] | None, typer.Argument(metavar="[WORD...]", help="Words in it, all of them.")] = None,
@@ -192,7 +210,7 @@ def list_(
     rows.memos(verb.list_memos(ctx.obj, _filled(verb.ListOptions, locals()), with_links=as_json), as_json)
 
 
-@app.command()
+@_verb("memosync share last --qr", "memosync share last --page standup.html")
 def share(
     ctx: typer.Context,
     memos: MemosArgument = None,
@@ -237,7 +255,7 @@ def share(
     verb.share(command, options, stop=_stop(), on_listening=live.listening, on_state=live.serving)
 
 
-@app.command()
+@_verb("memosync fetch - < links.txt", "memosync fetch --play standup.torrent")
 def fetch(
     ctx: typer.Context,
     links: Annotated[list[str] | None, typer.Argument(metavar="LINK|FILE.torrent...|-", help="Links.")] = None,
@@ -273,7 +291,7 @@ def fetch(
         verb.fetch(ctx.obj, options, stop=_stop(), answer=answer, view=live.FetchView, steered=live.player)
 
 
-@app.command()
+@_verb("memosync seed --detach", "memosync seed --status")
 def seed(
     ctx: typer.Context,
     detach: Annotated[bool, typer.Option("--detach", help="In the background; return when it serves.")] = False,
@@ -303,7 +321,7 @@ def seed(
         verb.seed(ctx.obj, options, stop=_stop(), on_state=live.serving)
 
 
-@app.command()
+@_verb("memosync sync --invite device", "memosync sync -")
 def sync(
     ctx: typer.Context,
     link: Annotated[str | None, typer.Argument(metavar="[-]", help="An invitation, read from standard input.")] = None,
@@ -345,7 +363,7 @@ def sync(
     rows.synced(verb.sync(command, options, stop=_stop()), as_json)
 
 
-@app.command()
+@_verb("memosync play last", "memosync play 7k3f --from 1:30 --speed 1.5")
 def play(
     ctx: typer.Context,
     memo: MemoArgument,
@@ -360,7 +378,7 @@ def play(
     verb.play(ctx.obj, memo, _filled(verb.PlayOptions, locals()), stop=_stop(), steered=live.player)
 
 
-@app.command()
+@_verb("memosync show last", "memosync show last --path")
 def show(
     ctx: typer.Context,
     memo: MemoArgument,
@@ -381,7 +399,7 @@ def show(
         raise found.fault
 
 
-@app.command()
+@_verb('memosync edit last -t "Weekly standup" --tag +work', "memosync edit last")
 def edit(
     ctx: typer.Context,
     memo: MemoArgument,
@@ -399,7 +417,7 @@ def edit(
     verb.edit(ctx.obj, memo, _filled(verb.EditOptions, locals()), editor=typing)
 
 
-@app.command()
+@_verb("memosync export last -o standup.mp3", "memosync export last -f wav | sox - -n stats")
 def export(
     ctx: typer.Context,
     memos: MemosArgument = None,
@@ -419,7 +437,7 @@ def export(
     verb.export(ctx.obj, _filled(verb.ExportOptions, locals()), out=out, stop=stop)
 
 
-@app.command()
+@_verb("memosync rm 7k3f", "memosync list --trash | memosync rm --purge -")
 def rm(
     ctx: typer.Context,
     memos: MemosArgument = None,
@@ -432,7 +450,7 @@ def rm(
     verb.rm(ctx.obj, _items(memos, needed=True, what="MEMO"), purge=purge, force=force, now=_now())
 
 
-@app.command()
+@_verb("memosync restore last", "memosync list --trash meeting | memosync restore -")
 def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     """Bring memos back from the trash as they were."""
     from .commands import rm as verb
@@ -440,7 +458,7 @@ def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     verb.restore(ctx.obj, _items(memos, needed=True, what="MEMO"), stop=_stop())
 
 
-@app.command()
+@_verb("memosync check", "memosync check --repair")
 def check(
     ctx: typer.Context,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no guess; delete nothing.")] = False,
@@ -457,27 +475,43 @@ def check(
     verb.conclude(found, repair)
 
 
-def _is_typed(ctx: typer.Context, name: str) -> bool:
-    """Tell whether an option stands on the command line, not in the environment."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+@app.command("help")
+def help_(
+    ctx: typer.Context, command: Annotated[str | None, typer.Argument(metavar="[COMMAND]", help="One of them.")] = None
+) -> None:
+    """Say what the program does, or a command takes."""
+    program = ctx.find_root()
+    if command is None:
+        terminal.answer(program.get_help())
+        return
+    group = _program()
+    verb = group.resolve_command(program, [command])[1]
+    assert verb
+    terminal.answer(verb.get_help(typer.Context(verb, info_name=command, parent=program)))
 
 
 def _name(command: typer.models.CommandInfo) -> str | None:
     return command.name or getattr(command.callback, "__name__", None)
 
 
+def _program(*names: str | None) -> TyperGroup:
+    """Make the program, with all of its commands or these: Typer takes 3 ms for each."""
+    every = app.registered_commands
+    app.registered_commands = [command for command in every if _name(command) in names] or every
+    try:
+        return cast("TyperGroup", typer.main.get_command(app))
+    finally:
+        app.registered_commands = every
+
+
 def run() -> int:
     """Do what the command line says, and give its exit code; UsageError when it cannot be read."""
-    # Typer takes 3 ms for each command it knows
-    meant = [command for command in app.registered_commands if _name(command) in sys.argv]
-    app.registered_commands = meant or app.registered_commands
+    words = usage.typed()
+    verb = usage.verb_in(words)
     try:
-        result = app(standalone_mode=False)
+        result = _program(None if verb == "help" else verb)(standalone_mode=False)
     except typer.TyperException as error:
-        line = error.format_message().splitlines()[0].rstrip(".")
-        command = getattr(getattr(error, "ctx", None), "command_path", "memosync")
-        raise UsageError(line[:1].lower() + line[1:], f"{command} --help says what it takes") from error
+        raise usage.refusal(error, _program(), words) from error
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except OSError as error:

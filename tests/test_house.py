@@ -24,7 +24,22 @@ from support.terminal import Terminal
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "memosync"
 README = (ROOT / "README.md").read_text()
-VERBS = ["record", "list", "share", "fetch", "seed", "sync", "play", "show", "edit", "export", "rm", "restore", "check"]
+VERBS = [
+    "record",
+    "list",
+    "share",
+    "fetch",
+    "seed",
+    "sync",
+    "play",
+    "show",
+    "edit",
+    "export",
+    "rm",
+    "restore",
+    "check",
+    "help",
+]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
 WORDS = {"", "console", "errors", "index", "magnet", "manifest", "memo", "network", "quantities", "stop"}
@@ -39,11 +54,12 @@ MAY = {  # which rooms, or modules of one, a room may use besides itself
     "doctor": {"library", "audio", "torrent", "page", "seeder.client", "seeder.state", *BELOW},
     "commands": {"doctor", "seeder", "library", "audio", "torrent", "page", *BELOW},
     "ui": {"commands", "doctor", "seeder", "library", "audio", "torrent", "page", *BELOW},
-    "cli": {"ui", "commands", "doctor", "seeder", "library", "audio", "torrent", "page", *BELOW},
+    "usage": WORDS,
+    "cli": {"usage", "ui", "commands", "doctor", "seeder", "library", "audio", "torrent", "page", *BELOW},
     "__main__": {"cli", "ui", *BELOW},
 }
 OWNERS = {
-    "typer": {"cli"},
+    "typer": {"cli", "usage"},
     "rich": {"ui"},
     "segno": {"ui"},
     "av": {"audio"},
