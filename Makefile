@@ -16,7 +16,7 @@ SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEF
 export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ordinary roots torture proof coverage where check duplicates types formatting scripts bench completions \
+.PHONY: help demo pictures test ordinary roots torture proof coverage where check duplicates types formatting scripts bench completions \
 	packages compiled lock pyz clean
 
 help:  ## list what can be made
@@ -24,6 +24,9 @@ help:  ## list what can be made
 
 demo: .venv/ready  ## record, list, share, fetch, sync and compare, on this machine alone, without a microphone
 	@PATH="$$PWD/$(BIN):$$PATH" demo/run
+
+pictures: .venv/ready packages  ## draw docs/session.svg anew, from the program as it is
+	$(BIN)/python demo/picture.py docs/session.svg
 
 test: .venv/ready packages compiled  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them
 	@[ "$$(id -u)" != 0 ] || [ -n "$(ORDINARY)" ] || echo "No user namespaces are allowed here: all tests are run as root."

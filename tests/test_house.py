@@ -470,9 +470,9 @@ def test_an_installed_package_brings_the_manual_page_the_completions_and_what_a_
     assert shared["fish/vendor_completions.d/memosync.fish"] == (ROOT / "completions/memosync.fish").read_bytes()
 
 
-def test_the_first_screen_of_the_readme_shows_the_page() -> None:
+def test_the_first_screen_of_the_readme_shows_a_session_and_the_page() -> None:
     first, _, _ = (ROOT / "README.md").read_text().partition("## Install")
-    (picture,) = re.findall(r'<img src="([^"]+)"', first)
 
     assert "memosync share last --page" in first
-    assert 0 < (ROOT / picture).stat().st_size < 150_000
+    assert re.findall(r'<img src="([^"]+)"', first) == ["docs/session.svg", "docs/page.png"]
+    assert all(0 < (ROOT / picture).stat().st_size < 150_000 for picture in ("docs/session.svg", "docs/page.png"))

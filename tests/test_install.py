@@ -67,7 +67,9 @@ def test_the_single_file_is_the_same_each_time_and_does_it_all(tmp_path: Path) -
     lines = [line.split() for line in (tree / "dist/SHA256SUMS").read_text().splitlines()]
 
     assert made[0] == made[1]
-    assert {name: digest for digest, name in lines} == {name: digest for name, digest in made[0].items() if name != "SHA256SUMS"}
+    assert {name: digest for digest, name in lines} == {
+        name: digest for name, digest in made[0].items() if name != "SHA256SUMS"
+    }
 
     path = f"{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin"
     env = {"HOME": str(tmp_path), "PATH": path, "MEMOSYNC_NETWORK": "loopback", "LANG": "C.UTF-8"}
