@@ -346,7 +346,7 @@ def test_a_python_that_libtorrent_does_not_come_for_is_refused_in_one_line(tmp_p
 def test_the_session_in_the_readme_can_be_typed() -> None:
     typed = [line.split() for line in re.findall(r"^    \$ memosync (.*)$", README, re.MULTILINE)]
 
-    assert {verb for verb, *_ in typed} >= {"record", "share", "fetch", "play", "show"}
+    assert {verb for verb, *_ in typed} >= {"record", "share", "fetch", "show"}
     for verb, *words in typed:
         assert {word for word in words if word.startswith("-")} <= options_of(commands()[verb])
 
@@ -475,4 +475,5 @@ def test_the_first_screen_of_the_readme_shows_a_session_and_the_page() -> None:
 
     assert "memosync share last --page" in first
     assert re.findall(r'<img src="([^"]+)"', first) == ["docs/session.svg", "docs/page.png"]
+    assert ">play<" in (ROOT / "docs/session.svg").read_text()
     assert all(0 < (ROOT / picture).stat().st_size < 150_000 for picture in ("docs/session.svg", "docs/page.png"))
