@@ -91,19 +91,21 @@ def has_open(pid: int, path: Path) -> bool:
     return False
 
 
-def holder(path: Path) -> str:
-    """Name whoever has the lock of a file, a process and its program (proc_locks(5)), as far as that can be known."""
-    with contextlib.suppress(OSError):
+def lock_holder(path: Path) -> int:
+    """Give the process that has a file's lock for itself, whoever started it (proc_locks(5)).
+
+    0 for one that is not seen from here, as in another container or on another machine, and where nobody has it.
+    """
+    with contextlib.suppress(OSError, ValueError):
         status = path.stat()
         device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
         for line in Path("/proc/locks").read_text().splitlines():
-            _, kind, _, _, pid, place, *_ = line.split()
+            _, kind, _, access, pid, place, *_ = line.split()
             there, _, inode = place.rpartition(":")
-            if kind != "FLOCK" or int(inode) != status.st_ino or int(pid) <= 0:  # 0 is one of another container
-                continue
-            if there == device or has_open(int(pid), path):  # some file systems tell two numbers of themselves
-                return f"process {pid} ({program(int(pid))})"
-    return "another process"
+            is_it = (kind, access) == ("FLOCK", "WRITE") and int(inode) == status.st_ino
+            if is_it and (there == device or has_open(int(pid), path)):  # some file systems have two numbers
+                return max(0, int(pid))
+    return 0
 
 
 def program(pid: int) -> str:

@@ -39,6 +39,8 @@ class Patience:
                 raise Interrupted(self._stop.signal_number)
             if seconds >= _SILENT and not told:
                 told = True
-                self._tell(f"waiting for {one_line(process.holder(lock))}, which is at {what}")
+                pid = process.lock_holder(lock)
+                who = f"process {pid} ({one_line(process.program(pid))})" if pid else "another process"
+                self._tell(f"waiting for {who}, which is at {what}")
 
         return look

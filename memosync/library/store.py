@@ -167,12 +167,13 @@ class Library:
                 if after != before or not path.exists():
                     known = set(map(id, before.memos))
                     changed = tuple(memo for memo in after.memos if id(memo) not in known)
+                    text = index.dumps(after)
                     # nothing we could not read again ever locks a library
-                    index.loads(index.dumps(replace(after, memos=changed)))
+                    index.loads(index.dumps(replace(after, memos=changed, written=None)))
                     self.snapshots.keep(path)
                     # a clock set back must not make a new index look older than the one before
-                    files.write(path, index.dumps(after).encode(), newer_than=self.index_time())
-                    self._cached = files.state_of(path), after
+                    files.write(path, text.encode(), newer_than=self.index_time())
+                    self._cached = files.state_of(path), replace(after, written=index.Written(text, after.memos))
                 return after
 
     def add(self, memo: Memo, staged: Path) -> None:
@@ -253,8 +254,10 @@ class Library:
     def is_intact(self, memo: Memo, path: Path) -> bool:
         """Tell whether a memo's file is there and has the size that the index says, or will have it in a moment."""
         # while we look, its new content may move from the second place to the first, or all of it to the trash or back
-        new = self.rewritten(memo.id)
-        return memo.size in (_size(path), _size(new, links=False), _size(self.path(memo)))
+        return memo.size == _size(path) or memo.size in (
+            _size(self.rewritten(memo.id), links=False),
+            _size(self.path(memo)),
+        )
 
     def torrent(self, infohash: InfoHash) -> Path:
         return self.torrents / f"{infohash}.torrent"
