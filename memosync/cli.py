@@ -20,7 +20,7 @@ import typer
 from . import __version__, usage
 from .errors import LibraryError, MemosyncError, UsageError
 from .network import Network
-from .quantities import local, parse_duration, parse_position, parse_size, parse_when
+from .quantities import local, parse_duration, parse_position, parse_size, parse_until, parse_when
 from .ui import live, rows, terminal
 from .ui.signals import ending as _stop
 from .ui.terminal import items as _items
@@ -99,6 +99,10 @@ def _when(text: str) -> datetime:
     return parse_when(text, _now())
 
 
+def _until(text: str) -> datetime:
+    return parse_until(text, _now())
+
+
 def _now() -> datetime:
     return local(datetime.now(UTC)).replace(microsecond=0)
 
@@ -106,9 +110,6 @@ def _now() -> datetime:
 MemosArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="MEMO...", help="Ids, their beginnings, or last; - reads them.", autocompletion=_ids),
-]
-MemoArgument = Annotated[
-    str, typer.Argument(metavar="MEMO", help="An id, its beginning, or last.", autocompletion=_ids)
 ]
 TrashedArgument = Annotated[
     list[str] | None,
@@ -199,9 +200,17 @@ def list_(
     since: Annotated[
         datetime | None, typer.Option(metavar="WHEN", parser=_when, help="2026-08-01, 7d or yesterday.")
     ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(metavar="WHEN", parser=_until, help="The same; a day with all of it.")
+    ] = None,
+    sort: Annotated[
+        Literal["recorded", "added", "title", "duration", "size"] | None,
+        typer.Option(help="By this; what is new or large comes first."),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("-r", help="The other way round.")] = False,
     shared: Annotated[bool, typer.Option("--shared", help="Only what is shared.")] = False,
     trashed: Annotated[bool, typer.Option("--trash", help="What is in the trash, last thrown away first.")] = False,
-    most: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="Only the newest N.")] = None,
+    most: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="Only the first N.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List memos, newest first."""
@@ -363,58 +372,59 @@ def sync(
     rows.synced(verb.sync(command, options, stop=_stop()), as_json)
 
 
-@_verb("memosync play last", "memosync play 7k3f --from 1:30 --speed 1.5")
+@_verb("memosync play last", "memosync list --tag talks | memosync play - --speed 1.5")
 def play(
     ctx: typer.Context,
-    memo: MemoArgument,
+    memos: MemosArgument = None,
     position: Annotated[
         float | None, typer.Option("--from", metavar="POS", parser=parse_position, help="Where to begin.")
     ] = None,
     speed: Annotated[float | None, typer.Option(metavar="X", help="From 0.5 to 3 times; the pitch stays.")] = None,
 ) -> None:
-    """Play a memo."""
+    """Play memos, one after the other."""
     from .commands import play as verb
 
-    verb.play(ctx.obj, memo, _filled(verb.PlayOptions, locals()), stop=_stop(), steered=live.player)
+    memos = _items(memos, needed=True, what="MEMO")
+    verb.play(ctx.obj, _filled(verb.PlayOptions, locals()), stop=_stop(), steered=live.player)
 
 
 @_verb("memosync show last", "memosync show last --path")
 def show(
     ctx: typer.Context,
-    memo: MemoArgument,
+    memos: MemosArgument = None,
     path: Annotated[bool, typer.Option("--path", help="Only where its file is.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show everything that is known of a memo."""
+    """Show everything that is known of memos."""
     from .commands import show as verb
 
     if path and as_json:
         raise UsageError("--path and --json exclude each other")
-    if path:
-        terminal.answer(verb.path_of(ctx.obj, memo))
-        return
-    found = verb.show(ctx.obj, memo, stop=_stop(), on_listening=live.listening)
-    rows.shown(found, as_json)
-    if found.fault:
-        raise found.fault
+    memos = _items(memos, needed=True, what="MEMO")
+    options = _filled(verb.ShowOptions, locals())
+    verb.show(ctx.obj, options, stop=_stop(), answer=rows.showing(as_json), on_listening=live.listening)
 
 
 @_verb('memosync edit last -t "Weekly standup" --tag +work', "memosync edit last")
 def edit(
     ctx: typer.Context,
-    memo: MemoArgument,
+    memos: MemosArgument = None,
     title: TitleOption = None,
     description: DescriptionOption = None,
     tags: Annotated[
         list[str] | None, typer.Option("--tag", metavar="[+|-]TAG", help="A tag more, or with - one less.")
     ] = None,
+    recorded: Annotated[
+        datetime | None, typer.Option(metavar="WHEN", parser=_when, help="When it was recorded.")
+    ] = None,
 ) -> None:
-    """Change a memo's words: here, or in an editor."""
+    """Change memos' words: here, or those of one in an editor."""
     from .commands import edit as verb
     from .ui import editor
 
     typing = editor.edit if terminal.is_conversation() else None
-    verb.edit(ctx.obj, memo, _filled(verb.EditOptions, locals()), editor=typing)
+    memos = _items(memos, needed=True, what="MEMO")
+    verb.edit(ctx.obj, _filled(verb.EditOptions, locals()), editor=typing)
 
 
 @_verb("memosync export last -o standup.mp3", "memosync export last -f wav | sox - -n stats")

@@ -32,7 +32,7 @@ from ..torrent.download import Progress
 from ..torrent.metainfo import Metainfo
 from .arguments import INPUT, Globals, each, is_file, read_all, read_file
 from .list_ import Row, row_of
-from .play import PlayOptions, Steering, play_arriving, play_memo
+from .play import Steering, play_arriving, play_memo
 from .rm import bring_back
 from .share import ShareOptions, share
 
@@ -85,7 +85,7 @@ def fetch(
                 listener.hear_out()
         if listener and not listener.heard:
             with steered() as steering:
-                play_memo(library, memo, console, PlayOptions(), stop=stop, steering=steering)
+                play_memo(library, memo, console, stop=stop, steering=steering)
 
     def answer_one(source: _Source, memo: Memo) -> None:
         console.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,19 @@ def fetched(row: Row, as_json: bool = False) -> None:
         memos([row], as_json)
     else:
         answer(row.memo.id)
+
+
+def showing(as_json: bool = False) -> Callable[[Shown], None]:
+    """Give what shows memos, with an empty line between two that are no JSON."""
+    begun: list[bool] = []
+
+    def show(found: Shown) -> None:
+        if begun and not as_json:
+            write(sys.stdout, "\n", flush=False)
+        begun.append(True)
+        shown(found, as_json)
+
+    return show
 
 
 def shown(found: Shown, as_json: bool = False) -> None:

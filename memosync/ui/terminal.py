@@ -112,6 +112,13 @@ def error(error: MemosyncError, about: str = "") -> None:
         write(sys.stderr, f"memosync: hint: {one_line(error.hint)}\n")
 
 
+def errors(several: Sequence[MemosyncError]) -> None:
+    """Say what happened, a line each, and a hint that many share once."""
+    for number, this in enumerate(several, 1):
+        said_again = any(other.hint == this.hint for other in several[number:])
+        error(MemosyncError(str(this), None if said_again else this.hint))
+
+
 def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
     """Print rows for a terminal, as wide as it is and no wider; the last column gives way, or is wrapped."""
     from rich.cells import cell_len, set_cell_size
