@@ -65,28 +65,39 @@ def _root(library: str | None) -> Path:
 
 
 def _ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    return _begun(ctx, incomplete, trashed=False)
+    from .commands import completion
+
+    return completion.memo_ids(_library(ctx), incomplete, trashed=False, plain=not usage.is_offered())
 
 
 def _ids_in_trash(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    return _begun(ctx, incomplete, trashed=True)
+    from .commands import completion
+
+    return completion.memo_ids(_library(ctx), incomplete, trashed=True, plain=not usage.is_offered())
 
 
-def _begun(ctx: typer.Context, beginning: str, *, trashed: bool) -> list[tuple[str, str]]:
-    from .commands.completion import memo_ids
+def _tags(ctx: typer.Context, incomplete: str) -> list[str]:
+    from .commands import completion
 
-    try:
-        return memo_ids(
-            _root(ctx.params.get("library") or ctx.find_root().params.get("library")), beginning, trashed=trashed
-        )
-    except MemosyncError:  # there is no place for a library
-        return []
+    return completion.tags(_library(ctx), incomplete, plain=not usage.is_offered())
 
 
 def _devices(incomplete: str) -> list[str]:
-    from .commands.completion import device_names
+    from .commands import completion
 
-    return device_names(incomplete)
+    return completion.device_names(incomplete)
+
+
+def _library(ctx: typer.Context) -> Path:
+    """Give the library that is meant where a TAB is pressed; where it cannot be, there is nothing to offer."""
+    try:
+        return _root(ctx.params.get("library") or ctx.find_root().params.get("library"))
+    except MemosyncError:
+        return Path(os.devnull)
+
+
+def _commands(incomplete: str) -> list[str]:
+    return [name for name in map(_name, app.registered_commands) if name]
 
 
 def _version(wanted: bool) -> None:
@@ -159,7 +170,8 @@ def record(
     title: TitleOption = None,
     description: DescriptionOption = None,
     tags: Annotated[
-        list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; may be given several times.")
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="A tag; may be given several times.", autocompletion=_tags),
     ] = None,
     device: Annotated[
         str | None,
@@ -196,7 +208,7 @@ def record(
 def list_(
     ctx: typer.Context,
     words: Annotated[list[str] | None, typer.Argument(metavar="[WORD...]", help="Words in it, all of them.")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only with this tag.")] = None,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only with this tag.", autocompletion=_tags)] = None,
     since: Annotated[
         datetime | None, typer.Option(metavar="WHEN", parser=_when, help="2026-08-01, 7d or yesterday.")
     ] = None,
@@ -412,7 +424,8 @@ def edit(
     title: TitleOption = None,
     description: DescriptionOption = None,
     tags: Annotated[
-        list[str] | None, typer.Option("--tag", metavar="[+|-]TAG", help="A tag more, or with - one less.")
+        list[str] | None,
+        typer.Option("--tag", metavar="[+|-]TAG", help="A tag more, or with - one less.", autocompletion=_tags),
     ] = None,
     recorded: Annotated[
         datetime | None, typer.Option(metavar="WHEN", parser=_when, help="When it was recorded.")
@@ -487,7 +500,10 @@ def check(
 
 @app.command("help")
 def help_(
-    ctx: typer.Context, command: Annotated[str | None, typer.Argument(metavar="[COMMAND]", help="One of them.")] = None
+    ctx: typer.Context,
+    command: Annotated[
+        str | None, typer.Argument(metavar="[COMMAND]", help="One of them.", autocompletion=_commands)
+    ] = None,
 ) -> None:
     """Say what the program does, or a command takes."""
     program = ctx.find_root()
@@ -518,6 +534,10 @@ def run() -> int:
     """Do what the command line says, and give its exit code; UsageError when it cannot be read."""
     words = usage.typed()
     verb = usage.verb_in(words)
+    if usage.is_offered():
+        for line in usage.offers(_program(verb)):
+            terminal.answer(line)
+        return 0
     try:
         result = _program(None if verb == "help" else verb)(standalone_mode=False)
     except typer.TyperException as error:

@@ -6,6 +6,7 @@ And what a TAB offers to the scripts in completions/, in a form that no shell ev
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
+from .console import one_line
 from .errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 ANYWHERE = ("library", "network", "quiet")  # what of the program's options may stand behind a command, too
 _EVERYWHERE = "everywhere: --library DIR, --network public|lan|loopback, -q, --quiet"
-OFFERS = "complete_offers"  # in _MEMOSYNC_COMPLETE: answer a TAB of our own scripts, not of Typer's
+_OFFERS = "complete_offers"  # in _MEMOSYNC_COMPLETE: answer a TAB of our own scripts, not of Typer's
+_CURSOR = "\0"
 _MOST = 4  # commands that are named
 
 
@@ -66,6 +69,36 @@ def typed() -> list[str]:
     """Give what is typed behind the program's name, also as far as that is when a TAB asks."""
     line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS")
     return line.split()[1:] if line and "_MEMOSYNC_COMPLETE" in os.environ else sys.argv[1:]
+
+
+def is_offered() -> bool:
+    """Tell whether one of our own scripts asks what a TAB offers; to others only harmless characters are given."""
+    return os.environ.get("_MEMOSYNC_COMPLETE") == _OFFERS
+
+
+def offers(program: TyperGroup) -> list[str]:
+    """Give what a TAB offers for a command line as far as the cursor: each word, TAB, and what it is.
+
+    Where a file or a directory is meant, it is a TAB and `files` or `directories` alone.
+    """
+    from typer._click import shell_completion as click  # which is pinned with Typer
+
+    *words, last = click.split_arg_string(os.environ.get("_TYPER_COMPLETE_ARGS", "") + _CURSOR)
+    incomplete = last.removesuffix(_CURSOR)
+    if incomplete.startswith("--") and "=" in incomplete:
+        name, _, incomplete = incomplete.partition("=")
+        words.append(name)
+    context = click._resolve_context(program, {}, "memosync", words[1:])
+    options = [option for option in context.command.get_params(context) if words[-1] in option.opts]
+    target: Any = next((option for option in options if not getattr(option, "is_flag", True)), None)
+    if target is None:
+        target, incomplete = click._resolve_incomplete(context, words[1:], incomplete)
+    metavar = getattr(target, "metavar", None) or ""
+    if re.search("SOURCE|FILE", metavar):
+        return ["\tfiles"]
+    if "DIR" in metavar:
+        return ["\tdirectories"]
+    return [f"{item.value}\t{one_line(item.help or '')}" for item in target.shell_complete(context, incomplete)]
 
 
 def refusal(error: typer.TyperException, program: TyperGroup, words: Sequence[str]) -> UsageError:

@@ -97,15 +97,8 @@ def insist_here(library: Library, memos: Iterable[Memo]) -> None:
     for memo in memos:
         if is_awaited(library, memo):
             names = ", ".join(one_line(row.name) or row.id for row in holders(library, memo))
-            text = f"memo {name_of(memo)} is not here yet: " + (
-                f"it comes from {names}" if names else "nobody has it now"
-            )
+            text = f"memo {memo.label} is not here yet: " + (f"it comes from {names}" if names else "nobody has it now")
             raise SwarmError(text, "memosync sync says how the devices are")
-
-
-def name_of(memo: Memo) -> str:
-    """Name a memo to a person who may have to type its id."""
-    return f"{memo.id} “{one_line(memo.title)[:60]}”"
 
 
 def titles(memos: Sequence[Memo]) -> str:

@@ -13,7 +13,7 @@ from ..errors import AudioError, MemosyncError, NotFoundError, Several, UsageErr
 from ..library.reword import reword
 from ..library.store import Library
 from ..memo import TAGS_LIMIT, Memo, MemoId, clean_description, clean_title, parse_tags
-from .arguments import Globals, choose, name_of, titles
+from .arguments import Globals, choose, titles
 
 Change = Callable[[Memo], Memo]
 Editor = Callable[[str, Callable[[str], Change]], Change | None]  # has a text edited; None when it was left as it is
@@ -83,7 +83,7 @@ def apply(library: Library, memos: Sequence[Memo], change: Change, console: Cons
                     reword(library, after)
                 except AudioError as error:
                     at_once[memo_id] = change
-                    console.warn(f"{name_of(memo)}: changed in the index alone: {error}")
+                    console.warn(f"{memo.label}: changed in the index alone: {error}")
                     continue
             changed.setdefault(where, []).append(memo)
         if at_once:
@@ -99,7 +99,7 @@ def _insist_on(change: Change, memos: Sequence[Memo]) -> None:
         try:
             change(memo)
         except UsageError as error:
-            refused.append(UsageError(f"{name_of(memo)}: {error}", error.hint))
+            refused.append(UsageError(f"{memo.label}: {error}", error.hint))
     if refused:
         raise refused[0] if len(refused) == 1 else Several(refused, told=False)
 

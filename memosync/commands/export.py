@@ -15,7 +15,7 @@ from ..errors import AudioError, LibraryError, UsageError
 from ..library.freeze import is_file_of
 from ..memo import Memo, torrent_name
 from ..stop import Stop
-from .arguments import Globals, choose, each, free_place, insist_here, name_of, written
+from .arguments import Globals, choose, each, free_place, insist_here, written
 
 _LOOK = "memosync check says more"
 _Place = Path | None  # a file, or standard output
@@ -75,7 +75,7 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, stop
             raise LibraryError(f"it is damaged: {error}", _LOOK) from error
         look(1)
 
-    each(places, write, name=lambda item: name_of(item[0]), stop=stop, console=console)
+    each(places, write, name=lambda item: item[0].label, stop=stop, console=console)
 
 
 def _choose_places(

@@ -22,7 +22,7 @@ from ..library.store import Library
 from ..memo import Memo
 from ..quantities import format_clock
 from ..stop import Stop
-from .arguments import Globals, choose, each, insist_here, name_of
+from .arguments import Globals, choose, each, insist_here
 
 Result = TypeVar("Result")
 AHEAD = 50  # blocks that are decoded before the output takes them: a second
@@ -81,7 +81,7 @@ def play(
             end = play_memo(library, memo, command.console, begin, stop=stop, steering=steering)
         now = replace(now, place=end.place, speed=end.speed) if end else replace(now, place=len(memos))
 
-    each(play_on(), play_one, name=name_of, stop=stop, console=command.console)
+    each(play_on(), play_one, name=lambda memo: memo.label, stop=stop, console=command.console)
 
 
 def play_memo(
@@ -110,7 +110,7 @@ def play_memo(
         file = files.open_regular(library.path(memo))
     webm.warm_up()
     with file, closing(ask(Speaker)) as speaker, opened(file) as recording:
-        console.tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        console.tell(f"playing {memo.label}, {memo.duration:.1f} s")
         wave = watch_wave(library, memo, stop=stop) if steering else bytes
         now = replace(begin or _START, duration=memo.duration)
         return _hear(recording, now, speaker, ask, stop=stop, steering=steering, wave=wave)
@@ -122,7 +122,7 @@ def _refuse(memo: Memo, options: PlayOptions) -> None:
         fault = f"a speed of {options.speed:g} is not possible"
         raise UsageError(fault, f"give --speed from {SLOWEST:g} to {FASTEST:g}")
     if options.position >= memo.duration:
-        raise UsageError(f"{name_of(memo)} ends at {format_clock(memo.duration)}", "give an earlier --from")
+        raise UsageError(f"{memo.label} ends at {format_clock(memo.duration)}", "give an earlier --from")
 
 
 def play_arriving(

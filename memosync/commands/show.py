@@ -19,7 +19,7 @@ from ..seeder import client
 from ..seeder.links import linker
 from ..seeder.state import SeederState, SwarmState
 from ..stop import Stop
-from .arguments import Globals, choose, each, insist_here, name_of
+from .arguments import Globals, choose, each, insist_here
 from .list_ import Row, row_of
 
 
@@ -68,7 +68,7 @@ def show(
         if shown.fault:
             raise shown.fault
 
-    each(memos, show_one, name=name_of, stop=stop, console=console)
+    each(memos, show_one, name=lambda memo: memo.label, stop=stop, console=console)
 
 
 def _look_at(

@@ -150,8 +150,10 @@ def info(torrent: Metainfo, title: str, as_json: bool = False) -> None:
     fields = {"infohash": torrent.infohash, "size": torrent.size, "name": torrent.name, "title": title}
     if as_json:
         answer(_json(fields))
+    elif is_terminal(sys.stdout):
+        table([(f"{torrent.infohash[:8]}…", format_size(torrent.size), title or torrent.name)])
     else:
-        table([(torrent.infohash, str(torrent.size), one_line(torrent.name), one_line(title))], right=(1,))
+        table([(torrent.infohash, str(torrent.size), torrent.name, title)])
 
 
 def fetched(row: Row, as_json: bool = False) -> None:

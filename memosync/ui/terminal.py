@@ -156,14 +156,17 @@ def log(text: str) -> None:
 
 
 def qr(link: str) -> None:
-    """Draw a link as a QR code (ISO/IEC 18004) on standard error, unless its lines would be broken there."""
+    """Draw a link as a QR code (ISO/IEC 18004) on standard error, unless it would not all be seen there."""
     import segno
 
     code = segno.make_qr(link, error="l")
-    room = width(sys.stderr) if is_terminal(sys.stderr) else 1000
-    border = next((border for border in (4, 2) if code.symbol_size(border=border)[0] <= room), None)
+    room = size(sys.stderr) if is_terminal(sys.stderr) else os.terminal_size((1000, 1000))
+    needed = {border: code.symbol_size(border=border)[0] for border in (4, 2)}  # squares, of which a character has two
+    fitting = (border for border, side in needed.items() if side <= room.columns and (side + 1) // 2 < room.lines)
+    border = next(fitting, None)
     if border is None:
-        warn(f"the QR code is not drawn: it needs {code.symbol_size(border=2)[0]} columns")
+        least = f"a window of {needed[2]} columns and {(needed[2] + 1) // 2 + 1} lines"
+        warn(f"the QR code is not drawn: it needs {least}")
     elif sys.stderr:
         with contextlib.suppress(OSError):
             code.terminal(out=sys.stderr, border=border, compact=True)
