@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from ..errors import SeederError, UsageError
+from ..errors import UsageError
 from ..library.served import served_as
 from ..library.store import Library
 from ..memo import Memo
@@ -71,9 +71,7 @@ def status(command: Globals, options: SeedOptions) -> tuple[SeederState, list[St
     """Say how each shared memo is served; SeederError when no seeder runs."""
     _refuse_several(options)
     library = command.open()
-    state = client.current(library)
-    if state is None:
-        raise SeederError("no seeder is running", "memosync seed --detach starts one")
+    state = client.insist_running(library)
     rows = []
     for memo in library.index().memos:
         if swarm := client.swarm_of(library, state, memo):

@@ -89,7 +89,9 @@ def _readers(library: Library) -> Iterator[Finding]:
 def _seeder(library: Library, state: SeederState | None) -> Finding:
     if state:
         where = f"on port {state.port}, network {state.network.value}"
-        return Finding("ok" if state.ready else "note", "seeder", f"process {state.keeper or state.pid} serves {where}")
+        return Finding("ok" if state.ready else "note", "seeder", f"process {state.process} serves {where}")
+    if error := client.silent(library):
+        return Finding("note", "seeder", f"{error}; {error.hint}")
     try:
         shared = sum(memo.is_served for memo in library.index().memos)
     except LibraryError:

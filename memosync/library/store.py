@@ -335,6 +335,7 @@ class Library:
         """Make the directories a write needs, the library closed to others; LibraryError where that is not allowed."""
         with files.as_library_error(f"write in {self.root}"):
             if not self.root.exists():
+                files.refuse_to_make(self.root)
                 self.root.parent.mkdir(parents=True, exist_ok=True)
                 self.root.mkdir(0o700, exist_ok=True)
             for name in ("recording", "torrents", "locks"):

@@ -83,6 +83,9 @@ class _Opened:
         self._looked = -_LOOK_EVERY
         self.renew()
 
+    def is_of(self, session: lt.session) -> bool:
+        return self._session is session
+
     def renew(self) -> None:
         now = time.monotonic()
         if now - self._looked >= _LOOK_EVERY:
@@ -126,6 +129,7 @@ def leave(session: lt.session, deadline: float) -> None:
     """Stop every torrent, announce that to the trackers, and wait for their answers until `deadline` (monotonic)."""
     import libtorrent as lt
 
+    _opened[:] = [opened for opened in _opened if not opened.is_of(session)]  # it has its port while it is named
     session.pause()
     session.is_paused()  # waits for libtorrent's thread, which has posted by then whom it announces it to
     announced: set[tuple[str, lt.torrent_handle]] = set()

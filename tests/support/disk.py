@@ -52,6 +52,10 @@ class SmallDisk:
         """Take the filler away."""
         (self.seen / "filler").unlink()
 
+    def remount(self, access: str) -> None:
+        """Have it read-only, `ro`, or not, `rw`."""
+        subprocess.run([*self.under, "mount", "-o", f"remount,{access}", str(self.place)], check=True)
+
     def close(self) -> None:
         """End what holds it."""
         self.holder.kill()

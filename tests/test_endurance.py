@@ -1,0 +1,198 @@
+"""A seeder that is there for months: full disks, disks that are pulled, libraries that are moved, reads that fail."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import sound
+from support.disk import NAMESPACE, SmallDisk
+from support.handshake import offers
+from support.library import only
+from support.program import PROGRAM, Ended, Program, errors
+from support.seeder import is_alive, log, state
+from support.waiting import wait_until
+
+from memosync.errors import SeederError
+
+SOUND = sound.wav(sound.tone(0.5))
+AT_ONCE = 15  # seconds, on a busy machine, in which a command has to say what it finds
+
+
+@pytest.fixture
+def shared(memosync: Program) -> Program:
+    """A library of one memo that is shared, with nobody who serves it."""
+    return share(memosync)
+
+
+def share(program: Program) -> Program:
+    program("record", "-", "-t", "Months", stdin=SOUND)
+    program("share", "last", "--no-seed")
+    return program
+
+
+def serves(program: Program, port: int) -> bool:
+    return offers(port, only(program)["sealed"])
+
+
+def kill(program: Program) -> int:
+    """Kill the process that serves, and give its number; its keeper lives."""
+    pid: int = state(program)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_disk_that_takes_nothing_ends_no_seeder(memosync: Program, disk: SmallDisk, how: str) -> None:
+    share(memosync)("seed", "--detach")
+    port, keeper = state(memosync)["port"], state(memosync)["keeper"]
+    disk.fill(room=0) if how == "full" else disk.remount("ro")
+
+    for _ in range(5):  # after which one is given up that never served
+        killed = [int(pid) for pid in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(is_alive, killed)), "it to die")  # noqa: B023
+        wait_until(lambda: serves(memosync, port), "it to be back")
+    said = memosync("seed", "--status", code=SeederError.exit_code, timeout=AT_ONCE)
+    disk.make_room() if how == "full" else disk.remount("rw")
+
+    assert f"process {keeper} " in errors(said.err)[0]
+    assert ("the disk is full" if how == "full" else "cannot be written") in errors(said.err)[0]
+    wait_until(lambda: memosync.run("seed", "--status").code == 0, "it to say how it is")
+    assert (state(memosync)["port"], state(memosync)["keeper"]) == (port, keeper)
+    assert log(memosync).count("how it is cannot be written") <= 6
+
+
+def test_on_a_full_disk_a_seeder_starts_and_the_link_is_given(memosync: Program, disk: SmallDisk) -> None:
+    link = share(memosync)("share", "last").out
+    port = state(memosync)["port"]
+    memosync("seed", "--stop")
+    disk.fill(room=0)
+
+    assert memosync("share", "last", timeout=AT_ONCE).out == link
+    assert serves(memosync, port)
+
+
+class Place:
+    """A place that a library can be taken away from and brought back to."""
+
+    def __init__(self, program: Program, disk: SmallDisk, how: str) -> None:
+        self.how, self.disk = how, disk
+        self.inside = disk.place / "stick"  # as it is seen under the disk
+        self.stick = disk.seen / "stick"
+        (disk.seen / "real").mkdir()
+        self.stick.mkdir()
+        self.back()
+        program.environment["MEMOSYNC_LIBRARY"] = str(self.inside / "Memos")
+        program.library = self.stick / "Memos"
+
+    def away(self) -> None:
+        if self.how == "unplugged":  # what a desktop does when a stick is pulled
+            subprocess.run([*self.disk.under, "umount", "--lazy", str(self.inside)], check=True)
+        elif (self.stick / "Memos").exists():
+            (self.stick / "Memos").rename(self.stick / "Elsewhere")
+
+    def back(self) -> None:
+        if self.how == "unplugged":
+            subprocess.run(
+                [*self.disk.under, "mount", "--bind", str(self.disk.place / "real"), str(self.inside)], check=True
+            )
+        elif (self.stick / "Elsewhere").exists():
+            (self.stick / "Elsewhere").rename(self.stick / "Memos")
+
+    @property
+    def left(self) -> list[str]:
+        """What stands where the library was."""
+        return [path.name for path in self.stick.iterdir() if path.name != "Elsewhere"]
+
+
+@pytest.mark.parametrize(
+    ("how", "detached"), [("renamed", True), ("unplugged", True), ("renamed", False)], ids=lambda value: str(value)
+)
+def test_a_library_that_is_away_is_waited_for(
+    memosync: Program, disk: SmallDisk, ended: Ended, how: str, detached: bool
+) -> None:
+    place = Place(memosync, disk, how)
+    infohash = only(share(memosync))["sealed"]
+    if detached:
+        memosync("seed", "--detach")
+    else:
+        ended(memosync.start("seed", stderr=subprocess.DEVNULL))
+    wait_until(lambda: memosync.run("seed", "--status").code == 0, "it to serve")
+    port, keeper, pid = (state(memosync)[name] for name in ("port", "keeper", "pid"))
+
+    for _ in range(2):
+        place.away()
+        wait_until(lambda: not offers(port, infohash), "it to serve nothing", 20)
+        if detached:
+            wait_until(lambda: not is_alive(pid), "the child to end", 20)  # noqa: B023
+            said = memosync("seed", "--status", code=SeederError.exit_code, timeout=AT_ONCE).err
+            assert f"process {keeper} waits for it" in errors(said)[0]
+        assert place.left == []
+        place.back()
+        wait_until(lambda: offers(port, infohash), "it to be served on its port again", 20)
+        wait_until(lambda: state(memosync)["ready"], "it to say so", 20)
+        assert (state(memosync)["port"], state(memosync)["keeper"]) == (port, keeper)
+        pid = state(memosync)["pid"]
+    if detached:
+        place.away()
+        wait_until(lambda: not is_alive(pid), "the child to end", 20)
+        memosync("seed", "--stop", timeout=AT_ONCE)
+        wait_until(lambda: not is_alive(keeper), "the keeper to end", 20)
+        assert place.left == []
+
+
+def test_a_library_that_was_renamed_is_served_from_its_new_place_on_the_same_port(
+    shared: Program, tmp_path: Path
+) -> None:
+    infohash = only(shared)["sealed"]
+    link = shared("share", "last").out
+    waiting = state(shared)["keeper"]
+    moved = shared.on(tmp_path / "Archive")
+    shared.library.rename(moved.library)
+
+    wait_until(lambda: not offers(state(moved)["port"], infohash), "it to serve nothing", 20)
+    assert moved("share", "last", timeout=AT_ONCE).out == link
+    moved.library.rename(shared.library)  # the one that waited and the new one: one of them serves
+
+    wait_until(lambda: offers(state(shared)["port"], infohash), "it to be served", 20)
+    assert shared("share", "last", timeout=AT_ONCE).out == link
+    for program in (shared, moved):  # where one serves, and another one waits
+        program.run("seed", "--stop")
+    wait_until(lambda: not is_alive(waiting), "no other one to be left", 20)
+
+
+@pytest.mark.parametrize("inside", ["commands", "seeder"])
+def test_a_seeder_in_a_container_is_named_at_once_by_those_outside(shared: Program, ended: Ended, inside: str) -> None:
+    """And by those inside; each has a space of processes of its own, and the library in common."""
+    container = [*NAMESPACE, "--pid", "--fork", "--kill-child", "--mount-proc"]
+    seeder, command = (container, []) if inside == "seeder" else ([], container)
+    ended(subprocess.Popen([*seeder, *PROGRAM, "seed"], env=shared.environment, stderr=subprocess.DEVNULL))
+    wait_until(lambda: (shared.library / ".memosync/seeder.toml").exists() and state(shared)["ready"], "it to serve")
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return ended(
+            subprocess.Popen([*command, *PROGRAM, *words], env=shared.environment, stdout=pipe, stderr=pipe, text=True)
+        )
+
+    def named(said: str) -> bool:
+        return bool(re.search(r"process \d+ |a process that is not seen from here", said))
+
+    running = [start(*words) for words in (["seed", "--status"], ["share", "last"], ["seed", "--detach"], ["check"])]
+    for process in running[:3]:
+        assert named(*errors(process.communicate(timeout=2 * AT_ONCE)[1]))
+        assert process.returncode == SeederError.exit_code
+    (line,) = [line for line in running[3].communicate(timeout=AT_ONCE)[0].splitlines() if "\tseeder\t" in line]
+    assert named(line)
+    stopping = start("seed", "--stop")
+    said = stopping.communicate(timeout=AT_ONCE)[1]
+    if inside == "seeder":  # the kernel says who it is
+        assert stopping.returncode == 0, said
+    else:
+        assert named(*errors(said))
