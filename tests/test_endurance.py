@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from support import sound
-from support.disk import NAMESPACE, SmallDisk
+from support.disk import NAMESPACE, POWERLESS, SmallDisk
 from support.handshake import offers
 from support.library import only
 from support.program import PROGRAM, Ended, Program, errors
 from support.seeder import is_alive, log, state
 from support.waiting import wait_until
 
-from memosync.errors import SeederError
+from memosync.errors import LibraryError, SeederError
 
 SOUND = sound.wav(sound.tone(0.5))
 AT_ONCE = 15  # seconds, on a busy machine, in which a command has to say what it finds
@@ -196,3 +196,57 @@ def test_a_seeder_in_a_container_is_named_at_once_by_those_outside(shared: Progr
         assert stopping.returncode == 0, said
     else:
         assert named(*errors(said))
+
+
+@pytest.mark.parametrize("what", ["file", "key", "index"])
+def test_what_cannot_be_read_for_a_while_is_served_again_by_itself(
+    memosync: Program, tmp_path: Path, what: str
+) -> None:
+    """Its rights are taken away and given back, which changes nothing else: no size, no time stamp."""
+    memosync.under = POWERLESS
+    memosync("record", "-", "-t", "Months", stdin=SOUND)
+    public = ["--public"] if what == "file" else []
+    link = memosync("share", "last", *public).out.strip()
+    memo = only(memosync)
+    infohash = memo["infohash"] or memo["sealed"]
+    path = {
+        "file": Path(memo["path"]),
+        "key": memosync.library / ".memosync/keys" / infohash,
+        "index": memosync.library / "index.toml",
+    }[what]
+    reader = memosync.on(tmp_path / "Theirs")
+
+    path.chmod(0)
+    if what == "file":
+        fetching = reader.start("fetch", link)
+        wait_until(lambda: state(memosync).get("swarm"), "it to be found", 20)
+        wait_until(lambda: "damaged" in memosync("seed", "--status").out, "it to be called damaged", 20)
+        assert "does not serve it: its file cannot be read: Permission denied" in memosync.run("check").out
+        assert (
+            "cannot be read: Permission denied"
+            in errors(memosync("share", "last", "--public", code=LibraryError.exit_code).err)[0]
+        )
+        path.chmod(0o600)
+        assert fetching.wait(60) == 0, fetching.communicate()
+        return
+    os.utime(memosync.library / "index.toml")  # it has to look
+    wait_until(lambda: "cannot " in log(memosync), "it to be said", 20)
+    assert offers(state(memosync)["port"], infohash)
+    if what == "index":
+        kill(memosync)  # and what comes in its place finds no index
+        wait_until(lambda: f"the seeder died ({LibraryError.exit_code})" in log(memosync), "another one to fail", 20)
+    path.chmod(0o600)
+
+    wait_until(lambda: offers(state(memosync)["port"], infohash), "it to be served again", 30)
+    reader("fetch", link)
+
+
+def test_a_read_error_is_not_called_an_alteration(shared: Program) -> None:
+    trace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", only(shared)["path"], "-e", "trace=read,pread64"]
+
+    for step in (1, 6):  # as it is looked at as sound, and as it is compared
+        command = [*trace, "-e", f"inject=read,pread64:error=EIO:when={step}+", *PROGRAM, "check"]
+        done = subprocess.run(command, env=shared.environment, capture_output=True, text=True, timeout=60)
+        assert "cannot be read: Input/output error" in done.stdout, done.stderr
+        assert "altered" not in done.stdout
+        assert done.returncode == LibraryError.exit_code

@@ -38,6 +38,8 @@ def look_over(
     yield from _readers(library)
     state = client.current(library)
     yield _seeder(library, state)
+    if state:
+        yield from _damaged(library, state)
     yield from devices(library, state)
     if network:
         if state:
@@ -102,3 +104,12 @@ def _seeder(library: Library, state: SeederState | None) -> Finding:
     if shared:
         return Finding("note", "seeder", f"none runs, {format_count(shared)} shared; memosync seed --detach starts it")
     return Finding("ok", "seeder", "none runs, and nothing is shared")
+
+
+def _damaged(library: Library, state: SeederState) -> Iterator[Finding]:
+    """Say which memos the running seeder does not serve, whatever was found of their files."""
+    with contextlib.suppress(LibraryError):  # which was said
+        for memo in library.index().memos:
+            if (swarm := client.swarm_of(library, state, memo)) and swarm.state == "damaged":
+                text = f"the seeder does not serve it: {swarm.fault or 'it is damaged'}; it looks again by itself"
+                yield Finding("note", memo.id, text)

@@ -72,3 +72,12 @@ def served_as(library: Library, memo: Memo) -> tuple[InfoHash, ...]:
     public = (memo.infohash,) if memo.shared and memo.infohash else ()
     sealed = (memo.sealed,) if memo.private and memo.sealed and keys.is_alive(library, memo.sealed) else ()
     return () if memo.trashed else public + sealed
+
+
+def unread_memos(library: Library, all_served: list[Served]) -> list[Memo]:
+    """Give the memos that would be served by their private links, too, could the keys be read; LibraryError."""
+    forms = {one.infohash for one in all_served}
+    wanted = [memo for memo in library.index().memos if memo.private and memo.sealed and not memo.trashed]
+    return [
+        memo for memo in wanted if memo.sealed not in forms and memo.sealed and keys.is_unread(library, memo.sealed)
+    ]

@@ -128,7 +128,7 @@ def silent(library: Library) -> SeederError | None:
     """Tell of a seeder that runs, or waits for the library, and of which nothing is said that can be believed."""
     if is_running(library.inner):
         return None if current(library) else unsaid(library.inner)
-    if not library.inner.is_dir() and (waiting := _keeper(library)):
+    if not os.path.isdir(library.inner) and (waiting := _keeper(library)):
         text = f"the library is not at {library.root}; process {waiting} waits for it, to serve it again"
         return SeederError(text, "memosync seed --stop ends it")
     return None

@@ -232,6 +232,7 @@ def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
             given=swarm.given,
             delivered=swarm.delivered,
             addresses=tuple(sorted(swarm.addresses)[:MOST_PEERS]),
+            fault=swarm.fault,
         )
         for infohash, swarm in server.swarms()
         if swarm.peers or swarm.given or swarm.delivered or swarm.state != "seeding"

@@ -209,7 +209,7 @@ def was_removed(private: Path, lock: int) -> bool:
 
 def wait_for_library(private: Path, stop: Stop) -> None:
     """Wait until there is a library in its place, a second at least, and no longer than until `stop`."""
-    while not stop.wait(_LOOK_EVERY) and not private.is_dir():
+    while not stop.wait(_LOOK_EVERY) and not os.path.isdir(private):
         pass
 
 

@@ -45,6 +45,7 @@ class Swarm:
     delivered: int = 0  # peers that were seen to have all of it
     addresses: set[str] = field(default_factory=set)  # of the connected peers, each as address:port
     trackers: tuple[str, ...] = ()  # as libtorrent is to know them
+    fault: str = ""  # why it is damaged
     handle: lt.torrent_handle | None = field(default=None, repr=False)  # None until libtorrent has added it
 
     def and_in(self, other: Swarm) -> Swarm:
@@ -148,12 +149,11 @@ class Seeding:
                 if (swarm := self.find(alert)) and swarm.state == "checking":
                     swarm.state = "seeding"
                     self._checking.discard(infohash_of(alert))
-            case (
-                lt.fastresume_rejected_alert()
-                | lt.hash_failed_alert()  # its bytes rotted: noticed when a peer requests them
-                | lt.file_error_alert()
-                | lt.torrent_error_alert()
-            ):
+            case lt.hash_failed_alert():  # its bytes rotted: noticed when a peer requests them
+                self._on_damage(infohash_of(alert), "its file was altered")
+            case lt.file_error_alert():
+                self._on_damage(infohash_of(alert), f"its file cannot be read: {alert.error.message()}")
+            case lt.fastresume_rejected_alert() | lt.torrent_error_alert():
                 self._on_damage(infohash_of(alert), alert.message())
             case lt.peer_connect_alert():
                 if swarm := self.find(alert):

@@ -122,10 +122,11 @@ class Server:
             self._browsers.drop(infohash)
 
     def call_damaged(self, infohash: InfoHash, why: str) -> None:
-        """Stop serving what is not what the torrent says, but count it among the swarms."""
-        self.drop(infohash)
-        self._damaged[infohash] = Swarm(state="damaged")
-        self._log(f"{infohash} is damaged: {why}")
+        """Stop serving what is not what the torrent says, or cannot be read, but count it among the swarms."""
+        if infohash not in self._damaged:  # libtorrent says it several times, the reason first
+            self.drop(infohash)
+            self._damaged[infohash] = Swarm(state="damaged", fault=why)
+            self._log(f"{infohash} is damaged: {why}")
 
     def poll(self, seconds: float) -> None:
         """Handle the alerts of both sessions, waiting at most so long for the first one."""
@@ -145,6 +146,9 @@ class Server:
             in_browsers = self._browsers.totals(infohash) if self._browsers else None
             yield infohash, swarm.and_in(in_browsers) if in_browsers else swarm
         yield from self._damaged.items()
+
+    def is_damaged(self, infohash: InfoHash) -> bool:
+        return infohash in self._damaged
 
     @property
     def number(self) -> int:
