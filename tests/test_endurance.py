@@ -250,3 +250,27 @@ def test_a_read_error_is_not_called_an_alteration(shared: Program) -> None:
         assert "cannot be read: Input/output error" in done.stdout, done.stderr
         assert "altered" not in done.stdout
         assert done.returncode == LibraryError.exit_code
+
+
+@pytest.mark.parametrize("name", ["seeder.lock", "seeder.toml", "torrents", "keys"])
+def test_what_root_made_is_the_reason_given_and_check_finds_it(memosync: Program, name: str) -> None:
+    memosync.under = POWERLESS
+    share(memosync)("share", "last")
+    port = state(memosync)["port"]
+    memosync("seed", "--stop")
+    place = memosync.library / ".memosync" / name
+    path = next(place.iterdir()) if place.is_dir() else place
+
+    path.chmod(0)
+    found = memosync.run("check").out
+    started = memosync.run("seed", "--detach")
+    path.chmod(0o600)
+
+    (rights,) = [line for line in found.splitlines() if "\trights\t" in line]
+    assert rights.startswith("note\t")
+    assert str(path) in rights
+    if place == path:
+        assert started.code == SeederError.exit_code
+        assert f"{path}: permission denied" in errors(started.err)[0]
+        memosync("seed", "--detach")
+    wait_until(lambda: serves(memosync, port), "it to be served on its port", 20)

@@ -70,6 +70,10 @@ def _rights(library: Library) -> Finding:
         return Finding("note", "rights", f"{root} is no directory; give another --library")
     if closed := library.closed():
         return Finding("note", "rights", f"{closed} cannot be written; list, show, play and export work")
+    if refused := library.refused():
+        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+        text = f"{refused[0]}{more} cannot be read or written by you; chown -R or chmod -R u+rwX gives them back"
+        return Finding("note", "rights", text)
     return Finding("ok", "rights", f"{root} can be written")
 
 

@@ -356,6 +356,18 @@ class Library:
         places = (self.root, self.inner, self.root / "index.toml")
         return next((place for place in places if os.path.lexists(place) and not _may_write(place)), None)
 
+    def refused(self) -> list[Path]:
+        """Find what in `.memosync` this user cannot use as it has to be: what root made there once, say."""
+        found = []
+        for place, _, names in os.walk(self.inner, onerror=lambda error: found.append(Path(error.filename))):
+            if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+                found.append(Path(place))
+            for path in (Path(place) / name for name in names):
+                in_place = path.name in ("lock", "seeder.log") or path.parent.name in ("locks", "incoming")
+                if not path.is_symlink() and not os.access(path, os.R_OK | (os.W_OK if in_place else 0)):
+                    found.append(path)
+        return sorted(set(found))
+
     def recordings(self) -> list[tuple[MemoId, Path]]:
         """Every recording that is in progress, or was when its process died."""
         names = files.names(self.inner / "recording")

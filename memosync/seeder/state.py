@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, files, index, process
-from ..errors import SeederError
+from ..errors import LibraryError, SeederError
 from ..magnet import InfoHash
 from ..network import Network, parse_address
 from ..stop import Stop
@@ -151,12 +151,19 @@ def _from_table(table: dict[str, Any]) -> SeederState:
 
 def write_fault(private: Path, fault: str) -> None:
     """Say why there is no seeder, where that can be written; the caller holds the lock."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, LibraryError):
+        last_port(private)  # else it would be lost with what cannot be read
         _write(private, index.format_toml(_read(private) | {"fault": fault, "ready": False}))
 
 
 def last_port(private: Path) -> int:
-    """Give the port of the last seeder here, so that links already given stay good; 0 for none."""
+    """Give the port of the last seeder here, so that links already given stay good; 0 for none.
+
+    LibraryError when that cannot be read, and would be lost.
+    """
+    path = private / "seeder.toml"
+    with files.as_library_error(f"read {path}"), contextlib.suppress(FileNotFoundError, files.OddFile):
+        files.read(path)
     return _port(_read(private).get("port", 0))
 
 
