@@ -60,3 +60,34 @@ class SmallDisk:
         """End what holds it."""
         self.holder.kill()
         self.holder.communicate()
+
+
+class Stick:
+    """A disk that is pulled out and plugged in again, on a small one; the library `Memos` on it may be renamed, too."""
+
+    def __init__(self, disk: SmallDisk) -> None:
+        self._disk = disk
+        self.place = disk.place / "stick"  # as it is seen under the disk
+        self.seen = disk.seen / "stick"
+        (disk.seen / "content").mkdir()
+        self.seen.mkdir()
+        self.plug_in()
+
+    def plug_in(self) -> None:
+        subprocess.run(
+            [*self._disk.under, "mount", "--bind", str(self._disk.place / "content"), self.place], check=True
+        )
+
+    def pull(self) -> None:
+        """Have it gone, as a desktop does when it was pulled without a word."""
+        subprocess.run([*self._disk.under, "umount", "--lazy", self.place], check=True)
+
+    def rename(self) -> None:
+        (self.seen / "Memos").rename(self.seen / "Elsewhere")
+
+    def rename_back(self) -> None:
+        (self.seen / "Elsewhere").rename(self.seen / "Memos")
+
+    def left(self) -> list[str]:
+        """Name what stands where the library was."""
+        return [path.name for path in self.seen.iterdir() if path.name != "Elsewhere"]
