@@ -12,7 +12,7 @@ import pytest
 from support import sound
 from support.disk import NAMESPACE, POWERLESS, SmallDisk, Stick
 from support.handshake import offers
-from support.library import only
+from support.library import entries, only
 from support.long import more
 from support.program import PROGRAM, Ended, Program, errors
 from support.seeder import is_alive, log, state
@@ -73,10 +73,20 @@ def test_on_a_full_disk_a_seeder_starts_and_the_link_is_given(memosync: Program,
     link = share(memosync)("share", "last").out
     port = state(memosync)["port"]
     memosync("seed", "--stop")
+    index = memosync.library / "index.toml"
+    before = index.read_bytes()
+    memosync("record", "-", "-t", "Later", stdin=SOUND)
+    memosync("edit", "last", "-t", "Later still")
+    index.write_bytes(before)  # so there is a file that an earlier index names, and this one has no room for
     disk.fill(room=0)
 
-    assert memosync("share", "last", timeout=AT_ONCE).out == link
-    assert serves(memosync, port)
+    result = memosync("share", "last", timeout=AT_ONCE)
+
+    assert result.out == link
+    assert "not in the index yet" in result.err
+    assert offers(port, entries(memosync)[0]["sealed"])
+    disk.make_room()
+    assert len(memosync("list").lines) == 2
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ def unsaid(private: Path) -> SeederError:
         return SeederError(text, "run this there, or end it there")
     if not is_seeder(pid):
         return SeederError(f"process {pid} has {lock_of(private)}, and is no seeder of yours", "end it, and try again")
-    why = why_unwritten(private)
+    why = why_unwritten(private) or read_fault(private)
     text = f"process {pid} serves this library, and does not say how" + (f": {why}" if why else "")
     return SeederError(text, "mend that, and try again" if why else "memosync seed --stop ends it")
 
