@@ -358,6 +358,8 @@ class Library:
 
     def refused(self) -> list[Path]:
         """Find what in `.memosync` this user cannot use as it has to be: what root made there once, say."""
+        if not os.path.isdir(self.inner):
+            return []
         found = []
         for place, _, names in os.walk(self.inner, onerror=lambda error: found.append(Path(error.filename))):
             if not os.access(place, os.R_OK | os.W_OK | os.X_OK):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = os.geteuid() == 0
@@ -29,17 +30,18 @@ def without_temporary(directory: Path) -> list[str]:
 class SmallDisk:
     """A disk of so many bytes, mounted at `place` for what runs `under` it; a filler takes most of it."""
 
-    def __init__(self, place: Path, size: int) -> None:
+    def __init__(self, place: Path, size: int, host: Sequence[str] = ()) -> None:
+        """Mount it; `host` is the command by which that of another machine's is entered, where that is to see it."""
         place.mkdir()
         self.place = place
         mount = f"mount -t tmpfs -o size={size} none {place} && echo mounted && exec cat"
-        command = [*NAMESPACE, "sh", "-c", mount]
+        command = [*host, *(NAMESPACE[:1] + NAMESPACE[-1:] if host else NAMESPACE), "sh", "-c", mount]
         pipe = subprocess.PIPE  # it ends with us
         self.holder = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         assert self.holder.stdout
         assert self.holder.stdout.readline() == "mounted\n"
         self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside
-        self.under = ["nsenter", f"--target={self.holder.pid}", "--mount", "--wd"]
+        self.under = ["nsenter", f"--target={self.holder.pid}", "--mount", "--wd", *(["--net"] if host else [])]
         self.under += [] if ROOT else ["--user", "--preserve-credentials"]
 
     def fill(self, room: int) -> None:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from support import handshake, sound
 from support.disk import SmallDisk, Stick
 from support.library import entries
@@ -34,11 +33,12 @@ sys.exit(not all(offers(int(sys.argv[2]), infohash) for infohash in sys.argv[3:]
 class Laptop:
     """A machine on a network, with a library on a disk that can be pulled."""
 
-    def __init__(self, host: Host, disk: SmallDisk, chance: random.Random) -> None:
-        self.host, self.disk, self.chance = host, disk, chance
-        self.stick = Stick(disk)
+    def __init__(self, host: Host, place: Path, chance: random.Random) -> None:
+        self.host, self.chance = host, chance
+        self.disk = SmallDisk(place, 8_000_000, host.command)
+        self.stick = Stick(self.disk)
         self.program: Program = host.program(self.stick.seen / "Memos")
-        self.program.under = [*disk.under, *host.command]
+        self.program.under = self.disk.under
         self.program.environment["MEMOSYNC_LIBRARY"] = str(self.stick.place / "Memos")
         self.links: list[str] = []
         self.port = 0
@@ -134,15 +134,14 @@ def _letter(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.usefixtures("memosync")
 def test_every_link_that_was_given_is_still_served(
-    tmp_path: Path, disk: SmallDisk, long: bool, seed: int, figure: Callable[[str], None]
+    tmp_path: Path, long: bool, seed: int, figure: Callable[[str], None]
 ) -> None:
     chance = random.Random(seed)
     acts = ["share", *(chance.choices(ACTS, k=90) if long else chance.sample(ACTS[1:], 3))]
     back: list[float] = []
     with Network(2) as network:
-        laptop = Laptop(network.hosts[0], disk, chance)
+        laptop = Laptop(network.hosts[0], tmp_path / "disk", chance)
         try:
             for name in acts:
                 laptop.act(name)
@@ -152,6 +151,7 @@ def test_every_link_that_was_given_is_still_served(
                 friend("fetch", link, "--timeout", "60s", timeout=90)
         finally:
             laptop.program.run("seed", "--stop")
+            laptop.disk.close()
     figure(
         f"{len(acts)} acts, {len(laptop.links)} links, all served and fetched; back after "
         f"{statistics.median(back):.1f} s in the median, {max(back):.1f} s at most"
