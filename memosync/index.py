@@ -224,10 +224,10 @@ def _memo(entry: dict[str, Any]) -> Memo:
     extra = {}
     for name, value in entry.items():
         rule = _RULES.get(name)
-        if rule is None or (name in _BETWEEN_DEVICES and not rule(value)):  # what a person put there before it was ours
-            extra[name] = value
-        elif rule(value):
+        if rule and rule(value):
             known[name] = value
+        elif rule is None or name in _BETWEEN_DEVICES:  # what a person put there before it was ours
+            extra[name] = value
         else:
             raise ValueError(f"{name} of memo {str(entry.get('id', '?'))[:80]!r} is {value!r:.60}")
     for name in _REQUIRED:
