@@ -91,13 +91,6 @@ def has_open(pid: int, path: Path) -> bool:
     return False
 
 
-def arguments(pid: int) -> list[str]:
-    """Give the command line of a process of ours (proc(5)); nothing where that cannot be known."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "surrogateescape").split("\0")[:-1]
-    return []
-
-
 def lock_holder(path: Path) -> int:
     """Give the process that has a file's lock for itself, whoever started it (proc_locks(5)).
 
@@ -113,6 +106,21 @@ def lock_holder(path: Path) -> int:
             if is_it and (there == device or has_open(int(pid), path)):  # some file systems have two numbers
                 return max(0, int(pid))
     return 0
+
+
+def program(pid: int) -> str:
+    """Name the program that a process runs, and not the interpreter that does; empty where that cannot be known."""
+    words = arguments(pid)
+    if words and Path(words[0]).name.startswith("python") and "-c" not in words:
+        words = [word for word in words[1:] if not word.startswith("-")] or words
+    return Path(words[0]).name if words else ""
+
+
+def arguments(pid: int) -> list[str]:
+    """Give the command line of a process of ours (proc(5)); nothing where that cannot be known."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "surrogateescape").split("\0")[:-1]
+    return []
 
 
 def age(pid: int) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .. import files
 from ..console import Console
-from ..errors import LibraryError, MemosyncError
+from ..errors import Interrupted, LibraryError, MemosyncError
 from ..library import sealed
 from ..library.store import Library
 from ..magnet import InfoHash
@@ -175,6 +175,8 @@ def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
     files.never_make(library.root, library.inner)
     try:
         yield
+    except Interrupted:
+        raise
     except MemosyncError as error:
         if is_in_place(library.inner, kept.lock):
             write_fault(library.inner, str(error))
