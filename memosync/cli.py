@@ -234,7 +234,9 @@ def share(
     command: Globals = ctx.obj
     if qr:
         command = dataclasses.replace(command, console=terminal.with_codes(command.console))
-    verb.share(command, options, stop=_stop(), on_listening=live.listening, on_state=live.serving)
+    verb.share(
+        command, options, stop=_stop(), on_listening=live.listening, on_state=live.serving, on_wait=live.WaitView()
+    )
 
 
 @app.command()

@@ -38,6 +38,7 @@ class Status:
     memo: Memo
     swarm: SwarmState
     browsers: bool | None  # whether they can find it; None where it has no WebSocket tracker
+    is_crowded_out: bool = False  # they cannot because others are announced in its place
 
 
 def seed(
@@ -77,10 +78,11 @@ def status(command: Globals, options: SeedOptions) -> tuple[SeederState, list[St
     rows = []
     for memo in library.index().memos:
         if swarm := client.swarm_of(library, state, memo):
-            browsers = None
-            if any(map(is_websocket, trackers_of(memo.trackers, state.network, typed=memo.typed))):
-                browsers = not state.crowded or set(served_as(library, memo)) <= set(state.announced)
-            rows.append(Status(memo, swarm, browsers))
+            browsers, is_crowded_out = None, False
+            if trackers := set(filter(is_websocket, trackers_of(memo.trackers, state.network, typed=memo.typed))):
+                is_crowded_out = state.crowded and not set(served_as(library, memo)) <= set(state.announced)
+                browsers = not is_crowded_out and bool(trackers & set(state.answering))
+            rows.append(Status(memo, swarm, browsers, is_crowded_out))
     return state, rows
 
 

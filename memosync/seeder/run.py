@@ -19,13 +19,16 @@ from ..library.store import Library
 from ..magnet import InfoHash
 from ..network import Network
 from ..stop import Stop
+from ..torrent.seeding import Swarm
 from ..torrent.server import MOST_PEERS, Server
+from ..torrent.session import wait_for_port
 from . import readiness
 from .reconcile import Reconciler
 from .state import Kept, SeederState, Settings, SwarmState, last_port, sole, write_fault, write_state
 from .sync import Sync, SyncState
 
 _COMPLETE_EVERY = 60.0  # seconds
+_PATIENCE = 3.0  # seconds for whoever has the port that links name, most likely a seeder that is ending
 MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
 
 
@@ -43,17 +46,20 @@ def run(
     private = library.inner
     library.prepare()
     with sole(private, kept.lock if kept else None):
-        port = last_port(private)
-        me = SeederState(network=network, port=port, pid=os.getpid())
+        last = last_port(private)
+        me = SeederState(network=network, port=last, usual_port=last, pid=os.getpid())
         if kept:
             me = replace(me, keeper=os.getppid(), restarts=kept.restarts)
         descriptors = _raise_limits()
         with files.as_library_error("say how it is"):
             write_state(private, me)
+        is_chosen = bool(settings.port) and not (kept and kept.restarts)
+        if last and not is_chosen:
+            wait_for_port(settings.port or last, network, stop, _PATIENCE)
         server = Server(
             network,
-            port=settings.port or port,
-            insist=bool(settings.port),
+            port=settings.port or last,
+            insist=is_chosen,
             up=settings.up,
             down=settings.down,
             descriptors=descriptors,
@@ -62,6 +68,10 @@ def run(
         )
         reconciler = Reconciler(library, server, network, console.log)
         console.log(f"serving on port {server.port}")
+        if server.port != server.wanted:
+            console.warn(
+                f"another program has port {server.wanted}, which links name; it is taken back when it is free"
+            )
         threading.Thread(target=_complete, args=(library.root, console.log, stop), daemon=True).start()
         sync = Sync(library.root, network, up=settings.up, down=settings.down, log=console.log)
         syncing = threading.Thread(target=sync.run, args=(stop,), daemon=True)
@@ -75,6 +85,7 @@ def run(
                 server.poll(0.1)
                 now = sync.state
                 urgent = said is None or not said.ready or said.seen != reconciler.seen or now != synced
+                urgent |= said is not None and (said.addresses, said.port) != (server.addresses, server.port)
                 synced = now
                 if not urgent and time.monotonic() - said_at < 1:  # looking at ten thousand swarms takes a while
                     continue
@@ -150,16 +161,22 @@ def _state_of(server: Server, me: SeederState, before: SeederState | None, seen:
     return replace(
         me,
         port=server.port,
-        addresses=tuple(server.link_addresses(me.network)),
+        usual_port=server.wanted,
+        addresses=server.addresses,
         ready=ready or bool(before and before.ready),
         seen=seen if ready else before.seen if before else 0,
         crowded=server.announced is not None,
         announced=server.announced or (),
+        answering=tuple(sorted(server.answering)),
         swarms=_swarms(server),
         met=synced.met,
         even=synced.even,
         coming=tuple(f"{uid} {percent}" for uid, percent in synced.coming),
     )
+
+
+def _furthest(swarm: Swarm) -> list[tuple[int, str]]:
+    return sorted(((percent, address) for address, percent in swarm.fetching.items()), reverse=True)
 
 
 def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
@@ -172,6 +189,7 @@ def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
             given=swarm.given,
             delivered=swarm.delivered,
             addresses=tuple(sorted(swarm.addresses)[:MOST_PEERS]),
+            fetching=tuple(f"{address} {percent}" for percent, address in _furthest(swarm)[:MOST_PEERS]),
         )
         for infohash, swarm in server.swarms()
         if swarm.peers or swarm.given or swarm.delivered or swarm.state != "seeding"
