@@ -386,6 +386,8 @@ def test_a_killed_server_is_back_in_three_seconds_on_the_same_port(library: Prog
 
     is_back_after_a_kill()
     takes_less(3, is_back_after_a_kill)
+    threads = Path(f"/proc/{before['keeper']}/task")
+    wait_until(lambda: len(list(threads.iterdir())) == 2, "the keeper to be as it was at first", 20)
 
     assert state(library)["port"] == before["port"]
     assert state(library)["keeper"] == before["keeper"]
