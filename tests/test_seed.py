@@ -121,6 +121,16 @@ def test_detach_returns_when_everything_can_be_fetched(library: Program) -> None
     assert state(library)["keeper"] != state(library)["pid"]
 
 
+def test_list_says_once_that_what_it_marks_as_served_is_not(library: Program) -> None:
+    without = library("list")
+    library("seed", "--detach")
+    served = library("list")
+
+    assert [line.split("\t")[4] for line in without.lines] == ["-", "sp", "sp"]
+    assert without.err.count("2 memos are marked as shared, and are not served now; memosync seed --detach") == 1
+    assert (served.out, served.err) == (without.out, "")
+
+
 def test_an_empty_library_can_be_served(memosync: Program) -> None:
     memosync("seed", "--detach")
 

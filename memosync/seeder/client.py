@@ -30,6 +30,11 @@ def current(library: Library) -> SeederState | None:
     return read_state(library.inner)
 
 
+def is_serving(library: Library) -> bool:
+    """Tell whether a seeder runs, or is on its way."""
+    return is_running(library.inner)
+
+
 def last_fault(library: Library) -> str:
     """Give why the last seeder here did not start or was given up; empty when it ended well."""
     return read_fault(library.inner)
