@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from support import taker as taking
+from support.library import entries
 from support.netns import Host, Network
 from support.program import Program
 from support.seeder import state
@@ -133,3 +137,41 @@ def test_a_machine_that_gets_its_cable_late_is_found_all_the_same(tmp_path: Path
 
         named(sharer, "10.77.0.1", "fd77::1")
         fetcher("fetch", sharer("share", "last").out.strip())
+
+
+def test_changes_of_index_trackers_and_network_drop_nobody_who_is_being_served(tmp_path: Path) -> None:
+    with Network(2, route=True) as switch:
+        here, there = switch.hosts
+        sharer = here.program(tmp_path / "Memos")
+        sound = noise(tmp_path / "noise.webm", 4, "-c:a", "libopus", "-b:a", "128k")
+        public, private = (sharer("record", sound, "-t", title).out.strip() for title in ("Public", "Private"))
+        sharer("seed", "--detach", "--up", "5k")
+        trackers = [there.tracker()[way] for way in (0, 1)]
+        sharer("share", "--public", public, "--tracker", trackers[0])
+        sharer("share", private, "--tracker", trackers[0])
+        found = {memo["id"]: memo for memo in entries(sharer)}
+        wanted = [("10.77.0.1", found[public]["infohash"]), ("fd77::1", found[private]["sealed"])]
+        port = state(sharer)["port"]
+        takers = [
+            there.start(sys.executable, taking.__file__, address, port, infohash, stdout=subprocess.PIPE)
+            for address, infohash in wanted
+        ]
+
+        def peers() -> list[str]:
+            return [line.split("\t")[2] for line in sharer("seed", "--status").lines]
+
+        wait_until(lambda: peers() == ["1", "1"], "both to be served", 20)
+
+        sharer("share", "--public", public, "--tracker", trackers[1])
+        sharer("share", private, "--tracker", trackers[1])
+        here.ip(BRIDGES + "address add 10.78.0.1/24 dev eth0\naddress add fd78::1/64 dev eth0 nodad")
+        sharer("record", sound, "-t", "Another")
+        sharer("share", "last")
+        here.ip("address del 10.78.0.1/24 dev eth0\naddress del fd78::1/64 dev eth0\nlink del docker0")
+        sharer("edit", public, "-t", "Called otherwise")
+        sharer("rm", "last")
+
+        assert [None, None] == [taker.poll() for taker in takers]
+        for taker, memo in zip(takers, (public, private), strict=True):
+            assert len(taker.communicate(timeout=120)[0]) > found[memo]["size"]
+            assert taker.returncode == 0  # all of it in one connection
