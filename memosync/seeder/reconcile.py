@@ -17,6 +17,7 @@ from ..torrent import metainfo
 from ..torrent.server import Server
 
 _LOOK_EVERY = 2.0  # seconds between looks at the files themselves
+_LOOKS = 400  # at files, in a second at most: ten thousand are looked at in 25 s
 _Signature = tuple[int, int, int] | None  # see files.state_of; None for what is no file
 
 
@@ -38,7 +39,7 @@ class Reconciler:
             except MemosyncError as error:
                 self._log(f"going on with what was served before: {error}")
             self.seen = seen
-        elif time.monotonic() - self._looked > max(_LOOK_EVERY, len(self._served) / 1000):
+        elif time.monotonic() - self._looked > max(_LOOK_EVERY, len(self._served) / _LOOKS):
             for wanted, *signatures in list(self._served.values()):
                 if [_signature(wanted.path), _signature(wanted.torrent)] != signatures:
                     self._serve(wanted)

@@ -84,6 +84,7 @@ class Seeding:
         self._asked = 0.0
         self._bootstrap = Bootstrap(session)
         self._checking: set[InfoHash] = set()
+        self.busy_swarms: set[InfoHash] = set()  # those with peers
         self._replaced: set[InfoHash] = set()  # whose trackers were, before libtorrent had added them
         self._tracker_faults: dict[str, str] = {}
 
@@ -107,6 +108,7 @@ class Seeding:
         """Disconnect a torrent's peers and forget it; its trackers get `stopped` (BEP 3)."""
         self._checking.discard(infohash)
         self._replaced.discard(infohash)
+        self.busy_swarms.discard(infohash)
         swarm = self.swarms.pop(infohash, None)
         if swarm and swarm.handle:
             self.session.remove_torrent(swarm.handle)
@@ -138,7 +140,8 @@ class Seeding:
         if time.monotonic() - self._asked > _ASK_EVERY:
             self._asked = time.monotonic()
             self.session.post_torrent_updates(0)
-            for swarm in itertools.islice((swarm for swarm in self.swarms.values() if swarm.peers), _WATCHED):
+            for infohash in itertools.islice(self.busy_swarms, _WATCHED):
+                swarm = self.swarms[infohash]
                 if swarm.handle:  # what `post_peer_info` tells cannot be read in 2.1.1
                     peers = [peer for peer in swarm.handle.get_peer_info() if _text(peer.ip) in swarm.addresses]
                     swarm.fetching = {_text(peer.ip): int(peer.progress * 100) for peer in peers if peer.progress < 1}
@@ -166,6 +169,7 @@ class Seeding:
             case lt.peer_connect_alert():
                 if swarm := self.find(alert):
                     swarm.addresses.add(_text(alert.ip))
+                    self.busy_swarms.add(infohash_of(alert))
                     swarm.visits += 1
             case lt.peer_disconnected_alert():
                 if swarm := self.find(alert):
@@ -212,8 +216,10 @@ class Seeding:
             self.session.remove_torrent(alert.handle)
 
     def _update(self, status: lt.torrent_status) -> None:
-        if swarm := self.swarms.get(InfoHash(str(status.info_hashes.v1))):
+        infohash = InfoHash(str(status.info_hashes.v1))
+        if swarm := self.swarms.get(infohash):
             swarm.peers = status.num_peers
+            (self.busy_swarms.add if swarm.peers else self.busy_swarms.discard)(infohash)
             swarm.given = max(swarm.given, status.total_payload_upload)
             if not swarm.peers:  # of one that was turned away for what it sent no alert tells
                 swarm.addresses.clear()

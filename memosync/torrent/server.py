@@ -28,6 +28,9 @@ _FOR_PROGRAMS: lt.settings_pack = {
 MOST_PEERS = 8  # of one memo that are named
 MOST_ADDRESSES = 4  # in a link
 _SEEK_EVERY = 5.0  # seconds
+# libtorrent looks at every torrent as often, whether anybody is there or not; limits are kept in portions of it
+_IDLE: lt.settings_pack = {"tick_interval": 2500}  # milliseconds
+_BUSY: lt.settings_pack = {"tick_interval": 500}
 _SOONEST, _LATEST = 0.5, 60.0  # seconds until it is looked whether every address is listened on
 _ANNOUNCED_AT_ONCE, _BETWEEN = 10, 0.1  # torrents, and seconds until the next ones
 _TRY_EVERY = 2.0  # seconds between looks whether the port that was wanted is free
@@ -74,7 +77,7 @@ class Server:
         self._programs = _Programs(session, network, proxy, up=up, down=down, on_damage=self.call_damaged, log=log)
         self._browsers: Browsers | None = None
         self._sought: set[InfoHash] = set()
-        self._is_seeking = False
+        self._is_seeking = self._is_idle = False
         self._sought_at = 0.0
         self._programs.poll(0)
         self._announced_at = self._best()
@@ -140,6 +143,10 @@ class Server:
         if self._is_seeking != bool(self._sought):
             self._is_seeking = bool(self._sought)
             self._programs.session.apply_settings(_SEEKING if self._is_seeking else _SERVING)
+        is_idle = not (self._programs.busy_swarms or self._up or self._down)
+        if is_idle != self._is_idle:
+            self._is_idle = is_idle
+            self._programs.session.apply_settings(_IDLE if is_idle else _BUSY)
         if self._sought and time.monotonic() - self._sought_at > _SEEK_EVERY:
             self._sought_at = time.monotonic()
             self._seek()
@@ -175,8 +182,7 @@ class Server:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses for links, the best first, IPv6 ones in brackets: of those that are listened on now."""
-        chosen = self._programs.reachable_at(self.port)[:MOST_ADDRESSES]
-        return tuple(f"[{address}]" if address.version == 6 else str(address) for address in chosen)
+        return self._programs.reachable_at(self.port)
 
     @property
     def checking(self) -> bool:
@@ -247,7 +253,7 @@ class _Programs(Seeding):
         self._listened: dict[int, dict[Address, None]] = {}  # ordered sets, by port; what is gone stays in them
         self._changes = Changes()
         self._own: list[Local] = []
-        self._reachable_at: dict[int, list[Address]] = {}  # by port, until something changes
+        self._reachable_at: dict[int, tuple[str, ...]] = {}  # by port, until something changes
         self._pause = _SOONEST
         self._again = 0.0  # when to look whether every address is listened on
         self._to_announce: dict[InfoHash, None] = {}  # an ordered set
@@ -283,14 +289,16 @@ class _Programs(Seeding):
         if self._network is not Network.LOOPBACK and set(reachable_at(self._own, self._network)) - listened:
             self.session.reopen_network_sockets(0)
 
-    def reachable_at(self, port: int) -> list[Address]:
-        """Give the addresses of this machine that are listened on now at a port, the best for a link first."""
+    def reachable_at(self, port: int) -> tuple[str, ...]:
+        """Give the addresses of this machine that are listened on now at a port, as links have them."""
         if port not in self._reachable_at:
             listened = self._listened.get(port, {})
             # where the kernel does not say, all are there still
             own = self._own or [Local(address=address) for address in listened]
             now = [local for local in own if local.address in listened]
-            self._reachable_at[port] = reachable_at(now, self._network)
+            chosen = reachable_at(now, self._network)[:MOST_ADDRESSES]
+            texts = [f"[{address}]" if address.version == 6 else str(address) for address in chosen]
+            self._reachable_at[port] = tuple(texts)
         return self._reachable_at[port]
 
     def urls(self, trackers: Sequence[str], typed: bool) -> list[str]:
