@@ -140,13 +140,19 @@ class Seeding:
         if time.monotonic() - self._asked > _ASK_EVERY:
             self._asked = time.monotonic()
             self.session.post_torrent_updates(0)
-            for infohash in itertools.islice(self.busy_swarms, _WATCHED):
-                swarm = self.swarms[infohash]
-                if swarm.handle:  # what `post_peer_info` tells cannot be read in 2.1.1
-                    peers = [peer for peer in swarm.handle.get_peer_info() if _text(peer.ip) in swarm.addresses]
-                    swarm.fetching = {_text(peer.ip): int(peer.progress * 100) for peer in peers if peer.progress < 1}
+            for infohash in list(itertools.islice(self.busy_swarms, _WATCHED)):
+                self._look_at_peers(infohash)
             self._bootstrap.poll()
             renew_reach()
+
+    def _look_at_peers(self, infohash: InfoHash) -> None:
+        """See how far each is: what `post_peer_info` tells cannot be read in 2.1.1."""
+        swarm = self.swarms[infohash]
+        peers = swarm.handle.get_peer_info() if swarm.handle else []
+        if not peers:  # of one that came and went between two updates nothing tells
+            self.busy_swarms.discard(infohash)
+        connected = [peer for peer in peers if _text(peer.ip) in swarm.addresses]
+        swarm.fetching = {_text(peer.ip): int(peer.progress * 100) for peer in connected if peer.progress < 1}
 
     def handle_alert(self, alert: lt.alert) -> None:
         """Record in its swarm what an alert tells, and log the faults of trackers."""
