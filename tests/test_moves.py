@@ -120,8 +120,8 @@ def test_a_link_names_where_the_machine_is_now_among_bridges_and_after_any_numbe
 
             assert addresses_in(link)[:2] == list(place)
             assert not {before[0], before[1]} & set(addresses_in(link))
-            by_tracker = ["fetch", "--info", re.sub(r"&x\.pe=[^&]*", "", first), "--timeout", "4s"]
-            wait_until(lambda: fetcher.run(*by_tracker).code == 0, "the tracker to know the new address", 40)  # noqa: B023
+            by_tracker = ["fetch", "--info", re.sub(r"&x\.pe=[^&]*", "", first), "--timeout", "8s"]
+            wait_until(lambda: fetcher.run(*by_tracker).code == 0, "the tracker to know the new address")  # noqa: B023
         fetcher("fetch", re.sub(r"&tr=[^&]*", "", link))
 
 

@@ -32,6 +32,7 @@ _SEEK_EVERY = 5.0  # seconds
 _IDLE: lt.settings_pack = {"tick_interval": 2500}  # milliseconds
 _BUSY: lt.settings_pack = {"tick_interval": 500}
 _SOONEST, _LATEST = 0.5, 60.0  # seconds until it is looked whether every address is listened on
+_SETTLING = 1.0  # seconds
 _ANNOUNCED_AT_ONCE, _BETWEEN = 10, 0.1  # torrents, and seconds until the next ones
 _TRY_EVERY = 2.0  # seconds between looks whether the port that was wanted is free
 # libtorrent goes on by TCP once uTP has failed, and only uTP gets into a router that its owner called us from
@@ -153,7 +154,7 @@ class Server:
         if self._browsers:
             self._browsers.update(self._programs.swarms)
         self._take_back()
-        if (best := self._best()) != self._announced_at:
+        if (best := self._best()) != self._announced_at and self._programs.is_settled:
             self._announced_at = best
             self._programs.announce_anew()
 
@@ -254,6 +255,7 @@ class _Programs(Seeding):
         self._changes = Changes()
         self._own: list[Local] = []
         self._reachable_at: dict[int, tuple[str, ...]] = {}  # by port, until something changes
+        self._changed = 0.0  # when the networks last did
         self._pause = _SOONEST
         self._again = 0.0  # when to look whether every address is listened on
         self._to_announce: dict[InfoHash, None] = {}  # an ordered set
@@ -267,6 +269,7 @@ class _Programs(Seeding):
             self._own = own_addresses()
             self._reachable_at.clear()
             self._pause, self._again = _SOONEST, now + _SOONEST
+            self._changed = now
         elif now > self._again:
             self._pause = min(2 * self._pause, _LATEST)
             self._again = now + self._pause
@@ -278,6 +281,11 @@ class _Programs(Seeding):
             if (swarm := self.swarms.get(infohash)) and swarm.handle:
                 swarm.handle.force_reannounce(0, -1, 1)
                 swarm.handle.force_dht_announce()
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether the networks have not changed for a moment: a new address comes before its routes."""
+        return time.monotonic() - self._changed > _SETTLING
 
     def announce_anew(self) -> None:
         """Announce everything once more, by and by: links that name an earlier address lead here by their trackers."""
