@@ -42,6 +42,22 @@ def start(
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def outcome(*command: str, timeout: float) -> tuple[int, str]:
+    """Run another program to its end, for `timeout` seconds at most; give its exit code and what it said.
+
+    A program that is not there, or does not end, has the exit code 127.
+    """
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 127, str(error)
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
 def end(child: Child, patience: float = 5) -> None:
     """End a child: TERM first, KILL when it has not ended after `patience` seconds."""
     import subprocess

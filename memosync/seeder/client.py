@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import __version__, process
@@ -14,6 +14,7 @@ from ..console import Console
 from ..errors import LibraryError, SeederError
 from ..library.served import revision, served_as
 from ..library.store import Library
+from ..magnet import InfoHash
 from ..memo import Memo
 from ..network import Network
 from ..stop import Stop
@@ -46,6 +47,11 @@ _WORST_FIRST = ("damaged", "checking", "seeding")
 def current(library: Library) -> SeederState | None:
     """Read what the running seeder says of itself; None when none runs, or it has not said anything yet."""
     return read_state(library.inner)
+
+
+def is_serving(library: Library) -> bool:
+    """Tell whether a seeder runs, or is on its way."""
+    return is_running(library.inner)
 
 
 def last_fault(library: Library) -> str:
@@ -198,9 +204,12 @@ def serve(
 
 def swarm_of(library: Library, state: SeederState, memo: Memo) -> SwarmState | None:
     """Sum up what the swarms of a served memo do; None when it is not served."""
-    swarms = [state.swarms.get(infohash, SwarmState(infohash=infohash)) for infohash in served_as(library, memo)]
-    if not swarms:
-        return None
+    forms = served_as(library, memo)
+    return _sum_up(state, forms) if forms else None
+
+
+def _sum_up(state: SeederState, forms: Sequence[InfoHash]) -> SwarmState:
+    swarms = [state.swarms.get(infohash, SwarmState(infohash=infohash)) for infohash in forms]
     return SwarmState(
         infohash=swarms[0].infohash,
         state=min((swarm.state for swarm in swarms), key=_WORST_FIRST.index),
@@ -209,19 +218,36 @@ def swarm_of(library: Library, state: SeederState, memo: Memo) -> SwarmState | N
         delivered=sum(swarm.delivered for swarm in swarms),
         fault=next((swarm.fault for swarm in swarms if swarm.fault), ""),
         addresses=tuple(dict.fromkeys(address for swarm in swarms for address in swarm.addresses)),
+        fetching=tuple(peer for swarm in swarms for peer in swarm.fetching),
     )
 
 
-def wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop) -> None:
-    """Wait until somebody has all of each memo; SeederError when the seeder ends before, Interrupted on `stop`."""
-    wanted = {memo.id: set(served_as(library, memo)) for memo in memos if served_as(library, memo)}
+def wait_until_delivered(
+    library: Library,
+    memos: Sequence[Memo],
+    *,
+    stop: Stop,
+    on_wait: Callable[[Sequence[tuple[Memo, SwarmState]]], None],
+    on_delivered: Callable[[Memo], None],
+) -> None:
+    """Wait until somebody has all of each memo; SeederError when the seeder ends before, Interrupted on `stop`.
+
+    `on_wait` is told again and again of the memos that nobody has yet.
+    """
+    wanted = [(memo, forms) for memo in memos if (forms := served_as(library, memo))]
     while wanted:
         stop.check()
         state = current(library)
         if state is None and not is_running(library.inner):
             raise SeederError("the seeder ended before somebody had it", "memosync seed --detach starts it again")
-        delivered = {infohash for infohash, swarm in state.swarms.items() if swarm.delivered} if state else set()
-        wanted = {memo_id: forms for memo_id, forms in wanted.items() if not forms & delivered}
+        if state:
+            found = [(memo, forms, _sum_up(state, forms)) for memo, forms in wanted]
+            for memo, _, swarm in found:
+                if swarm.delivered:
+                    on_delivered(memo)
+            wanted = [(memo, forms) for memo, forms, swarm in found if not swarm.delivered]
+            if wanted:
+                on_wait([(memo, swarm) for memo, _, swarm in found if not swarm.delivered])
         stop.wait(0.1)
 
 

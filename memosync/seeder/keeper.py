@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..process import Child
 
 LOG_LIMIT = 400_000  # bytes; the log before this one is kept beside it
+_LOOK_EVERY = 5.0  # seconds
 PATIENCE = 5  # deaths in a row before it served anything
 _LONG = 30.0  # seconds after which one has served, whether that could be written or not
 _PAUSE = 60.0  # seconds at most between two starts
@@ -88,7 +89,7 @@ def keep(private: Path, arguments: list[str], lock: int, pipe: int, stop: Stop) 
         restarts += 1
         if failures >= PATIENCE and not has_served:
             fault = f"giving up, it died {failures} times before it served ({code})"
-            fault += f": {_text(last)}" if last.strip() else ""
+            fault += f"; the last it said was: {_text(last)}" if last.strip() else ""
             _log(private, fault.encode() + b"\n")
             state.write_fault(private, fault)
             readiness.say(pipe, fault=fault)
@@ -98,7 +99,9 @@ def keep(private: Path, arguments: list[str], lock: int, pipe: int, stop: Stop) 
 
 
 def _pass_on(child: Child, stop: Stop) -> None:
-    stop.wait()
+    while not stop.wait(_LOOK_EVERY):
+        if child.poll() is not None:
+            return
     process.end(child)
 
 

@@ -20,6 +20,7 @@ from ..torrent.server import Server
 
 _LOOK_EVERY = 2.0  # seconds between looks at the files themselves
 _SOONEST, _LATEST = 2.0, 600.0  # seconds after which what could not be read is looked at again
+_LOOKS = 400  # at files, in a second at most: ten thousand are looked at in 25 s
 _Signature = tuple[int, int, int] | None  # see files.state_of; None for what is no file
 
 
@@ -46,7 +47,7 @@ class Reconciler:
             except MemosyncError as error:
                 self._index.begin()
                 self._log_once(f"going on with what was served before: {error}")
-        elif time.monotonic() - self._looked > max(_LOOK_EVERY, len(self._served) / 1000):
+        elif time.monotonic() - self._looked > max(_LOOK_EVERY, len(self._served) / _LOOKS):
             for infohash, (wanted, *signatures) in list(self._served.items()):
                 if [_signature(wanted.path), _signature(wanted.torrent)] != signatures:
                     self._damaged.pop(infohash, None)

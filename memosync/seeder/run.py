@@ -20,7 +20,9 @@ from ..library.store import Library
 from ..magnet import InfoHash
 from ..network import Network
 from ..stop import Stop
+from ..torrent.seeding import Swarm
 from ..torrent.server import MOST_PEERS, Server
+from ..torrent.session import wait_for_port
 from . import readiness
 from .reconcile import Reconciler
 from .state import (
@@ -39,6 +41,7 @@ from .state import (
 from .sync import Sync, SyncState
 
 _COMPLETE_EVERY = 60.0  # seconds
+_PATIENCE = 3.0  # seconds for whoever has the port that links name, most likely a seeder that is ending
 MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
 
 
@@ -85,17 +88,20 @@ def _serve(
 ) -> None:
     """Serve until `stop`, and no longer than the library is in its place; what cannot be written is tried again."""
     private, over = library.inner, Stop()
-    port = last_port(private)
-    me = SeederState(network=network, port=port, pid=os.getpid())
+    last = last_port(private)
+    me = SeederState(network=network, port=last, usual_port=last, pid=os.getpid())
     if kept:
         me = replace(me, keeper=os.getppid(), restarts=kept.restarts)
     descriptors = _raise_limits()
     spoken = _Spoken(private, console.log)
     spoken.write(me)
+    is_chosen = bool(settings.port) and not (kept and kept.restarts)
+    if last and not is_chosen:
+        wait_for_port(settings.port or last, network, stop, _PATIENCE)
     server = Server(
         network,
-        port=settings.port or port,
-        insist=bool(settings.port),
+        port=settings.port or last,
+        insist=is_chosen,
         up=settings.up,
         down=settings.down,
         descriptors=descriptors,
@@ -104,6 +110,8 @@ def _serve(
     )
     reconciler = Reconciler(library, server, network, console.log)
     console.log(f"serving on port {server.port}")
+    if server.port != server.wanted:
+        console.warn(f"another program has port {server.wanted}, which links name; it is taken back when it is free")
     threading.Thread(target=_complete, args=(library.root, console.log, over), daemon=True).start()
     sync = Sync(library.root, network, up=settings.up, down=settings.down, log=console.log)
     syncing = threading.Thread(target=sync.run, args=(over,), daemon=True)
@@ -117,6 +125,7 @@ def _serve(
             server.poll(0.1)
             now = sync.state
             urgent = said is None or not said.ready or said.seen != reconciler.seen or now != synced
+            urgent |= said is not None and (said.addresses, said.port) != (server.addresses, server.port)
             synced = now
             if not urgent and time.monotonic() - said_at < 1:  # looking at ten thousand swarms takes a while
                 continue
@@ -212,16 +221,22 @@ def _state_of(server: Server, me: SeederState, before: SeederState | None, seen:
     return replace(
         me,
         port=server.port,
-        addresses=tuple(server.link_addresses(me.network)),
+        usual_port=server.wanted,
+        addresses=server.addresses,
         ready=ready or bool(before and before.ready),
         seen=seen if ready else before.seen if before else 0,
         crowded=server.announced is not None,
         announced=server.announced or (),
+        answering=tuple(sorted(server.answering)),
         swarms=_swarms(server),
         met=synced.met,
         even=synced.even,
         coming=tuple(f"{uid} {percent}" for uid, percent in synced.coming),
     )
+
+
+def _furthest(swarm: Swarm) -> list[tuple[int, str]]:
+    return sorted(((percent, address) for address, percent in swarm.fetching.items()), reverse=True)
 
 
 def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
@@ -235,6 +250,7 @@ def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
             delivered=swarm.delivered,
             addresses=tuple(sorted(swarm.addresses)[:MOST_PEERS]),
             fault=swarm.fault,
+            fetching=tuple(f"{address} {percent}" for percent, address in _furthest(swarm)[:MOST_PEERS]),
         )
         for infohash, swarm in server.swarms()
         if swarm.peers or swarm.given or swarm.delivered or swarm.state != "seeding"

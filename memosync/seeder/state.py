@@ -36,6 +36,7 @@ class SwarmState:
     delivered: int = 0  # how often somebody was seen to have all of it
     addresses: tuple[str, ...] = ()  # of some of the peers
     fault: str = ""  # why it is damaged
+    fetching: tuple[str, ...] = ()  # some of those that lack some of it, who has most first: address and percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class SeederState:
     version: str = __version__
     network: Network
     port: int = 0
+    usual_port: int = 0  # the one that links given before name
     addresses: tuple[str, ...] = ()  # as they stand in links
     ready: bool = False
     pid: int = 0
@@ -53,6 +55,7 @@ class SeederState:
     seen: int = 0  # the revision of what is served that it last acted on
     crowded: bool = False  # more torrents have WebSocket trackers than can be announced there
     announced: tuple[InfoHash, ...] = ()  # those that are, when it is crowded
+    answering: tuple[str, ...] = ()  # WebSocket trackers, by which browsers find what is announced there
     swarms: Mapping[InfoHash, SwarmState] = field(default_factory=dict)
     met: tuple[str, ...] = ()  # devices of the group that are connected
     even: tuple[str, ...] = ()  # those of them that know all that this one knows, and say all that they lack
@@ -146,7 +149,8 @@ def _from_table(table: dict[str, Any]) -> SeederState:
     by_infohash = {swarm.infohash: swarm for swarm in swarms}
     state = SeederState(**_known(SeederState, table), network=network, swarms=by_infohash)
     addresses = tuple(filter(parse_address, state.addresses))  # they will stand in links
-    return dataclasses.replace(state, addresses=addresses, port=_port(state.port))
+    port, usual_port = _port(state.port), _port(state.usual_port)
+    return dataclasses.replace(state, addresses=addresses, port=port, usual_port=usual_port)
 
 
 def write_fault(private: Path, fault: str) -> None:
@@ -157,14 +161,15 @@ def write_fault(private: Path, fault: str) -> None:
 
 
 def last_port(private: Path) -> int:
-    """Give the port of the last seeder here, so that links already given stay good; 0 for none.
+    """Give the port of the last seeder here that could choose, so that links already given stay good; 0 for none.
 
     LibraryError when that cannot be read, and would be lost.
     """
     path = private / "seeder.toml"
     with files.as_library_error(f"read {path}"), contextlib.suppress(FileNotFoundError, files.OddFile):
         files.read(path)
-    return _port(_read(private).get("port", 0))
+    said = _read(private)
+    return _port(said.get("usual_port")) or _port(said.get("port"))
 
 
 def _port(port: object) -> int:

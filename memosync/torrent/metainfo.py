@@ -38,6 +38,7 @@ class Metainfo:
     piece_length: int  # bytes
     pieces: bytes  # SHA-1 of each piece, 20 bytes each
     trackers: tuple[str, ...] = ()
+    is_private: bool = False  # only its trackers name peers, and no peer gives its metadata away (BEP 27)
     data: bytes = b""  # a .torrent file with nothing in it but `info`
 
 
@@ -151,6 +152,7 @@ def read(data: bytes) -> Metainfo:
         piece_length=length,
         pieces=pieces,
         trackers=trackers,
+        is_private=info.priv(),
         data=wrap(bytes(section)),
     )
 

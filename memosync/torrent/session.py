@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import random
 import socket
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..console import one_line
 from ..network import Network, Reach
+from ..stop import Stop
 from .routes import connected
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ _COMMON: lt.settings_pack = {
 }
 PAUSED, SKIPPED = 40, 180  # torrent_paused, announce_skipped: of libtorrent's own errors
 _LOOK_EVERY = 5.0  # seconds between looks at the networks that this machine is connected to
+_FIRST_PORT = 10_000  # below are those of services that people know by number
 NO_INTERNET: lt.settings_pack = {"enable_dht": False, "enable_natpmp": False}
 
 
@@ -146,10 +151,16 @@ def leave(session: lt.session, deadline: float) -> None:
 
 
 def free_port(network: Network) -> int:
-    """Find a port that is free now on every address, for TCP and for UDP."""
+    """Find a port that is free now on every address, for TCP and for UDP, and will be when it is wanted again.
+
+    Others are given to outgoing connections (ip(7), ip_local_port_range), of any program, while nobody listens there.
+    """
+    theirs = 2**15
+    with contextlib.suppress(OSError, ValueError):
+        theirs = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    below = min(theirs, 2**15) if theirs > 2 * _FIRST_PORT else 2**15
     for _ in range(100):
-        with socket.create_server((_host(network), 0)) as probe:
-            port = int(probe.getsockname()[1])
+        port = random.randrange(_FIRST_PORT, below)
         if is_free(port, network):
             break
     return port
@@ -164,6 +175,13 @@ def is_free(port: int, network: Network) -> bool:
     return False
 
 
+def wait_for_port(port: int, network: Network, stop: Stop, patience: float) -> None:
+    """Wait until a port is free, for `patience` seconds at most."""
+    deadline = time.monotonic() + patience
+    while not (is_free(port, network) or stop.is_set() or time.monotonic() > deadline):
+        stop.wait(0.1)
+
+
 def is_reachable(address: str, port: int) -> bool:
     """Tell whether an address, written as in links, takes a TCP connection within three seconds."""
     with contextlib.suppress(OSError), socket.create_connection((address.strip("[]"), port), timeout=3):
@@ -175,16 +193,26 @@ def _host(network: Network) -> str:
     return "127.0.0.1" if network is Network.LOOPBACK else ""
 
 
+def listen_on(session: lt.session, network: Network, ports: Sequence[int]) -> None:
+    """Have an open session listen on these ports; who is connected stays so. Alerts tell on which addresses it does."""
+    session.apply_settings({"listen_interfaces": _places(network, ports)})
+
+
+def _places(network: Network, ports: Sequence[int]) -> str:
+    hosts = ["127.0.0.1"] if network is Network.LOOPBACK else ["0.0.0.0", "[::]"]
+    return ",".join(f"{host}:{port}" for port in ports for host in hosts)
+
+
 def _reach(network: Network, port: int) -> lt.settings_pack:
-    everywhere = f"0.0.0.0:{port},[::]:{port}"
+    listening: lt.settings_pack = {"listen_interfaces": _places(network, [port])}
     match network:
         case Network.PUBLIC:
-            return {"listen_interfaces": everywhere}
+            return listening
         case Network.LAN:
-            return {"listen_interfaces": everywhere, **NO_INTERNET}
+            return {**listening, **NO_INTERNET}
         case Network.LOOPBACK:
             return {
-                "listen_interfaces": f"127.0.0.1:{port}",
+                **listening,
                 "outgoing_interfaces": "127.0.0.1",
                 **NO_INTERNET,
                 "enable_lsd": False,
