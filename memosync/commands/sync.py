@@ -273,27 +273,22 @@ def _find(library: Library, word: str) -> Device:
 def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) -> None:
     """Wait until this device and all that are met have all; SwarmError when nothing happens for too long."""
     client.serve(library, [], command.network, client.current(library), stop=stop, console=command.console)
-    most, last, changed = 0, None, time.monotonic()
-    while True:
-        state = client.current(library)
-        rows = _status(library, state)
-        met = [row for row in rows if row.is_met]
-        awaited = sum(group.is_awaited(library, memo) for memo in _alive(library))
-        missing = awaited + sum(row.device.lacking for row in met)
-        if met and not missing and all(row.is_even for row in met):
-            break
+    most = 0
+
+    def look(state: SeederState | None) -> tuple[bool, object]:
+        nonlocal most
+        met = [row for row in _status(library, state) if row.is_met]
+        missing = sum(group.is_awaited(library, memo) for memo in _alive(library))
+        missing += sum(row.device.lacking for row in met)
         most = max(most, missing)
         if most:
             command.console.progress(f"of {format_count(most)} to come", 1 - missing / most)
-        now = met, missing, state.coming if state else ()
-        if now != last:
-            last, changed = now, time.monotonic()
-        if time.monotonic() - changed > options.timeout:
-            command.console.progress("", 1)
-            raise SwarmError(f"nothing new in {options.timeout:.0f} s", "memosync sync says who lacks what, and why")
-        stop.check()
-        stop.wait(2 * _LOOK_EVERY)
+        return bool(met) and not missing and all(row.is_even for row in met), (met, missing)
+
+    have_all = client.wait_for_devices(library, look, lambda _state: options.timeout, stop=stop)
     command.console.progress("", 1)
+    if not have_all:
+        raise SwarmError(f"nothing new in {options.timeout:.0f} s", "memosync sync says who lacks what, and why")
 
 
 def _until(ready: Callable[[], Ready], timeout: float, stop: Stop) -> Ready:

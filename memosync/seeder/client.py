@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .. import __version__, process
 from ..console import Console
@@ -149,6 +149,32 @@ def wait_until_delivered(library: Library, memos: Sequence[Memo], *, stop: Stop)
             raise SeederError("the seeder ended before somebody had it", "memosync seed --detach starts it again")
         delivered = {infohash for infohash, swarm in state.swarms.items() if swarm.delivered} if state else set()
         wanted = {memo_id: forms for memo_id, forms in wanted.items() if not forms & delivered}
+        stop.wait(0.1)
+
+
+def wait_for_devices(
+    library: Library,
+    look: Callable[[SeederState | None], tuple[bool, object]],
+    patience: Callable[[SeederState | None], float],
+    *,
+    stop: Stop,
+) -> bool:
+    """Wait until `look` says that all is here, and False when nothing new has come for `patience`, in seconds.
+
+    Beside that it gives what is here by now: what else comes from other devices is new, too. Interrupted on `stop`.
+    """
+    last, changed = None, time.monotonic()
+    while True:
+        state = current(library)
+        is_done, here = look(state)
+        if is_done:
+            return True
+        now = here, state.coming if state else ()
+        if now != last:
+            last, changed = now, time.monotonic()
+        elif time.monotonic() - changed > patience(state):
+            return False
+        stop.check()
         stop.wait(0.1)
 
 
