@@ -41,12 +41,15 @@ class Place:
     internet: Internet | None = None
     ways: tuple[str, ...] = ("LSD",)  # in which the meeting place is made known
 
-    def waits_for_the_dht(self, infohash: str) -> None:
-        """Wait until its nodes have heard of something on one of the machines, where there is one."""
-        internet = self.internet
-        if internet:
-            name = f"btih:{infohash}"
-            wait_until(lambda: internet.was_announced(internet.here, name), "the DHT to hear of the meeting place")
+    def heard(self) -> str:
+        """Give what nodes of the DHT have heard, where there is one: a line for each announce."""
+        return self.internet.heard_at(self.internet.others[0]).read_text() if self.internet else ""
+
+    def waits_for_the_dht(self, infohash: str, before: int = 0) -> None:
+        """Wait until its nodes have heard once more of something on one of the machines."""
+        line = f"{self.devices[0].host.address} {infohash}\n"
+        if self.internet:
+            wait_until(lambda: self.heard().count(line) > before, "the DHT to hear of the meeting place")
 
 
 @contextmanager
@@ -74,6 +77,8 @@ def test_nobody_sees_anything_of_libraries_in_sync(tmp_path: Path, place: object
         one, other = (each.program for each in there.devices)
         for program in (one, other):
             program.library.mkdir(parents=True, mode=0o700)
+        for each in there.devices:
+            each.seeder.meddle("from memosync.torrent import meeting; meeting._RESTS_AFTER = 1.0")
         captures = [Capture(each.host, whole=True) for each in there.devices]
         words = [f"--{name}={text}" for name, text in WORDS.items()]
         with Watch(*(each.host for each in there.devices)) as watch:
@@ -96,9 +101,10 @@ def test_nobody_sees_anything_of_libraries_in_sync(tmp_path: Path, place: object
         sealed = {path.name: path.read_bytes() for path in said if len(path.name) == 40}
         packets = [packet for capture in captures for packet in capture.so_far()]
         logs = [seeder.log(program) for program in (one, other)]
-        heard = there.internet.heard_at(there.internet.others[0]).read_text() if there.internet else ""
-        for program in (one, other):
-            program("seed", "--stop")
+        other("seed", "--stop")
+        there.waits_for_the_dht(meeting, there.heard().count(meeting))  # who is alone comes back to it
+        heard = there.heard()
+        one("seed", "--stop")
 
     link, secret = magnet.parse(invitation.out.strip()), keys.secret(library)
     sent = {*streams(packets), *utp_streams(packets), *(bytes.fromhex(packet.data) for packet in packets)}

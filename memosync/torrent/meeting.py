@@ -63,6 +63,7 @@ _LINGER = 3.0  # seconds that a device which hung up is taken to be there still
 _MOST_EXTERNAL = 4  # addresses that others see this machine at
 _UTP = 1 << 17  # libtorrent's flag, that the wheel has no name for: of a peer whose port is one that it listens at
 _MEND = 3.0  # seconds after which a torrent that a full disk has stopped goes on
+_RESTS_AFTER = 30.0  # seconds for which nobody was missing
 _HUNG_UP = 0.3  # seconds that another device has to call anew after it hung up
 
 
@@ -116,6 +117,8 @@ class Meeting:
         self._looked = self._polled = 0.0
         self._alone_since = self._new_at = time.monotonic()  # or since somebody came or went
         self._is_quiet = False
+        self.is_open = False  # somebody may come whom no device knows
+        self._missing_at = self._new_at  # when somebody was, or may have been
         self._stopped = 0.0  # when libtorrent stopped one of the two torrents
         self._announced, self._again = 0, 0.0  # how often, and how long it had been alone by then
         params = lt.load_torrent_buffer(_hollow(keep, "meeting", 1))
@@ -171,6 +174,7 @@ class Meeting:
             self._polled = now
             self._bootstrap.poll()
             renew_reach()
+            self._rest(now)
             self._announce(now)
             self._pace(now)
             self.exchange.poll()
@@ -282,6 +286,12 @@ class Meeting:
                 self._place.connect_peer(peer)
             if self._said:
                 self._ring()
+
+    def _rest(self, now: float) -> None:
+        """Be in the DHT only while somebody is missing: it costs more than all else that devices say to each other."""
+        if self.is_open or not self.pointers or self._known.keys() - self.pointers.keys():
+            self._missing_at = now
+        self._bootstrap.rest(now - self._missing_at > _RESTS_AFTER)
 
     def _pace(self, now: float) -> None:
         """Call quickly while there is something new, or somebody was lost just now, and seldom else."""
