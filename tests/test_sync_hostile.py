@@ -16,6 +16,7 @@ from typing import Any
 import libtorrent as lt
 import pytest
 from support import seeder
+from support.disk import SmallDisk
 from support.handshake import offers
 from support.pairs import join, record, titles, wait_for
 from support.program import Program
@@ -377,6 +378,32 @@ def test_a_device_that_says_everything_that_is_wrong_is_not_believed_and_nothing
     assert memory(one) - most < 100_000, "KB"
     assert {path.suffix for path in set(tmp_path.iterdir()) - outside} == {".flac"}
     assert "Traceback" not in seeder.log(one)
+
+
+def test_what_is_said_takes_no_more_of_a_disk_than_it_has_room_for(memosync: Program, tmp_path: Path) -> None:
+    """A hundredth of a disk with less than a gigabyte; words are small, and come all the same."""
+    disk = SmallDisk(tmp_path / "disk", 30_000_000)
+    try:
+        small = memosync.on(disk.place / "Memos")
+        small.under, small.library = disk.under, disk.seen / "Memos"
+        memo_id = record(memosync, "Small")
+        join(memosync, small)
+        wait_until(lambda: titles(small) == ["Small"], "the words of it")
+        rogue = Rogue(small, tmp_path / "rogue")
+        uids = [f"{number:064x}" for number in range(300)]
+        large = packed({uid: {"description": [os.urandom(2000).hex(), 5, 0, THEM]} for uid in uids})
+        rogue.point(rogue.keep(rogue.seal(large)))
+
+        wait_until(lambda: "more than there is room for" in seeder.log(small), "it to be refused")
+        wait_until(lambda: "no room on its disk" in memosync("sync").out, "the row to say it")
+        names = list((small.library / ".memosync" / "sync").iterdir())
+        assert max(path.stat().st_size for path in names) < 300_000
+        rogue.close()
+        memosync("edit", memo_id, "--title", "Small still")
+        wait_until(lambda: "Small still" in titles(small), "the new words")
+        small("seed", "--stop")
+    finally:
+        disk.close()
 
 
 def test_a_torrent_that_is_no_head_is_left_and_leaves_nothing(pair: tuple[Program, Program], rogue: Rogue) -> None:

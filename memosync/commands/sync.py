@@ -11,11 +11,11 @@ from .. import files, magnet, sealing
 from ..console import Console, one_line
 from ..errors import NotFoundError, SwarmError, TorrentError, UsageError, WrongKeyError
 from ..library import group, invitations, known
-from ..library.known import Device, Known
+from ..library.known import Device
 from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo
-from ..network import MOST_TRACKERS, trackers_of
+from ..network import trackers_of
 from ..quantities import format_count
 from ..seeder import client
 from ..seeder.state import SeederState
@@ -113,7 +113,7 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
     if name:
         known.say(library, group.device_of(library), {"name": name})
     if trackers:
-        known.change(library, lambda before: replace(before, trackers=trackers[:MOST_TRACKERS]))
+        library.transaction(lambda index: index.with_meeting(trackers))
     me = group.device_of(library)
     client.serve(library, [], command.network, state, stop=stop, console=console)
     addresses = _until(lambda: _addresses(library, me), options.timeout, stop)
@@ -122,7 +122,7 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
     link = invitations.invite(library, addresses)
     state = client.serve(library, [], command.network, client.current(library), stop=stop, console=console)
     peers = tuple(f"{address}:{state.port}" for address in state.addresses)
-    meeting_at = trackers_of(known.read(library).trackers, command.network, typed=True)
+    meeting_at = trackers_of(library.index().meeting, command.network, typed=True)
     if is_new:
         console.tell("this library is the first of its group: what is recorded here will be on the other devices, too")
     console.tell("whoever has this invitation can have every memo: give it by a way that you trust")
@@ -161,11 +161,8 @@ def _join(command: Globals, library: Library, options: SyncOptions, name: str, s
     if library.index().group:  # of which nobody came to be
         group.leave(library)
     group.enter(library, told.secret)
-
-    def edit(before: Known) -> Known:
-        return replace(before, trackers=told.trackers, addresses=told.addresses)
-
-    known.change(library, edit)
+    library.transaction(lambda index: index.with_meeting(told.trackers))
+    known.change(library, lambda before: replace(before, addresses=told.addresses))
     known.say(library, group.device_of(library), {"came_by": link.infohash, **({"name": name} if name else {})})
     client.serve(library, [], command.network, state, stop=stop, console=console)
     console.tell("this library is one with the other now; waiting for it to know")
@@ -325,10 +322,10 @@ def _status(library: Library, state: SeederState | None = None) -> list[Status]:
 
 
 def _why(row: Device, holders: list[Device], state: SeederState | None) -> str:
-    if not row.lacking:
-        return ""
     if row.why == "room":
         return "no room on its disk"
+    if not row.lacking:
+        return ""
     if not state or not state.met:
         return "no other device is there"
     return "on their way" if holders else "nobody has them now"

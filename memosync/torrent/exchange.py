@@ -128,7 +128,9 @@ class Exchange:
                 infohash = infohash_of(alert)
                 torrent, info = self._torrents.get(infohash), alert.handle.torrent_file()
                 if torrent and info and not _is_fit(info, torrent):
-                    self._log("what another device gives is not what it said; it is left")
+                    self._log(
+                        "what another device gives is not what it said, or more than there is room for; it is left"
+                    )
                     self.drop(infohash)
             case lt.torrent_finished_alert():
                 if (torrent := self._torrents.get(infohash_of(alert))) and not torrent.is_here:
