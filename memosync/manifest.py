@@ -71,7 +71,19 @@ class State:
 
 def tick(before: Clock, now: int, device: str) -> Clock:
     """Give the clock of a cell that is written `now` (milliseconds since 1970) in the place of one of `before`."""
-    return Clock(now, 0, device) if now > before.ms else Clock(before.ms, before.turn + 1, device)
+    if now > before.ms:
+        return Clock(now, 0, device)
+    turns = before.turn + 1
+    return Clock(before.ms + turns // MOST_TURNS, turns % MOST_TURNS, device)
+
+
+def until(state: State, ms: int) -> State:
+    """Leave out of a state the cells that say that they were written later (milliseconds since 1970)."""
+    tables = (
+        {key: {name: cell for name, cell in cells.items() if cell.clock.ms <= ms} for key, cells in table.items()}
+        for table in (state.memos, state.devices)
+    )
+    return State(*({key: cells for key, cells in table.items() if cells} for table in tables))
 
 
 def parse_clock(text: str) -> Clock | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
@@ -15,14 +16,18 @@ from proof import crash
 from proof.sounds import heard, sound
 from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
 
+from memosync import manifest
+from memosync.audio import webm
 from memosync.errors import UsageError
 from memosync.library import group, keys, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
 from memosync.library.freeze import freeze
+from memosync.library.incoming import Incoming, take_in
 from memosync.library.served import served_as
 from memosync.library.stamps import content_of
 from memosync.library.store import Library
+from memosync.torrent import metainfo
 
 Make = Callable[[str], Library]
 
@@ -195,7 +200,7 @@ def test_what_is_alive_on_who_joins_stays_alive(make: Make) -> None:
     shutil.copytree(one.root, copy.root)
     group.leave(copy)
     trash.put(one, [memo_id], WHEN)
-    one.clock = lambda: 4e9  # thirty years ahead
+    one.clock = lambda: 4e9  # seventy years ahead
     trash.take_back(one, [memo_id])
     trash.put(one, [memo_id], WHEN)
 
@@ -287,8 +292,8 @@ def test_a_month_is_over_only_once_another_device_was_heard_after_it(
     trash.put(one, [memo_id], thrown)
     tell(one, other)
     for day in range(0, 61, 5):
+        one.clock = (thrown + timedelta(days=day)).timestamp
         if day == 60 - (days_since_heard if days_since_heard is not None else 99):
-            one.clock = (thrown + timedelta(days=day)).timestamp
             tell(other, one)
         overdue = trash.overdue(one, thrown + timedelta(days=day))
 
@@ -365,6 +370,24 @@ def test_words_typed_into_the_index_are_said_with_the_time_of_that(make: Make) -
     assert any(stamp.startswith("title ") for stamp in only(one).stamps)
 
 
+def test_no_word_stands_for_ever(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+    last = manifest.Clock(manifest.MOST_MS - 1, manifest.MOST_TURNS - 1, "ffffffff")
+    far = manifest.Clock(int((one.clock() + 20 * 365 * 86_400) * 1000), manifest.MOST_TURNS - 1, "ffffffff")
+    uid = only(one).uid or ""
+    cells = {"title": manifest.Cell("For ever", last), "description": manifest.Cell("For years", far)}
+
+    group.merge_in(one, manifest.State({uid: cells}), SILENT)
+    assert (only(one).title, only(one).description) == ("Weekly standup", "For years")
+    edit(one, memo_id, title="Mine", description="Mine")
+    tell(one, other)
+    group.merge_in(other, manifest.State({uid: cells}), SILENT)
+
+    assert (only(other).title, only(other).description) == ("Mine", "Mine")
+
+
 def test_what_is_purged_before_others_heard_of_it_keeps_its_words(make: Make, tmp_path: Path) -> None:
     one = make("one")
     memo_id = record(one, 1)
@@ -376,6 +399,28 @@ def test_what_is_purged_before_others_heard_of_it_keeps_its_words(make: Make, tm
     tell(one, other)
 
     assert only(other).title == "Later"
+
+
+def test_a_fetch_that_dies_anywhere_leaves_nothing_that_seems_to_be_recorded_here(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "stranger.webm"
+    path.write_bytes(sound(5))
+    torrent = metainfo.make(path, "stranger.webm")
+    info = webm.probe(path)
+    crash.install()
+
+    for after in itertools.count():
+        library = make(f"library{after}")
+        incoming = Incoming(library, torrent.infohash, 10**9)
+        incoming.accept(torrent.data)
+        shutil.copy(path, incoming.file)
+        with crash.dying(after) as died:
+            take_in(library, incoming, incoming.plain(), info, ())
+        memos = open_library(library.root, SILENT).index().memos
+        assert all(memo.fetched for memo in memos)
+        if not died:
+            break
+    assert memos
+    assert after > 10
 
 
 def test_an_index_that_is_put_back_finds_what_was_thrown_away_since(make: Make, tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ import pytest
 from proof.mutants import MUTANTS
 from support.long import more
 
-QUICK = ("drop_everything", "fresh_stamps", "missing_is_deleted", "never_apply", "whoever_comes_last")
+QUICK = (
+    "drop_everything",
+    "fresh_stamps",
+    "missing_is_deleted",
+    "never_apply",
+    "nothing_is_synced",
+    "whoever_comes_last",
+)
 
 
 def proof(*arguments: str) -> subprocess.CompletedProcess[str]:

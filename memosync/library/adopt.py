@@ -67,7 +67,7 @@ def entry_of(
     """Make the entry of a file that the index does not name, in the trash when it is `trashed`.
 
     What another index says of it counts more than its own tags; with these alone it is frozen, for it may have been
-    shared. AudioError when it is no memo.
+    shared. What lies as a download, too, came from a fetch that died. AudioError when it is no memo.
     """
     if entry := known.get(memo_id):
         entry = replace(entry, memo=replace(entry.memo, file=path.name))
@@ -78,11 +78,13 @@ def entry_of(
         memo = new_memo(memo_id, info, path, when=path.stat().st_mtime)
         memo = replace(memo, sealed=form.infohash, renewals=form.renewals)
         memo = replace(memo, infohash=given.infohash if (given := kept_torrent(library, path)) else None)
-        return Entry(replace(memo, file=path.name, trashed=trashed))
-    torrent = kept_or_made(library, path, info.words, memo_id)
-    memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
-    library.keep_torrent(torrent.infohash, torrent.data)
-    return Entry(replace(memo, file=path.name, infohash=torrent.infohash, trashed=trashed))
+    else:
+        torrent = kept_or_made(library, path, info.words, memo_id)
+        memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
+        library.keep_torrent(torrent.infohash, torrent.data)
+        memo = replace(memo, infohash=torrent.infohash)
+    fetched = not {*memo.infohashes}.isdisjoint(library.downloads())
+    return Entry(replace(memo, file=path.name, trashed=trashed, fetched=fetched))
 
 
 def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None) -> Entry | None:

@@ -19,7 +19,7 @@ from ..audio import webm
 from ..console import Console
 from ..errors import AudioError, LibraryError, MemosyncError, TorrentError, UsageError
 from ..index import Index
-from ..manifest import BIRTH, MOST_MEMOS, Cell, Cells, State, Table, merge_cells, news, tick
+from ..manifest import BIRTH, MOST_MEMOS, Cell, Cells, State, Table, merge_cells, news, tick, until
 from ..memo import Memo, MemoId, id_in_file_name, parse_id
 from ..sealing import group_of
 from . import keys, known
@@ -32,6 +32,7 @@ from .stamps import arrived, cells_of, content_of, is_stamped, stamped, with_cel
 from .store import Library
 
 _HEARD_EVERY = 3_600.0  # seconds between two notes of that
+_FARTHEST = 100 * 31_557_600_000  # milliseconds that another clock may be ahead of this one
 _JOINED = 1  # milliseconds: the time of what was changed before joining, later than any word that nobody changed
 
 
@@ -181,9 +182,10 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
 def merge_in(library: Library, theirs: State, console: Console) -> None:
     """Have the index say what another device's state does, where that is later; LibraryError.
 
-    TorrentError when these would be more memos than any device can say.
+    TorrentError when these would be more memos than any device can say. What is from a time that no clock has shown yet
+    is left: nobody could write anything later.
     """
-    index = library.index()
+    index, theirs = library.index(), until(theirs, int(library.clock() * 1000) + _FARTHEST)
     name, uids = index.group, {*theirs.memos, *(memo.uid for memo in index.memos), *known.read(library).graves}
     if theirs.memos and len(uids) > MOST_MEMOS:
         raise TorrentError("a device says more of its memos than can be had here")

@@ -1,12 +1,18 @@
-"""A process that dies: from one write on, nothing more reaches the disk, and its locks are gone."""
+"""A process that dies: from one write on, nothing more reaches the disk, and its locks are gone.
+
+When the power goes as well, the disk loses what it was not told to keep: the newest names that were given or taken away
+in a directory that nobody has synced since, and what is in a file that got its name before it was synced itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +31,91 @@ class _Death:
         self.locks: set[files.Lock] = set()
 
     def look(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.left is None:
-            return
-        if changes(event, arguments):
+        if self.left is not None and changes(event, arguments):
             self.left -= 1
             if self.left < 0:
                 raise Crash
+        _disk.look(event, arguments)
 
 
-_death = _Death()
+@dataclass
+class _Name:
+    """A name that was given to a file, or taken away, and that a disk may not have yet."""
+
+    path: Path
+    source: Path | None  # the name that the file had before, None for one that was taken away
+    before: Path | None  # what had the name before, kept elsewhere
+    unsynced: set[int]  # inodes: of the directories
+    content: int  # inode of the file that has the name now, 0 for none
+
+
+class _Disk:
+    """What the disk has not got for good."""
+
+    def __init__(self) -> None:
+        self.place: Path | None = None  # for what would be there again
+        self.names: list[_Name] = []
+        self.synced: set[int] = set()  # inodes of files
+        self.looking = False
+
+    def look(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.place is None or self.looking or event not in ("os.rename", "os.remove"):
+            return
+        self.looking = True
+        try:
+            with contextlib.suppress(OSError):  # what is about to fail
+                self._note(event, arguments)
+        finally:
+            self.looking = False
+
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        assert self.place
+        *names, _, _ = arguments if event == "os.rename" else (*arguments, None)
+        path, source = Path(os.fsdecode(names[-1])), Path(os.fsdecode(names[0]))
+        if not path.is_absolute() or path.parent.name == "locks":
+            return
+        content = os.stat(source).st_ino if event == "os.rename" else 0
+        before = None
+        if os.path.lexists(path) or not content:
+            before = self.place / str(len(self.names))
+            before.unlink(missing_ok=True)
+            os.link(path, before, follow_symlinks=False)
+        directories = {os.stat(directory).st_ino for directory in (path.parent, source.parent)}
+        self.names.append(_Name(path, source if content else None, before, directories, content))
+
+    def sync(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if not stat.S_ISDIR(status.st_mode):
+            self.synced.add(status.st_ino)
+            return
+        for name in self.names:
+            if not name.content or name.content in self.synced:
+                name.unsynced.discard(status.st_ino)
+
+    def has(self, places: Iterable[Path]) -> None:
+        self.names.clear()
+        files = (os.path.join(where, name) for place in places for where, _, names in os.walk(place) for name in names)
+        self.synced = {os.lstat(path).st_ino for path in files}
+
+    def lose(self, most: int) -> int:
+        """Lose what was done last, `most` names at the most, and tell how many."""
+        self.looking = True
+        lost = [name for name in self.names if name.unsynced][::-1][:most]
+        for name in lost:
+            here = name.path.stat().st_ino if name.path.exists() else 0
+            if here != name.content:  # something else has happened to it since, and is there for good
+                continue
+            if name.source and name.content in self.synced and not os.path.lexists(name.source):
+                os.rename(name.path, name.source)
+            elif here:
+                name.path.unlink()
+            if name.before:
+                os.link(name.before, name.path, follow_symlinks=False)
+        self.looking = False
+        return len(lost)
+
+
+_death, _disk = _Death(), _Disk()
 _acquire, _release = files.acquire, files.Lock.release  # as they are
 
 
@@ -68,6 +150,23 @@ def install() -> None:
     sys.addaudithook(_death.look)
     files.acquire = _keeping_acquire
     setattr(files.Lock, "release", _keeping_release)  # noqa: B010
+
+
+def watch_disk(place: Path) -> None:
+    """Have power cuts take what nobody has synced; no disk is waited for. `place` is a directory that this makes."""
+    place.mkdir()
+    _disk.place = place
+    setattr(os, "fsync", _disk.sync)  # noqa: B010
+
+
+def all_is_written(*places: Path) -> None:
+    """Say that enough time has passed for the disk to have all that is there."""
+    _disk.has(places)
+
+
+def lose_power(most: int) -> int:
+    """Take what the disk has not got, the newest `most` of the names, and tell how many these were."""
+    return _disk.lose(most)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from memosync.library.store import Library
 from memosync.memo import MemoId, Words, torrent_name
 from memosync.torrent import metainfo
 
-from .crash import dying
+from . import crash
 from .sounds import MANY, heard, sound
 
 FIELDS = ("title", "description", "recorded")
@@ -83,6 +83,8 @@ class Device:
     backups: list[tuple[str, Path]] = field(default_factory=list)
     seen: dict[tuple[int, str], str] = field(default_factory=dict)  # by sound and field: the word it showed last
     trash_seen: dict[int, set[str]] = field(default_factory=dict)
+    trashed_since: dict[int, float] = field(default_factory=dict)  # by sound
+    heard_at: float = 0.0  # when it merged what another one says
     fetched: set[int] = field(default_factory=set)  # and not met by what other devices say of it
     by_hand: dict[tuple[int, str], str] = field(default_factory=dict)  # words that nobody may have noticed yet
     joining: bool = False
@@ -101,8 +103,9 @@ class Life:
     """Devices that live for a while; `run` gives what happened how often, or raises Failure."""
 
     def __init__(self, seed: int, place: Path, acts: int = 50) -> None:
-        self.random = Random(seed)
+        self.random, self.power = Random(seed), Random(seed + 1)
         self.place, self.acts = place, acts
+        crash.watch_disk(place / "disk")
         self.now = 1_790_000_000.0
         self.count: Counter[str] = Counter()
         self.log: list[str] = []
@@ -232,6 +235,9 @@ class Life:
                 device.seen[number, name] = now
             if memo.trashed:
                 device.trash_seen.setdefault(number, set()).add(memo.trashed)
+                device.trashed_since.setdefault(number, self.now)
+            else:
+                device.trashed_since.pop(number, None)
 
     def ancestors(self, number: int, name: str, text: str | None) -> set[str]:
         found: set[str] = set()
@@ -251,6 +257,7 @@ class Life:
             (6, self.throw_away),
             (6, self.bring_back),
             (2, self.purge),
+            (2, self.wait_for_weeks),
             (4, self.share),
             (4, self.fetch),
             (3, self.enter_or_leave),
@@ -261,12 +268,17 @@ class Life:
         what = what or self.random.choices([act for _, act in acts], [weight for weight, _ in acts])[0]
         if what == self.put_back:
             device = next((each for each in self.devices if each.backups), device)
+        if what == self.wait_for_weeks:
+            device = next((each for each in self.devices if self.has_alone_in_trash(each)), device)
+        if what == self.bring_back:
+            device = next((each for each in self.devices if self.choose(each, trashed=True, here=False)), device)
         after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
         if what in (self.copy, self.back_up, self.put_back, self.edit_by_hand, self.enter_or_leave):
             after = None
         self.pending: list[Callable[[bool], None]] = []
         said = ""
-        with dying(after) as died:
+        crash.all_is_written(device.root)
+        with crash.dying(after) as died:
             try:
                 said = what(device)
             except MemosyncError as error:
@@ -280,16 +292,33 @@ class Life:
         if died:
             self.count["kill"] += 1
             self.count[f"kill in {name}"] += 1
+        by_others = what in (self.copy, self.back_up, self.put_back, self.edit_by_hand)
+        if self.loses_power(bool(died), chance=0.0 if by_others else 0.05) or died:
             self.reboot(device)
         self.observe(device, after_loss=what == self.put_back)
 
-    def choose(self, device: Device, trashed: bool = False, here: bool = False) -> tuple[int, Shown] | None:
+    def loses_power(self, died: bool, chance: float) -> bool:
+        """Cut the power, which takes what the disk was not told to keep."""
+        if self.power.random() >= (0.5 if died else chance):
+            return False
+        self.count["power cut"] += 1
+        if lost := crash.lose_power(self.power.choice([1, 2, 3, 100])):
+            self.count["power cut that took something"] += 1
+            self.note(f"a power cut takes {lost}")
+        return True
+
+    def has_alone_in_trash(self, device: Device) -> bool:
+        """Tell whether the only bytes of something are in this device's trash."""
+        thrown = [heard(path.read_bytes()) for path in device.root.glob(".memosync/trash/*.webm")]
+        return any(number is not None and not self.has_bytes(number, besides=device) for number in thrown)
+
+    def choose(self, device: Device, trashed: bool = False, here: bool | None = None) -> tuple[int, Shown] | None:
         found = [
             (number, memo)
             for number, memo in sorted(self.shown(device).items(), key=str)
             if isinstance(number, int)
             and bool(memo.trashed) == trashed
-            and (not here or self.ear(device, memo) is not None)
+            and here in (None, self.ear(device, memo) is not None)
         ]
         if found and self.random.random() < 0.6:
             return min(found, key=lambda each: each[0])  # what everybody works at
@@ -392,8 +421,26 @@ class Life:
     def purge(self, device: Device) -> str:
         return self.throw_away(device, purge=True)
 
+    def wait_for_weeks(self, device: Device) -> str:
+        """Look again and again for weeks: what was in the trash for long enough goes by itself."""
+        library, due = device.library, []
+        for _ in range(6):
+            self.now += 8 * _DAY
+            due = trash.overdue(library, datetime.fromtimestamp(library.clock(), UTC))
+        numbers = {memo.id: number for number, memo in self.shown(device).items()}
+        for number in {numbers.get(memo.id) for memo in due}:
+            since = device.trashed_since.get(number, self.now) if isinstance(number, int) else self.now
+            others = device.grouped and device.heard_at < since + trash.MONTH and self.now < since + trash.YEAR
+            if isinstance(number, int) and not others and not self.has_bytes(number, besides=device):
+                self.destroyed.add(number)  # somebody could have said that he wants it
+        if due and not device.grouped:
+            self.forget_what_only_it_has(device)
+        for _batch in library.locked(due):
+            trash.purge(library, due)
+        return f"sounds {sorted(str(numbers.get(memo.id)) for memo in due)} go"
+
     def bring_back(self, device: Device) -> str:
-        if not (found := self.choose(device, trashed=True)):
+        if not (found := self.choose(device, trashed=True, here=False) or self.choose(device, trashed=True)):
             return "refused: nothing there"
         number, memo = found
         self.undo_trashings(device, number)
@@ -555,7 +602,8 @@ class Life:
 
     def forget_what_only_it_has(self, device: Device, *, only_index: bool = False) -> None:
         """What no other device shows, nor anything later, may be gone once this one's index is, or all that it has."""
-        others = [self.shown(other) for other in self.devices if other is not device]
+        elsewhere = [other for other in self.devices if other is not device]
+        others = [self.shown(other) for other in elsewhere]
         mine = {number: memo for number, memo in self.shown(device).items() if isinstance(number, int)}
         for (sounding, name), values in self.values.items():
             for text, value in values.items():
@@ -563,11 +611,13 @@ class Life:
                 # a tag that is not there was taken away, or has not come yet
                 value.destroyed |= not shown or (text == "taken away" and value.device == device.number)
         for number, memo in mine.items():
-            if not memo.trashed and not any(self.is_alive(other, number) for other in others):
-                for undone in self.trashings.get(number, {}).values():
+            for when, undone in () if memo.trashed else self.trashings.get(number, {}).items():
+                # who has not heard that it was thrown away does not know either that it was brought back
+                knowing = [other for other in elsewhere if when in other.trash_seen.get(number, ())]
+                if not any(self.is_alive(self.shown(other), number) for other in knowing):
                     undone.clear()
-            elsewhere = any(number in other for other in others) or self.has_bytes(number, besides=device)
-            if not elsewhere and not only_index:
+            known = any(number in other for other in others) or self.has_bytes(number, besides=device)
+            if not known and not only_index:
                 self.destroyed.add(number)
 
     def is_alive(self, shown: dict[int | str, Shown], number: int) -> bool:
@@ -596,7 +646,8 @@ class Life:
         if not device.grouped:
             return
         after = self.random.randint(0, 40) if lossy and self.random.random() < 0.2 else None
-        with dying(after) as died:
+        crash.all_is_written(device.root)
+        with crash.dying(after) as died:
             try:
                 self.sync(device, lossy=lossy)
             except MemosyncError as error:
@@ -605,6 +656,7 @@ class Life:
         if died:
             self.count["kill"] += 1
             self.count["kill in a merge"] += 1
+        if self.loses_power(bool(died), chance=0.05 if lossy else 0.0) or died:
             self.reboot(device)
         self.observe(device)
 
@@ -634,6 +686,7 @@ class Life:
                 alive = {number for number, memo in self.shown(device).items() if not memo.trashed}
                 joining, device.joining = device.joining, False
                 group.merge_in(library, theirs, SILENT)
+                device.heard_at = self.now if holders - {device.number} else device.heard_at
                 holders.add(device.number)
                 if joining:  # what is alive on who joins stays so
                     for number, undone in self.trashings.items():

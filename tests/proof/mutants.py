@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from memosync import manifest
+from memosync import files, manifest
 from memosync.index import Index
 from memosync.library import group, stamps
 from memosync.library.store import Library
@@ -80,17 +81,24 @@ def _whoever_comes_last() -> None:
 
 
 def _words_without_stamps() -> None:
-    """Index and stamps are written apart: who dies in between leaves words that seem to be new."""
-    real = Library.transaction
+    """Index and stamps are written apart: who dies in between leaves words that seem to be typed here."""
+    real, stamping = Library.transaction, Library._stamped
 
     def transaction(library: Library, edit: Callable[[Index], Index]) -> Index:
-        stamping = Library._stamped
+        whole: list[Index] = []
+
+        def words_alone(index: Index) -> Index:
+            whole[:] = [stamping(library, index, edit(index))]
+            old = {memo.id: memo.stamps for memo in index.memos}
+            memos = (replace(memo, stamps=old.get(memo.id, memo.stamps)) for memo in whole[0].memos)
+            return replace(whole[0], memos=tuple(memos))
+
         _set(Library, "_stamped", lambda self, before, after: after)
         try:
-            real(library, edit)
+            real(library, words_alone)
+            return real(library, lambda index: whole[0])
         finally:
             _set(Library, "_stamped", stamping)
-        return real(library, lambda index: stamping(library, Index(), index))
 
     _set(Library, "transaction", transaction)
 
@@ -114,6 +122,12 @@ def _births_are_edits() -> None:
     _set(group, "cells_of", cells_of)
 
 
+def _nothing_is_synced() -> None:
+    """What is said to others is not on the disk yet: a power cut takes it here, and only here."""
+    _set(files, "sync_file", lambda path: None)
+    _set(files, "write", functools.partial(files.write, sync=False))
+
+
 def _set(where: object, name: str, what: Any) -> None:
     setattr(where, name, what)
 
@@ -132,5 +146,6 @@ MUTANTS: dict[str, Callable[[], None]] = {
         _words_without_stamps,
         _graves_are_not_kept,
         _births_are_edits,
+        _nothing_is_synced,
     )
 }

@@ -29,6 +29,8 @@ LEAST = {  # of what has to have happened in a hundred lives: else they prove no
     "kill in share": 3,
     "kill in throw_away": 2,
     "kill in purge": 1,
+    "power cut that took something": 50,
+    "wait_for_weeks": 20,
     "put race": 30,
     "lost put": 100,
     "head that could not be fetched": 100,
