@@ -208,6 +208,16 @@ def test_devices_that_all_lost_it_meet_at_the_trackers_of_their_group(memosync: 
         wait_for("Since then", other)
 
 
+def test_other_trackers_count_at_once_for_a_seeder_that_runs(memosync: Program, other: Program) -> None:
+    join(memosync, other)
+    with Tracker() as tracker:
+        memosync("sync", "--invite", "device", "--tracker", tracker.udp_url)
+
+        wait_until(lambda: len(tracker.swarms) == 2, "the meeting place and the invitation to be announced there")
+        record(memosync, "Since then")
+        wait_for("Since then", other)
+
+
 def test_what_is_known_of_others_cannot_be_kept_and_that_is_said(memosync: Program, other: Program) -> None:
     join(memosync, other)
     other("seed", "--stop")
