@@ -216,6 +216,9 @@ def test_other_trackers_count_at_once_for_a_seeder_that_runs(memosync: Program, 
         wait_until(lambda: len(tracker.swarms) == 2, "the meeting place and the invitation to be announced there")
         record(memosync, "Since then")
         wait_for("Since then", other)
+        memosync("sync", "--leave")
+        memosync("sync", "--invite", "device")
+        assert not Library(memosync.library).index().meeting, "they were another group's"
 
 
 def test_what_is_known_of_others_cannot_be_kept_and_that_is_said(memosync: Program, other: Program) -> None:

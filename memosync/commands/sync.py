@@ -112,7 +112,7 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
     group.enter(library)
     if name:
         known.say(library, group.device_of(library), {"name": name})
-    if trackers:
+    if trackers or is_new:  # what stands there may be of a group that was left
         library.transaction(lambda index: index.with_meeting(trackers))
     me = group.device_of(library)
     client.serve(library, [], command.network, state, stop=stop, console=console)

@@ -309,10 +309,10 @@ class _Part:
             pointed.setdefault(pointer.head, set()).add(name)
         for base in [base for base in self._waiting if not self._exchange.has(base)]:  # it could not be had
             for head in self._waiting.pop(base):
-                self._refuse(head)
+                self._refuse(head, base)
         for head, tellers in pointed.items():
             if head in self._coming and not self._exchange.has(head) and not self._is_waiting(head):
-                self._refuse(head)
+                self._refuse(head, head)
             if head in self._merged or head in self._equal or self._refused.get(head, 0.0) > now:
                 continue
             if head not in self._coming:
@@ -335,9 +335,9 @@ class _Part:
         """Serve on what was left, for a while; not for long where it takes room that is needed."""
         self._retired[head] = time.monotonic() + (KEPT if room(self._place) > heads.LARGEST else AGAIN)
 
-    def _refuse(self, head: InfoHash) -> None:
-        """Try later what cannot be had now."""
-        self._is_crowded = self._largest_head() < heads.LARGEST
+    def _refuse(self, head: InfoHash, failed: InfoHash) -> None:
+        """Try later what cannot be had now, because it, or its base, has `failed`."""
+        self._is_crowded |= failed in self._exchange.oversized and self._largest_head() < heads.LARGEST
         self._coming.pop(head, None)
         self._refused[head] = time.monotonic() + AGAIN
         drop(self._exchange, self._place, head)
