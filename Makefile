@@ -17,13 +17,17 @@ SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEF
 export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ordinary roots torture proof coverage where check duplicates types formatting scripts bench completions packages compiled clean
+.PHONY: help demo pictures test ordinary roots torture proof coverage where check duplicates types formatting scripts bench completions \
+	packages compiled lock pyz clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 demo: .venv/ready  ## record, list, share, fetch, sync and compare, on this machine alone, without a microphone
 	@PATH="$$PWD/$(BIN):$$PATH" demo/run
+
+pictures: .venv/ready packages  ## draw docs/session.svg anew, from the program as it is
+	$(BIN)/python demo/picture.py docs/session.svg
 
 test: .venv/ready packages compiled  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them
 	@[ "$$(id -u)" != 0 ] || [ -n "$(ORDINARY)" ] || echo "No user namespaces are allowed here: all tests are run as root."
@@ -89,12 +93,31 @@ packages:  # what the tests need from the system: installed where that is allowe
 compiled: .venv/ready  # else each of the thousand starts would compile it: the tests may write nothing here
 	@$(BIN)/python -m compileall -q memosync
 
-.venv/ready: pyproject.toml
+COMPILE := build/lock/bin/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
+
+lock:  ## choose the versions of all that is installed anew, and keep them in run.lock and dev.lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet uv
+	$(COMPILE) --output-file dev.lock --group dev
+	$(COMPILE) --constraint dev.lock --output-file run.lock
+
+pyz: .venv/ready  ## make the wheel, and dist/memosync.pyz: one file that needs nothing but this Python, and PortAudio
+	rm -rf build/site dist
+	$(BIN)/hatchling build --target wheel
+	$(BIN)/pip install --quiet --no-compile --target build/site --require-hashes --requirement run.lock
+	$(BIN)/pip install --quiet --no-compile --target build/site --no-deps --no-index --find-links dist memosync
+	rm -rf build/site/bin
+	$(BIN)/shiv --reproducible --site-packages build/site --console-script memosync --output-file dist/memosync.pyz \
+		--python "/usr/bin/env $$($(BIN)/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')"
+	cd dist && sha256sum *.whl *.pyz >SHA256SUMS
+
+.venv/ready: pyproject.toml dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.13 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet --editable . --group dev
+	$(BIN)/pip install --quiet --require-hashes --requirement dev.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 clean:  ## remove what was made, .venv too
