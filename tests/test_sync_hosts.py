@@ -19,6 +19,8 @@ from support.netns import Capture, Host, Network
 from support.packets import Packet
 from support.sound import noise
 
+from memosync.library import known
+
 SETTLED = 75.0  # seconds after which two devices have nothing more to say
 WATCHED = 120  # seconds
 OURS = "fd77::1"  # beside its other address
@@ -61,6 +63,13 @@ def two_devices(place: str, home: Path) -> Iterator[tuple[Network, Device, Devic
             one, other = (device(host, home / host.address, seeder=internet.program(host)) for host in hosts[:2])
         invite(one, other, *(word for url in trackers for word in ("--tracker", url)))
         wait_for((one, other), lambda: all_met([one, other]), "them to meet", 20)
+        if place == "dht":  # an invitation names addresses, too: without them nothing else leads to each other
+            for each in (one, other):
+                each.stop()
+                known.path_of(each.library).unlink()
+            for each in (one, other):
+                each.start()
+            wait_for((one, other), lambda: all_met([one, other]), "them to meet by the DHT alone", 60)
         yield network, one, other
 
 
