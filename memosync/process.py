@@ -91,6 +91,31 @@ def has_open(pid: int, path: Path) -> bool:
     return False
 
 
+def lock_holder(path: Path) -> int:
+    """Give the process that has a file's lock for itself, whoever started it (proc_locks(5)).
+
+    0 for one that is not seen from here, as in another container or on another machine, and where nobody has it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        status = path.stat()
+        device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+        for line in Path("/proc/locks").read_text().splitlines():
+            _, kind, _, access, pid, place, *_ = line.split()
+            there, _, inode = place.rpartition(":")
+            is_it = (kind, access) == ("FLOCK", "WRITE") and int(inode) == status.st_ino
+            if is_it and (there == device or has_open(int(pid), path)):  # some file systems have two numbers
+                return max(0, int(pid))
+    return 0
+
+
+def program(pid: int) -> str:
+    """Name the program that a process runs, and not the interpreter that does; empty where that cannot be known."""
+    words = arguments(pid)
+    if words and Path(words[0]).name.startswith("python") and "-c" not in words:
+        words = [word for word in words[1:] if not word.startswith("-")] or words
+    return Path(words[0]).name if words else ""
+
+
 def arguments(pid: int) -> list[str]:
     """Give the command line of a process of ours (proc(5)); nothing where that cannot be known."""
     with contextlib.suppress(OSError):

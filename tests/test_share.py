@@ -434,6 +434,28 @@ def test_stop_drops_it_and_the_memo_stays(memosync: Program, other: Program, thr
     other("fetch", links[1])
 
 
+def test_stop_is_one_change_and_says_what_it_did(memosync: Program, three: list[str], tmp_path: Path) -> None:
+    first, second, _ = three
+    memosync("share", first, second, "--no-seed")
+    memosync("share", second, "--no-seed", "--public")
+    trace = tmp_path / "trace"
+
+    memosync.under = ["strace", "-f", "-qq", "-y", "-e", "trace=rename,renameat,renameat2", "-o", str(trace)]
+    of_public = memosync("share", "--stop", "--public", "--all").err.splitlines()
+    of_all = memosync("share", "--stop", "--all").err.splitlines()
+
+    assert of_public == [
+        "memosync: “First” was served by the private link alone, and still is",
+        "memosync: served by the private link alone now: “Second”; who has it keeps it",
+        "memosync: not served before: “Third”",
+    ]
+    assert of_all == [
+        "memosync: served no longer: “First”, “Second”; who has it keeps it",
+        "memosync: not served before: “Third”",
+    ]
+    assert len(re.findall(r'/index\.toml"[^"]*$', trace.read_text(), re.MULTILINE)) == 1  # of the last command alone
+
+
 def test_the_link_survives_a_title_changed_by_hand(memosync: Program, other: Program, three: list[str]) -> None:
     memo = three[0]
     before = memosync("share", memo, "--public").out

@@ -43,7 +43,7 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, stop
     place = None if options.place == "-" else options.place
     if place is None and not out:
         raise UsageError("sound is nothing for a terminal", "give -o FILE, or pass it to a program: | mpv -")
-    library, console = command.open(), command.console
+    library, console = command.open(stop), command.console
     memos = choose(library, options.memos)
     form, places = _choose_places(memos, place, options.form, force=options.force)
 

@@ -21,7 +21,7 @@ from ..audio.microphone import Device, Microphone, devices
 from ..audio.portaudio import patiently
 from ..audio.writer import Recording
 from ..console import one_line
-from ..errors import AudioError, UsageError
+from ..errors import AudioError, Interrupted, UsageError
 from ..library.entries import new_memo
 from ..library.measures import keep_measured
 from ..library.recover import finish_recording
@@ -97,7 +97,7 @@ def record(
     sources = _find_sources(options.sources)
     recorder = _Recorder(
         command=command,
-        library=command.open_to_swarms() if options.share else command.open(),
+        library=command.open_to_swarms(stop) if options.share else command.open(stop),
         words=words,
         now=now,
         sound=sound,
@@ -105,12 +105,18 @@ def record(
         share=options.share,
         stop=stop,
     )
-    if not sources:
-        with controls() as control:
-            _record_microphone(recorder, options.device, control)
-        return
     name = lambda source: str(source or "standard input")  # noqa: E731
-    each(sources, lambda source: _record_source(recorder, source), name=name, stop=stop, console=command.console)
+    try:
+        if sources:
+            save = lambda source: _record_source(recorder, source)  # noqa: E731
+            each(sources, save, name=name, stop=stop, console=command.console)
+        else:
+            with controls() as control:
+                _record_microphone(recorder, options.device, control)
+    except Interrupted as end:
+        if end.hint:
+            command.console.warn(end.hint)
+        raise
 
 
 def microphones() -> list[Device]:
@@ -181,6 +187,7 @@ def _record_microphone(recorder: _Recorder, device: str | None, control: Control
                     console.alarm(f"the recording has ended: {ended}")
             finally:  # whatever happened, a bug included: the file first
                 recording.close()
+                library.patience.save_first()
                 warn()
                 trashed = local(datetime.now(UTC)) if key == "discard" else None
                 memo = finish_recording(library, memo_id, trashed)
@@ -261,6 +268,7 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
                         memo = made
                 finally:
                     console.progress(shown, 1)
+                    library.patience.save_first()
                     if live and part.exists():
                         memo = finish_recording(library, memo_id)
                     elif not live:

@@ -38,7 +38,7 @@ def restore(command: Globals, words: Sequence[str], *, stop: Stop) -> None:
 
     SwarmError when the file of one is on another device, and does not come.
     """
-    library = command.open()
+    library = command.open(stop)
     memos = choose(library, words, True)
     bring_back(library, memos, command.console)
     _wait_for_files(library, memos, command.console, stop)

@@ -55,14 +55,14 @@ def seed(
         client.end(Library(command.root))  # also when its index is broken
         console.tell("the seeder has ended")
     elif options.detach:
-        state = client.start(command.open_to_swarms(), command.network, settings, stop=stop, console=console)
+        state = client.start(command.open_to_swarms(stop), command.network, settings, stop=stop, console=console)
         console.tell(f"process {state.keeper} serves on port {state.port}")
     else:
         from ..seeder.run import be_kept, run  # which load what serves
 
         kept = _kept(options)
         with be_kept(Library(command.root), kept, stop) if kept else nullcontext():
-            library = command.open_to_swarms()
+            library = command.open_to_swarms(stop)
             client.refuse_another_network(client.current(library), command.network)
             run(library, command.network, settings, kept=kept, stop=stop, console=console, on_state=on_state)
 

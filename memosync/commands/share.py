@@ -16,7 +16,7 @@ from ..library.freeze import Form, freeze
 from ..library.keys import has_keys
 from ..library.measures import levels_of
 from ..library.store import Library
-from ..memo import Memo, torrent_name
+from ..memo import Memo, MemoId, torrent_name
 from ..network import Network, browser_trackers, parse_tracker, trackers_of, usable_trackers
 from ..seeder import client
 from ..seeder.links import linker
@@ -79,7 +79,7 @@ def share(
     if options.page is not None and not options.memos and not options.everything:
         _write_opener(command, options, trackers)
         return
-    library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
+    library = library or (command.open(stop) if options.no_seed or options.stop else command.open_to_swarms(stop))
     memos = choose(library, options.memos, everything=options.everything, least=1 if options.stop else _LEAST)
     if options.stop:
         _stop_sharing(library, memos, command.console, only_public=options.public)
@@ -154,12 +154,26 @@ def _refuse_unasked(memos: Sequence[Memo], console: Console) -> None:
 
 def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console, *, only_public: bool) -> None:
     """Have memos served no longer, or not to anybody; they stay, and so do their links for another time."""
+    was: dict[MemoId, Memo] = {}
+
+    def end(memo: Memo) -> Memo:
+        was[memo.id] = memo
+        return replace(memo, shared=False, private=memo.private and only_public)
+
+    library.update({memo.id: end for memo in memos})
+    done: dict[str, list[Memo]] = {}
     for memo in memos:
-        library.update(
-            {memo.id: lambda memo: replace(memo, shared=False, private=memo.private if only_public else False)}
-        )
-        by_link = "served by its private link alone now" if only_public and memo.private else "served no longer"
-        console.tell(f"{memo.id} {titles([memo])} is {by_link}; who has it keeps it")
+        done.setdefault(_ending(was[memo.id], only_public=only_public), []).append(memo)
+    for ending, of_these in done.items():
+        console.tell(ending.format(titles(of_these)))
+
+
+def _ending(before: Memo, *, only_public: bool) -> str:
+    """Say what it was to end the sharing of a memo that was shared like this, or its public link alone."""
+    if only_public and before.private:
+        only = "{} was served by the private link alone, and still is"
+        return "served by the private link alone now: {}; who has it keeps it" if before.shared else only
+    return "served no longer: {}; who has it keeps it" if before.is_served else "not served before: {}"
 
 
 def _serve_here(

@@ -68,12 +68,12 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
         raise UsageError("--tracker goes with --invite", "memosync sync --invite device --tracker URL")
     name = _name(options.name)
     if options.leave:
-        _leave(command.open(), console)
+        _leave(command.open(stop), console)
         return []
     if options.forget is not None:
-        _forget(library := command.open(), options.forget, console)
+        _forget(library := command.open(stop), options.forget, console)
         return _status(library)
-    library = command.open_to_swarms()
+    library = command.open_to_swarms(stop)
     if options.invite:
         _invite(command, library, options, name, stop)
         return []

@@ -119,7 +119,8 @@ def write(library: Library, known: Known) -> None:
         "graves": _texts_of(known.graves),
         "invitations": [{"infohash": one.infohash, "until": one.until} for one in known.invitations],
     }
-    files.write(path_of(library), format_toml({name: value for name, value in table.items() if value}).encode())
+    data = format_toml({name: value for name, value in table.items() if value}).encode()
+    files.write(path_of(library), data, newer_than=files.time_of(path_of(library)))
 
 
 def change(library: Library, edit: Callable[[Known], Known], group: str = "") -> Known:
@@ -129,7 +130,7 @@ def change(library: Library, edit: Callable[[Known], Known], group: str = "") ->
     """
     with files.as_library_error("keep what is known of the other devices"):
         library.prepare()
-        with files.locked(library.inner / "lock", remove=False):
+        with library.index_lock():
             before = read(library)
             if group and library.index().group != group:
                 return before

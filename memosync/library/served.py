@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,14 +55,14 @@ def served(library: Library, network: Network) -> list[Served]:
 
 
 def revision(library: Library) -> int:
-    """Give a number that is another one whenever something else may be served.
+    """Give a number that is another one whenever something else may be served; 0 where there is nothing.
 
-    That is when the index, the keys or what is known of other devices have changed.
-
-    It is a sum of time stamps in nanoseconds, 0 where there is nothing; each change makes it larger, but for what is
-    put back from a backup.
+    That is when the index, the keys or what is known of other devices have changed. Of two numbers nobody can tell
+    which is the later one: a time stamp knows no more than seconds on some file systems, and backups are put back.
     """
-    return library.index_time() + files.time_of(library.keys) + files.time_of(known.path_of(library))
+    states = [files.state_of_any(path) for path in (library.index_file, library.keys, known.path_of(library))]
+    digest = hashlib.blake2b(repr(states).encode(), digest_size=7).digest()  # which TOML has numbers for
+    return int.from_bytes(digest, "big") if any(map(any, states)) else 0
 
 
 def served_as(library: Library, memo: Memo) -> tuple[InfoHash, ...]:

@@ -20,7 +20,7 @@ from . import readiness
 from .state import SeederState, Settings, SwarmState, is_running, log_of, read_fault, read_state, second, stamp
 
 _FROM_TERMINAL = (-signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)  # how a process ends that did not expect them
-_LOOK_EVERY = 0.01  # seconds
+_LOOK_EVERY, _READ_EVERY = 0.01, 0.25  # seconds between looks at whether seeder.toml changed, and into it
 _WORST_FIRST = ("damaged", "checking", "seeding")
 
 
@@ -100,9 +100,9 @@ def serve(
 
     Returns what it says once they can be fetched. SeederError when it cannot, LibraryError when one of them is damaged.
     """
-    seen = revision(library)
+    seen = {revision(library)}  # now, and what it became since
     deadline = time.monotonic() + timeout
-    said = None  # what `state` says may be old by now
+    said, again = None, 0.0  # what `state` says may be old by now
     with contextlib.suppress(SeederError):  # somebody else has just done it, or is at it
         state = _renew(library, state, stop, console) or state
     while time.monotonic() < deadline:
@@ -113,14 +113,16 @@ def serve(
             except SeederError:
                 if not is_running(library.inner):  # else somebody else's has just begun
                     raise
-        if state and state.ready and state.seen >= seen:
+        seen.add(revision(library))
+        if state and state.ready and state.seen in seen:
             for memo in memos:
                 if (swarm := swarm_of(library, state, memo)) and swarm.state == "damaged":
                     raise LibraryError(f"memo {memo.id} is not served: its file was altered", "bring the file back")
             return state
         stop.wait(_LOOK_EVERY)
-        if (new := stamp(library.inner)) != said or state is None:
-            state, said = current(library), new
+        # two of its states in a row may have one stamp, where that knows only seconds
+        if (new := stamp(library.inner)) != said or state is None or time.monotonic() > again:
+            state, said, again = current(library), new, time.monotonic() + _READ_EVERY
     raise SeederError("the seeder does not answer", "memosync seed --stop, then share again")
 
 

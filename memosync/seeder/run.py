@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .. import files
 from ..console import Console
-from ..errors import LibraryError, MemosyncError
+from ..errors import Interrupted, LibraryError, MemosyncError
 from ..library import sealed
 from ..library.store import Library
 from ..magnet import InfoHash
@@ -116,6 +116,8 @@ def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
+    except Interrupted:
+        raise
     except MemosyncError as error:
         write_fault(library.inner, str(error))
         readiness.say(kept.readiness, str(error))

@@ -122,7 +122,7 @@ class Sync:
         with files.as_library_error("keep what other devices say"):
             files.refuse_links(self._place)
             files.make_directory(self._place)
-            with files.locked(library.inner / "lock", remove=False):
+            with library.index_lock():
                 me = library.stamp()[1]
         now = known.read(library)
         meeting = Meeting(

@@ -6,11 +6,14 @@ import os
 import subprocess
 from pathlib import Path
 
+from .waiting import wait_until
+
 ROOT = os.geteuid() == 0
 POWERLESS = (
     ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"] if ROOT else []
 )  # root reads everything
 NAMESPACE = ["unshare", "--mount"] if ROOT else ["unshare", "--user", "--map-root-user", "--mount"]
+ENTER = ["nsenter", "--mount", "--wd", *([] if ROOT else ["--user", "--preserve-credentials"])]
 
 
 def read_only(directory: Path) -> list[str]:
@@ -26,6 +29,27 @@ def without_temporary(directory: Path) -> list[str]:
     return [*NAMESPACE, "sh", "-c", mount, str(directory.resolve())]
 
 
+class Ext2:
+    """A disk of ext2, mounted at `place` for what runs `under` it: its time stamps are of whole seconds."""
+
+    def __init__(self, place: Path) -> None:
+        place.mkdir()
+        image = place.with_suffix(".image")
+        with image.open("wb") as file:
+            file.truncate(8_000_000)
+        subprocess.run(["mkfs.ext2", "-q", "-F", "-I", "128", image], capture_output=True, check=True)
+        command = [*NAMESPACE, "fuse2fs", "-f", "-o", "fakeroot", str(image), str(place)]
+        self.holder = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside
+        self.under = [*ENTER, f"--target={self.holder.pid}"]
+        wait_until((self.seen / "lost+found").exists, "the disk to be there")
+
+    def close(self) -> None:
+        """End what holds it."""
+        self.holder.terminate()
+        self.holder.wait(20)
+
+
 class SmallDisk:
     """A disk of so many bytes, mounted at `place` for what runs `under` it; a filler takes most of it."""
 
@@ -39,8 +63,7 @@ class SmallDisk:
         assert self.holder.stdout
         assert self.holder.stdout.readline() == "mounted\n"
         self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside
-        self.under = ["nsenter", f"--target={self.holder.pid}", "--mount", "--wd"]
-        self.under += [] if ROOT else ["--user", "--preserve-credentials"]
+        self.under = [*ENTER, f"--target={self.holder.pid}"]
 
     def fill(self, room: int) -> None:
         """Leave only so much room, in bytes."""
