@@ -28,13 +28,13 @@ class Served:
 
 def served(library: Library, network: Network) -> list[Served]:
     """Give all that is to be served, in the order of the index; LibraryError when that cannot be read."""
-    now = known.read(library)
+    now, index = known.read(library), library.index()
     invitations = [
         Served(
             infohash=one.infohash,
             path=library.form(one.infohash),
             torrent=library.torrent(one.infohash),
-            trackers=trackers_of(now.trackers, network, typed=True),
+            trackers=trackers_of(index.meeting, network, typed=True),
             typed=True,
             seek=True,
         )
@@ -49,7 +49,7 @@ def served(library: Library, network: Network) -> list[Served]:
             trackers=trackers_of(memo.trackers, network, typed=memo.typed),
             typed=memo.typed,
         )
-        for memo in library.index().memos
+        for memo in index.memos
         for infohash in served_as(library, memo)
     ]
 

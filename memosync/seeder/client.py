@@ -251,6 +251,32 @@ def wait_until_delivered(
         stop.wait(0.1)
 
 
+def wait_for_devices(
+    library: Library,
+    look: Callable[[SeederState | None], tuple[bool, object]],
+    patience: Callable[[SeederState | None], float],
+    *,
+    stop: Stop,
+) -> bool:
+    """Wait until `look` says that all is here, and False when nothing new has come for `patience`, in seconds.
+
+    Beside that it gives what is here by now: what else comes from other devices is new, too. Interrupted on `stop`.
+    """
+    last, changed = None, time.monotonic()
+    while True:
+        state = current(library)
+        is_done, here = look(state)
+        if is_done:
+            return True
+        now = here, state.coming if state else ()
+        if now != last:
+            last, changed = now, time.monotonic()
+        elif time.monotonic() - changed > patience(state):
+            return False
+        stop.check()
+        stop.wait(0.1)
+
+
 def _renew(library: Library, state: SeederState | None, stop: Stop, console: Console) -> SeederState | None:
     """Restart a seeder that another version of this program runs: on its port, with its options, and saying so."""
     if not state or state.version == __version__:

@@ -11,8 +11,9 @@ import random
 import socket
 import time
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..console import one_line
 from ..network import Network, Reach
@@ -128,6 +129,17 @@ def dht_state(session: lt.session) -> bytes:
     state = lt.write_session_params(session.session_state(), lt.save_state_flags_t.save_dht_state)
     nodes = state.get(b"dht state", {})
     return lt.bencode(state) if nodes.get(b"nodes") or nodes.get(b"nodes6") else b""
+
+
+def nodes_of(session: lt.session) -> list[tuple[str, int]]:
+    """Give the nodes of the DHT that a session knows."""
+    import libtorrent as lt
+
+    # 2.1.1 has no Python type for those of a `dht_state`
+    found: Any = lt.write_session_params(session.session_state(), lt.save_state_flags_t.save_dht_state)
+    state = found.get(b"dht state", {})
+    compact = [*state.get(b"nodes", []), *state.get(b"nodes6", [])]
+    return [(str(ip_address(node[:-2])), int.from_bytes(node[-2:], "big")) for node in compact]
 
 
 def leave(session: lt.session, deadline: float) -> None:
