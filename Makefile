@@ -9,6 +9,7 @@ PARALLEL := -n 4 --dist worksteal  # the tests of a file follow each other in on
 NOBODY := unshare --user --map-user=65534 --map-group=65534
 NESTED := unshare --user --map-root-user --net --mount
 ORDINARY = $(shell [ "$$(id -u)" = 0 ] && $(NOBODY) $(NESTED) $(BIN)/python -c '' 2>/dev/null && echo $(NOBODY))
+ROW_sync := $(wildcard tests/test_sync*.py) tests/torture/test_devices.py tests/torture/test_many.py
 ROOTS := tests/test_library.py tests/test_lan.py
 # The page's scripts share one scope; they stand in it in this order.
 SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEFORE, *AFTER)')
@@ -38,9 +39,13 @@ ordinary:
 roots:
 	$(if $(ORDINARY),$(PYTEST) $(ROOTS))
 
-torture: .venv/ready packages compiled  ## break it in every way that is known, for an hour, and print figures; SEED=... again
+torture: .venv/ready packages compiled  ## break it in every way that is known, for an hour, and print figures; SEED=... again, ROW=sync alone
+ifdef ROW
+	$(ORDINARY) $(PYTEST) $(or $(ROW_$(ROW)),$(error ROW is one of: $(patsubst ROW_%,%,$(filter ROW_%,$(.VARIABLES))))) --long -n 2
+else
 	$(PYTEST) tests/torture --long -n 2 --durations=0 --durations-min=60 $(TESTS)
 	$(if $(TESTS),,$(ORDINARY) $(PYTEST) --long -m long --ignore=tests/torture -n 2)
+endif
 
 proof: .venv/ready  ## live a thousand lives of devices in sync, and print what was lost; FIRST=... LIVES=... to go on
 	cd tests && ../$(BIN)/python -m proof.run --first $(or $(FIRST),0) --lives $(or $(LIVES),1000)

@@ -28,6 +28,7 @@ from .errors import LibraryError
 Watch = Callable[[Path, float], None]  # of who waits for a lock: which, and for how many seconds; it may raise
 MOST = 100_000_000  # bytes that are read at once: ten times the index of a hundred thousand memos
 _CAREFULLY = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # what was a file a moment ago may be a FIFO now
+_never_made: set[Path] = set()
 _LOOK_EVERY = 0.05  # seconds between two looks of who waits for a lock
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -72,7 +73,9 @@ def _unwatched(_path: Path, _seconds: float) -> None:
     return None
 
 
-def acquire(path: Path, wait: bool = True, mode: int = 0o600, *, watch: Watch = _unwatched) -> Lock | None:
+def acquire(
+    path: Path, wait: bool = True, mode: int = 0o600, *, watch: Watch = _unwatched, access: int = os.O_RDWR
+) -> Lock | None:
     """Take the lock named by a file that is made for it; None when somebody has it and we do not wait.
 
     A file that has another name, too, is left to that one. OddFile when it is none, NoLocks where there are none. What
@@ -82,7 +85,7 @@ def acquire(path: Path, wait: bool = True, mode: int = 0o600, *, watch: Watch = 
     while True:
         with contextlib.suppress(FileNotFoundError):
             status_of(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | _CAREFULLY, mode)
+        descriptor = os.open(path, access | os.O_CREAT | os.O_NOFOLLOW | _CAREFULLY, mode)
         try:
             try:
                 _flock(path, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -219,9 +222,21 @@ def read(path: Path, links: bool = False) -> bytes:
     return data
 
 
+def never_make(*directories: Path) -> None:
+    """Make these no more, in this process: where one is gone, another disk will be, or the library is on its way."""
+    _never_made.update(directories)
+
+
+def refuse_to_make(path: Path) -> None:
+    """FileNotFoundError for a directory that is never made."""
+    if path in _never_made:
+        raise FileNotFoundError(errno.ENOENT, "the library is not there", str(path))
+
+
 def make_directory(path: Path) -> None:
     """Make a directory and those above it, each closed to others where the one above it is, else as the umask says."""
     if not path.is_dir():
+        refuse_to_make(path)
         make_directory(path.parent)
         try:
             path.mkdir(0o700 if _is_closed(path.parent) else 0o777)
@@ -464,6 +479,20 @@ def state_of_any(path: Path) -> tuple[int, int, int]:
 
 def _state(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Tell whether what is open stands under this name."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
+    return False
+
+
+def has_name(descriptor: int) -> bool:
+    """Tell whether an open file was not removed, as far as its disk can be asked."""
+    with contextlib.suppress(OSError):
+        return os.fstat(descriptor).st_nlink > 0
+    return True
 
 
 def identity(path: Path) -> tuple[int, int]:

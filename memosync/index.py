@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from .console import one_line
 from .errors import LibraryError
 from .magnet import InfoHash
 from .memo import Memo, MemoId, id_in_file_name, parse_id
+from .network import LONGEST_TRACKER, MOST_TRACKERS
 from .quantities import local
 
 VERSIONS = 1, 2  # wherever there are keys it is 2, which 0.1.0 refuses: it would rewrite the file of a private memo
@@ -47,6 +48,18 @@ class Index:
     version: int = VERSIONS[0]
     group: str = ""  # the public key of the group that this library is in, hexadecimal
     written: Written | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def meeting(self) -> tuple[str, ...]:
+        """The trackers at which the devices of the group meet, where these are not the default ones."""
+        found = self.extra.get("meeting") if self.group else None
+        texts = [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+        return tuple(text for text in texts if len(text) <= LONGEST_TRACKER)[:MOST_TRACKERS]
+
+    def with_meeting(self, trackers: Sequence[str]) -> Index:
+        """Have the devices of the group meet at these trackers; at the default ones for none."""
+        rest = {name: value for name, value in self.extra.items() if name != "meeting"}
+        return replace(self, extra=rest | ({"meeting": list(trackers[:MOST_TRACKERS])} if trackers else {}))
 
     def with_memo(self, memo: Memo) -> Index:
         """Put a memo in the place of the one with its id, or at the end."""
@@ -234,10 +247,10 @@ def _memo(entry: dict[str, Any]) -> Memo:
     extra = {}
     for name, value in entry.items():
         rule = _RULES.get(name)
-        if rule is None or (name in _BETWEEN_DEVICES and not rule(value)):  # what a person put there before it was ours
-            extra[name] = value
-        elif rule(value):
+        if rule and rule(value):
             known[name] = value
+        elif rule is None or name in _BETWEEN_DEVICES:  # what a person put there before it was ours
+            extra[name] = value
         else:
             raise ValueError(f"{name} of memo {str(entry.get('id', '?'))[:80]!r} is {value!r:.60}")
     for name in _REQUIRED:

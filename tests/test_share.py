@@ -302,6 +302,37 @@ def test_foreground_serves_until_interrupted(memosync: Program, other: Program, 
     memosync("seed", "--status", code=SeederError.exit_code)
 
 
+NOBODY = "magnet:?xt=urn:btih:" + "ab" * 20 + "&x.pe=127.0.0.1:9999"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "live", "code"),
+    [
+        (("share", "last", "--foreground"), "serving 1 memo on port", 0),
+        (("share", "last", "--wait"), "waiting for somebody to fetch “Third”", 130),
+        (("fetch", NOBODY), "0 peers  waiting for", 130),
+    ],
+    ids=["foreground", "wait", "fetch"],
+)
+def test_a_live_line_stands_alone_and_is_ended_by_ctrl_c(
+    memosync: Program, three: list[str], arguments: tuple[str, ...], live: str, code: int
+) -> None:
+    terminal = Terminal([*PROGRAM, *arguments], memosync.environment, columns=200)
+    try:
+        terminal.wait_for(lambda screen: live in screen.lines[-1], "the live line")
+
+        terminal.type("\x03")
+
+        terminal.end(code)
+        assert terminal.screen.column == 0
+        assert sum(live in line for line in terminal.screen.lines) == 1
+        links = [line for line in terminal.screen.lines if "magnet:" in line]
+        assert all(line.startswith("magnet:") and line.count("memo") == 0 for line in links)
+        assert len(links) == (arguments[0] == "share")
+    finally:
+        terminal.close()
+
+
 def test_wait_returns_when_somebody_has_all_of_it(
     memosync: Program, other: Program, three: list[str], ended: Ended
 ) -> None:

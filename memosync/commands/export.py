@@ -51,7 +51,9 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, stop
         memo, path = item
         source = library.path(memo)
         insist_here(library, [memo])
-        if not is_file_of(library, memo, source):
+        with files.as_library_error(f"read {source}"):
+            is_whole = os.path.lexists(source) and is_file_of(library, memo, source)
+        if not is_whole:
             raise LibraryError(f"{source} is gone or was altered", _LOOK)
         if path is None:
             assert out

@@ -12,7 +12,7 @@ from ..audio import webm
 from ..audio.levels import heights
 from ..console import Console, one_line
 from ..errors import AudioError, LibraryError, UsageError
-from ..library.freeze import Form, freeze
+from ..library.freeze import Form, freeze, frozen_torrent
 from ..library.keys import has_keys
 from ..library.measures import levels_of
 from ..library.store import Library
@@ -20,7 +20,7 @@ from ..memo import Memo, MemoId, torrent_name
 from ..network import Network, browser_trackers, parse_tracker, trackers_of, usable_trackers
 from ..seeder import client
 from ..seeder.links import linker
-from ..seeder.state import SeederState, Settings
+from ..seeder.state import SeederState, Settings, SwarmState
 from ..stop import Stop
 from ..torrent import metainfo
 from ..torrent.webrtc.stun import server_for
@@ -65,6 +65,7 @@ def share(
     stop: Stop,
     on_listening: Callable[[float, bytes], None] = lambda _fraction, _wave: None,
     on_state: Callable[[SeederState, int], None] = lambda _state, _served: None,
+    on_wait: Callable[[Sequence[tuple[Memo, SwarmState]]], None] = lambda _waiting: None,
 ) -> None:
     """Answer a link for each memo as soon as it can be fetched there.
 
@@ -102,6 +103,8 @@ def share(
         if open_to_all := [memo for memo in memos if memo.shared]:
             ids = " ".join(memo.id for memo in open_to_all[:3])
             console.warn(f"anybody finds {titles(open_to_all)}, too; memosync share --stop --public {ids} ends that")
+    if options.public:
+        _warn_of_private(library, memos, console)
     form: Form = "new" if options.new else "public" if options.public else "sealed"
     shared, fault = freeze(library, memos, trackers, form)
 
@@ -123,7 +126,11 @@ def share(
     if fault:
         raise fault
     if options.wait:
-        client.wait_until_delivered(library, shared, stop=stop)
+
+        def delivered(memo: Memo) -> None:
+            console.tell(f"{titles([memo])} was delivered")
+
+        client.wait_until_delivered(library, shared, stop=stop, on_wait=on_wait, on_delivered=delivered)
 
 
 def usable_of(trackers: Sequence[str], network: Network, console: Console, *, typed: bool) -> tuple[str, ...]:
@@ -150,6 +157,16 @@ def _refuse_unasked(memos: Sequence[Memo], console: Console) -> None:
     if came and not (said := console.ask(f"{titles(came)} came by a private link; share with anybody?")):
         nobody = f"{titles(came)} came by a private link", "--yes shares with anybody, without a question"
         raise UsageError(*nobody) if said is None else UsageError("nothing is shared")
+
+
+def _warn_of_private(library: Library, memos: Sequence[Memo], console: Console) -> None:
+    """Warn of memos that came by a torrent with the private flag (BEP 27): by its infohash alone nobody gets it."""
+    for memo in memos:
+        if memo.fetched and (torrent := frozen_torrent(library, memo)) and torrent.is_private:
+            console.warn(
+                f"nobody can fetch {titles([memo])} by this link: its author's torrent is for its own trackers alone; "
+                f"give the .torrent file that it came by, or memosync share {memo.id} without --public"
+            )
 
 
 def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console, *, only_public: bool) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from .. import files
 from ..audio import webm
 from ..console import Console
-from ..errors import AudioError, Interrupted, MemosyncError
+from ..errors import AudioError, Interrupted, LibraryError, MemosyncError
 from ..memo import MemoId
+from ..quantities import format_count
 from ..stop import Stop
 from . import sealed
 from .entries import Entry, as_file_says, new_memo
@@ -58,7 +59,11 @@ def adopt(
                 with _left_alone(path, console):
                     if locks.enter_context(library.lock(memo_id, wait=False)) and path.exists():
                         found.append(entry_of(library, memo_id, path, known, trashed))
-            new = library.add_entries([entry.memo for entry in found])
+            try:
+                new = library.add_entries([entry.memo for entry in found])
+            except LibraryError as error:
+                console.warn(f"{format_count(len(found))} not in the index yet: {error}")
+                continue
             for entry in found:
                 if entry.memo in new:
                     console.tell(f"adopted {entry.memo.file}, which the index did not name, by {entry.source}")

@@ -100,6 +100,17 @@ def find(library: Library, infohash: InfoHash) -> Key | None:
     return None
 
 
+def is_unread(library: Library, infohash: InfoHash) -> bool:
+    """Tell whether there is a key of a private link that cannot be read, now: then it is neither lost nor ended."""
+    try:
+        files.read(library.keys / infohash)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def is_ended(library: Library, infohash: InfoHash) -> bool:
     """Tell whether a private link was ended: then nothing is served by it, whatever an index says."""
     key = find(library, infohash)

@@ -28,13 +28,13 @@ class Served:
 
 def served(library: Library, network: Network) -> list[Served]:
     """Give all that is to be served, in the order of the index; LibraryError when that cannot be read."""
-    now = known.read(library)
+    now, index = known.read(library), library.index()
     invitations = [
         Served(
             infohash=one.infohash,
             path=library.form(one.infohash),
             torrent=library.torrent(one.infohash),
-            trackers=trackers_of(now.trackers, network, typed=True),
+            trackers=trackers_of(index.meeting, network, typed=True),
             typed=True,
             seek=True,
         )
@@ -49,7 +49,7 @@ def served(library: Library, network: Network) -> list[Served]:
             trackers=trackers_of(memo.trackers, network, typed=memo.typed),
             typed=memo.typed,
         )
-        for memo in library.index().memos
+        for memo in index.memos
         for infohash in served_as(library, memo)
     ]
 
@@ -73,3 +73,12 @@ def served_as(library: Library, memo: Memo) -> tuple[InfoHash, ...]:
     public = (memo.infohash,) if memo.shared and memo.infohash else ()
     sealed = (memo.sealed,) if memo.private and memo.sealed and keys.is_alive(library, memo.sealed) else ()
     return () if memo.trashed else public + sealed
+
+
+def unread_memos(library: Library, all_served: list[Served]) -> list[Memo]:
+    """Give the memos that would be served by their private links, too, could the keys be read; LibraryError."""
+    forms = {one.infohash for one in all_served}
+    wanted = [memo for memo in library.index().memos if memo.private and memo.sealed and not memo.trashed]
+    return [
+        memo for memo in wanted if memo.sealed not in forms and memo.sealed and keys.is_unread(library, memo.sealed)
+    ]

@@ -356,6 +356,7 @@ class Library:
         """Make the directories a write needs, the library closed to others; LibraryError where that is not allowed."""
         with files.as_library_error(f"write in {self.root}"):
             if not self.root.exists():
+                files.refuse_to_make(self.root)
                 self.root.parent.mkdir(parents=True, exist_ok=True)
                 self.root.mkdir(0o700, exist_ok=True)
             for name in ("recording", "torrents", "locks"):
@@ -375,6 +376,20 @@ class Library:
             return None if above.is_dir() and _may_write(above) else above
         places = (self.root, self.inner, self.index_file)
         return next((place for place in places if os.path.lexists(place) and not _may_write(place)), None)
+
+    def refused(self) -> list[Path]:
+        """Find what in `.memosync` this user cannot use as it has to be: what root made there once, say."""
+        if not os.path.isdir(self.inner):
+            return []
+        found = []
+        for place, _, names in os.walk(self.inner, onerror=lambda error: found.append(Path(error.filename))):
+            if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+                found.append(Path(place))
+            for path in (Path(place) / name for name in names):
+                in_place = path.name in ("lock", "seeder.log") or path.parent.name in ("locks", "incoming")
+                if not path.is_symlink() and not os.access(path, os.R_OK | (os.W_OK if in_place else 0)):
+                    found.append(path)
+        return sorted(set(found))
 
     def recordings(self) -> list[tuple[MemoId, Path]]:
         """Every recording that is in progress, or was when its process died."""
