@@ -23,7 +23,6 @@ from .network import Network
 from .quantities import local, parse_duration, parse_position, parse_size, parse_until, parse_when
 from .ui import live, rows, terminal
 from .ui.signals import ending as _stop
-from .ui.terminal import items as _items
 from .usage import is_typed as _is_typed
 
 if TYPE_CHECKING:
@@ -48,6 +47,11 @@ def _filled(kind: type[Options], given: Mapping[str, Any]) -> Options:
     """Fill a verb's options from the parameters of its command."""
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # a dataclass, all of them
     return kind(**{name: given[name] for name in names if given.get(name) is not None})
+
+
+def _items(ctx: typer.Context, memos: list[str] | None, *, needed: bool = True) -> list[str]:
+    """Take the memos that a command is given; UsageError without any where some are needed."""
+    return terminal.items(terminal.given(memos, what="MEMO", command=ctx.command_path) if needed else memos or [])
 
 
 def _root(library: str | None) -> Path:
@@ -268,7 +272,7 @@ def share(
     other = typed or _is_typed(ctx, "base")
     if stop and (new or no_seed or foreground or wait or qr or other or page or one):
         raise UsageError("--stop goes with --public and no other option", "memosync share --stop MEMO...")
-    memos = _items(memos, needed=not everything and page is None, what="MEMO")
+    memos = _items(ctx, memos, needed=not everything and page is None)
     options = _filled(verb.ShareOptions, locals())
     command: Globals = ctx.obj
     if qr:
@@ -304,7 +308,7 @@ def fetch(
 
     if info and play:
         raise UsageError("--info and --play exclude each other")
-    links = terminal.given(links or terminal.asked("paste a link"), what="LINK")
+    links = terminal.given(links or terminal.asked("paste a link"), what="LINK", command=ctx.command_path)
     options = _filled(verb.FetchOptions, locals())
     if info:
         show = partial(rows.info, as_json=as_json)
@@ -400,7 +404,7 @@ def play(
     """Play memos, one after the other."""
     from .commands import play as verb
 
-    memos = _items(memos, needed=True, what="MEMO")
+    memos = _items(ctx, memos)
     verb.play(ctx.obj, _filled(verb.PlayOptions, locals()), stop=_stop(), steered=live.player)
 
 
@@ -416,7 +420,7 @@ def show(
 
     if path and as_json:
         raise UsageError("--path and --json exclude each other")
-    memos = _items(memos, needed=True, what="MEMO")
+    memos = _items(ctx, memos)
     options = _filled(verb.ShowOptions, locals())
     verb.show(ctx.obj, options, stop=_stop(), answer=rows.showing(as_json), on_listening=live.listening)
 
@@ -440,7 +444,7 @@ def edit(
     from .ui import editor
 
     typing = editor.edit if terminal.is_conversation() else None
-    memos = _items(memos, needed=True, what="MEMO")
+    memos = _items(ctx, memos)
     verb.edit(ctx.obj, _filled(verb.EditOptions, locals()), editor=typing)
 
 
@@ -458,7 +462,7 @@ def export(
     """Write memos to files, or one to standard output."""
     from .commands import export as verb
 
-    memos = _items(memos, needed=True, what="MEMO")
+    memos = _items(ctx, memos)
     stop = _stop()
     out = None if terminal.is_terminal(sys.stdout) else terminal.Output(stop)
     verb.export(ctx.obj, _filled(verb.ExportOptions, locals()), out=out, stop=stop)
@@ -474,7 +478,7 @@ def rm(
     """Move memos to the trash, where they stay for a month."""
     from .commands import rm as verb
 
-    verb.rm(ctx.obj, _items(memos, needed=True, what="MEMO"), purge=purge, force=force, now=_now())
+    verb.rm(ctx.obj, _items(ctx, memos), purge=purge, force=force, now=_now())
 
 
 @_verb("memosync restore last", "memosync list --trash meeting | memosync restore -")
@@ -482,7 +486,7 @@ def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     """Bring memos back from the trash as they were."""
     from .commands import rm as verb
 
-    verb.restore(ctx.obj, _items(memos, needed=True, what="MEMO"), stop=_stop())
+    verb.restore(ctx.obj, _items(ctx, memos), stop=_stop())
 
 
 @_verb("memosync check", "memosync check --repair")

@@ -642,6 +642,14 @@ def test_a_qr_code_that_has_no_room_is_told_and_not_drawn(memosync: Program, thr
         assert ("needsawindowof37columnsand20lines" in said) != drawn
 
 
+@pytest.mark.parametrize("which", ["--all", "-"])
+def test_where_there_is_nothing_to_share_no_seeder_is_started(memosync: Program, which: str) -> None:
+    result = memosync("share", which)
+
+    assert (result.out, result.err) == ("", "memosync: there is nothing to share\n")
+    assert not memosync.library.exists()
+
+
 def test_nothing_is_done_when_one_of_several_is_unknown(memosync: Program, three: list[str]) -> None:
     memo = three[0]
 

@@ -77,10 +77,12 @@ def test_the_help_of_a_command_ends_with_where_else_options_stand_and_two_exampl
         ("play -t Title last", "play has no -t; record, edit have"),
         ("list --sinse 7d", "no such option: --sinse (Possible options: --json, --since)"),
         ("list --zzzz", "no such option: --zzzz"),
+        ("restore", "MEMO is missing"),
     ],
 )
 def test_a_wrong_option_says_where_it_belongs(memosync: Program, typed: str, said: str) -> None:
     result = memosync(*typed.split(), code=UsageError.exit_code)
 
     assert result.err.splitlines()[0] == f"memosync: error: {said}"
+    assert "COMMAND --help" not in result.err
     assert result.out == ""

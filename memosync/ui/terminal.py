@@ -231,20 +231,19 @@ def asked(what: str) -> list[str]:
     return ["".join(lines)] if "".join(lines).strip() else []
 
 
-def given(arguments: Iterable[str] | None, *, what: str) -> list[str]:
-    """Insist on arguments; UsageError without any."""
+def given(arguments: Iterable[str] | None, *, what: str, command: str) -> list[str]:
+    """Insist on arguments of a command; UsageError without any."""
     if not arguments:
-        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
+        raise UsageError(f"{what} is missing", f"{command} --help says what it takes")
     return list(arguments)
 
 
-def items(arguments: Iterable[str] | None, *, needed: bool, what: str) -> list[str]:
-    """Take the arguments of a command, where `-` stands for the lines of standard input; UsageError without any.
+def items(arguments: Iterable[str]) -> list[str]:
+    """Take the arguments of a command, where `-` stands for the lines of standard input.
 
     A row of `list` will do for an id: that is its first field.
     """
-    wanted = given(arguments, what=what) if needed else arguments or []
-    found = [item for argument in wanted for item in (_lines_of_input() if argument == "-" else [argument])]
+    found = [item for argument in arguments for item in (_lines_of_input() if argument == "-" else [argument])]
     return [item.split("\t")[0] for item in found]
 
 
