@@ -166,7 +166,7 @@ def serve(
 
     Returns what it says once they can be fetched. SeederError when it cannot, LibraryError when one of them is damaged.
     """
-    seen = {revision(library)}  # now, and what it became since
+    seen, written = {revision(library)}, library.index_time()  # now, and what the first became since
     deadline = time.monotonic() + timeout
     said, again = None, 0.0  # what `state` says may be old by now
     unsaid_since = 0.0  # nothing is said that can be believed
@@ -181,7 +181,8 @@ def serve(
                 if not is_running(library.inner):  # else somebody else's has just begun
                     raise
         seen.add(revision(library))
-        if state and state.ready and state.seen in seen:
+        # what 0.1.0 has seen is a time
+        if state and state.ready and (state.seen >= written if state.version != __version__ else state.seen in seen):
             for memo in memos:
                 if (swarm := swarm_of(library, state, memo)) and swarm.state == "damaged":
                     raise LibraryError(
