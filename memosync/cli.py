@@ -162,14 +162,21 @@ def record(
     ] = None,
     stereo: Annotated[bool, typer.Option("--stereo", help="Two channels.")] = False,
     share: Annotated[bool, typer.Option("--share", help="Share it, and print the link instead of the id.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="In the background; return when it records.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End what is recorded in the background; print its id.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Say how that goes.")] = False,
+    readiness: Annotated[int | None, typer.Option("--readiness", hidden=True)] = None,
 ) -> None:
     """Record a memo from the microphone, files or standard input."""
     from .commands import record as verb
 
     if list_devices:
         rows.devices(verb.microphones())
+        return
+    options = _filled(verb.RecordOptions, locals())
+    if status:
+        rows.recorder(verb.status(ctx.obj, options))
     else:
-        options = _filled(verb.RecordOptions, locals())
         verb.record(ctx.obj, options, now=_now(), stop=_stop(), controls=live.controls)
 
 

@@ -62,6 +62,11 @@ class Interrupted(MemosyncError):
         self.exit_code = 128 + signal_number
 
 
+def of_code(code: int) -> type[MemosyncError]:
+    """Give the class whose exit code this is, for an error that another process had."""
+    return next((kind for kind in MemosyncError.__subclasses__() if kind.exit_code == code), MemosyncError)
+
+
 class Several(MemosyncError):
     """What went wrong with several arguments, each told already; the highest exit code wins."""
 

@@ -1,6 +1,6 @@
-"""The way back to whoever starts a seeder in the background: a pipe, on which is said that it is ready, or why not.
+"""The way back to whoever starts a process in the background: a pipe, on which is said that it is ready, or why not.
 
-What is said is one line of JSON: an empty object, or one with `fault`.
+What is said is one line of JSON: an empty object, or one with `fault`, and what else belongs to that.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import time
 from ..stop import Stop
 
 
-def say(pipe: int | None, fault: str | None = None) -> None:
-    """Say that the seeder is ready, or what is wrong; nobody may be listening any more."""
+def say(pipe: int | None, fault: str | None = None, **more: str) -> None:
+    """Say that the process is ready, or what is wrong; nobody may be listening any more."""
     if pipe is not None:
         with contextlib.suppress(OSError):
-            os.write(pipe, json.dumps({"fault": fault} if fault else {}).encode() + b"\n")
+            os.write(pipe, json.dumps({"fault": fault, **more} if fault else {}).encode() + b"\n")
 
 
 def wait_for(pipe: int, deadline: float, stop: Stop) -> dict[str, str] | None:

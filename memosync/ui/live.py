@@ -8,13 +8,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ..quantities import format_clock, format_count, format_size, format_span
+from ..quantities import format_clock, format_count, format_level, format_size, format_span
 from .keyboard import Steered, has_controls, keys
 from .terminal import is_screen, show, tell
 
 if TYPE_CHECKING:
     from ..audio.levels import Meter
-    from ..commands.record import Key
+    from ..commands.recorder import Key
     from ..seeder.state import SeederState
     from ..torrent.download import Progress
     from .player import Player
@@ -66,8 +66,7 @@ class Controls(Steered):
         bars = "".join(
             "▁▂▃▄▅▆▇█"[max(0, min(7, int((peak + 60) / 7.5)))] if peak > -90 else " " for peak in self._history
         )
-        level = f"{max(meter.peak, -99):.0f} dB".replace("-", "−") if math.isfinite(meter.peak) else "−∞ dB"
-        return f"● {clock}  {bars:5}  {level}"
+        return f"● {clock}  {bars:5}  {format_level(meter.peak)}"
 
     def _hints(self, meter: Meter) -> list[str]:
         if self._asked:
