@@ -162,6 +162,7 @@ def record(
     ] = None,
     stereo: Annotated[bool, typer.Option("--stereo", help="Two channels.")] = False,
     share: Annotated[bool, typer.Option("--share", help="Share it, and print the link instead of the id.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also a file whose sound is here already.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="In the background; return when it records.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End what is recorded in the background; print its id.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Say how that goes.")] = False,

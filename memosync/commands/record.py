@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,12 +20,13 @@ from ..errors import UsageError
 from ..library.entries import new_memo
 from ..library.recorder import RecorderState
 from ..library.recover import finish_recording
+from ..library.sounds import same_sound
 from ..memo import Memo, Words, clean_description, clean_title, parse_tags
 from ..quantities import format_moment, from_stamp
 from ..stop import Stop
 from . import recorder as background
 from .arguments import Globals, each, reading
-from .recorder import Control, Recorder, record_microphone
+from .recorder import Control, Recorder, answer, record_microphone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class RecordOptions:
     bitrate: int = 32_000  # bits a second
     stereo: bool = False
     share: bool = False  # answer a link instead of the id
+    again: bool = False  # also of a file whose sound is here already
     detach: bool = False  # in the background
     stop: bool = False  # the one in the background
     status: bool = False
@@ -76,6 +79,7 @@ def record(
         words=words,
         now=now,
         sound=sound,
+        again=options.again,
         limit=options.limit,
         share=options.share,
         stop=stop,
@@ -103,7 +107,7 @@ def _refuse_what_excludes_each_other(options: RecordOptions) -> None:
     if options.detach and options.sources:
         raise UsageError("--detach is for the microphone", "memosync record FILE, without it")
     what = (options.sources, options.title, options.description, options.tags, options.limit)
-    if (options.stop or options.status) and (any(what) or options.stereo or options.share):
+    if (options.stop or options.status) and (any(what) or options.stereo or options.share or options.again):
         name = "--stop" if options.stop else "--status"
         raise UsageError(f"{name} goes with no other option of record", f"memosync record {name}")
 
@@ -169,6 +173,7 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
         part = library.part(memo_id)
         target = part if live else part.with_suffix(".import")
         memo: Memo | None = None
+        here: Memo | None = None
         try:
             with library.lock(memo_id):
                 try:
@@ -186,8 +191,10 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
                         )
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
-                        library.add(made, target)
-                        memo = made
+                        here = None if recorder.again else same_sound(library, target, made.duration)
+                        if not here:
+                            library.add(made, target)
+                            memo = made
                 finally:
                     console.progress(shown, 1)
                     if live and part.exists():
@@ -197,3 +204,17 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
         finally:  # without the memo's lock, which sharing takes
             if memo:
                 recorder.done(memo)
+        if here:
+            _answer_for(recorder, here, shown)
+
+
+def _answer_for(recorder: Recorder, memo: Memo, shown: str) -> None:
+    """Say that a source is here already, and answer that memo; UsageError when other words were given."""
+    words = recorder.words
+    named = f"{memo.id} “{one_line(memo.title)}”"
+    given = [("-t", words.title), ("-d", words.description), *(("--tag", f"+{tag}") for tag in words.tags)]
+    if typed := [part for option, word in given if word for part in (option, word)]:
+        edit = shlex.join(["memosync", "edit", memo.id, *typed])
+        raise UsageError(f"it is here already: {named}", f"{edit}; record --again makes a second one")
+    recorder.command.console.tell(f"{shown} is here already: {named}")
+    answer(recorder.command, recorder.library, memo, share_it=recorder.share)

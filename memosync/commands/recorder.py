@@ -51,6 +51,7 @@ class Recorder:
     words: Words
     now: datetime
     sound: webm.Sound
+    again: bool  # also of a file whose sound is here already
     limit: float | None  # seconds
     share: bool
     stop: Stop
