@@ -242,7 +242,7 @@ def share(
     command: Globals = ctx.obj
     if qr:
         command = dataclasses.replace(command, console=terminal.with_codes(command.console))
-    verb.share(command, options, stop=_stop(), on_listening=live.listening, on_state=live.serving)
+    verb.share(command, options, stop=_stop(), on_listening=live.Listening(), on_state=live.serving)
 
 
 @app.command()
@@ -383,7 +383,7 @@ def show(
     if path:
         terminal.answer(verb.path_of(ctx.obj, memo))
         return
-    found = verb.show(ctx.obj, memo, stop=_stop(), on_listening=live.listening)
+    found = verb.show(ctx.obj, memo, stop=_stop(), on_listening=live.Listening())
     rows.shown(found, as_json)
     if found.fault:
         raise found.fault
@@ -424,7 +424,8 @@ def export(
     memos = _items(memos, needed=True, what="MEMO")
     stop = _stop()
     out = None if terminal.is_terminal(sys.stdout) else terminal.Output(stop)
-    verb.export(ctx.obj, _filled(verb.ExportOptions, locals()), out=out, stop=stop)
+    to_file = terminal.is_file(sys.stdout)
+    verb.export(ctx.obj, _filled(verb.ExportOptions, locals()), out=out, to_file=to_file, stop=stop)
 
 
 @app.command()
