@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -248,12 +250,22 @@ def test_no_process_is_ended_but_one_that_holds_the_lock(memosync: Program, ende
     assert holder.stdout.readline()
     other = ended(subprocess.Popen(["sleep", "60"]))
 
+    good = recorder.RecorderState(memo="abcdefgh", ended=True)
+    for wrong in (
+        replace(good, memo="../../precious"),
+        replace(good, elapsed=math.nan),
+        replace(good, elapsed=math.inf),
+        replace(good, memo=""),
+    ):
+        recorder.write(library, wrong)
+        assert recorder.last(library) is None
     for pid, born in ((other.pid, process.birth(other.pid)), (holder.pid, "1"), (holder.pid, ""), (-1, "1"), (0, "1")):
-        recorder.write(library, recorder.RecorderState(pid=pid, born=born))
+        recorder.write(library, replace(good, pid=pid, born=born))
+        assert recorder.last(library)
         recorder.ask_to_end(library)
         assert recorder.current(library) is None
     assert (other.poll(), holder.poll()) == (None, None)
 
-    recorder.write(library, recorder.RecorderState(pid=holder.pid, born=process.birth(holder.pid)))
+    recorder.write(library, replace(good, pid=holder.pid, born=process.birth(holder.pid)))
     recorder.ask_to_end(library)
     assert holder.wait(60) == -signal.SIGTERM

@@ -116,7 +116,11 @@ def _arguments(options: RecordOptions) -> list[str]:
     """Give the command line by which a recorder in the background gets these options."""
     chosen = [("--title", options.title), ("--description", options.description)]
     chosen += [("--tag", tag) for tag in options.tags]
-    chosen += [("--device", options.device or ""), ("--max", str(options.limit or ""))]
+    limit = options.limit or 0
+    chosen += [
+        ("--device", options.device or ""),
+        ("--max", f"{limit // 3600:.0f}h{limit % 3600:.9f}" if limit else ""),
+    ]
     chosen += [("--bitrate", str(options.bitrate))]
     flags = [("--stereo", options.stereo), ("--share", options.share)]
     return [*(f"{name}={value}" for name, value in chosen if value), *(name for name, given in flags if given)]

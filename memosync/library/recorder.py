@@ -20,10 +20,11 @@ from .. import files, index, process
 from ..audio.levels import Meter
 from ..console import Console
 from ..errors import MemosyncError, UsageError
-from ..memo import Words
+from ..memo import Words, parse_id
 from .store import Library
 
 _SAY_EVERY = 0.5  # seconds
+_LONGEST = 1e9  # seconds
 _WARNINGS = 20  # the last ones are kept
 
 
@@ -132,7 +133,10 @@ def current(library: Library) -> RecorderState | None:
 
 
 def last(library: Library) -> RecorderState | None:
-    """Read what was said last, by a recorder that runs or by one that has ended; None when nothing is to be told."""
+    """Read what was said last, by a recorder that runs or by one that has ended; None when nothing is to be told.
+
+    Others may have written there: what is not what it should be is passed over.
+    """
     with contextlib.suppress(OSError, ValueError):
         files.refuse_links(library.inner)
         table = index.parse_toml(files.read(_state(library)).decode("utf-8"))
@@ -141,7 +145,9 @@ def last(library: Library) -> RecorderState | None:
         known = {
             field.name: table[field.name] for field in fields if type(table.get(field.name)) is type(field.default)
         }
-        return RecorderState(**known)
+        state = RecorderState(**known)
+        if parse_id(state.memo) and 0 <= state.elapsed < _LONGEST:
+            return state
     return None
 
 
@@ -149,6 +155,7 @@ def write(library: Library, state: RecorderState) -> None:
     """Say how the recorder is, where that can be written: no recording fails for it."""
     table = dataclasses.asdict(state)
     with contextlib.suppress(OSError):
+        os.stat(library.inner)  # a library that has vanished is not made anew for this
         files.write(_state(library), index.format_toml(table).encode(), sync=False)
 
 
@@ -181,7 +188,7 @@ def new_log(library: Library) -> Iterator[IO[bytes]]:
     with files.as_library_error(f"write {path}"):
         path.unlink(missing_ok=True)
         files.make_new(path)
-        file = path.open("ab")
+        file = open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC), "ab")  # noqa: SIM115
     with file:
         yield file
 

@@ -101,6 +101,9 @@ FILES: dict[str, tuple[str, ...]] = {  # each path of a library that is a file, 
     ".memosync/seeder.toml": ("stop", "list"),
     ".memosync/seeder.log": ("status", "list"),
     ".memosync/session": ("list", "show"),
+    ".memosync/recorder.lock": ("end recorder", "detach"),
+    ".memosync/recorder.toml": ("end recorder", "ask recorder"),
+    ".memosync/recorder.log": ("detach", "list"),
 }
 DIRECTORIES: dict[str, tuple[str, ...]] = {
     ".memosync": ("list", "stop"),
@@ -114,6 +117,9 @@ DIRECTORIES: dict[str, tuple[str, ...]] = {
 }
 VERBS = {
     "record": ["record", "SOURCE", "-t", "New", "--again"],
+    "detach": ["record", "--detach", "--device", "none of them"],
+    "ask recorder": ["record", "--status"],
+    "end recorder": ["record", "--stop"],
     "list": ["list", "--json"],
     "share": ["share", "--public", "PLAIN_ID", "--no-seed"],
     "share shared": ["share", "--public", "SHARED_ID", "--no-seed"],
