@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from material import FFMPEG, ask, environment, many, memosync
+from material import FFMPEG, PROGRAM, ask, environment, many, memosync
 from measure import US, Bar, Contestants, Prepare, Row, run, runs
 
 TYPER = "import typer"
@@ -41,15 +41,40 @@ def over(number: int, verb: str) -> Prepare:
     return prepare
 
 
+def adding(number: int) -> Prepare:
+    @contextmanager
+    def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
+        env = environment(directory)
+        memo = short_memo(directory)
+        many(directory / "Memos", number, memo)
+        yield {
+            US: runs(*memosync(directory / "Memos", "record", memo), environment=env),
+            "memosync, adding to 1": runs(*memosync(directory / "one", "record", memo), environment=env),
+        }
+
+    return prepare
+
+
+def changing(number: int, verb: str) -> Prepare:
+    """Edit one memo of many, or throw one away: the same again, which is a change each time."""
+
+    @contextmanager
+    def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
+        env, library = environment(directory), directory / "Memos"
+        many(library, number, short_memo(directory))
+        each = f"{PROGRAM} --library {library} {verb} last" + (" -t $$" if verb == "edit" else "")  # $$: another one
+        yield {US: runs("sh", "-c", f"exec {each}", environment=env)}
+
+    return prepare
+
+
 @contextmanager
-def adding(directory: Path, quick: bool) -> Iterator[Contestants]:
-    env = environment(directory)
-    memo = short_memo(directory)
-    many(directory / "Memos", 10_000, memo)
-    yield {
-        US: runs(*memosync(directory / "Memos", "record", memo), environment=env),
-        "memosync, adding to 1": runs(*memosync(directory / "one", "record", memo), environment=env),
-    }
+def completing(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Press TAB behind `show `, as bash asks for it."""
+    env = environment(directory) | {"COMP_WORDS": "memosync show 0", "COMP_CWORD": "2"}
+    env |= {"_MEMOSYNC_COMPLETE": "complete_bash", "MEMOSYNC_LIBRARY": str(directory / "Memos")}
+    many(directory / "Memos", 50_000, short_memo(directory))
+    yield {US: runs(PROGRAM, environment=env)}
 
 
 def short_memo(directory: Path) -> Path:
@@ -67,5 +92,10 @@ ROWS = [
     Row("list-1000", "`list` of 1,000 memos", over(1_000, "list"), [Bar("s", 0.25)], repeat=15, quick=5),
     Row("list-10000", "`list` of 10,000 memos", over(10_000, "list"), [Bar("s", 1.0)], repeat=11, quick=3),
     Row("check-10000", "`check` of 10,000 memos", over(10_000, "check"), [Bar("s", 10)], repeat=5, quick=1),
-    Row("add-10000", "adding a memo to 10,000", adding, [Bar("s", 1.5)], repeat=9, quick=3),
+    Row("add-10000", "adding a memo to 10,000", adding(10_000), [Bar("s", 1.5)], repeat=9, quick=3),
+    Row("list-50000", "`list` of 50,000 memos", over(50_000, "list"), [Bar("s", 2.5)], repeat=5, quick=1),
+    Row("add-50000", "adding a memo to 50,000", adding(50_000), [Bar("s", 4)], repeat=5, quick=1),
+    Row("edit-50000", "`edit` of one of 50,000", changing(50_000, "edit"), [Bar("s", 4)], repeat=5, quick=1),
+    Row("rm-50000", "`rm` of one of 50,000", changing(50_000, "rm"), [Bar("s", 4)], repeat=5, quick=1),
+    Row("tab-50000", "a TAB in 50,000 memos", completing, [Bar("s", 1)], repeat=5, quick=1),
 ]

@@ -39,6 +39,7 @@ def main() -> None:
             raise
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
+    terminal.leave()
     # libtorrent's and PortAudio's own ends may take seconds or for ever; everything is on the disk
     os._exit(code)
 

@@ -242,7 +242,9 @@ def share(
     command: Globals = ctx.obj
     if qr:
         command = dataclasses.replace(command, console=terminal.with_codes(command.console))
-    verb.share(command, options, stop=_stop(), on_listening=live.Listening(), on_state=live.serving)
+    verb.share(
+        command, options, stop=_stop(), on_listening=live.Listening(), on_state=live.serving, on_wait=live.WaitView()
+    )
 
 
 @app.command()
@@ -287,6 +289,8 @@ def seed(
     detach: Annotated[bool, typer.Option("--detach", help="In the background; return when it serves.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Say how each memo is served.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End the seeder.")] = False,
+    install: Annotated[bool, typer.Option("--install", help="Have systemd serve, also after a reboot.")] = False,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="End that.")] = False,
     port: Annotated[
         int | None, typer.Option(metavar="N", min=1024, max=65535, envvar="MEMOSYNC_PORT", help="Port to listen on.")
     ] = None,

@@ -57,8 +57,9 @@ class SeederError(MemosyncError):
 
 
 class Interrupted(MemosyncError):
-    def __init__(self, signal_number: int) -> None:
-        super().__init__("interrupted")
+    def __init__(self, signal_number: int, hint: str | None = None) -> None:
+        super().__init__("interrupted", hint)
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
 
 

@@ -18,14 +18,18 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from .errors import LibraryError
 
+Watch = Callable[[Path, float], None]  # of who waits for a lock: which, and for how many seconds; it may raise
 MOST = 100_000_000  # bytes that are read at once: ten times the index of a hundred thousand memos
 _CAREFULLY = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # what was a file a moment ago may be a FIFO now
+_never_made: set[Path] = set()
+_LOOK_EVERY = 0.05  # seconds between two looks of who waits for a lock
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFDIR: "a directory",
@@ -44,6 +48,13 @@ class OddFile(OSError):
         super().__init__(errno.EINVAL, f"{path.name} is {what}", str(path))
 
 
+class NoLocks(OSError):
+    """There are no locks where a file is, as on NFS without its lock daemon."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(error.errno, "this file system has no locks", str(path))
+
+
 class Lock:
     """An flock on a file; released by `release` or by the death of every process that has its descriptor."""
 
@@ -58,18 +69,30 @@ class Lock:
         os.close(self.descriptor)
 
 
-def acquire(path: Path, wait: bool = True, mode: int = 0o600) -> Lock | None:
+def _unwatched(_path: Path, _seconds: float) -> None:
+    return None
+
+
+def acquire(
+    path: Path, wait: bool = True, mode: int = 0o600, *, watch: Watch = _unwatched, access: int = os.O_RDWR
+) -> Lock | None:
     """Take the lock named by a file that is made for it; None when somebody has it and we do not wait.
 
-    A file that has another name, too, is left to that one. OddFile when it is none.
+    A file that has another name, too, is left to that one. OddFile when it is none, NoLocks where there are none. What
+    `watch` raises ends the wait.
     """
     make_directory(path.parent)
     while True:
         with contextlib.suppress(FileNotFoundError):
             status_of(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | _CAREFULLY, mode)
+        descriptor = os.open(path, access | os.O_CREAT | os.O_NOFOLLOW | _CAREFULLY, mode)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            try:
+                _flock(path, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not wait:
+                    raise
+                _wait_for(path, descriptor, watch)
             with contextlib.suppress(FileNotFoundError):
                 status = status_of(path)
                 if os.path.samestat(os.fstat(descriptor), status):
@@ -87,10 +110,44 @@ def acquire(path: Path, wait: bool = True, mode: int = 0o600) -> Lock | None:
         os.close(descriptor)  # its last holder removed it while we waited
 
 
+def _flock(path: Path, descriptor: int, how: int) -> None:
+    """BlockingIOError when somebody else has it, NoLocks."""
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise NoLocks(path, error) from error
+
+
+def _wait_for(path: Path, descriptor: int, watch: Watch) -> None:
+    """Wait in the queue for a lock, by another thread: one that waits itself hears no signal (PEP 475).
+
+    Who gives up leaves it there, with a descriptor of its own: it lets go of the lock once it has it.
+    """
+    own, faults = os.dup(descriptor), list[OSError]()
+
+    def queue() -> None:
+        try:
+            _flock(path, own, fcntl.LOCK_EX)
+        except OSError as error:
+            faults.append(error)
+        finally:
+            os.close(own)
+
+    thread, began = threading.Thread(target=queue, daemon=True), time.monotonic()
+    thread.start()
+    while thread.is_alive():
+        watch(path, time.monotonic() - began)
+        thread.join(_LOOK_EVERY)
+    if faults:
+        raise faults[0]
+
+
 @contextlib.contextmanager
-def locked(path: Path, remove: bool = True) -> Iterator[None]:
+def locked(path: Path, remove: bool = True, *, watch: Watch = _unwatched) -> Iterator[None]:
     """Hold the lock around a block, waiting for it."""
-    lock = acquire(path)
+    lock = acquire(path, watch=watch)
     assert lock
     try:
         yield
@@ -106,9 +163,11 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _flock(path, descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except NoLocks:
+        return False
     finally:
         os.close(descriptor)
     return False
@@ -163,9 +222,21 @@ def read(path: Path, links: bool = False) -> bytes:
     return data
 
 
+def never_make(*directories: Path) -> None:
+    """Make these no more, in this process: where one is gone, another disk will be, or the library is on its way."""
+    _never_made.update(directories)
+
+
+def refuse_to_make(path: Path) -> None:
+    """FileNotFoundError for a directory that is never made."""
+    if path in _never_made:
+        raise FileNotFoundError(errno.ENOENT, "the library is not there", str(path))
+
+
 def make_directory(path: Path) -> None:
     """Make a directory and those above it, each closed to others where the one above it is, else as the umask says."""
     if not path.is_dir():
+        refuse_to_make(path)
         make_directory(path.parent)
         try:
             path.mkdir(0o700 if _is_closed(path.parent) else 0o777)
@@ -197,8 +268,9 @@ def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0, like:
         _keep_mode(like or path, new)
         if sync:
             os.fsync(file.fileno())
-        if os.fstat(file.fileno()).st_mtime_ns <= newer_than:
-            os.utime(file.fileno(), ns=(newer_than + 1000, newer_than + 1000))
+        for step in (1_000, 1_000_000_000, 2_000_000_000):  # ns: what ext2 and FAT keep of it are one and two seconds
+            if os.fstat(file.fileno()).st_mtime_ns <= newer_than:
+                os.utime(file.fileno(), ns=(newer_than + step, newer_than + step))
         os.replace(new, path)
     if sync:
         sync_directory(path.parent)
@@ -395,8 +467,32 @@ def state_of(path: Path) -> tuple[int, int, int]:
 
     OSError when it is not there, OddFile when it is none.
     """
-    status = status_of(path, links=True)
+    return _state(status_of(path, links=True))
+
+
+def state_of_any(path: Path) -> tuple[int, int, int]:
+    """Identify in the same way what is in a file or a directory; zeros where there is none."""
+    with contextlib.suppress(OSError):
+        return _state(path.stat())
+    return 0, 0, 0
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Tell whether what is open stands under this name."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
+    return False
+
+
+def has_name(descriptor: int) -> bool:
+    """Tell whether an open file was not removed, as far as its disk can be asked."""
+    with contextlib.suppress(OSError):
+        return os.fstat(descriptor).st_nlink > 0
+    return True
 
 
 def identity(path: Path) -> tuple[int, int]:
@@ -452,8 +548,10 @@ def as_library_error(doing: str, otherwise: str = "another --library") -> Iterat
         reason = error.strerror or str(error)
         if isinstance(error, OddFile):
             raise LibraryError(f"cannot {doing}: {reason}", f"look at {error.filename}, and take it away") from error
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise LibraryError(
-            f"cannot {doing}: {reason[:1].lower()}{reason[1:]}",
-            "make room and run it again" if full else f"look at the rights of the directory, or give {otherwise}",
-        ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "make room and run it again"
+        elif isinstance(error, NoLocks):
+            hint = f"mount it with locks (NFS: with rpc.statd, or local_lock=flock), or give {otherwise}"
+        else:
+            hint = f"look at the rights of the directory, or give {otherwise}"
+        raise LibraryError(f"cannot {doing}: {reason[:1].lower()}{reason[1:]}", hint) from error

@@ -88,6 +88,48 @@ def is_private(address: Address) -> bool:
     return _within(address, (*_PRIVATE, *_NOBODY))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """An address of this machine, and what the kernel says of it."""
+
+    address: Address
+    metric: int | None = None  # of the default route over its interface, the smallest counts; None where none leads
+    is_aside: bool = False  # its interface is a bridge, a tunnel or a VPN
+    is_temporary: bool = False  # another one in a few hours (RFC 8981)
+    is_deprecated: bool = False  # its prefix is no longer this network's (RFC 4862)
+
+
+def reachable_at(own: Iterable[Local], network: Network) -> list[Address]:
+    """Order the addresses of this machine for a link, so that the first few are the best of them.
+
+    Those where the default route leads come first, bridges and VPNs last, and the best one of each family before all
+    the others. Left out is what nobody can call: what `network` excludes, what is deprecated, IPv6 addresses that
+    mean another machine elsewhere; and, where there are others, those of the loopback interface.
+    """
+    usable = [
+        local
+        for local in own
+        if network.allows(local.address) and not (local.address.version == 6 and local.address.is_link_local)
+    ]
+    usable = [local for local in usable if not local.is_deprecated] or usable
+    usable = [local for local in usable if not local.address.is_loopback] or usable
+
+    def worth(local: Local) -> tuple[bool, bool, int, bool, bool, bool, int]:
+        return (
+            local.metric is None,
+            local.is_aside,
+            local.metric or 0,
+            local.address.is_link_local,
+            is_private(local.address),
+            local.is_temporary,
+            local.address.version,
+        )
+
+    ordered = [local.address for local in sorted(usable, key=worth)]
+    first = {address.version: address for address in reversed(ordered)}
+    return sorted(ordered, key=lambda address: first[address.version] != address)
+
+
 def parse_address(text: str) -> Address | None:
     """Read an address as it stands in links; a zone (`%eth0`) is dropped, an IPv4 one in IPv6 clothes unwrapped."""
     try:

@@ -42,6 +42,22 @@ def start(
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def outcome(*command: str, timeout: float) -> tuple[int, str]:
+    """Run another program to its end, for `timeout` seconds at most; give its exit code and what it said.
+
+    A program that is not there, or does not end, has the exit code 127.
+    """
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 127, str(error)
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
 def end(child: Child, patience: float = 5) -> None:
     """End a child: TERM first, KILL when it has not ended after `patience` seconds."""
     import subprocess
@@ -91,8 +107,55 @@ def has_open(pid: int, path: Path) -> bool:
     return False
 
 
+def lock_holder(path: Path) -> int:
+    """Give the process that has a file's lock for itself, whoever started it (proc_locks(5)).
+
+    0 for one that is not seen from here, as in another container or on another machine, and where nobody has it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        status = path.stat()
+        device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+        for line in Path("/proc/locks").read_text().splitlines():
+            _, kind, _, access, pid, place, *_ = line.split()
+            there, _, inode = place.rpartition(":")
+            is_it = (kind, access) == ("FLOCK", "WRITE") and int(inode) == status.st_ino
+            if is_it and (there == device or has_open(int(pid), path)):  # some file systems have two numbers
+                return max(0, int(pid))
+    return 0
+
+
+def program(pid: int) -> str:
+    """Name the program that a process runs, and not the interpreter that does; empty where that cannot be known."""
+    words = arguments(pid)
+    if words and Path(words[0]).name.startswith("python") and "-c" not in words:
+        words = [word for word in words[1:] if not word.startswith("-")] or words
+    return Path(words[0]).name if words else ""
+
+
 def arguments(pid: int) -> list[str]:
     """Give the command line of a process of ours (proc(5)); nothing where that cannot be known."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "surrogateescape").split("\0")[:-1]
     return []
+
+
+def age(pid: int) -> float:
+    """Give the seconds for which a process has been there; 0 where that cannot be known."""
+    with contextlib.suppress(OSError, ValueError):
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return max(0.0, uptime - int(birth(pid)) / os.sysconf("SC_CLK_TCK"))
+    return 0.0
+
+
+def find(*words: str) -> int:
+    """Find a process of ours that was started with these words, one after the other, and sees the same disks.
+
+    0 for none.
+    """
+    for place in Path("/proc").glob("[1-9]*"):
+        given = tuple(arguments(pid := int(place.name)))
+        if words[0] in given and given[given.index(words[0]) :][: len(words)] == words and is_ours(pid):
+            with contextlib.suppress(OSError):
+                if os.readlink(place / "ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+                    return pid
+    return 0

@@ -20,7 +20,7 @@ class Stop:
     signal_number = 2
 
     def __init__(self) -> None:
-        self._set = False
+        self.times = 0  # that the end was asked for
         self._out, self._in = os.pipe()
 
     def __del__(self) -> None:
@@ -28,20 +28,20 @@ class Stop:
         os.close(self._in)
 
     def is_set(self) -> bool:
-        return self._set
+        return self.times > 0
 
     def set(self) -> None:
-        if not self._set:
-            self._set = True
+        self.times += 1
+        if self.times == 1:
             os.write(self._in, b"\0")  # which nobody reads: it is there for all who wait
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait so many seconds at most, for ever without, and tell whether it is set."""
-        if not self._set:
+        if not self.is_set():
             waiting = select.poll()
             waiting.register(self._out, select.POLLIN)
             waiting.poll(None if timeout is None else math.ceil(max(0.0, timeout) * 1000))
-        return self._set
+        return self.is_set()
 
     def check(self) -> None:
         """Raise Interrupted once it is set: for work that has no good end half-way."""

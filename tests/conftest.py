@@ -124,6 +124,8 @@ def disk(memosync: Program, tmp_path: Path) -> Iterator[SmallDisk]:
     memosync.library = disk.seen / "Memos"
     memosync.under = disk.under
     yield disk
+    if list(disk.seen.rglob("seeder.lock")) or not memosync.library.exists():
+        memosync.run("seed", "--stop")
     disk.close()
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import libtorrent as lt
 import pytest
 from support import stranger
 from support.library import only
@@ -24,7 +25,11 @@ from support.sound import noise
 from support.stranger import know_a_node, start_stranger
 from support.waiting import wait_until
 
+from memosync import sealing
 from memosync.errors import SwarmError
+from memosync.library import keys, known
+from memosync.library.store import Library
+from memosync.torrent.meeting import _hollow
 
 BEYOND = "192.168.99.9"  # on the other side of the gateway: a private network that we are not connected to
 CLOSED = ["127.0.0.1", "127.0.0.2", "[::1]", BEYOND, "[fd99::9]"]  # where something listens that is no peer
@@ -123,6 +128,29 @@ def test_a_seeder_calls_no_service_whoever_names_it(network: Network, tmp_path: 
     seeder = tomllib.loads((program.library / ".memosync/seeder.toml").read_text())
     start_stranger(there, 7001, named("pex", here), f"{here.address}:{seeder['port']}", only(program)["infohash"])
     assert_only_the_open_one_is_called(ears, here, SOURCES[1:])
+
+
+def test_a_device_in_sync_calls_no_service_whoever_names_it(network: Network, tmp_path: Path) -> None:
+    """Trackers, who gossips at the meeting place, nodes of the DHT that answer garbage, too, and a device that lies."""
+    here, there = network.hosts
+    ears = [Ears(here, [*CLOSED[:3], here.address]), Ears(network.namespaces[0], CLOSED[3:])]
+    http = there.tracker(peers=named("http", here))[0]
+    udp = there.tracker(peers=[place for place in named("udp", here) if "[" not in place])[1]
+    start_stranger(there, 7002, named("dht", here), options=("--garbage",))
+    program = here.program(tmp_path / "Memos", "public")
+    know_a_node(program.library, there, 7002)
+    program("sync", "--invite", "device", "--tracker", http, "--tracker", udp)
+    library = Library(program.library)
+    places = named("link", here)
+    for name, said in (("7be1c20d", places[:6]), ("7be1c20e", places[6:])):
+        known.say(library, name, {"addresses": said})
+
+    meeting = lt.load_torrent_buffer(_hollow(sealing.keep_key(keys.secret(library)), "meeting", 1)).info_hashes.v1
+    call = f"{here.address}:{known.read(library).port}", str(meeting)
+    start_stranger(there, 7001, named("pex", here), *call, options=("--encrypted",))
+
+    assert_only_the_open_one_is_called(ears, here, SOURCES)
+    assert program("sync").lines
 
 
 @pytest.mark.parametrize("reach", ["public", "lan", "loopback"])

@@ -275,6 +275,32 @@ def test_a_torrent_file_brings_it_by_its_trackers(memosync: Program, sound: Path
     assert peer.given == sound.stat().st_size
 
 
+def test_what_came_by_a_private_torrent_is_not_given_on_by_its_infohash_in_silence(
+    memosync: Program, short: Path, tmp_path: Path
+) -> None:
+    made: Any = lt.bdecode(torrent_of(short))
+    made[b"info"][b"private"] = 1  # BEP 27
+    with Tracker() as tracker:
+        torrent = tmp_path / "private.torrent"
+        torrent.write_bytes(lt.bencode(made | {b"announce": tracker.udp_url.encode()}))
+        peer = Peer(torrent.read_bytes(), tmp_path, short)
+        wait_until(lambda: tracker.announces, "the seeder to announce itself")
+        memosync("fetch", torrent)
+        peer.session.remove_torrent(peer.handle)
+
+        public = memosync("share", "--public", "last")
+        private = memosync("share", "last")
+        by_file, by_link = memosync.on(tmp_path / "B" / "Memos"), memosync.on(tmp_path / "C" / "Memos")
+
+        assert "warning: nobody can fetch “Their talk” by this link" in public.err
+        assert f"memosync share {only(memosync)['id']} without --public" in public.err
+        assert "nobody can fetch" not in private.err
+        by_link("fetch", public.out.strip(), "--timeout", "2s", code=SwarmError.exit_code)
+        by_link("fetch", private.out.strip())
+        by_file("fetch", torrent)
+        assert bytes_of(by_file) == bytes_of(by_link) == short.read_bytes()
+
+
 def test_a_magnet_brings_it_by_its_tracker(memosync: Program, short: Path, tmp_path: Path) -> None:
     sharer = memosync.on(tmp_path / "Theirs")
     with Tracker() as tracker:

@@ -122,7 +122,6 @@ def test_what_is_known_comes_back_as_it_was_kept(library: Library) -> None:
         joining=True,
         heard=12,
         port=30_000,
-        trackers=("udp://127.0.0.1:1/announce",),
         addresses=("127.0.0.1:2000",),
         graves={"5c" * 32: {"title": Cell("gone", BIRTH)}},
         devices=STATE.devices,
@@ -169,7 +168,7 @@ def test_what_a_device_says_of_itself_is_read_with_care() -> None:
 
 
 def test_an_invitation_tells_the_secret_to_who_has_its_key(library: Library) -> None:
-    known.change(library, lambda before: replace(before, trackers=("udp://10.0.0.1:1/announce",)))
+    library.transaction(lambda index: index.with_meeting(["udp://10.0.0.1:1/announce"]))
 
     link = invitations.invite(library, ["10.0.0.2:2000"])
 

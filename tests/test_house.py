@@ -346,7 +346,7 @@ def test_a_python_that_libtorrent_does_not_come_for_is_refused_in_one_line(tmp_p
 def test_the_session_in_the_readme_can_be_typed() -> None:
     typed = [line.split() for line in re.findall(r"^    \$ memosync (.*)$", README, re.MULTILINE)]
 
-    assert {verb for verb, *_ in typed} >= {"record", "share", "fetch", "play", "show"}
+    assert {verb for verb, *_ in typed} >= {"record", "share", "fetch", "show"}
     for verb, *words in typed:
         assert {word for word in words if word.startswith("-")} <= options_of(commands()[verb])
 
@@ -478,9 +478,10 @@ def test_an_installed_package_brings_the_manual_page_the_completions_and_what_a_
     assert shared["fish/vendor_completions.d/memosync.fish"] == (ROOT / "completions/memosync.fish").read_bytes()
 
 
-def test_the_first_screen_of_the_readme_shows_the_page() -> None:
+def test_the_first_screen_of_the_readme_shows_a_session_and_the_page() -> None:
     first, _, _ = (ROOT / "README.md").read_text().partition("## Install")
-    (picture,) = re.findall(r'<img src="([^"]+)"', first)
 
     assert "memosync share last --page" in first
-    assert 0 < (ROOT / picture).stat().st_size < 150_000
+    assert re.findall(r'<img src="([^"]+)"', first) == ["docs/session.svg", "docs/page.png"]
+    assert ">play<" in (ROOT / "docs/session.svg").read_text()
+    assert all(0 < (ROOT / picture).stat().st_size < 150_000 for picture in ("docs/session.svg", "docs/page.png"))

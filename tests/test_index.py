@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from memosync import index, memo
@@ -49,6 +51,8 @@ number = 5
 [settings]
 deep = { er = [{ a = 1 }] }
 """
+
+MINE = "version = 1\n\n[[memo]]\n" + tomli_w.dumps(ENTRY)
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
@@ -99,6 +103,62 @@ indexes = st.builds(
 @given(indexes)
 def test_what_is_written_reads_back_the_same(before: Index) -> None:
     assert before == index.loads(index.dumps(before))
+
+
+@st.composite
+def hand_edits(draw: st.DrawFn) -> str:
+    """Make an index of a person who has a way of their own to write some lines."""
+    found: list[str] = []
+    for line in index.dumps(replace(draw(indexes), head="")).splitlines():
+        key, _, value = line.partition(" = ")
+        ways = [line, line, line, f"{line}  # [[memo]]", f"  {line}", f"{line}\r", f"{line}\n\n# a remark"]
+        if line == "[[memo]]":
+            ways = [line, line, "[[ memo ]]", "[[memo]] # mine", '[["memo"]]', "[[memo]] \r", "# [[memo]]\n[[memo]]"]
+        elif key in ("title", "description"):
+            ways += [f"{key}={value}", f'"{key}" = {value}', f"{key} = '[[memo]]'"]
+            ways += [f"{key} = {quotes}\n[[memo]]\n{quotes}" for quotes in ('"""', "'''")]
+        elif key == "recorded":
+            ways += ["recorded = 2026-08-25T10:11:12", "recorded = 2026-08-25 10:11:12Z"]
+        elif key == "size":
+            ways += [f"{line}\n[memo.mine]\nid = 1\ntrashed = 1", f"{line}\nmine = [\n[1],\n]", f"mine.id = 1\n{line}"]
+        found.append(draw(st.sampled_from(ways)) if line[:1] not in (" ", "]") and not line.endswith("[") else line)
+    return "\n".join(found) + draw(st.sampled_from(["", "\n", "\n\n", "\n[mine]\nid = 1\n"]))
+
+
+@given(hand_edits(), st.data())
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+def test_who_writes_what_did_not_change_as_it_stood_says_the_same(text: str, data: st.DataObject) -> None:
+    try:
+        before = index.loads(text)
+    except LibraryError:
+        assume(False)
+    changed = [replace(one, title="Other") if data.draw(st.booleans()) else one for one in before.memos]
+    after = replace(before, memos=tuple(data.draw(st.permutations(changed))[: data.draw(st.integers(0, 4))]))
+
+    quickly, slowly = index.dumps(after), index.dumps(replace(after, written=None))
+
+    assert after == index.loads(quickly) == index.loads(slowly)
+    assert re.findall("recorded = .{19}$", quickly, re.MULTILINE) == []
+
+
+@given(indexes)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+def test_what_we_wrote_is_written_again_byte_for_byte(before: Index) -> None:
+    text = index.dumps(before)
+
+    assert text == index.dumps(index.loads(text)) == index.dumps(replace(index.loads(text), written=None))
+
+
+@given(hand_edits())
+@example(f"{MINE}[memo.mine]\ntrashed = 1\n[[memo]]\n" + MINE.partition("\n[[memo]]\n")[2].replace("7k3f", "aaaa"))
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+def test_what_is_offered_is_what_is_read(text: str) -> None:
+    try:
+        memos = index.loads(text).memos
+    except LibraryError:
+        assume(False)
+
+    assert [(one.id, one.title, bool(one.trashed)) for one in reversed(memos)] == list(index.offers(text))
 
 
 def test_every_key_is_read_and_every_unknown_one_and_the_comments_at_the_top_survive() -> None:

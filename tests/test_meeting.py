@@ -318,6 +318,18 @@ def test_of_those_that_do_not_fit_it_is_said_that_browsers_cannot_find_them(libr
         tracker.close()
 
 
+def test_it_is_said_that_browsers_find_nothing_while_no_tracker_of_theirs_answers(library: Program) -> None:
+    def found() -> set[str]:
+        return {row.split("\t")[5] for row in library("seed", "--status").lines}
+
+    with WebSocketTracker() as tracker:
+        share(library, tracker.url)
+        wait_until(lambda: found() == {"yes"}, "the tracker to answer", 20)
+
+    wait_until(lambda: found() == {"no"}, "it to be told that the tracker is gone", 30)
+    assert "no WebSocket tracker of theirs answers" in library("seed", "--status").err
+
+
 @pytest.mark.parametrize(("mode", "good"), [("answer", True), ("silent", False), ("garbage", False)])
 def test_a_stun_server_is_asked_who_we_are(mode: str, good: bool) -> None:
     with StunServer(mode=mode) as server:

@@ -9,11 +9,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import taker as taking
 from support.handshake import offers
 from support.library import entries
 from support.program import PROGRAM, Ended, Program, errors
@@ -56,11 +58,17 @@ def other(memosync: Program, tmp_path: Path) -> Program:
 
 
 @pytest.fixture(params=[socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
-def taken_port(request: pytest.FixtureRequest) -> Iterator[int]:
-    """A port that another program has."""
+def taken(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    """A socket of another program, at a port."""
     with socket.socket(type=request.param) as other:
         other.bind(("127.0.0.1", 0))
-        yield other.getsockname()[1]
+        yield other
+
+
+@pytest.fixture
+def taken_port(taken: socket.socket) -> int:
+    """A port that another program has."""
+    return int(taken.getsockname()[1])
 
 
 def status(program: Program) -> dict[str, str]:
@@ -113,6 +121,16 @@ def test_detach_returns_when_everything_can_be_fetched(library: Program) -> None
     assert state(library)["keeper"] != state(library)["pid"]
 
 
+def test_list_says_once_that_what_it_marks_as_served_is_not(library: Program) -> None:
+    without = library("list")
+    library("seed", "--detach")
+    served = library("list")
+
+    assert [line.split("\t")[4] for line in without.lines] == ["-", "sp", "sp"]
+    assert without.err.count("2 memos are marked as shared, and are not served now; memosync seed --detach") == 1
+    assert (served.out, served.err) == (without.out, "")
+
+
 def test_an_empty_library_can_be_served(memosync: Program) -> None:
     memosync("seed", "--detach")
 
@@ -127,13 +145,37 @@ def test_status_tells_id_state_peers_bytes_given_and_title(library: Program, oth
     def rows() -> list[list[str]]:
         return [row.split("\t") for row in library("seed", "--status").lines]
 
-    told = [first["id"], "seeding", "0", str(first["size"]), "First", "-"]
+    told = [first["id"], "seeding", "0", str(first["size"]), "First", "-", "1", ""]
     wait_until(lambda: rows()[0] == told, lambda: f"what was given to be told: {rows()[0]}", 20)
-    assert rows()[1] == [second["id"], "seeding", "0", "0", "Second", "-"]
+    assert rows()[1] == [second["id"], "seeding", "0", "0", "Second", "-", "0", ""]
     objects = [json.loads(line) for line in library("seed", "--status", "--json").lines]
     idle = {"id": second["id"], "state": "seeding", "peers": 0, "given": 0, "title": "Second", "browsers": None}
-    assert objects[1] == idle
-    assert [objects[0]["given"], objects[0]["peers"]] == [first["size"], 0]
+    assert objects[1] == idle | {"delivered": 0, "fetching": []}
+    assert [objects[0][key] for key in ("given", "peers", "delivered")] == [first["size"], 0, 1]
+
+
+def test_whoever_waits_sees_who_fetches_and_how_far_they_are(library: Program, other: Program, ended: Ended) -> None:
+    library("seed", "--detach", "--up", "12k")
+    first = entries(library)[0]
+    waiting = Terminal([*PROGRAM, "share", "--public", first["id"], "--wait"], library.environment, columns=200)
+    try:
+        waiting.wait_for(lambda screen: screen.lines[-1].startswith("waiting for somebody to fetch “First”"), "it")
+        link = next(line for line in waiting.screen.lines if line.startswith("magnet:"))
+        fetch = ended(other.start("fetch", link))
+
+        waiting.wait_for(
+            lambda screen: re.match(r" [257][05]%.*127\.0\.0\.1:\d+  “First”", screen.lines[-1]), "how far"
+        )
+
+        (object,) = json.loads(library("seed", "--status", "--json").lines[0])["fetching"]
+        assert (object["address"][:10], 0 < object["percent"] < 100) == ("127.0.0.1:", True)
+        watched = Terminal([*PROGRAM, "seed", "--status"], library.environment)
+        assert re.search(rf"{first['id']}  seeding +\d+ k?B  - +-  First\n +[257][05] % +127", watched.end())
+        watched.close()
+        assert waiting.end().endswith("memosync: “First” was delivered")
+        assert fetch.wait(60) == 0
+    finally:
+        waiting.close()
 
 
 def test_on_a_terminal_status_is_aligned_and_as_wide_as_it(library: Program) -> None:
@@ -208,13 +250,54 @@ def test_the_reason_is_heard_where_no_log_can_be_written_and_remembered(library:
     assert " is taken" not in library("check").out
 
 
-def test_a_port_of_last_time_that_is_taken_now_hinders_nothing(library: Program, taken_port: int) -> None:
-    (library.library / ".memosync" / "seeder.toml").write_text(f"port = {taken_port}\n")
-
+def test_a_port_that_nobody_chose_is_none_that_outgoing_connections_get(library: Program) -> None:
     library("seed", "--detach")
 
-    assert state(library)["port"] != taken_port
+    assert 1024 <= state(library)["port"] < 32768
+
+
+@pytest.mark.parametrize("taken", [socket.SOCK_DGRAM], indirect=True)
+def test_a_port_of_last_time_that_is_being_left_is_waited_for(library: Program, taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    (library.library / ".memosync" / "seeder.toml").write_text(f"port = {port}\n")
+    starting = library.start("seed", "--detach")
+    wait_until(lambda: state(library).get("pid"), "it to begin")
+
+    taken.close()
+
+    assert starting.wait(60) == 0
+    assert state(library)["port"] == port
+
+
+@pytest.mark.parametrize("taken", [socket.SOCK_STREAM], indirect=True)
+def test_a_port_of_last_time_that_is_taken_hinders_nothing_and_is_taken_back(
+    library: Program, taken: socket.socket, ended: Ended
+) -> None:
+    port = taken.getsockname()[1]
+    (library.library / ".memosync" / "seeder.toml").write_text(f"port = {port}\n")
+    library("seed", "--detach")
+    library("seed", "--stop")  # which is no reason to forget it
+    library("seed", "--detach", "--up", "12k")
+    other = state(library)["port"]
+
+    assert other != port
     assert serves(library, 0, 1)
+    assert f"x.pe=127.0.0.1:{other}" in library("share", "--public", "last").out
+    assert f"another program has port {port}" in log(library)
+    assert f"port {port}, which another program has" in library("seed", "--status").err
+    first = entries(library)[0]
+    take = [sys.executable, taking.__file__, "127.0.0.1", str(other), first["infohash"]]
+    taker = ended(subprocess.Popen(take, stdout=subprocess.PIPE))
+    wait_until(lambda: library("seed", "--status").lines[0].split("\t")[2] == "1", "a peer to be there")
+
+    taken.close()
+
+    wait_until(lambda: state(library)["port"] == port and serves(library, 0, 1, 2), "the port to be taken back", 20)
+    assert taker.poll() is None
+    assert len(taker.communicate(timeout=60)[0]) > first["size"]  # in one connection
+    assert taker.returncode == 0
+    assert offers(other, first["infohash"])  # by a link that was given meanwhile
+    assert "another program" not in library("seed", "--status").err
 
 
 @pytest.mark.parametrize("how", ["option", "variable"])
@@ -313,6 +396,8 @@ def test_a_killed_server_is_back_in_three_seconds_on_the_same_port(library: Prog
 
     is_back_after_a_kill()
     takes_less(3, is_back_after_a_kill)
+    threads = Path(f"/proc/{before['keeper']}/task")
+    wait_until(lambda: len(list(threads.iterdir())) == 2, "the keeper to be as it was at first", 20)
 
     assert state(library)["port"] == before["port"]
     assert state(library)["keeper"] == before["keeper"]

@@ -302,6 +302,37 @@ def test_foreground_serves_until_interrupted(memosync: Program, other: Program, 
     memosync("seed", "--status", code=SeederError.exit_code)
 
 
+NOBODY = "magnet:?xt=urn:btih:" + "ab" * 20 + "&x.pe=127.0.0.1:9999"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "live", "code"),
+    [
+        (("share", "last", "--foreground"), "serving 1 memo on port", 0),
+        (("share", "last", "--wait"), "waiting for somebody to fetch “Third”", 130),
+        (("fetch", NOBODY), "0 peers  waiting for", 130),
+    ],
+    ids=["foreground", "wait", "fetch"],
+)
+def test_a_live_line_stands_alone_and_is_ended_by_ctrl_c(
+    memosync: Program, three: list[str], arguments: tuple[str, ...], live: str, code: int
+) -> None:
+    terminal = Terminal([*PROGRAM, *arguments], memosync.environment, columns=200)
+    try:
+        terminal.wait_for(lambda screen: live in screen.lines[-1], "the live line")
+
+        terminal.type("\x03")
+
+        terminal.end(code)
+        assert terminal.screen.column == 0
+        assert sum(live in line for line in terminal.screen.lines) == 1
+        links = [line for line in terminal.screen.lines if "magnet:" in line]
+        assert all(line.startswith("magnet:") and line.count("memo") == 0 for line in links)
+        assert len(links) == (arguments[0] == "share")
+    finally:
+        terminal.close()
+
+
 def test_wait_returns_when_somebody_has_all_of_it(
     memosync: Program, other: Program, three: list[str], ended: Ended
 ) -> None:
@@ -432,6 +463,28 @@ def test_stop_drops_it_and_the_memo_stays(memosync: Program, other: Program, thr
     wait_until(lambda: len(memosync("seed", "--status").lines) == 1, "the seeder to drop it", 20)
     other("fetch", links[0], "--timeout", "1s", code=SwarmError.exit_code)
     other("fetch", links[1])
+
+
+def test_stop_is_one_change_and_says_what_it_did(memosync: Program, three: list[str], tmp_path: Path) -> None:
+    first, second, _ = three
+    memosync("share", first, second, "--no-seed")
+    memosync("share", second, "--no-seed", "--public")
+    trace = tmp_path / "trace"
+
+    memosync.under = ["strace", "-f", "-qq", "-y", "-e", "trace=rename,renameat,renameat2", "-o", str(trace)]
+    of_public = memosync("share", "--stop", "--public", "--all").err.splitlines()
+    of_all = memosync("share", "--stop", "--all").err.splitlines()
+
+    assert of_public == [
+        "memosync: “First” was served by the private link alone, and still is",
+        "memosync: served by the private link alone now: “Second”; who has it keeps it",
+        "memosync: not served before: “Third”",
+    ]
+    assert of_all == [
+        "memosync: served no longer: “First”, “Second”; who has it keeps it",
+        "memosync: not served before: “Third”",
+    ]
+    assert len(re.findall(r'/index\.toml"[^"]*$', trace.read_text(), re.MULTILINE)) == 1  # of the last command alone
 
 
 def test_the_link_survives_a_title_changed_by_hand(memosync: Program, other: Program, three: list[str]) -> None:

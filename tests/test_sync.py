@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support import seeder
 from support.library import entries, memos, only
+from support.long import more
 from support.pairs import is_here, join, record, titles, wait_for
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
@@ -26,6 +27,14 @@ from memosync.library.adopt import open_library
 from memosync.library.store import Library
 
 SILENT = Console()
+AGAIN = pytest.mark.usefixtures("again")
+AHEAD = "import time; time.time = lambda now=time.time: now() + {seconds}"  # where no clock can be set
+
+
+@pytest.fixture(params=[1, *more(*range(2, 21))])
+def again(request: pytest.FixtureRequest) -> int:
+    """Have a test run many times in the long run: in what order devices hear of what is chance."""
+    return int(request.param)
 
 
 @pytest.fixture
@@ -302,6 +311,7 @@ def test_killed_at_any_moment_it_goes_on(pair: tuple[Program, Program]) -> None:
     assert len(list(other.library.glob("*.webm"))) == 6
 
 
+@AGAIN
 def test_a_library_that_was_copied_is_one_more_device(pair: tuple[Program, Program], tmp_path: Path) -> None:
     one, other = pair
     record(one, "Before")
@@ -321,6 +331,7 @@ def test_a_library_that_was_copied_is_one_more_device(pair: tuple[Program, Progr
     assert len(one("sync").lines) == 3
 
 
+@AGAIN
 def test_a_backup_that_is_put_back_is_brought_up_to_date(pair: tuple[Program, Program], tmp_path: Path) -> None:
     one, other = pair
     memo_id = record(one, "Old title")
@@ -345,6 +356,7 @@ def test_a_backup_that_is_put_back_is_brought_up_to_date(pair: tuple[Program, Pr
         assert len(memos(program)) == 3
 
 
+@AGAIN
 def test_both_edit_one_title_offline(pair: tuple[Program, Program]) -> None:
     one, other = pair
     memo_id = record(one, "Undecided")
@@ -359,6 +371,51 @@ def test_both_edit_one_title_offline(pair: tuple[Program, Program]) -> None:
 
     for program in pair:
         wait_for("Second", program)
+        assert titles(program) == ["Second"]
+
+
+@AGAIN
+def test_one_throws_away_what_the_other_edits_offline(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    memo_id = record(one, "Doubtful")
+    wait_for("Doubtful", other)
+    for program in pair:
+        program("seed", "--stop")
+    one("rm", memo_id)
+    other("edit", memo_id, "--title", "Worth keeping")
+
+    for program in pair:
+        program("sync")
+
+    def thrown(program: Program) -> list[str]:
+        return [json.loads(line)["title"] for line in program("list", "--trash", "--json").lines]
+
+    wait_until(lambda: all(thrown(program) == ["Worth keeping"] for program in pair), "both to say the same")
+    assert [memos(program) for program in pair] == [[], []]
+    other("restore", memo_id)
+    for program in pair:
+        wait_for("Worth keeping", program)
+
+
+@AGAIN
+def test_clocks_that_are_ten_years_off_make_no_old_word_win(memosync: Program, other: Program) -> None:
+    for program, years in ((memosync, 10), (other, -10)):
+        program.meddle(AHEAD.format(seconds=years * 31_556_952))
+    join(memosync, other)
+    memo_id = record(memosync, "From the future")
+    wait_for("From the future", other)
+    record(other, "From the past")
+    wait_for("From the past", memosync)
+
+    for number, (here, there) in enumerate([(other, memosync), (memosync, other), (other, memosync)]):
+        here("edit", memo_id, "--title", f"Edit {number}")
+        wait_for(f"Edit {number}", there)
+    other("rm", memo_id)
+    wait_until(lambda: titles(memosync) == ["From the past"], "the trash")
+    memosync("restore", memo_id)
+
+    wait_for("Edit 2", other)
+    assert titles(memosync) == titles(other) == ["Edit 2", "From the past"]
 
 
 def test_a_secret_that_is_another_ones_is_said_and_nothing_is_in_sync(pair: tuple[Program, Program]) -> None:

@@ -18,6 +18,7 @@ from support.group import record as put
 from support.library import memos
 from support.pairs import join, record, titles, wait_for
 from support.program import Program
+from support.tracker import Tracker
 from support.waiting import wait_until
 
 from memosync.errors import LibraryError
@@ -191,6 +192,33 @@ def test_what_is_known_of_others_may_be_lost(memosync: Program, other: Program, 
 
     wait_for("Meanwhile", other)
     wait_until(lambda: len(other("sync").lines) == 2, "the other device to be known again")
+
+
+def test_devices_that_all_lost_it_meet_at_the_trackers_of_their_group(memosync: Program, other: Program) -> None:
+    with Tracker() as tracker:  # nothing else names one of them to the other here
+        join(memosync, other, "--tracker", tracker.udp_url)
+        for program in (memosync, other):
+            program("seed", "--stop")
+            known.path_of(Library(program.library)).unlink()
+        for program in (memosync, other):
+            program("sync")
+
+        record(memosync, "Since then")
+
+        wait_for("Since then", other)
+
+
+def test_other_trackers_count_at_once_for_a_seeder_that_runs(memosync: Program, other: Program) -> None:
+    join(memosync, other)
+    with Tracker() as tracker:
+        memosync("sync", "--invite", "device", "--tracker", tracker.udp_url)
+
+        wait_until(lambda: len(tracker.swarms) == 2, "the meeting place and the invitation to be announced there")
+        record(memosync, "Since then")
+        wait_for("Since then", other)
+        memosync("sync", "--leave")
+        memosync("sync", "--invite", "device")
+        assert not Library(memosync.library).index().meeting, "they were another group's"
 
 
 def test_what_is_known_of_others_cannot_be_kept_and_that_is_said(memosync: Program, other: Program) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import stat
 import subprocess
 import sys
 import threading
@@ -18,17 +16,13 @@ from typing import Any
 import libtorrent as lt
 import pytest
 from support import seeder
+from support.disk import SmallDisk
 from support.handshake import offers
-from support.leaks import WORDS, Watch, found, holds, windows, written
-from support.netns import Capture
-from support.netns import Network as NetworkOfHosts
-from support.packets import streams, utp_streams
 from support.pairs import join, record, titles, wait_for
 from support.program import Program
-from support.sound import noise
 from support.waiting import wait_until
 
-from memosync import magnet, manifest, sealing
+from memosync import manifest, sealing
 from memosync.console import Console
 from memosync.errors import TorrentError
 from memosync.library import group, heads, keys, known
@@ -386,6 +380,32 @@ def test_a_device_that_says_everything_that_is_wrong_is_not_believed_and_nothing
     assert "Traceback" not in seeder.log(one)
 
 
+def test_what_is_said_takes_no_more_of_a_disk_than_it_has_room_for(memosync: Program, tmp_path: Path) -> None:
+    """A hundredth of a disk with less than a gigabyte; words are small, and come all the same."""
+    disk = SmallDisk(tmp_path / "disk", 30_000_000)
+    try:
+        small = memosync.on(disk.place / "Memos")
+        small.under, small.library = disk.under, disk.seen / "Memos"
+        memo_id = record(memosync, "Small")
+        join(memosync, small)
+        wait_until(lambda: titles(small) == ["Small"], "the words of it")
+        rogue = Rogue(small, tmp_path / "rogue")
+        uids = [f"{number:064x}" for number in range(300)]
+        large = packed({uid: {"description": [os.urandom(2000).hex(), 5, 0, THEM]} for uid in uids})
+        rogue.point(rogue.keep(rogue.seal(large)))
+
+        wait_until(lambda: "more than there is room for" in seeder.log(small), "it to be refused")
+        wait_until(lambda: "no room on its disk" in memosync("sync").out, "the row to say it")
+        names = list((small.library / ".memosync" / "sync").iterdir())
+        assert max(path.stat().st_size for path in names) < 300_000
+        rogue.close()
+        memosync("edit", memo_id, "--title", "Small still")
+        wait_until(lambda: "Small still" in titles(small), "the new words")
+        small("seed", "--stop")
+    finally:
+        disk.close()
+
+
 def test_a_torrent_that_is_no_head_is_left_and_leaves_nothing(pair: tuple[Program, Program], rogue: Rogue) -> None:
     one = pair[0]
     before = [seeder.state(program)["pid"] for program in pair]
@@ -540,56 +560,3 @@ def test_a_disk_that_would_not_take_what_a_stranger_sent_is_asked_again(tmp_path
 
     wait_until(goes_on, "it to be asked again")
     meeting.close()
-
-
-def test_nobody_sees_anything_of_libraries_in_sync(tmp_path: Path) -> None:
-    """Every packet of two devices that are invited, record, edit and throw away, on a network of their own."""
-    with NetworkOfHosts(2) as network:
-        home, away = network.hosts
-        one, other = home.program(tmp_path / "one/Memos"), away.program(tmp_path / "other/Memos")
-        for program in (one, other):
-            program.library.mkdir(parents=True, mode=0o700)
-        captures = [Capture(host, whole=True) for host in network.hosts]
-        words = [f"--{name}={text}" for name, text in WORDS.items()]
-        with Watch(home, away) as watch:
-            one("record", noise(tmp_path / "noise.flac"), *words)
-            invitation = one("sync", "--invite", "device")
-            joined = other("sync", "-", stdin=invitation.out)
-            wait_for(WORDS["title"], other)
-            other("edit", "last", "--title", "Quite another title of it")
-            wait_for("Quite another title of it", one)
-            other("sync", "--wait")
-        library, files_of = Library(one.library), [one, other]
-        said = [path for program in files_of for path in (program.library / ".memosync/sync").iterdir()]
-        sealed = {path.name: path.read_bytes() for path in said if len(path.name) == 40}
-        torrent = _hollow(sealing.keep_key(keys.secret(library)), "meeting", 1)
-        meeting = str(lt.load_torrent_buffer(torrent).info_hashes.v1)
-        packets = [packet for capture in captures for packet in capture.so_far()]
-        logs = [seeder.log(program) for program in files_of]
-        one("seed", "--stop")
-        other("seed", "--stop")
-
-    link, secret = magnet.parse(invitation.out.strip()), keys.secret(library)
-    sent = {*streams(packets), *utp_streams(packets), *(bytes.fromhex(packet.data) for packet in packets)}
-    memo = next(one.library.glob("*.webm")).read_bytes()
-    assert len(sealed) >= 2
-    texts = [*(text.encode() for text in WORDS.values()), b"Quite another title of it"]
-    nobody = set.union(*map(windows, [memo, secret, secret.hex().encode(), *texts, *sealed.values()]))
-    assert found(nobody, sent) == set()
-    assert not any(holds(data, [link.key, *written(link.key)]) for data in sent)
-    hashes = [form for name in sealed for form in (bytes.fromhex(name), name.encode(), name.upper().encode())]
-    assert not any(holds(data, hashes) for data in sent)
-    announced = {name.decode().lower() for data in sent for name in re.findall(rb"(?i)infohash: *([0-9a-f]{40})", data)}
-    assert meeting in announced
-    assert announced <= {meeting, link.infohash}
-
-    private = [*written(link.key), secret, secret.hex().encode()]
-    assert len(watch.seen) > 10
-    assert not any(holds(text, private) for text in watch.seen)
-    assert not any(holds(text.encode(), private) for text in [*logs, invitation.err, joined.err, joined.out])
-    for program in files_of:
-        for path in program.library.rglob("*"):
-            is_closed = stat.S_IMODE(path.lstat().st_mode) in (0o600, 0o700)
-            assert is_closed or path.parent.name == "sync", path  # where nobody comes, and libtorrent writes
-            if path.is_file() and path.parent.name != "keys":
-                assert not holds(path.read_bytes(), private), path

@@ -34,16 +34,19 @@ class Globals:
     network: Network
     console: Console
 
-    def open(self) -> Library:
-        """Open the library and bring home what a crash left in it; LibraryError when its index cannot be trusted."""
-        return open_library(self.root, self.console)
+    def open(self, stop: Stop | None = None) -> Library:
+        """Open the library and bring home what a crash left in it; LibraryError when its index cannot be trusted.
 
-    def open_to_swarms(self) -> Library:
+        With `stop`, for a verb that turns signals into one: then it is heard while others are waited for, too.
+        """
+        return open_library(self.root, self.console, stop)
+
+    def open_to_swarms(self, stop: Stop | None = None) -> Library:
         """Open a library in which libtorrent finds files; LibraryError where it does not: 2.1.1 knows UTF-8 alone."""
         if str(self.root).encode(errors="replace") != os.fsencode(self.root):
             fault = f"the path {self.root} is not UTF-8, and memos in it can be neither served nor fetched"
             raise LibraryError(fault, "rename it, or give another --library")
-        return self.open()
+        return self.open(stop)
 
 
 def each(

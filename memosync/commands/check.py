@@ -17,6 +17,7 @@ from ..doctor.repair import merge
 from ..errors import LibraryError
 from ..library import sealed
 from ..library.adopt import adopt
+from ..library.patience import Patience
 from ..library.store import Library
 from ..memo import MemoId
 from ..quantities import format_count
@@ -51,11 +52,11 @@ def check_library(command: Globals, *, repair: bool = False, now: datetime, stop
     It opens the library as every verb does; of one whose index cannot be trusted it says just that.
     """
     console = command.console
-    library = Library(command.root)
+    library = Library(command.root, patience=Patience(stop, console.tell))
     try:
         if repair:
             yield from _rebuild(library, now, stop, console)
-        library = command.open()
+        library = command.open(stop)
         if repair:
             adopt(library, library.orphans(trashed=True), console, now)
             yield from (Finding("note", subject, text) for subject, text in merge(library))

@@ -5,21 +5,24 @@ A shell may run what stands in an answer or beside it, so of a stranger's words 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
+from .. import index
 from ..errors import MemosyncError
 from ..library.store import Library
+
+_UNSAFE = re.compile(r"[^\w ,.!?-]+")
 
 
 def memo_ids(root: Path, beginning: str, *, trashed: bool) -> list[tuple[str, str]]:
     """Offer the ids of memos, newest first, each with its title."""
-    try:
-        memos = reversed(Library(root).index().memos)
-    except MemosyncError:
-        return []
-    fitting = [memo for memo in memos if memo.id.startswith(beginning) and trashed == bool(memo.trashed)]
-    return [(memo.id, re.sub(r"[^\w ,.!?-]+", " ", memo.title)) for memo in fitting]
+    with contextlib.suppress(MemosyncError, UnicodeDecodeError):
+        offered = index.offers(Library(root).index_bytes().decode("utf-8"))
+        fitting = [(memo_id, title) for memo_id, title, is_trashed in offered if trashed == is_trashed]
+        return [(memo_id, _UNSAFE.sub(" ", title)) for memo_id, title in fitting if memo_id.startswith(beginning)]
+    return []
 
 
 def device_names(part: str) -> list[str]:

@@ -44,7 +44,7 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, to_f
     place = None if options.place == "-" else options.place
     if place is None and not out:
         raise UsageError("sound is nothing for a terminal", "give -o FILE, or pass it to a program: | mpv -")
-    library, console = command.open(), command.console
+    library, console = command.open(stop), command.console
     memos = choose(library, options.memos)
     form, places = _choose_places(memos, place, options.form, force=options.force)
 
@@ -52,7 +52,9 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, to_f
         memo, path = item
         source = library.path(memo)
         insist_here(library, [memo])
-        if not is_file_of(library, memo, source):
+        with files.as_library_error(f"read {source}"):
+            is_whole = os.path.lexists(source) and is_file_of(library, memo, source)
+        if not is_whole:
             raise LibraryError(f"{source} is gone or was altered", _LOOK)
         if path is None:
             assert out

@@ -69,7 +69,7 @@ def fetch(
     steered: Callable[[], AbstractContextManager[Steering | None]] = nullcontext,
 ) -> None:
     """Fetch every memo of every link, and answer each as soon as it is here."""
-    library, console = command.open_to_swarms(), command.console
+    library, console = command.open_to_swarms(stop), command.console
 
     def fetch_one(source: _Source) -> None:
         with Listener(console, steered, stop) if options.play else nullcontext() as listener:
@@ -181,7 +181,7 @@ def look_at(
     view: View = lambda: lambda _progress: None,
 ) -> None:
     """Answer every link's metadata and the title, as far as it is known before the memo is here."""
-    library = command.open()
+    library = command.open(stop)
 
     def look(source: _Source) -> None:
         torrent = _metadata(library, source, command.network, options.timeout, stop=stop, view=view)

@@ -12,6 +12,7 @@ from ..library.served import served_as
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..memo import Memo, matches
+from ..quantities import format_count
 from ..seeder import client
 from ..seeder.links import Linker, Links, linker
 from .arguments import Globals
@@ -60,6 +61,9 @@ def list_memos(command: Globals, options: ListOptions, *, with_links: bool = Fal
     library = command.open()
     links = linker(library, client.current(library), command.network) if with_links else lambda _memo: Links()
     rows = find_rows(library, options, links)
+    if (idle := sum(bool(row.served) for row in rows)) and not client.is_serving(library):
+        are = "is marked as shared, and is" if idle == 1 else "are marked as shared, and are"
+        command.console.tell(f"{format_count(idle)} {are} not served now; memosync seed --detach starts the seeder")
     if not rows:
         empty = not any(options.trashed == bool(memo.trashed) for memo in library.index().memos)
         nothing = "nothing is in the trash" if options.trashed else "no memos yet; memosync record makes one"

@@ -60,7 +60,7 @@ def play(
     steered: Callable[[], AbstractContextManager[Steering | None]] = nullcontext,
 ) -> None:
     """Play a memo to its end, or until the person who steers it says so; see `play_memo`."""
-    library = command.open()
+    library = command.open(stop)
     found = library.find(memo)
     insist_here(library, [found])
     with steered() as steering:

@@ -16,7 +16,7 @@ from ..audio.importing import Pipe, import_source
 from ..audio.microphone import Device, devices
 from ..audio.portaudio import patiently
 from ..console import one_line
-from ..errors import UsageError
+from ..errors import Interrupted, UsageError
 from ..library.entries import new_memo
 from ..library.recorder import RecorderState
 from ..library.recover import finish_recording
@@ -69,7 +69,7 @@ def record(
     words = Words(clean_title(options.title), clean_description(options.description), parse_tags(options.tags), now)
     sound = webm.Sound(2 if options.stereo else 1, webm.parse_bitrate(options.bitrate))
     sources = _find_sources(options.sources)
-    library = command.open_to_swarms() if options.share else command.open()
+    library = command.open_to_swarms(stop) if options.share else command.open(stop)
     if options.detach:
         background.detach(command, library, _arguments(options), stop=stop)
         return
@@ -87,12 +87,18 @@ def record(
     if options.readiness is not None:
         background.record_detached(recorder, options.device, options.readiness)
         return
-    if not sources:
-        with controls() as control:
-            record_microphone(recorder, options.device, control)
-        return
     name = lambda source: str(source or "standard input")  # noqa: E731
-    each(sources, lambda source: _record_source(recorder, source), name=name, stop=stop, console=command.console)
+    try:
+        if sources:
+            save = lambda source: _record_source(recorder, source)  # noqa: E731
+            each(sources, save, name=name, stop=stop, console=command.console)
+        else:
+            with controls() as control:
+                record_microphone(recorder, options.device, control)
+    except Interrupted as end:
+        if end.hint:
+            command.console.warn(end.hint)
+        raise
 
 
 def status(command: Globals, options: RecordOptions) -> RecorderState:
@@ -201,6 +207,7 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
                             memo = made
                 finally:
                     console.progress(shown, 1)
+                    library.patience.save_first()
                     if live and part.exists():
                         memo = finish_recording(library, memo_id)
                     elif not live:

@@ -140,6 +140,7 @@ def record_microphone(recorder: Recorder, device: str | None, control: Control |
                     console.alarm(f"the recording has ended: {ended}")
             finally:  # whatever happened, a bug included: the file first
                 recording.close()
+                library.patience.save_first()
                 warn()
                 trashed = local(datetime.now(UTC)) if key == "discard" else None
                 memo = finish_recording(library, memo_id, trashed)
@@ -188,14 +189,14 @@ def detach(command: Globals, library: Library, arguments: list[str], *, stop: St
         said = readiness.wait_for(ours, time.monotonic() + _BEGUN, stop)
     finally:
         os.close(ours)
-    if said == {}:
+    if said is not None and "fault" not in said:
         state = recorder.last(library) or RecorderState()
         command.console.tell(f"recording {state.memo} “{state.title}” in the background")
         command.console.tell("memosync record --stop ends and saves it, --status says how it goes")
         return
     process.end(child, _PATIENCE)
     if said:
-        raise of_code(int(said["code"]))(said["fault"], said["hint"] or None)
+        raise of_code(int(said["code"]))(said["fault"], said.get("hint"))
     if recorder.last(library):
         end(command, stop=Stop())
     elif stop.is_set():
@@ -215,8 +216,9 @@ def end(command: Globals, *, stop: Stop) -> None:
     if not recorder.is_running(library) and not recorder.last(library):
         raise AudioError(_NONE, _BEGIN)
     deadline = time.monotonic() + _PATIENCE
+    asked = False  # once: who asks again is in more of a hurry than to have it saved
     while not (lock := recorder.take(library)):
-        recorder.ask_to_end(library)
+        asked = asked or recorder.ask_to_end(library)
         if time.monotonic() > deadline:
             raise AudioError("the recorder does not end", "memosync record --status says how it goes")
         stop.wait(0.1)
@@ -224,7 +226,7 @@ def end(command: Globals, *, stop: Stop) -> None:
     try:
         if not (state := recorder.last(library)):  # another --stop was faster
             raise AudioError(_NONE, _BEGIN)
-        library = command.open()  # which finishes what a recorder that died has left
+        library = command.open(stop)  # which finishes what a recorder that died has left
         memo, part = library.index().get(MemoId(state.memo)), library.part(MemoId(state.memo))
         if not memo and part.exists():
             kept = f"the recorder died; the recording is kept in {part}; the next command finishes it when it can"
@@ -298,5 +300,5 @@ def record_detached(recorded: Recorder, device: str | None, pipe: int) -> None:
             finally:
                 teller.end(fault)
     except MemosyncError as error:
-        readiness.say(pipe, str(error), hint=error.hint or "", code=str(error.exit_code))
+        readiness.say(pipe, fault=str(error), hint=error.hint, code=str(error.exit_code))
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -14,10 +13,11 @@ from ..library.store import Library
 from ..memo import Memo
 from ..quantities import format_count
 from ..seeder import client
+from ..seeder.state import SeederState
 from ..stop import Stop
 from .arguments import Globals, choose, titles
 
-_GRACE, _PATIENCE = 3.0, 60.0  # seconds to wait for a file: where no other device is there, and where one is
+_GRACE, _PATIENCE = 3.0, 60.0  # seconds without anything new: where no other device is there, and where one is
 
 
 def rm(command: Globals, words: Sequence[str], *, purge: bool, force: bool, now: datetime) -> None:
@@ -38,7 +38,7 @@ def restore(command: Globals, words: Sequence[str], *, stop: Stop) -> None:
 
     SwarmError when the file of one is on another device, and does not come.
     """
-    library = command.open()
+    library = command.open(stop)
     memos = choose(library, words, True)
     bring_back(library, memos, command.console)
     _wait_for_files(library, memos, command.console, stop)
@@ -46,17 +46,22 @@ def restore(command: Globals, words: Sequence[str], *, stop: Stop) -> None:
 
 def _wait_for_files(library: Library, memos: Sequence[Memo], console: Console, stop: Stop) -> None:
     """Wait for what comes from other devices, longer while one is there that may have it."""
-    ids, began, told = {memo.id for memo in memos}, time.monotonic(), False
-    while awaited := [memo for memo in library.index().memos if memo.id in ids and is_awaited(library, memo)]:
-        if not told:
-            console.tell(f"waiting for other devices: {titles(awaited)}")
-            told = True
-        state = client.current(library)
-        if time.monotonic() - began > (_PATIENCE if state and state.met else _GRACE):
-            text = f"{format_count(len(awaited))} not here yet, to come from other devices"
+    ids = {memo.id for memo in memos}
+
+    def awaited() -> list[Memo]:
+        return [memo for memo in library.index().memos if memo.id in ids and is_awaited(library, memo)]
+
+    def look(_state: SeederState | None) -> tuple[bool, object]:
+        return not (left := awaited()), left
+
+    def patience(state: SeederState | None) -> float:
+        return _PATIENCE if state and state.met else _GRACE
+
+    if missing := awaited():
+        console.tell(f"waiting for other devices: {titles(missing)}")
+        if not client.wait_for_devices(library, look, patience, stop=stop):
+            text = f"{format_count(len(awaited()))} not here yet, to come from other devices"
             raise SwarmError(text, "memosync sync says how they are; nothing more needs to be typed")
-        stop.check()
-        stop.wait(0.1)
 
 
 def throw_away(library: Library, memos: Sequence[Memo], console: Console, *, purge: bool, now: datetime) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from ..errors import SeederError, UsageError
+from ..errors import UsageError
 from ..library.served import served_as
 from ..library.store import Library
 from ..memo import Memo
 from ..network import is_websocket, trackers_of
-from ..seeder import client
+from ..seeder import client, service
 from ..seeder.state import Kept, SeederState, Settings, SwarmState
 from ..stop import Stop
 from .arguments import Globals
@@ -24,6 +24,8 @@ class SeedOptions:
     detach: bool = False  # in the background
     status: bool = False
     stop: bool = False
+    install: bool = False  # as a service of systemd's
+    uninstall: bool = False
     port: int | None = None
     up: int = 0  # bytes a second, 0 for no limit
     down: int = 0
@@ -38,6 +40,7 @@ class Status:
     memo: Memo
     swarm: SwarmState
     browsers: bool | None  # whether they can find it; None where it has no WebSocket tracker
+    is_crowded_out: bool = False  # they cannot because others are announced in its place
 
 
 def seed(
@@ -54,15 +57,20 @@ def seed(
     if options.stop:
         client.end(Library(command.root))  # also when its index is broken
         console.tell("the seeder has ended")
+    elif options.install:
+        library = command.open_to_swarms()
+        service.install(library, command.network, settings, stop=stop, console=console)
+    elif options.uninstall:
+        service.uninstall(Library(command.root), console)
     elif options.detach:
-        state = client.start(command.open_to_swarms(), command.network, settings, stop=stop, console=console)
+        state = client.start(command.open_to_swarms(stop), command.network, settings, stop=stop, console=console)
         console.tell(f"process {state.keeper} serves on port {state.port}")
     else:
         from ..seeder.run import be_kept, run  # which load what serves
 
         kept = _kept(options)
         with be_kept(Library(command.root), kept, stop) if kept else nullcontext():
-            library = command.open_to_swarms()
+            library = command.open_to_swarms(stop)
             client.refuse_another_network(client.current(library), command.network)
             run(library, command.network, settings, kept=kept, stop=stop, console=console, on_state=on_state)
 
@@ -71,22 +79,21 @@ def status(command: Globals, options: SeedOptions) -> tuple[SeederState, list[St
     """Say how each shared memo is served; SeederError when no seeder runs."""
     _refuse_several(options)
     library = command.open()
-    state = client.current(library)
-    if state is None:
-        raise SeederError("no seeder is running", "memosync seed --detach starts one")
+    state = client.insist_running(library)
     rows = []
     for memo in library.index().memos:
         if swarm := client.swarm_of(library, state, memo):
-            browsers = None
-            if any(map(is_websocket, trackers_of(memo.trackers, state.network, typed=memo.typed))):
-                browsers = not state.crowded or set(served_as(library, memo)) <= set(state.announced)
-            rows.append(Status(memo, swarm, browsers))
+            browsers, is_crowded_out = None, False
+            if trackers := set(filter(is_websocket, trackers_of(memo.trackers, state.network, typed=memo.typed))):
+                is_crowded_out = state.crowded and not set(served_as(library, memo)) <= set(state.announced)
+                browsers = not is_crowded_out and bool(trackers & set(state.answering))
+            rows.append(Status(memo, swarm, browsers, is_crowded_out))
     return state, rows
 
 
 def _refuse_several(options: SeedOptions) -> None:
-    if options.detach + options.status + options.stop > 1:
-        raise UsageError("--detach, --status and --stop exclude each other")
+    if options.detach + options.status + options.stop + options.install + options.uninstall > 1:
+        raise UsageError("--detach, --status, --stop, --install and --uninstall exclude each other")
 
 
 def _kept(options: SeedOptions) -> Kept | None:

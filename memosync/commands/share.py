@@ -12,15 +12,15 @@ from ..audio import webm
 from ..audio.levels import heights
 from ..console import Console, one_line
 from ..errors import AudioError, LibraryError, UsageError
-from ..library.freeze import Form, freeze
+from ..library.freeze import Form, freeze, frozen_torrent
 from ..library.keys import has_keys
 from ..library.measures import levels_of
 from ..library.store import Library
-from ..memo import Memo, torrent_name
+from ..memo import Memo, MemoId, torrent_name
 from ..network import Network, browser_trackers, parse_tracker, trackers_of, usable_trackers
 from ..seeder import client
 from ..seeder.links import linker
-from ..seeder.state import SeederState, Settings
+from ..seeder.state import SeederState, Settings, SwarmState
 from ..stop import Stop
 from ..torrent import metainfo
 from ..torrent.webrtc.stun import server_for
@@ -66,6 +66,7 @@ def share(
     stop: Stop,
     on_listening: Callable[[float, bytes], None] = lambda _fraction, _wave: None,
     on_state: Callable[[SeederState, int], None] = lambda _state, _served: None,
+    on_wait: Callable[[Sequence[tuple[Memo, SwarmState]]], None] = lambda _waiting: None,
 ) -> None:
     """Answer a link for each memo as soon as it can be fetched there.
 
@@ -80,7 +81,7 @@ def share(
     if options.page is not None and not options.memos and not options.everything:
         _write_opener(command, options, trackers)
         return
-    library = library or (command.open() if options.no_seed or options.stop else command.open_to_swarms())
+    library = library or (command.open(stop) if options.no_seed or options.stop else command.open_to_swarms(stop))
     memos = choose(library, options.memos, everything=options.everything, least=1 if options.stop else _LEAST)
     if options.stop:
         _stop_sharing(library, memos, command.console, only_public=options.public)
@@ -103,6 +104,8 @@ def share(
         if open_to_all := [memo for memo in memos if memo.shared]:
             ids = " ".join(memo.id for memo in open_to_all[:3])
             console.warn(f"anybody finds {titles(open_to_all)}, too; memosync share --stop --public {ids} ends that")
+    if options.public:
+        _warn_of_private(library, memos, console)
     form: Form = "new" if options.new else "public" if options.public else "sealed"
     shared, fault = freeze(library, memos, trackers, form)
 
@@ -124,7 +127,11 @@ def share(
     if fault:
         raise fault
     if options.wait:
-        client.wait_until_delivered(library, shared, stop=stop)
+
+        def delivered(memo: Memo) -> None:
+            console.tell(f"{titles([memo])} was delivered")
+
+        client.wait_until_delivered(library, shared, stop=stop, on_wait=on_wait, on_delivered=delivered)
 
 
 def usable_of(trackers: Sequence[str], network: Network, console: Console, *, typed: bool) -> tuple[str, ...]:
@@ -153,14 +160,38 @@ def _refuse_unasked(memos: Sequence[Memo], console: Console) -> None:
         raise UsageError(*nobody) if said is None else UsageError("nothing is shared")
 
 
+def _warn_of_private(library: Library, memos: Sequence[Memo], console: Console) -> None:
+    """Warn of memos that came by a torrent with the private flag (BEP 27): by its infohash alone nobody gets it."""
+    for memo in memos:
+        if memo.fetched and (torrent := frozen_torrent(library, memo)) and torrent.is_private:
+            console.warn(
+                f"nobody can fetch {titles([memo])} by this link: its author's torrent is for its own trackers alone; "
+                f"give the .torrent file that it came by, or memosync share {memo.id} without --public"
+            )
+
+
 def _stop_sharing(library: Library, memos: Sequence[Memo], console: Console, *, only_public: bool) -> None:
     """Have memos served no longer, or not to anybody; they stay, and so do their links for another time."""
+    was: dict[MemoId, Memo] = {}
+
+    def end(memo: Memo) -> Memo:
+        was[memo.id] = memo
+        return replace(memo, shared=False, private=memo.private and only_public)
+
+    library.update({memo.id: end for memo in memos})
+    done: dict[str, list[Memo]] = {}
     for memo in memos:
-        library.update(
-            {memo.id: lambda memo: replace(memo, shared=False, private=memo.private if only_public else False)}
-        )
-        by_link = "served by its private link alone now" if only_public and memo.private else "served no longer"
-        console.tell(f"{memo.id} {titles([memo])} is {by_link}; who has it keeps it")
+        done.setdefault(_ending(was[memo.id], only_public=only_public), []).append(memo)
+    for ending, of_these in done.items():
+        console.tell(ending.format(titles(of_these)))
+
+
+def _ending(before: Memo, *, only_public: bool) -> str:
+    """Say what it was to end the sharing of a memo that was shared like this, or its public link alone."""
+    if only_public and before.private:
+        only = "{} was served by the private link alone, and still is"
+        return "served by the private link alone now: {}; who has it keeps it" if before.shared else only
+    return "served no longer: {}; who has it keeps it" if before.is_served else "not served before: {}"
 
 
 def _serve_here(

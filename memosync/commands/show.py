@@ -38,7 +38,7 @@ def show(
     on_listening: Callable[[float, bytes], None] = lambda _fraction, _wave: None,
 ) -> Shown:
     """Find out everything of a memo, which may be in the trash; it is listened to where that was not done before."""
-    library = command.open()
+    library = command.open(stop)
     found = library.find(memo, trashed=None)
     state = client.current(library)
     swarm = client.swarm_of(library, state, found) if state else None

@@ -11,11 +11,11 @@ from .. import files, magnet, sealing
 from ..console import Console, one_line
 from ..errors import NotFoundError, SwarmError, TorrentError, UsageError, WrongKeyError
 from ..library import group, invitations, known
-from ..library.known import Device, Known
+from ..library.known import Device
 from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo
-from ..network import MOST_TRACKERS, trackers_of
+from ..network import trackers_of
 from ..quantities import format_count
 from ..seeder import client
 from ..seeder.state import SeederState
@@ -68,12 +68,12 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
         raise UsageError("--tracker goes with --invite", "memosync sync --invite device --tracker URL")
     name = _name(options.name)
     if options.leave:
-        _leave(command.open(), console)
+        _leave(command.open(stop), console)
         return []
     if options.forget is not None:
-        _forget(library := command.open(), options.forget, console)
+        _forget(library := command.open(stop), options.forget, console)
         return _status(library)
-    library = command.open_to_swarms()
+    library = command.open_to_swarms(stop)
     if options.invite:
         _invite(command, library, options, name, stop)
         return []
@@ -112,8 +112,8 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
     group.enter(library)
     if name:
         known.say(library, group.device_of(library), {"name": name})
-    if trackers:
-        known.change(library, lambda before: replace(before, trackers=trackers[:MOST_TRACKERS]))
+    if trackers or is_new:  # what stands there may be of a group that was left
+        library.transaction(lambda index: index.with_meeting(trackers))
     me = group.device_of(library)
     client.serve(library, [], command.network, state, stop=stop, console=console)
     addresses = _until(lambda: _addresses(library, me), options.timeout, stop)
@@ -122,7 +122,7 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
     link = invitations.invite(library, addresses)
     state = client.serve(library, [], command.network, client.current(library), stop=stop, console=console)
     peers = tuple(f"{address}:{state.port}" for address in state.addresses)
-    meeting_at = trackers_of(known.read(library).trackers, command.network, typed=True)
+    meeting_at = trackers_of(library.index().meeting, command.network, typed=True)
     if is_new:
         console.tell("this library is the first of its group: what is recorded here will be on the other devices, too")
     console.tell("whoever has this invitation can have every memo: give it by a way that you trust")
@@ -161,11 +161,8 @@ def _join(command: Globals, library: Library, options: SyncOptions, name: str, s
     if library.index().group:  # of which nobody came to be
         group.leave(library)
     group.enter(library, told.secret)
-
-    def edit(before: Known) -> Known:
-        return replace(before, trackers=told.trackers, addresses=told.addresses)
-
-    known.change(library, edit)
+    library.transaction(lambda index: index.with_meeting(told.trackers))
+    known.change(library, lambda before: replace(before, addresses=told.addresses))
     known.say(library, group.device_of(library), {"came_by": link.infohash, **({"name": name} if name else {})})
     client.serve(library, [], command.network, state, stop=stop, console=console)
     console.tell("this library is one with the other now; waiting for it to know")
@@ -273,27 +270,22 @@ def _find(library: Library, word: str) -> Device:
 def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) -> None:
     """Wait until this device and all that are met have all; SwarmError when nothing happens for too long."""
     client.serve(library, [], command.network, client.current(library), stop=stop, console=command.console)
-    most, last, changed = 0, None, time.monotonic()
-    while True:
-        state = client.current(library)
-        rows = _status(library, state)
-        met = [row for row in rows if row.is_met]
-        awaited = sum(group.is_awaited(library, memo) for memo in _alive(library))
-        missing = awaited + sum(row.device.lacking for row in met)
-        if met and not missing and all(row.is_even for row in met):
-            break
+    most = 0
+
+    def look(state: SeederState | None) -> tuple[bool, object]:
+        nonlocal most
+        met = [row for row in _status(library, state) if row.is_met]
+        missing = sum(group.is_awaited(library, memo) for memo in _alive(library))
+        missing += sum(row.device.lacking for row in met)
         most = max(most, missing)
         if most:
             command.console.progress(f"of {format_count(most)} to come", 1 - missing / most)
-        now = met, missing, state.coming if state else ()
-        if now != last:
-            last, changed = now, time.monotonic()
-        if time.monotonic() - changed > options.timeout:
-            command.console.progress("", 1)
-            raise SwarmError(f"nothing new in {options.timeout:.0f} s", "memosync sync says who lacks what, and why")
-        stop.check()
-        stop.wait(2 * _LOOK_EVERY)
+        return bool(met) and not missing and all(row.is_even for row in met), (met, missing)
+
+    have_all = client.wait_for_devices(library, look, lambda _state: options.timeout, stop=stop)
     command.console.progress("", 1)
+    if not have_all:
+        raise SwarmError(f"nothing new in {options.timeout:.0f} s", "memosync sync says who lacks what, and why")
 
 
 def _until(ready: Callable[[], Ready], timeout: float, stop: Stop) -> Ready:
@@ -330,10 +322,10 @@ def _status(library: Library, state: SeederState | None = None) -> list[Status]:
 
 
 def _why(row: Device, holders: list[Device], state: SeederState | None) -> str:
-    if not row.lacking:
-        return ""
     if row.why == "room":
         return "no room on its disk"
+    if not row.lacking:
+        return ""
     if not state or not state.met:
         return "no other device is there"
     return "on their way" if holders else "nobody has them now"

@@ -38,6 +38,8 @@ def look_over(
     yield from _readers(library)
     state = client.current(library)
     yield _seeder(library, state)
+    if state:
+        yield from _damaged(library, state)
     yield from devices(library, state)
     if network:
         if state:
@@ -68,6 +70,10 @@ def _rights(library: Library) -> Finding:
         return Finding("note", "rights", f"{root} is no directory; give another --library")
     if closed := library.closed():
         return Finding("note", "rights", f"{closed} cannot be written; list, show, play and export work")
+    if refused := library.refused():
+        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+        text = f"{refused[0]}{more} cannot be read or written by you; chown -R or chmod -R u+rwX gives them back"
+        return Finding("note", "rights", text)
     return Finding("ok", "rights", f"{root} can be written")
 
 
@@ -89,7 +95,9 @@ def _readers(library: Library) -> Iterator[Finding]:
 def _seeder(library: Library, state: SeederState | None) -> Finding:
     if state:
         where = f"on port {state.port}, network {state.network.value}"
-        return Finding("ok" if state.ready else "note", "seeder", f"process {state.keeper or state.pid} serves {where}")
+        return Finding("ok" if state.ready else "note", "seeder", f"process {state.process} serves {where}")
+    if error := client.silent(library):
+        return Finding("note", "seeder", f"{error}; {error.hint}")
     try:
         shared = sum(memo.is_served for memo in library.index().memos)
     except LibraryError:
@@ -100,3 +108,12 @@ def _seeder(library: Library, state: SeederState | None) -> Finding:
     if shared:
         return Finding("note", "seeder", f"none runs, {format_count(shared)} shared; memosync seed --detach starts it")
     return Finding("ok", "seeder", "none runs, and nothing is shared")
+
+
+def _damaged(library: Library, state: SeederState) -> Iterator[Finding]:
+    """Say which memos the running seeder does not serve, whatever was found of their files."""
+    with contextlib.suppress(LibraryError):  # which was said
+        for memo in library.index().memos:
+            if (swarm := client.swarm_of(library, state, memo)) and swarm.state == "damaged":
+                text = f"the seeder does not serve it: {swarm.fault or 'it is damaged'}; it looks again by itself"
+                yield Finding("note", memo.id, text)

@@ -41,14 +41,15 @@ def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]
     """Find what is wrong with a memo's file; FileNotFoundError when it is gone."""
     try:
         size, info = path.stat().st_size, webm.probe(path)
+        known = frozen_torrent(library, memo) if memo.infohash else memo.sealed and keys.find(library, memo.sealed)
+        is_altered = memo.is_frozen and known and not is_file_of(library, memo, path)
     except FileNotFoundError:
         raise
     except (AudioError, OSError) as error:
         yield Finding("defect", memo.id, f"{memo.file} cannot be read: {getattr(error, 'strerror', None) or error}")
         return
     if memo.is_frozen:
-        known = frozen_torrent(library, memo) if memo.infohash else memo.sealed and keys.find(library, memo.sealed)
-        if known and not is_file_of(library, memo, path):
+        if is_altered:
             yield Finding("defect", memo.id, f"{memo.file} was altered: it is not what its link gives any more")
             return
         if memo.sealed and not memo.trashed:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
-from ..library import known
+from ..errors import LibraryError
 from ..library.store import Library
 from ..network import DEFAULT_TRACKERS, Network, parse_address, usable_trackers
 from ..seeder.state import SeederState
@@ -28,7 +29,9 @@ def port(state: SeederState, network: Network) -> Iterator[Finding]:
 
 def sources(library: Library, network: Network, trackers: Sequence[str], stop: Stop) -> Iterator[Finding]:
     """Find what each tracker and the DHT answer."""
-    meeting = known.read(library).trackers  # where the devices of the group do
+    meeting: tuple[str, ...] = ()  # where the devices of the group do
+    with contextlib.suppress(LibraryError):  # which is said elsewhere
+        meeting = library.index().meeting
     usable = usable_trackers([*(trackers or DEFAULT_TRACKERS), *meeting], network, typed=True)
     if not usable:
         yield Finding("note", "trackers", f"with --network {network.value} there is none to ask")

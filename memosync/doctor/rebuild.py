@@ -28,7 +28,7 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, console: Console) ->
         library.index()  # says so
     whole, (old, snapshot) = index.salvage(broken), library.snapshots.newest()
     known = entries_in(old, snapshot) if snapshot else {}
-    known |= entries_in(whole, library.root / "index.toml")
+    known |= entries_in(whole, library.index_file)
     by_file = {entry.memo.file: entry for entry in sorted(known.values(), key=_is_named)}
     known = {memo_id: entry for memo_id, entry in known.items() if by_file[entry.memo.file] is entry}
     named = Index(tuple(entry.memo for entry in known.values()))

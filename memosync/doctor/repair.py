@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -45,8 +46,9 @@ def find_file(library: Library, memo: Memo) -> Path | None:
     trashed = library.trash / memo.file
     named = [path for path, owner in library.strangers() if owner == memo]
     for path in [trashed, *named]:
-        if files.is_regular(path) and is_file_of(library, memo, path):
-            return path
+        with contextlib.suppress(OSError):
+            if files.is_regular(path) and is_file_of(library, memo, path):
+                return path
     return None
 
 

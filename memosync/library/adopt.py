@@ -12,22 +12,26 @@ from pathlib import Path
 from .. import files
 from ..audio import webm
 from ..console import Console
-from ..errors import AudioError, MemosyncError
+from ..errors import AudioError, Interrupted, LibraryError, MemosyncError
 from ..memo import MemoId
+from ..quantities import format_count
+from ..stop import Stop
 from . import sealed
 from .entries import Entry, as_file_says, new_memo
 from .freeze import kept_or_made, kept_torrent
+from .patience import Patience
 from .recover import recover
 from .store import Library
 
 
-def open_library(root: Path, console: Console) -> Library:
+def open_library(root: Path, console: Console, stop: Stop | None = None) -> Library:
     """Open a library; finish every recording whose process died and adopt every file the index does not know.
 
     What a fetch that died has opened of a private memo goes: sealed it is kept, and the next fetch opens it again.
-    LibraryError when the index cannot be trusted; what cannot be mended is a warning, and the verb goes on.
+    LibraryError when the index cannot be trusted; what cannot be mended is a warning, and the verb goes on. Whoever is
+    at something of it is waited for until `stop`.
     """
-    library = Library(root)
+    library = Library(root, patience=Patience(stop, console.tell))
     library.refuse_links()
     library.index()
     library.sweep()
@@ -55,7 +59,11 @@ def adopt(
                 with _left_alone(path, console):
                     if locks.enter_context(library.lock(memo_id, wait=False)) and path.exists():
                         found.append(entry_of(library, memo_id, path, known, trashed))
-            new = library.add_entries([entry.memo for entry in found])
+            try:
+                new = library.add_entries([entry.memo for entry in found])
+            except LibraryError as error:
+                console.warn(f"{format_count(len(found))} not in the index yet: {error}")
+                continue
             for entry in found:
                 if entry.memo in new:
                     console.tell(f"adopted {entry.memo.file}, which the index did not name, by {entry.source}")
@@ -126,5 +134,7 @@ def _left_alone(path: Path, console: Console) -> Iterator[None]:
     """Warn of what cannot be mended, and never let it stop the verb."""
     try:
         yield
+    except Interrupted:
+        raise
     except (MemosyncError, OSError) as error:
         console.warn(f"{path.name} is left as it is: {error}")

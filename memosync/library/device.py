@@ -19,14 +19,22 @@ _MACHINE = Path("/etc/machine-id")
 def device(inner: Path) -> str:
     """Give this library's device; the caller holds its lock, and one is drawn where there is none. OSError."""
     path = inner / "device"
-    with contextlib.suppress(OSError, ValueError):
-        name, *place = files.read(path).decode("ascii").split()
-        if is_device(name) and place == _place(path):
-            return name
+    if name := named(inner):
+        return name
     name = os.urandom(4).hex()
     files.make_new(path)
     files.append(path, " ".join([name, *_place(path)]).encode() + b"\n")
     return name
+
+
+def named(inner: Path) -> str | None:
+    """Give this library's device, None where none was drawn; whoever is just drawing one may have written half."""
+    path = inner / "device"
+    with contextlib.suppress(OSError, ValueError):
+        name, *place = files.read(path).decode("ascii").split()
+        if is_device(name) and place == _place(path):
+            return name
+    return None
 
 
 def _place(path: Path) -> list[str]:

@@ -68,7 +68,10 @@ def frozen_torrent(library: Library, memo: Memo) -> Metainfo | None:
 
 
 def is_file_of(library: Library, memo: Memo, path: Path) -> bool:
-    """Tell whether a file is what the memo's torrent, its key, or where there is neither its entry describes."""
+    """Tell whether a file is what the memo's torrent, its key, or where there is neither its entry describes.
+
+    OSError when that cannot be read: nothing is known of it then.
+    """
     if torrent := frozen_torrent(library, memo):
         return metainfo.fits(torrent, path)
     if memo.sealed and (key := keys.find(library, memo.sealed)):

@@ -24,6 +24,7 @@ from ..memo import Memo, MemoId, id_in_file_name, parse_id
 from ..sealing import group_of
 from . import keys, known
 from .adopt import adopt
+from .device import named
 from .digests import Digests
 from .entries import as_it_came
 from .known import LACK, Device, Known
@@ -92,9 +93,11 @@ def insist_on_secret(library: Library) -> None:
 
 def device_of(library: Library) -> str:
     """Give the name of this library's device, eight hexadecimal digits; LibraryError."""
+    if name := named(library.inner):
+        return name
     with files.as_library_error("name this device"):
         library.prepare()
-        with files.locked(library.inner / "lock", remove=False):
+        with library.index_lock():
             return library.stamp()[1]
 
 

@@ -41,7 +41,7 @@ def invite(library: Library, addresses: Sequence[str]) -> Magnet:
     told = {
         "version": _VERSION,
         "secret": keys.secret(library).hex(),
-        "trackers": list(known.read(library).trackers),
+        "trackers": list(library.index().meeting),
         "addresses": list(addresses[:MOST_ADDRESSES]),
     }
     seal, sealed = Seal(os.urandom(KEY), os.urandom(SALT)), io.BytesIO()

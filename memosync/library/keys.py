@@ -44,7 +44,7 @@ def secret(library: Library) -> bytes:
     """Give the library's secret, 32 bytes, which is made when it is first needed; LibraryError when it is broken."""
     with files.as_library_error("keep the library's secret"):
         _prepare(library)
-        with files.locked(library.inner / "lock", remove=False):
+        with library.index_lock():
             if not has_secret(library):
                 files.write(_secret(library), os.urandom(_SECRET))
         return files.read(_secret(library))
@@ -65,7 +65,7 @@ def replace_secret(library: Library, secret: bytes, when: datetime) -> None:
     """Have another secret from now on; the one before is kept beside it, and nothing is sealed anew with it."""
     with files.as_library_error("keep the library's secret"):
         _prepare(library)
-        with files.locked(library.inner / "lock", remove=False):
+        with library.index_lock():
             path, before = _secret(library), b""
             if has_secret(library) and (before := files.read(path)) != secret:
                 files.write(library.keys / f"before-{when:%Y-%m-%d-%H%M%S}", before)
@@ -75,7 +75,7 @@ def replace_secret(library: Library, secret: bytes, when: datetime) -> None:
 
 def forget_secret(library: Library) -> None:
     """Remove a library's secret; what was sealed with it keeps its keys."""
-    with files.as_library_error("forget the library's secret"), files.locked(library.inner / "lock", remove=False):
+    with files.as_library_error("forget the library's secret"), library.index_lock():
         _secret(library).unlink(missing_ok=True)
         files.sync_directory(library.keys)
 
@@ -84,7 +84,7 @@ def keep(library: Library, infohash: InfoHash, key: Key) -> None:
     """Keep the key of a link for as long as there is a library; an ended one stays ended."""
     with files.as_library_error("keep the key"):
         _prepare(library)
-        with files.locked(library.inner / "lock", remove=False):
+        with library.index_lock():
             kept = find(library, infohash)
             if kept is None or (kept != key and not kept.ended):
                 files.write(library.keys / infohash, key.dumps())
@@ -98,6 +98,17 @@ def find(library: Library, infohash: InfoHash) -> Key | None:
             seal, rest = Seal(data[:KEY], data[KEY : KEY + SALT]), data[KEY + SALT :]
             return Key(seal=seal, digest=rest[:DIGEST], ended=len(rest) > DIGEST)
     return None
+
+
+def is_unread(library: Library, infohash: InfoHash) -> bool:
+    """Tell whether there is a key of a private link that cannot be read, now: then it is neither lost nor ended."""
+    try:
+        files.read(library.keys / infohash)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def is_ended(library: Library, infohash: InfoHash) -> bool:

@@ -19,7 +19,7 @@ from ..console import one_line
 from ..index import format_toml, parse_toml
 from ..magnet import InfoHash, parse_infohash
 from ..manifest import BIRTH, Cell, Cells, Json, Table, is_device, merge_cells, tick
-from ..network import LONGEST_TRACKER, MOST_TRACKERS, parse_peer
+from ..network import parse_peer
 from .store import Library
 
 MOST_ADDRESSES = 8  # of one device
@@ -70,7 +70,6 @@ class Known:
     joining: bool = False  # nothing was merged since this library entered the group: what is alive here stays alive
     heard: int = 0  # when, about, another device was heard last, in seconds since 1970
     port: int = 0  # at which other devices find this one
-    trackers: tuple[str, ...] = ()  # where the devices meet, where these are not the default ones
     addresses: tuple[str, ...] = ()  # of who invited this device
     graves: Table = field(default_factory=dict)  # what is known of memos that were purged, by uid
     devices: Table = field(default_factory=dict)  # what each says of itself
@@ -94,7 +93,6 @@ def read(library: Library) -> Known:
         joining=table.get("joining") is True,
         heard=_second(table.get("heard")),
         port=port if type(port := table.get("port")) is int and 1024 <= port <= 65535 else 0,
-        trackers=_texts(table.get("trackers"), MOST_TRACKERS, LONGEST_TRACKER),
         addresses=_texts(table.get("addresses"), MOST_ADDRESSES, 80),
         graves=_tables(table.get("graves"), manifest.MEMO),
         devices=_tables(table.get("devices"), {}),
@@ -112,7 +110,6 @@ def write(library: Library, known: Known) -> None:
         "joining": known.joining,
         "heard": known.heard,
         "port": known.port,
-        "trackers": list(known.trackers),
         "addresses": list(known.addresses),
         "knowing": list(known.knowing),
         "base": known.base,
@@ -122,7 +119,8 @@ def write(library: Library, known: Known) -> None:
         "graves": _texts_of(known.graves),
         "invitations": [{"infohash": one.infohash, "until": one.until} for one in known.invitations],
     }
-    files.write(path_of(library), format_toml({name: value for name, value in table.items() if value}).encode())
+    data = format_toml({name: value for name, value in table.items() if value}).encode()
+    files.write(path_of(library), data, newer_than=files.time_of(path_of(library)))
 
 
 def change(library: Library, edit: Callable[[Known], Known], group: str = "") -> Known:
@@ -132,7 +130,7 @@ def change(library: Library, edit: Callable[[Known], Known], group: str = "") ->
     """
     with files.as_library_error("keep what is known of the other devices"):
         library.prepare()
-        with files.locked(library.inner / "lock", remove=False):
+        with library.index_lock():
             before = read(library)
             if group and library.index().group != group:
                 return before

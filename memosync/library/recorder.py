@@ -170,11 +170,13 @@ def forget(library: Library) -> None:
         _state(library).unlink()
 
 
-def ask_to_end(library: Library) -> None:
-    """Ask the recorder that runs, if any, to end well; it is looked at again each time: numbers are used again."""
+def ask_to_end(library: Library) -> bool:
+    """Ask the recorder that runs to end well; False when none runs, or it has not said yet which process it is."""
     if state := current(library):
         with contextlib.suppress(ProcessLookupError):
             os.kill(state.pid, signal.SIGTERM)
+            return True
+    return False
 
 
 def log_of(library: Library) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..audio import webm
 from ..console import Console
-from ..errors import AudioError, LibraryError
+from ..errors import AudioError, Interrupted, LibraryError
 from ..files import make_directory, move, status_of
 from ..memo import Memo, MemoId
 from .entries import new_memo
@@ -19,7 +19,7 @@ from .store import Library
 def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None = None) -> Memo | None:
     """Turn a locked `.part` into a memo, None when there is no sound in it.
 
-    When that fails, the `.part` stays and the error says where it is.
+    When that fails, the `.part` stays and the error says where it is, or the hint of Interrupted.
     """
     part = library.part(memo_id)
     staged = part.with_name(f"{memo_id}.webm")
@@ -31,9 +31,11 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
             return None
         memo = replace(new_memo(memo_id, info, staged, when=part.stat().st_mtime), trashed=trashed)
         library.add(memo, staged)
-    except (AudioError, LibraryError) as error:
+    except (AudioError, LibraryError, Interrupted) as error:
         staged.unlink(missing_ok=True)
         kept = f"the recording is kept in {part}; the next command finishes it when it can"
+        if isinstance(error, Interrupted):
+            raise Interrupted(error.signal_number, kept) from error
         raise type(error)(f"{error}; {kept}", error.hint) from error
     with contextlib.suppress(OSError):  # else the next command does it
         part.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +28,13 @@ class Served:
 
 def served(library: Library, network: Network) -> list[Served]:
     """Give all that is to be served, in the order of the index; LibraryError when that cannot be read."""
-    now = known.read(library)
+    now, index = known.read(library), library.index()
     invitations = [
         Served(
             infohash=one.infohash,
             path=library.form(one.infohash),
             torrent=library.torrent(one.infohash),
-            trackers=trackers_of(now.trackers, network, typed=True),
+            trackers=trackers_of(index.meeting, network, typed=True),
             typed=True,
             seek=True,
         )
@@ -48,20 +49,20 @@ def served(library: Library, network: Network) -> list[Served]:
             trackers=trackers_of(memo.trackers, network, typed=memo.typed),
             typed=memo.typed,
         )
-        for memo in library.index().memos
+        for memo in index.memos
         for infohash in served_as(library, memo)
     ]
 
 
 def revision(library: Library) -> int:
-    """Give a number that is another one whenever something else may be served.
+    """Give a number that is another one whenever something else may be served; 0 where there is nothing.
 
-    That is when the index, the keys or what is known of other devices have changed.
-
-    It is a sum of time stamps in nanoseconds, 0 where there is nothing; each change makes it larger, but for what is
-    put back from a backup.
+    That is when the index, the keys or what is known of other devices have changed. Of two numbers nobody can tell
+    which is the later one: a time stamp knows no more than seconds on some file systems, and backups are put back.
     """
-    return library.index_time() + files.time_of(library.keys) + files.time_of(known.path_of(library))
+    states = [files.state_of_any(path) for path in (library.index_file, library.keys, known.path_of(library))]
+    digest = hashlib.blake2b(repr(states).encode(), digest_size=7).digest()  # which TOML has numbers for
+    return int.from_bytes(digest, "big") if any(map(any, states)) else 0
 
 
 def served_as(library: Library, memo: Memo) -> tuple[InfoHash, ...]:
@@ -72,3 +73,12 @@ def served_as(library: Library, memo: Memo) -> tuple[InfoHash, ...]:
     public = (memo.infohash,) if memo.shared and memo.infohash else ()
     sealed = (memo.sealed,) if memo.private and memo.sealed and keys.is_alive(library, memo.sealed) else ()
     return () if memo.trashed else public + sealed
+
+
+def unread_memos(library: Library, all_served: list[Served]) -> list[Memo]:
+    """Give the memos that would be served by their private links, too, could the keys be read; LibraryError."""
+    forms = {one.infohash for one in all_served}
+    wanted = [memo for memo in library.index().memos if memo.private and memo.sealed and not memo.trashed]
+    return [
+        memo for memo in wanted if memo.sealed not in forms and memo.sealed and keys.is_unread(library, memo.sealed)
+    ]

@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..magnet import InfoHash, parse_infohash
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .device import device
 from .entries import as_it_came
+from .patience import Patience
 from .snapshots import Snapshots
 from .stamps import stamped
 
@@ -33,10 +35,12 @@ _PLACES = ("recording", "torrents", "locks", "incoming", "trash", "keys", "seale
 class Library:
     """A library on disk; nothing is made until something is written."""
 
-    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
-        """Take a directory, and the clock that words are stamped by: it gives seconds since 1970."""
+    def __init__(self, root: Path, clock: Callable[[], float] = time.time, patience: Patience | None = None) -> None:
+        """Take a directory, the clock that words are stamped by (seconds since 1970), and how locks are waited for."""
+        self.patience = patience or Patience()
         self.root = root
         self.clock = clock
+        self.index_file = root / "index.toml"
         self.inner = root / ".memosync"
         self.trash = self.inner / "trash"
         self.torrents = self.inner / "torrents"
@@ -62,7 +66,7 @@ class Library:
 
     def index(self) -> Index:
         """Read the index, empty where there is none; LibraryError when it cannot be read or is not to be trusted."""
-        path = self.root / "index.toml"
+        path = self.index_file
         with files.as_library_error(f"read {path}"):
             try:
                 identity = files.state_of(path)
@@ -80,7 +84,7 @@ class Library:
 
     def index_bytes(self) -> bytes:
         """Read the index as it stands, broken or not; empty where there is none."""
-        path = self.root / "index.toml"
+        path = self.index_file
         with files.as_library_error(f"read {path}"):
             try:
                 return files.read(path, links=True)
@@ -92,10 +96,10 @@ class Library:
 
         Where that is a symbolic link it leads to no index of ours, so the link is replaced, and not what it leads to.
         """
-        path = self.root / "index.toml"
+        path = self.index_file
         with files.as_library_error(f"write {path}"):
             self.prepare()
-            with files.locked(self.inner / "lock", remove=False):
+            with self.index_lock():
                 if self.index_bytes() != broken:
                     raise LibraryError("index.toml was changed meanwhile", "memosync check says how it is now")
                 if path.exists():
@@ -145,36 +149,46 @@ class Library:
 
     def index_time(self) -> int:
         """Give the index's time stamp in nanoseconds; every change makes it larger. 0 without an index."""
-        return files.time_of(self.root / "index.toml")
+        return files.time_of(self.index_file)
 
-    def transaction(self, edit: Callable[[Index], Index]) -> Index:
-        """Read the index again under its lock, let `edit` change it, and replace it."""
-        path = (self.root / "index.toml").resolve()  # a link to where it is synchronised stays one
+    def transaction(self, edit: Callable[[Index], Index], first: Callable[[], None] = lambda: None) -> Index:
+        """Read the index again under its lock, let `edit` change it, and replace it.
+
+        What has to be on the disk `first` is done under the lock, too, so that nothing is when that is not to be had.
+        """
+        path = self.index_file.resolve()  # a link to where it is synchronised stays one
         with files.as_library_error(f"change {path}"):
             self.prepare()
-            with files.locked(self.inner / "lock", remove=False):
+            with self.index_lock():
+                first()
                 before = self.index()
                 noticed = self._noticed(before)
                 after = self._stamped(noticed, self._versioned(edit(noticed)))
                 if after != before or not path.exists():
                     known = set(map(id, before.memos))
                     changed = tuple(memo for memo in after.memos if id(memo) not in known)
+                    text = index.dumps(after)
                     # nothing we could not read again ever locks a library
-                    index.loads(index.dumps(replace(after, memos=changed)))
+                    index.loads(index.dumps(replace(after, memos=changed, written=None)))
                     self.snapshots.keep(path)
                     # a clock set back must not make a new index look older than the one before
-                    files.write(path, index.dumps(after).encode(), newer_than=self.index_time())
-                    self._cached = files.state_of(path), after
+                    files.write(path, text.encode(), newer_than=self.index_time())
+                    self._cached = files.state_of(path), replace(after, written=index.Written(text, after.memos))
                 return after
 
     def add(self, memo: Memo, staged: Path) -> None:
         """Move a finished file to its place, then name it in the index; the caller holds the memo's lock."""
         with files.as_library_error(f"save {memo.file}"):
-            self.prepare()
-            place = self.trash if memo.trashed else self.root
-            files.make_directory(place)
-            files.move(staged, place / memo.file)
-        self.transaction(lambda index: index.with_memo(memo))
+            if files.is_regular(staged):
+                files.sync_file(staged)  # which takes a while; nobody has to wait for that
+
+        def move() -> None:
+            with files.as_library_error(f"save {memo.file}"):
+                place = self.trash if memo.trashed else self.root
+                files.make_directory(place)
+                files.move(staged, place / memo.file)
+
+        self.transaction(lambda index: index.with_memo(memo), first=move)
 
     def add_entries(self, found: list[Memo]) -> list[Memo]:
         """Add entries for files that are in their place, and give those that the index did not have by then."""
@@ -240,8 +254,10 @@ class Library:
     def is_intact(self, memo: Memo, path: Path) -> bool:
         """Tell whether a memo's file is there and has the size that the index says, or will have it in a moment."""
         # while we look, its new content may move from the second place to the first, or all of it to the trash or back
-        new = self.rewritten(memo.id)
-        return memo.size in (_size(path), _size(new, links=False), _size(self.path(memo)))
+        return memo.size == _size(path) or memo.size in (
+            _size(self.rewritten(memo.id), links=False),
+            _size(self.path(memo)),
+        )
 
     def torrent(self, infohash: InfoHash) -> Path:
         return self.torrents / f"{infohash}.torrent"
@@ -308,12 +324,17 @@ class Library:
         """Hold the lock of a memo or a download; False when we do not wait and somebody else has it."""
         self.refuse_links()
         with files.as_library_error(f"lock {name}"):
-            lock = files.acquire(self.inner / "locks" / name, wait)
+            what = f"memo {name}" if parse_id(name) else "the same download"
+            lock = files.acquire(self.inner / "locks" / name, wait, watch=self.patience.watch(what))
         try:
             yield lock is not None
         finally:
             if lock:
                 lock.release()
+
+    def index_lock(self) -> AbstractContextManager[None]:
+        """Hold the lock under which the index, keys and what is known of other devices are changed; OSError."""
+        return files.locked(self.inner / "lock", remove=False, watch=self.patience.watch("the index"))
 
     def locked(self, memos: Iterable[Memo]) -> Iterator[list[MemoId]]:
         """Give the ids, a hundred at a time, while the memos are locked: in one order, which everybody keeps."""
@@ -335,6 +356,7 @@ class Library:
         """Make the directories a write needs, the library closed to others; LibraryError where that is not allowed."""
         with files.as_library_error(f"write in {self.root}"):
             if not self.root.exists():
+                files.refuse_to_make(self.root)
                 self.root.parent.mkdir(parents=True, exist_ok=True)
                 self.root.mkdir(0o700, exist_ok=True)
             for name in ("recording", "torrents", "locks"):
@@ -352,8 +374,22 @@ class Library:
         if not os.path.exists(self.root):
             above = next(place for place in self.root.parents if os.path.exists(place))
             return None if above.is_dir() and _may_write(above) else above
-        places = (self.root, self.inner, self.root / "index.toml")
+        places = (self.root, self.inner, self.index_file)
         return next((place for place in places if os.path.lexists(place) and not _may_write(place)), None)
+
+    def refused(self) -> list[Path]:
+        """Find what in `.memosync` this user cannot use as it has to be: what root made there once, say."""
+        if not os.path.isdir(self.inner):
+            return []
+        found = []
+        for place, _, names in os.walk(self.inner, onerror=lambda error: found.append(Path(error.filename))):
+            if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+                found.append(Path(place))
+            for path in (Path(place) / name for name in names):
+                in_place = path.name in ("lock", "seeder.log") or path.parent.name in ("locks", "incoming")
+                if not path.is_symlink() and not os.access(path, os.R_OK | (os.W_OK if in_place else 0)):
+                    found.append(path)
+        return sorted(set(found))
 
     def recordings(self) -> list[tuple[MemoId, Path]]:
         """Every recording that is in progress, or was when its process died."""

@@ -96,7 +96,7 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
     year, unless another device was heard after that month: it may have brought the memo back.
     """
     path, seconds = library.inner / "trash.toml", now.timestamp()
-    with files.as_library_error("look at the trash"), files.locked(library.inner / "lock", remove=False):
+    with files.as_library_error("look at the trash"), library.index_lock():
         trashed = {f"{memo.id} {memo.trashed.isoformat()}": memo for memo in library.index().memos if memo.trashed}
         looked, ages = seconds, {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, OverflowError):

@@ -1,6 +1,7 @@
 """The way back to whoever starts a process in the background: a pipe, on which is said that it is ready, or why not.
 
-What is said is one line of JSON: an empty object, or one with `fault`, and what else belongs to that.
+What is said is one line of JSON: an object, with `state` where a seeder says of itself how it is, also where no disk
+takes it, or with `fault`, and maybe `hint` and `code`, the exit code.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import time
 from ..stop import Stop
 
 
-def say(pipe: int | None, fault: str | None = None, **more: str) -> None:
-    """Say that the process is ready, or what is wrong; nobody may be listening any more."""
+def say(pipe: int | None, **words: str | None) -> None:
+    """Say how the process is that is ready, or what is wrong; nobody may be listening any more."""
     if pipe is not None:
+        said = memoryview(json.dumps({name: word for name, word in words.items() if word}).encode() + b"\n")
         with contextlib.suppress(OSError):
-            os.write(pipe, json.dumps({"fault": fault, **more} if fault else {}).encode() + b"\n")
+            while said:
+                said = said[os.write(pipe, said) :]
 
 
 def wait_for(pipe: int, deadline: float, stop: Stop) -> dict[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import threading
@@ -13,19 +14,34 @@ from pathlib import Path
 
 from .. import files
 from ..console import Console
-from ..errors import LibraryError, MemosyncError
+from ..errors import Interrupted, LibraryError, MemosyncError
 from ..library import sealed
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..network import Network
 from ..stop import Stop
+from ..torrent.seeding import Swarm
 from ..torrent.server import MOST_PEERS, Server
+from ..torrent.session import wait_for_port
 from . import readiness
 from .reconcile import Reconciler
-from .state import Kept, SeederState, Settings, SwarmState, last_port, sole, write_fault, write_state
+from .state import (
+    Kept,
+    SeederState,
+    Settings,
+    SwarmState,
+    dumps,
+    is_in_place,
+    last_port,
+    sole,
+    wait_for_library,
+    write_fault,
+    write_state,
+)
 from .sync import Sync, SyncState
 
 _COMPLETE_EVERY = 60.0  # seconds
+_PATIENCE = 3.0  # seconds for whoever has the port that links name, most likely a seeder that is ending
 MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
 
 
@@ -39,62 +55,113 @@ def run(
     console: Console,
     on_state: Callable[[SeederState, int], None] = lambda _state, _served: None,
 ) -> None:
-    """Serve until `stop`; SeederError when another seeder serves this library, or there is nothing to listen on."""
+    """Serve until `stop`, and again whenever a library that was moved or unplugged is back in its place.
+
+    SeederError when another seeder serves this library, or there is nothing to listen on; one that is kept leaves the
+    waiting to its keeper: LibraryError.
+    """
     private = library.inner
-    library.prepare()
-    with sole(private, kept.lock if kept else None):
-        port = last_port(private)
-        me = SeederState(network=network, port=port, pid=os.getpid())
-        if kept:
-            me = replace(me, keeper=os.getppid(), restarts=kept.restarts)
-        descriptors = _raise_limits()
-        with files.as_library_error("say how it is"):
-            write_state(private, me)
-        server = Server(
-            network,
-            port=settings.port or port,
-            insist=bool(settings.port),
-            up=settings.up,
-            down=settings.down,
-            descriptors=descriptors,
-            dht=library.session_state(),
-            log=console.log,
-        )
-        reconciler = Reconciler(library, server, network, console.log)
-        console.log(f"serving on port {server.port}")
-        threading.Thread(target=_complete, args=(library.root, console.log, stop), daemon=True).start()
-        sync = Sync(library.root, network, up=settings.up, down=settings.down, log=console.log)
-        syncing = threading.Thread(target=sync.run, args=(stop,), daemon=True)
-        syncing.start()
-        said: SeederState | None = None
-        said_at = 0.0
-        synced = sync.state
+    if not kept:
+        library.prepare()
+    files.never_make(library.root, private)
+    while not stop.is_set():
+        with sole(private, kept.lock if kept else None) as lock:
+            _serve(library, network, settings, lock, kept=kept, stop=stop, console=console, on_state=on_state)
+        if not stop.is_set():
+            console.log(gone := f"the library is not at {library.root} any more; served again when it is back")
+            if kept:
+                raise LibraryError(gone)
+            gc.collect()  # libtorrent has the port until nothing names the session any more
+            wait_for_library(private, stop)
+
+
+def _serve(
+    library: Library,
+    network: Network,
+    settings: Settings,
+    lock: int,
+    *,
+    kept: Kept | None,
+    stop: Stop,
+    console: Console,
+    on_state: Callable[[SeederState, int], None],
+) -> None:
+    """Serve until `stop`, and no longer than the library is in its place; what cannot be written is tried again."""
+    private, over = library.inner, Stop()
+    last = last_port(private)
+    me = SeederState(network=network, port=last, usual_port=last, pid=os.getpid())
+    if kept:
+        me = replace(me, keeper=os.getppid(), restarts=kept.restarts)
+    descriptors = _raise_limits()
+    spoken = _Spoken(private, console.log)
+    spoken.write(me)
+    is_chosen = bool(settings.port) and not (kept and kept.restarts)
+    if last and not is_chosen:
+        wait_for_port(settings.port or last, network, stop, _PATIENCE)
+    server = Server(
+        network,
+        port=settings.port or last,
+        insist=is_chosen,
+        up=settings.up,
+        down=settings.down,
+        descriptors=descriptors,
+        dht=library.session_state(),
+        log=console.log,
+    )
+    reconciler = Reconciler(library, server, network, console.log)
+    console.log(f"serving on port {server.port}")
+    if server.port != server.wanted:
+        console.warn(f"another program has port {server.wanted}, which links name; it is taken back when it is free")
+    threading.Thread(target=_complete, args=(library.root, console.log, over), daemon=True).start()
+    sync = Sync(library.root, network, up=settings.up, down=settings.down, log=console.log)
+    syncing = threading.Thread(target=sync.run, args=(over,), daemon=True)
+    syncing.start()
+    said: SeederState | None = None
+    said_at = 0.0
+    synced = sync.state
+    try:
+        while not stop.is_set() and is_in_place(private, lock):
+            reconciler.look()
+            server.poll(0.1)
+            now = sync.state
+            urgent = said is None or not said.ready or said.seen != reconciler.seen or now != synced
+            urgent |= said is not None and (said.addresses, said.port) != (server.addresses, server.port)
+            synced = now
+            if not urgent and time.monotonic() - said_at < 1:  # looking at ten thousand swarms takes a while
+                continue
+            state = _state_of(server, me, said, reconciler.seen, now)
+            said_at = time.monotonic()
+            if state != said or not spoken.is_written:
+                spoken.write(state)
+                if kept and state.ready and not (said and said.ready):
+                    readiness.say(kept.readiness, state=dumps(state))
+                said = state
+                on_state(state, server.number)
+    finally:
+        over.set()
+        syncing.join(timeout=2)
+        if (known := server.close()) and is_in_place(private, lock):
+            with contextlib.suppress(LibraryError):  # it may be lost
+                library.session_state(known)
+
+
+class _Spoken:
+    """What the seeder says of itself: on the disk where that takes it; why it does not is logged once."""
+
+    def __init__(self, private: Path, log: Callable[[str], None]) -> None:
+        self._private, self._log = private, log
+        self._fault = ""
+        self.is_written = False
+
+    def write(self, state: SeederState) -> None:
         try:
-            while not stop.is_set():
-                reconciler.look()
-                server.poll(0.1)
-                now = sync.state
-                urgent = said is None or not said.ready or said.seen != reconciler.seen or now != synced
-                synced = now
-                if not urgent and time.monotonic() - said_at < 1:  # looking at ten thousand swarms takes a while
-                    continue
-                state = _state_of(server, me, said, reconciler.seen, now)
-                said_at = time.monotonic()
-                if state != said:
-                    try:
-                        write_state(private, state)
-                    except OSError as error:  # tried again
-                        console.log(f"how it is cannot be said: {error.strerror}")
-                        continue
-                    if kept and state.ready and not (said and said.ready):
-                        readiness.say(kept.readiness)
-                    said = state
-                    on_state(state, server.number)
-        finally:
-            syncing.join(timeout=2)
-            if known := server.close():
-                with contextlib.suppress(LibraryError):  # it may be lost
-                    library.session_state(known)
+            write_state(self._private, state)
+            self.is_written, self._fault = True, ""
+        except OSError as error:
+            self.is_written = False
+            if self._fault != (fault := error.strerror or str(error)):
+                self._fault = fault
+                self._log(f"how it is cannot be written: {fault}; it goes on, and writes it when it can")
 
 
 @contextlib.contextmanager
@@ -114,11 +181,15 @@ def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
         stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
+    files.never_make(library.root, library.inner)
     try:
         yield
+    except Interrupted:
+        raise
     except MemosyncError as error:
-        write_fault(library.inner, str(error))
-        readiness.say(kept.readiness, str(error))
+        if is_in_place(library.inner, kept.lock):
+            write_fault(library.inner, str(error))
+        readiness.say(kept.readiness, fault=str(error), hint=error.hint)
         raise
 
 
@@ -150,16 +221,22 @@ def _state_of(server: Server, me: SeederState, before: SeederState | None, seen:
     return replace(
         me,
         port=server.port,
-        addresses=tuple(server.link_addresses(me.network)),
+        usual_port=server.wanted,
+        addresses=server.addresses,
         ready=ready or bool(before and before.ready),
         seen=seen if ready else before.seen if before else 0,
         crowded=server.announced is not None,
         announced=server.announced or (),
+        answering=tuple(sorted(server.answering)),
         swarms=_swarms(server),
         met=synced.met,
         even=synced.even,
         coming=tuple(f"{uid} {percent}" for uid, percent in synced.coming),
     )
+
+
+def _furthest(swarm: Swarm) -> list[tuple[int, str]]:
+    return sorted(((percent, address) for address, percent in swarm.fetching.items()), reverse=True)
 
 
 def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
@@ -172,6 +249,8 @@ def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
             given=swarm.given,
             delivered=swarm.delivered,
             addresses=tuple(sorted(swarm.addresses)[:MOST_PEERS]),
+            fault=swarm.fault,
+            fetching=tuple(f"{address} {percent}" for percent, address in _furthest(swarm)[:MOST_PEERS]),
         )
         for infohash, swarm in server.swarms()
         if swarm.peers or swarm.given or swarm.delivered or swarm.state != "seeding"

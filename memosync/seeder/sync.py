@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import random
 import shutil
 import socket
@@ -23,37 +22,27 @@ from pathlib import Path
 from .. import files
 from ..console import Console
 from ..errors import LibraryError, MemosyncError, TorrentError
+from ..index import Index
 from ..library import group, heads, keys, known
-from ..library.digests import Digests
 from ..library.heads import Head, Opened
 from ..library.invitations import end_used
-from ..library.known import LACK, LONGEST_NAME, MOST_ADDRESSES, MOST_LACKS, Device, Hold, Known
-from ..library.sealed import form_for_devices, open_from_devices
-from ..library.stamps import content_of
+from ..library.known import LACK, LONGEST_NAME, MOST_ADDRESSES, MOST_LACKS, Device, Known
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..manifest import State, Table, merge, news
-from ..memo import Memo
 from ..network import DEFAULT_TRACKERS, Network
-from ..sealing import keep_key, sealed_size
+from ..sealing import keep_key
 from ..stop import Stop
 from ..torrent.meeting import Meeting
-from ..torrent.metainfo import Metainfo
+from .forms import AGAIN, KEPT, SOON, Forms, drop, room
 
-MOST_AT_ONCE = 3  # memos that are fetched
-_GRACE = 1.0  # seconds that a file may be on its way before this device says that it lacks it
 _PAUSE = 0.3  # seconds between two heads, at least
-_KEPT = 600.0  # seconds for which a head that was left is served on, and a memo that just came
-_HELD = 5.0  # seconds after which another file of a memo will do, where one is not here at all
-_AGAIN = 30.0  # seconds after which what could not be had is tried again
-_SOON = 3.0  # seconds after which what came, and could not be kept, is looked at again
 _MOST_BASES = 16  # that are being fetched though nobody says anything in addition to them any more
-_ROOM = 10**9  # bytes of the disk that are left free
+_SHARE = 100  # of what is left of a disk that is nearly full, a head takes one part at most
 _NOTED = 600.0  # seconds between two notes that a device is met
 _MOST_MERGED = 1000  # heads that are remembered, and never fetched again
 _SETTLES = 3.0  # seconds after which other addresses are this device's
 _LOOK_EVERY = 0.1  # seconds between two looks at what is to be done
-_SEALING = 0.1  # seconds of each that are for sealing memos, or one memo
 _ROW_EVERY = 30.0  # seconds after which this device says anew what it lacks, while half of what it said is true
 
 
@@ -64,19 +53,6 @@ class SyncState:
     met: tuple[str, ...] = ()  # devices that are connected
     even: tuple[str, ...] = ()  # those of them that know all that this one knows, and say all that they lack
     coming: tuple[tuple[str, int], ...] = ()  # uids of the memos that are being fetched, and percent
-
-
-@dataclass(slots=True)
-class _Wanted:
-    """A file that is not here."""
-
-    memo: Memo
-    infohash: InfoHash
-    digest: str
-    size: int  # bytes
-    since: float
-    not_before: float = 0.0  # it could not be had, or kept
-    pause: float = _SOON  # seconds until it is fetched again, when it could not be kept
 
 
 class Sync:
@@ -114,7 +90,7 @@ class Sync:
                         self._log_once(line)
                     self._close()
                     self._seen = (0, 0)
-                    stop.wait(_AGAIN)
+                    stop.wait(AGAIN)
         finally:
             self._close()
 
@@ -123,11 +99,11 @@ class Sync:
         part = self._taking_part
         if seen != self._seen:
             index = self._library.index()
-            if part and index.group != part.group:
+            if part and (index.group, index.meeting) != (part.group, part.trackers):
                 self._close()
                 part = None
             if index.group and not part:
-                part = self._open(index.group)
+                part = self._open(index)
             self._seen = seen
             if part:
                 part.learn()
@@ -139,14 +115,14 @@ class Sync:
                 shutil.rmtree(self._place, ignore_errors=True)
             stop.wait(0.2)
 
-    def _open(self, name: str) -> _Part:
-        library = self._library
+    def _open(self, index: Index) -> _Part:
+        library, name = self._library, index.group
         group.insist_on_secret(library)
         secret = keys.secret(library)
         with files.as_library_error("keep what other devices say"):
             files.refuse_links(self._place)
             files.make_directory(self._place)
-            with files.locked(library.inner / "lock", remove=False):
+            with library.index_lock():
                 me = library.stamp()[1]
         now = known.read(library)
         meeting = Meeting(
@@ -155,7 +131,7 @@ class Sync:
             device=me,
             place=self._place,
             port=now.port,
-            trackers=now.trackers or DEFAULT_TRACKERS,
+            trackers=index.meeting or DEFAULT_TRACKERS,
             up=self._up,
             down=self._down,
             dht=library.session_state(),
@@ -163,7 +139,7 @@ class Sync:
         )
         known.change(library, lambda before: replace(before, port=meeting.port), name)
         self._log(f"in sync as device {me}, on port {meeting.port}")
-        self._taking_part = _Part(library, name, secret, me, meeting, self._place, self._console)
+        self._taking_part = _Part(library, index, secret, me, meeting, self._place, self._console)
         return self._taking_part
 
     def _close(self) -> None:
@@ -181,9 +157,9 @@ class _Part:
     """What a device does from when it joins the others until it goes."""
 
     def __init__(
-        self, library: Library, name: str, secret: bytes, me: str, meeting: Meeting, place: Path, console: Console
+        self, library: Library, index: Index, secret: bytes, me: str, meeting: Meeting, place: Path, console: Console
     ) -> None:
-        self.group = name
+        self.group, self.trackers = index.group, index.meeting
         self._library, self._secret, self._me, self._console = library, secret, me, console
         self._meeting, self._exchange, self._place = meeting, meeting.exchange, place
         self._known = Known()
@@ -191,7 +167,6 @@ class _Part:
         self._mine = State()  # what is known here
         self._thought: tuple[int, Table] = 0, {}  # the index's time, and the graves, that this is of
         self._identified = 0  # the index's time, when every memo whose file is here had its uid
-        self._looked_at = 0  # and when files were looked for
         self._equal: set[InfoHash] = set()  # heads that say just that
         self._said: State | None = None  # what this device's head says
         self._head: Head | None = None
@@ -201,22 +176,16 @@ class _Part:
         self._coming: dict[InfoHash, set[str]] = {}  # heads that are being fetched, and which devices point to them
         self._waiting: dict[InfoHash, dict[InfoHash, Opened]] = {}  # heads whose base is being fetched, by that
         self._refused: dict[InfoHash, float] = {}  # what could not be had, and when it is tried again
+        self._is_crowded = False  # a head was too large for what is left of the disk
         self._unkept: dict[InfoHash, float] = {}  # what came, and could not be kept, and when it is looked at again
-        self._digests = Digests()
-        self._wanted: dict[str, _Wanted] = {}  # by uid, newest first
-        self._held: dict[str, Hold] = {}  # what is here of a memo in place of what all are to have, by uid
-        self._fetching: dict[InfoHash, str] = {}  # uids
-        self._fresh: dict[InfoHash, float] = {}  # forms of what just came, and until when they are served
-        self._to_serve: dict[InfoHash, Memo] = {}  # by their forms
-        self._served: set[InfoHash] = set()
-        self._unsealed: dict[InfoHash, float] = {}  # what could not be sealed, and when it is tried again
-        self._retired: dict[InfoHash, float] = {}  # heads, bases and forms that are to go, and when
+        self._forms = Forms(library, me, meeting, place, console)
+        self._retired: dict[InfoHash, float] = {}  # heads and bases that are to go, and when
         self._noted: dict[tuple[str, bool], float] = {}  # when it was noted that a device is met, and even
         self._there: set[str] = set()  # those that are met
         self._introduce()
         now = known.read(library)
         self._load_base(now.base)
-        kept = {now.base, *(content.value["infohash"] for _memo, content in group.wanted(library, self._digests))}
+        kept = {now.base, *self._forms.awaited()}
         for left in files.names(place):
             if left not in kept:
                 files.remove(place / left)
@@ -236,7 +205,7 @@ class _Part:
                 self._moved_at = now
             if now - self._moved_at > _SETTLES:
                 self._introduce()
-            self._plan(now)
+            self._forms.plan(now)
             self._say(now)
             self._clean(now)
 
@@ -255,14 +224,10 @@ class _Part:
         others = [row for row in self._rows.values() if row.id != self._me and not row.gone]
         known_at = {row.id: row.addresses for row in others}
         self._meeting.call(known_at or {"": self._known.addresses})
-        until = time.monotonic() + _KEPT
-        for memo in [memo for memo in library.index().memos if memo.uid not in before][-MOST_LACKS:]:
-            if content := content_of(memo):
-                self._fresh[content.value["infohash"]] = until
-        if self._looked_at != (looked_at := library.index_time()):
-            self._looked_at = looked_at
-            self._look_for_files()
-        self._choose_what_to_serve()
+        self._meeting.is_open = bool(self._known.invitations)
+        came = [memo for memo in library.index().memos if memo.uid not in before][-MOST_LACKS:]
+        if self._forms.learn(self._rows, came):
+            self._say_what_is_held()
 
     def _recall(self, before: State) -> None:
         """Bring back what was known here before, and is not any more: somebody put an older index back.
@@ -280,7 +245,7 @@ class _Part:
 
     def state(self) -> SyncState:
         """Say how it is."""
-        coming = {uid: self._exchange.progress(infohash) for infohash, uid in self._fetching.items()}
+        coming = {uid: self._exchange.progress(infohash) for infohash, uid in self._forms.fetching.items()}
         return SyncState(
             met=tuple(sorted(self._meeting.pointers)),
             even=tuple(self._even()),
@@ -331,38 +296,6 @@ class _Part:
         if mine != self._mine:
             self._mine, self._equal = mine, set()
 
-    def _look_for_files(self) -> None:
-        """See which files are not here, or are others than they are to be."""
-        now, found = time.monotonic(), {}
-        every = group.wanted(self._library, self._digests)
-        for memo, content in sorted(every, key=lambda one: one[0].recorded, reverse=True):
-            value, uid = content.value, memo.uid or ""
-            before = self._wanted.get(uid)
-            if before and before.digest == value["sha256"]:
-                found[uid] = replace(before, memo=memo)
-            else:
-                found[uid] = _Wanted(memo, value["infohash"], value["sha256"], value["size"], now)
-        self._wanted = found
-        held = islice(group.held(self._library, self._digests), MOST_LACKS)
-        self._held = {memo.uid: hold for memo in held if memo.uid and (hold := self._hold(memo.uid, memo))}
-        if self._held or self._row().holds:
-            holds = [
-                {"uid": hold.uid, "sha256": hold.digest, "size": hold.size, "infohash": hold.infohash}
-                for hold in self._held.values()
-            ]
-            known.say(self._library, self._me, {"holds": holds}, self.group)
-            self._think()
-
-    def _hold(self, uid: str, memo: Memo) -> Hold | None:
-        """Say which file of a memo is here, that is not the one all devices are to have."""
-        path, before = self._library.path(memo), self._held.get(uid)
-        with contextlib.suppress(OSError, LibraryError):
-            if before and before.digest == self._digests.of(path):
-                return before
-            digest, form = form_for_devices(self._library, path)
-            return Hold(uid=uid, digest=digest.hex(), size=path.stat().st_size, infohash=form.infohash)
-        return None
-
     def _hear(self) -> None:
         """Fetch what others point to, unless it was merged."""
         now, pointers = time.monotonic(), self._meeting.pointers
@@ -376,37 +309,47 @@ class _Part:
             pointed.setdefault(pointer.head, set()).add(name)
         for base in [base for base in self._waiting if not self._exchange.has(base)]:  # it could not be had
             for head in self._waiting.pop(base):
-                self._refuse(head)
+                self._refuse(head, base)
         for head, tellers in pointed.items():
             if head in self._coming and not self._exchange.has(head) and not self._is_waiting(head):
-                self._refuse(head)
+                self._refuse(head, head)
             if head in self._merged or head in self._equal or self._refused.get(head, 0.0) > now:
                 continue
             if head not in self._coming:
-                self._exchange.fetch(head, self._place / head, largest=heads.LARGEST)
+                self._exchange.fetch(head, self._place / head, largest=self._largest_head())
             self._coming[head] = tellers
         if len(self._waiting) > _MOST_BASES:
             for base in [base for base, waiting in self._waiting.items() if not waiting.keys() & pointed.keys()]:
                 del self._waiting[base]
-                self._drop(base)
+                drop(self._exchange, self._place, base)
         for head in [head for head in self._coming if head not in pointed and not self._is_waiting(head)]:
             del self._coming[head]  # who pointed to it points to another one by now, or is gone
-            self._drop(head)
+            drop(self._exchange, self._place, head)
         self._refused = {head: until for head, until in self._refused.items() if until > now}
 
-    def _refuse(self, head: InfoHash) -> None:
-        """Try later what cannot be had now."""
+    def _largest_head(self) -> int:
+        """Give the bytes that a head may have: words are small, and come also where there is no room for memos."""
+        return min(heads.LARGEST, max(room(self._place), files.free_space(self._place) // _SHARE))
+
+    def _retire(self, head: InfoHash) -> None:
+        """Serve on what was left, for a while; not for long where it takes room that is needed."""
+        self._retired[head] = time.monotonic() + (KEPT if room(self._place) > heads.LARGEST else AGAIN)
+
+    def _refuse(self, head: InfoHash, failed: InfoHash) -> None:
+        """Try later what cannot be had now, because it, or its base, has `failed`."""
+        self._is_crowded |= failed in self._exchange.oversized and self._largest_head() < heads.LARGEST
         self._coming.pop(head, None)
-        self._refused[head] = time.monotonic() + _AGAIN
-        self._drop(head)
+        self._refused[head] = time.monotonic() + AGAIN
+        drop(self._exchange, self._place, head)
 
     def _is_waiting(self, head: InfoHash) -> bool:
         return any(head in waiting for waiting in self._waiting.values())
 
     def _take(self, infohash: InfoHash) -> None:
         """Act on what has arrived."""
-        if infohash in self._fetching:
-            self._take_memo(infohash)
+        if infohash in self._forms.fetching:
+            self._forms.take(infohash)
+            self._looked = -math.inf  # for the next one
             return
         try:
             self._take_head(infohash)
@@ -418,11 +361,11 @@ class _Part:
                 self._coming.pop(head, None)
             self._unkept.pop(infohash, None)
             if not self._base or self._base[0] != infohash:
-                self._drop(infohash)
+                drop(self._exchange, self._place, infohash)
         except (LibraryError, OSError) as error:
             if infohash not in self._unkept:
                 self._console.warn(f"what another device says cannot be kept now: {error}")
-            self._unkept[infohash] = time.monotonic() + _SOON
+            self._unkept[infohash] = time.monotonic() + SOON
 
     def _take_head(self, infohash: InfoHash) -> None:
         """Merge a head, or those whose base has come; TorrentError when it is none, LibraryError, OSError."""
@@ -440,7 +383,7 @@ class _Part:
             self._merge(infohash, merge(self._base[1], opened.state))
         else:
             self._waiting.setdefault(opened.base, {})[infohash] = opened
-            self._exchange.fetch(opened.base, self._place / opened.base, largest=heads.LARGEST)
+            self._exchange.fetch(opened.base, self._place / opened.base, largest=self._largest_head())
 
     def _merge(self, head: InfoHash, theirs: State) -> None:
         """Merge what a head says."""
@@ -450,137 +393,46 @@ class _Part:
         self.learn()
         self._coming.pop(head, None)
         self._remember(head)
-        self._retired[head] = time.monotonic() + _KEPT
+        self._retire(head)
+        self._is_crowded = False
         if theirs == self._mine:
             self._equal.add(head)
 
-    def _take_memo(self, infohash: InfoHash) -> None:
-        uid, form = self._fetching.pop(infohash), self._place / infohash
-        wanted = self._wanted.get(uid)
-        if wanted and wanted.infohash == infohash:
-            plain = form.with_suffix(".webm")
-            try:
-                open_from_devices(self._library, form, wanted.digest, plain)
-                group.take(self._library, uid, plain)
-                del self._wanted[uid]
-                self._looked = -math.inf  # for the next one
-            except TorrentError as error:
-                self._console.warn(f"what came is not the memo: {error}")
-                wanted.not_before = time.monotonic() + _AGAIN
-            except (LibraryError, OSError) as error:
-                self._console.warn(f"a memo that came cannot be kept: {error}")
-                wanted.not_before = time.monotonic() + wanted.pause
-                wanted.pause = min(2 * wanted.pause, _KEPT)
-            finally:
-                plain.unlink(missing_ok=True)
-        if infohash not in self._served:
-            self._drop(infohash)
-
-    def _plan(self, now: float) -> None:
-        """Fetch what is wanted, newest first, and serve what others want."""
-        for infohash, uid in list(self._fetching.items()):
-            wanted = self._wanted.get(uid)
-            if not wanted or wanted.infohash != infohash or not self._exchange.has(infohash):
-                if wanted:
-                    wanted.not_before = now + _AGAIN
-                del self._fetching[infohash]
-                if infohash not in self._served:
-                    self._drop(infohash)
-            elif (
-                now - wanted.since > _HELD
-                and not self._exchange.progress(infohash)
-                and self._from_who_holds(uid, wanted) is not wanted
-            ):
-                del self._fetching[infohash]
-                self._drop(infohash)
-        room = files.free_space(self._place) - _ROOM
-        for uid, wanted in self._wanted.items() if self._meeting.pointers else ():
-            if len(self._fetching) >= MOST_AT_ONCE:
-                break
-            if wanted.infohash not in self._fetching and now >= wanted.not_before and 2 * wanted.size < room:
-                size = sealed_size(wanted.size)
-                self._fetching[wanted.infohash] = uid
-                if wanted.infohash in self._served:  # another memo has just this file
-                    self._take_memo(wanted.infohash)
-                    break
-                self._exchange.fetch(wanted.infohash, self._place / wanted.infohash, largest=size, size=size)
-        until = now + _SEALING
-        for infohash, memo in self._to_serve.items():
-            is_due = infohash not in self._fetching and self._unsealed.get(infohash, 0.0) <= now
-            if infohash not in self._served and is_due:
-                if torrent := self._form(infohash, memo):
-                    self._served.add(infohash)
-                    self._retired.pop(infohash, None)
-                    self._exchange.serve(torrent, self._place / infohash)
-                else:
-                    self._unsealed[infohash] = now + _AGAIN
-                if time.monotonic() > until:
-                    break
-
-    def _from_who_holds(self, uid: str, wanted: _Wanted) -> _Wanted:
-        """Take any file of a memo that is not here at all, where the one that all are to have does not come."""
-        if not os.path.lexists(self._library.path(wanted.memo)):
-            for name in self._meeting.pointers:
-                for hold in self._rows[name].holds if name in self._rows else ():
-                    if hold.uid == uid and hold.digest != wanted.digest:
-                        other = _Wanted(wanted.memo, hold.infohash, hold.digest, hold.size, time.monotonic())
-                        self._wanted[uid] = other
-                        return other
-        return wanted
-
-    def _choose_what_to_serve(self) -> None:
-        """Choose the forms of what others lack, and of what just came."""
-        now = time.monotonic()
-        others = [row for row in self._rows.values() if row.id != self._me and not row.gone]
-        lacked = {uid for row in others for uid in row.lacks}
-        self._fresh = {infohash: until for infohash, until in self._fresh.items() if until > now}
-        chosen: dict[InfoHash, Memo] = {}
-        for memo in reversed(self._library.index().memos if lacked or self._fresh else ()):
-            if (content := content_of(memo)) and not memo.trashed and memo.uid and memo.uid not in self._wanted:
-                hold = self._held.get(memo.uid)
-                infohash = hold.infohash if hold else content.value["infohash"]
-                if memo.uid[:LACK] in lacked or infohash in self._fresh:
-                    chosen[infohash] = memo
-        for infohash in self._served - chosen.keys():
-            self._served.discard(infohash)
-            self._retired[infohash] = now + _GRACE
-        self._to_serve = chosen
-        self._unsealed = {infohash: at for infohash, at in self._unsealed.items() if infohash in chosen}
-
-    def _form(self, infohash: InfoHash, memo: Memo) -> Metainfo | None:
-        """Seal a memo for the other devices; None where that cannot be done, or makes another form."""
-        with contextlib.suppress(OSError, LibraryError):
-            _digest, torrent = form_for_devices(self._library, self._library.path(memo), self._place / infohash)
-            if torrent.infohash == infohash:
-                return torrent
-            (self._place / infohash).unlink(missing_ok=True)
-        return None
-
     def _say(self, now: float) -> None:
         """Point to a head that says what is known here, unless that is being said."""
-        late = any(now - wanted.since > _GRACE for wanted in self._wanted.values())
-        if late or not self._wanted or (self._mine != self._said and not self._equal):
+        if self._forms.is_late(now) or not self._forms.wanted or (self._mine != self._said and not self._equal):
             self._say_what_lacks(now)
         if self._mine == self._said or now - self._said_at < _PAUSE + random.uniform(0, _PAUSE):
             return
         if not self._equal:
             self._seal()
-        elif not self._wanted or self._row().lacking:  # else what is on its way may be here in a moment
+        elif not self._forms.wanted or self._row().lacking:  # else what is on its way may be here in a moment
             self._point_to(min(self._equal))
 
     def _say_what_lacks(self, now: float) -> None:
         """Have this device's row say which files are not here: again when there are none, or after a while."""
         row = self._row()
-        newest = [uid[:LACK] for uid in islice(self._wanted, MOST_LACKS)]
+        newest = [uid[:LACK] for uid in islice(self._forms.wanted, MOST_LACKS)]
         left = len(set(row.lacks) & set(newest))  # of what was said
-        if list(row.lacks) == newest or (newest and 2 * left > len(newest) and now - self._row_at < _ROW_EVERY):
+        is_crowded = self._is_crowded or self._forms.has_no_room()
+        why, is_early = "room" if is_crowded else "", now - self._row_at < _ROW_EVERY
+        is_same = list(row.lacks) == newest and (row.why == why or is_early)
+        if is_same or (newest and 2 * left > len(newest) and is_early):
             return
         self._row_at = now
-        room = files.free_space(self._place) - _ROOM
-        why = "room" if any(2 * wanted.size >= room for wanted in self._wanted.values()) else ""
-        lacks = {"count": len(self._wanted), "memos": newest, "why": why}
+        lacks = {"count": len(self._forms.wanted), "memos": newest, "why": why}
         known.say(self._library, self._me, {"lacks": lacks}, self.group)
         self._think()
+
+    def _say_what_is_held(self) -> None:
+        """Have this device's row say which files are here in place of those that all devices are to have."""
+        held = self._forms.held.values()
+        if held or self._row().holds:
+            holds = [
+                {"uid": hold.uid, "sha256": hold.digest, "size": hold.size, "infohash": hold.infohash} for hold in held
+            ]
+            known.say(self._library, self._me, {"holds": holds}, self.group)
+            self._think()
 
     def _seal(self) -> None:
         """Seal what is known here into a head of this device's own, and point to it."""
@@ -603,7 +455,7 @@ class _Part:
 
     def _point(self, head: Head) -> None:
         if self._head:
-            self._retired[self._head.infohash] = time.monotonic() + _KEPT
+            self._retire(self._head.infohash)
         self._retired.pop(head.infohash, None)
         self._head, self._said, self._said_at = head, self._mine, time.monotonic()
         self._equal.add(head.infohash)
@@ -618,7 +470,7 @@ class _Part:
     def _stand_on(self, base: InfoHash, state: State) -> None:
         """Say what comes next in addition to this base."""
         if self._base:
-            self._retired[self._base[0]] = time.monotonic() + _KEPT
+            self._retire(self._base[0])
         self._retired.pop(base, None)
         self._base = base, state
         self._keep(lambda before: replace(before, base=base))
@@ -638,27 +490,18 @@ class _Part:
         while len(self._merged) > _MOST_MERGED:
             del self._merged[next(iter(self._merged))]
 
-    def _drop(self, infohash: InfoHash) -> None:
-        self._exchange.drop(infohash)
-        with contextlib.suppress(OSError):
-            (self._place / infohash).unlink(missing_ok=True)
-
     def _clean(self, now: float) -> None:
         """End what is over: serving what was left some time ago, and invitations; begin anew what was lost here."""
-        if self._head and not self._exchange.has(self._head.infohash) and now - self._said_at > _SOON:
+        if self._head and not self._exchange.has(self._head.infohash) and now - self._said_at > SOON:
             self._base = self._said = None  # its file, or that of the base, cannot be read any more
             self._equal.clear()
-        for infohash in [infohash for infohash in self._served if not self._exchange.has(infohash)]:
-            self._served.discard(infohash)
-            self._unsealed[infohash] = now + _SOON
-        kept = {self._head.infohash if self._head else "", self._base[0] if self._base else "", *self._served}
-        if any(now > until for until in self._fresh.values()):
-            self._choose_what_to_serve()
+        self._forms.clean(now)
+        kept = {self._head.infohash if self._head else "", self._base[0] if self._base else ""}
         for infohash in [infohash for infohash, at in self._retired.items() if now > at]:
             del self._retired[infohash]
             if infohash not in kept:
                 self._equal.discard(infohash)
-                self._drop(infohash)
+                drop(self._exchange, self._place, infohash)
         if self._known.invitations and self._library.clock() > min(one.until for one in self._known.invitations):
             end_used(self._library, self._rows)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int]
 _CALL_AGAIN = 0.7  # seconds: who is behind a NAT has to call those who cannot call it
+_MOST_OVERSIZED = 100  # that are kept in mind
 _CALLS = 20.0  # seconds for which somebody is called again
 
 
@@ -48,6 +49,7 @@ class Exchange:
         self._torrents: dict[InfoHash, _Torrent] = {}
         self._peers: tuple[Address, ...] = ()
         self._arrived: list[InfoHash] = []
+        self.oversized: set[InfoHash] = set()  # some of what had more bytes than it might
         self.new_at = 0.0  # when there was something to fetch, or something new to serve, as time.monotonic says
 
     def serve(self, torrent: Metainfo, path: Path) -> None:
@@ -128,7 +130,11 @@ class Exchange:
                 infohash = infohash_of(alert)
                 torrent, info = self._torrents.get(infohash), alert.handle.torrent_file()
                 if torrent and info and not _is_fit(info, torrent):
-                    self._log("what another device gives is not what it said; it is left")
+                    if info.total_size() > torrent.largest:
+                        self.oversized = {*list(self.oversized)[: _MOST_OVERSIZED - 1], infohash}
+                    self._log(
+                        "what another device gives is not what it said, or more than there is room for; it is left"
+                    )
                     self.drop(infohash)
             case lt.torrent_finished_alert():
                 if (torrent := self._torrents.get(infohash_of(alert))) and not torrent.is_here:

@@ -63,6 +63,9 @@ _LINGER = 3.0  # seconds that a device which hung up is taken to be there still
 _MOST_EXTERNAL = 4  # addresses that others see this machine at
 _UTP = 1 << 17  # libtorrent's flag, that the wheel has no name for: of a peer whose port is one that it listens at
 _MEND = 3.0  # seconds after which a torrent that a full disk has stopped goes on
+_RESTS_AFTER = 30.0  # seconds for which nobody was missing
+_SEEK_EVERY = 900.0  # seconds; nodes forget whom they heard of after half an hour
+_IMPLIED_PORT = 2  # libtorrent's flag: where a router gives this device another port, that counts
 _HUNG_UP = 0.3  # seconds that another device has to call anew after it hung up
 
 
@@ -114,8 +117,11 @@ class Meeting:
         self._hung_up: dict[Address, float] = {}
         self._unread = 0.0  # until when somebody may be connected who has not said anything yet
         self._looked = self._polled = 0.0
+        self._sought = time.monotonic()  # in the DHT
         self._alone_since = self._new_at = time.monotonic()  # or since somebody came or went
         self._is_quiet = False
+        self.is_open = False  # somebody may come whom no device knows
+        self._missing_at = self._new_at  # when somebody was, or may have been
         self._stopped = 0.0  # when libtorrent stopped one of the two torrents
         self._announced, self._again = 0, 0.0  # how often, and how long it had been alone by then
         params = lt.load_torrent_buffer(_hollow(keep, "meeting", 1))
@@ -124,6 +130,11 @@ class Meeting:
         params.trackers = [self._proxy.url_for(url, typed=True) for url in usable]
         params.tracker_tiers = list(range(len(usable)))
         params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused | lt.torrent_flags.update_subscribe)
+        # by itself libtorrent would ask everybody whom a node names whether it is a node, too, each time
+        params.flags |= lt.torrent_flags.disable_dht
+        self._name = params.info_hashes.v1
+        mask = self._session.get_settings()["alert_mask"] | int(lt.alert_category.dht_operation)
+        self._session.apply_settings({"alert_mask": mask})
         self._place = self._session.add_torrent(params)
         self._place.set_max_connections(_AT_MEETING)
         self.poll(0)
@@ -171,6 +182,9 @@ class Meeting:
             self._polled = now
             self._bootstrap.poll()
             renew_reach()
+            self._rest(now)
+            if now - self._sought > _SEEK_EVERY:
+                self._seek(now)
             self._announce(now)
             self._pace(now)
             self.exchange.poll()
@@ -277,11 +291,17 @@ class Meeting:
             self._listening.clear()
             self._session.reopen_network_sockets(0)
             self._place.force_reannounce(0, -1, 1)
-            self._place.force_dht_announce()
+            self._seek(now)
             for peer in self._peers():
                 self._place.connect_peer(peer)
             if self._said:
                 self._ring()
+
+    def _rest(self, now: float) -> None:
+        """Be in the DHT only while somebody is missing: it costs more than all else that devices say to each other."""
+        if self.is_open or not self.pointers or self._known.keys() - self.pointers.keys():
+            self._missing_at = now
+        self._bootstrap.rest(now - self._missing_at > _RESTS_AFTER)
 
     def _pace(self, now: float) -> None:
         """Call quickly while there is something new, or somebody was lost just now, and seldom else."""
@@ -304,9 +324,13 @@ class Meeting:
             case lt.file_error_alert() | lt.torrent_error_alert() if alert.handle in (self._place, self._pointer):
                 self._stopped = self._stopped or time.monotonic()
             case lt.dht_bootstrap_alert():
-                self._place.force_dht_announce()
+                self._seek(time.monotonic())
+            case lt.dht_get_peers_reply_alert() if alert.info_hash == self._name:
+                for peer in alert.peers()[:_AT_MEETING]:  # a node may name as many as it likes
+                    if not self._is_own(peer):
+                        call(self._place, peer)
             case lt.session_stats_alert():
-                self._bootstrap.handle_nodes(alert.values["dht.dht_nodes"], [self._place])
+                self._bootstrap.handle_nodes(alert.values["dht.dht_nodes"], [])
             case lt.peer_connect_alert() if alert.handle == self._place:
                 self._meet((alert.ip[0], alert.ip[1]))
             case lt.peer_connect_alert() if alert.handle == self._pointer:
@@ -316,10 +340,17 @@ class Meeting:
                 if peer in self._endpoints.values():
                     self._hung_up[peer] = time.monotonic()
 
+    def _seek(self, now: float) -> None:
+        """Say in the DHT that this device is at the meeting place, and ask who else is."""
+        self._sought = now
+        self._session.dht_announce(self._name, self.port, _IMPLIED_PORT)
+
+    def _is_own(self, peer: Address) -> bool:
+        return peer[1] == self.port and (peer[0] in self._listening or peer[0] in self._external)
+
     def _meet(self, peer: Address) -> None:
         """Ask who is at the meeting place whether he is of the group: only then he is a peer of the pointer, too."""
-        is_own = peer[1] == self.port and (peer[0] in self._listening or peer[0] in self._external)
-        if peer not in self._met and not is_own:
+        if peer not in self._met and not self._is_own(peer):
             if len(self._met) >= _AT_MEETING:
                 self._met.clear()
             self._met.add(peer)

@@ -38,6 +38,7 @@ class Metainfo:
     piece_length: int  # bytes
     pieces: bytes  # SHA-1 of each piece, 20 bytes each
     trackers: tuple[str, ...] = ()
+    is_private: bool = False  # only its trackers name peers, and no peer gives its metadata away (BEP 27)
     data: bytes = b""  # a .torrent file with nothing in it but `info`
 
 
@@ -151,27 +152,27 @@ def read(data: bytes) -> Metainfo:
         piece_length=length,
         pieces=pieces,
         trackers=trackers,
+        is_private=info.priv(),
         data=wrap(bytes(section)),
     )
 
 
 def fits(metainfo: Metainfo, path: Path) -> bool:
-    """Tell whether a file is, byte for byte, what the torrent describes."""
+    """Tell whether a file is, byte for byte, what the torrent describes; OSError when that cannot be read."""
     return fitting([metainfo], path) is not None
 
 
 def fitting(torrents: Iterable[Metainfo], path: Path) -> Metainfo | None:
-    """Find the torrent that a file is; it is read once for each length of pieces and of padding."""
+    """Find the torrent that a file is; it is read once for each length of pieces and of padding. OSError."""
     hashes: dict[tuple[int, int], bytes] = {}
-    with contextlib.suppress(OSError):
-        size = path.stat().st_size
-        for torrent in torrents:
-            if torrent.size == size:
-                form = torrent.piece_length, torrent.padding
-                if form not in hashes:
-                    hashes[form] = _hash(path, *form)
-                if hashes[form] == torrent.pieces:
-                    return torrent
+    size = path.stat().st_size
+    for torrent in torrents:
+        if torrent.size == size:
+            form = torrent.piece_length, torrent.padding
+            if form not in hashes:
+                hashes[form] = _hash(path, *form)
+            if hashes[form] == torrent.pieces:
+                return torrent
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ SEEDING: lt.settings_pack = {
     "send_buffer_low_watermark": 2**18,
 }
 FLOOD = 1_000_000  # bytes a second that peers may send us, which are requests and nothing else
+_WATCHED = 50  # swarms with peers of which it is known how far each is
 _ASK_EVERY = 0.5  # seconds between two questions to libtorrent what each torrent has sent
 
 
@@ -44,7 +46,9 @@ class Swarm:
     visits: int = 0  # connections that were made
     delivered: int = 0  # peers that were seen to have all of it
     addresses: set[str] = field(default_factory=set)  # of the connected peers, each as address:port
+    fetching: dict[str, int] = field(default_factory=dict)  # of those of them that lack some of it: percent they have
     trackers: tuple[str, ...] = ()  # as libtorrent is to know them
+    fault: str = ""  # why it is damaged
     handle: lt.torrent_handle | None = field(default=None, repr=False)  # None until libtorrent has added it
 
     def and_in(self, other: Swarm) -> Swarm:
@@ -56,6 +60,7 @@ class Swarm:
             visits=self.visits + other.visits,
             delivered=self.delivered + other.delivered,
             addresses=self.addresses | other.addresses,
+            fetching=self.fetching | other.fetching,
         )
 
 
@@ -80,6 +85,7 @@ class Seeding:
         self._asked = 0.0
         self._bootstrap = Bootstrap(session)
         self._checking: set[InfoHash] = set()
+        self.busy_swarms: set[InfoHash] = set()  # those with peers
         self._replaced: set[InfoHash] = set()  # whose trackers were, before libtorrent had added them
         self._tracker_faults: dict[str, str] = {}
 
@@ -103,6 +109,7 @@ class Seeding:
         """Disconnect a torrent's peers and forget it; its trackers get `stopped` (BEP 3)."""
         self._checking.discard(infohash)
         self._replaced.discard(infohash)
+        self.busy_swarms.discard(infohash)
         swarm = self.swarms.pop(infohash, None)
         if swarm and swarm.handle:
             self.session.remove_torrent(swarm.handle)
@@ -134,8 +141,19 @@ class Seeding:
         if time.monotonic() - self._asked > _ASK_EVERY:
             self._asked = time.monotonic()
             self.session.post_torrent_updates(0)
+            for infohash in list(itertools.islice(self.busy_swarms, _WATCHED)):
+                self._look_at_peers(infohash)
             self._bootstrap.poll()
             renew_reach()
+
+    def _look_at_peers(self, infohash: InfoHash) -> None:
+        """See how far each is: what `post_peer_info` tells cannot be read in 2.1.1."""
+        swarm = self.swarms[infohash]
+        peers = swarm.handle.get_peer_info() if swarm.handle else []
+        if not peers:  # of one that came and went between two updates nothing tells
+            self.busy_swarms.discard(infohash)
+        connected = [peer for peer in peers if _text(peer.ip) in swarm.addresses]
+        swarm.fetching = {_text(peer.ip): int(peer.progress * 100) for peer in connected if peer.progress < 1}
 
     def handle_alert(self, alert: lt.alert) -> None:
         """Record in its swarm what an alert tells, and log the faults of trackers."""
@@ -148,20 +166,20 @@ class Seeding:
                 if (swarm := self.find(alert)) and swarm.state == "checking":
                     swarm.state = "seeding"
                     self._checking.discard(infohash_of(alert))
-            case (
-                lt.fastresume_rejected_alert()
-                | lt.hash_failed_alert()  # its bytes rotted: noticed when a peer requests them
-                | lt.file_error_alert()
-                | lt.torrent_error_alert()
-            ):
+            case lt.hash_failed_alert():  # its bytes rotted: noticed when a peer requests them
+                self._on_damage(infohash_of(alert), "its file was altered")
+            case lt.file_error_alert():
+                self._on_damage(infohash_of(alert), f"its file cannot be read: {alert.error.message()}")
+            case lt.fastresume_rejected_alert() | lt.torrent_error_alert():
                 self._on_damage(infohash_of(alert), alert.message())
             case lt.peer_connect_alert():
                 if swarm := self.find(alert):
-                    swarm.addresses.add(_address(alert))
+                    swarm.addresses.add(_text(alert.ip))
+                    self.busy_swarms.add(infohash_of(alert))
                     swarm.visits += 1
             case lt.peer_disconnected_alert():
                 if swarm := self.find(alert):
-                    swarm.addresses.discard(_address(alert))
+                    swarm.addresses.discard(_text(alert.ip))
                     # a peer that has become a seed is of no more use to one, and is let go with this reason
                     swarm.delivered += "upload to upload" in alert.message()
             case lt.state_update_alert():
@@ -204,11 +222,14 @@ class Seeding:
             self.session.remove_torrent(alert.handle)
 
     def _update(self, status: lt.torrent_status) -> None:
-        if swarm := self.swarms.get(InfoHash(str(status.info_hashes.v1))):
+        infohash = InfoHash(str(status.info_hashes.v1))
+        if swarm := self.swarms.get(infohash):
             swarm.peers = status.num_peers
+            (self.busy_swarms.add if swarm.peers else self.busy_swarms.discard)(infohash)
             swarm.given = max(swarm.given, status.total_payload_upload)
             if not swarm.peers:  # of one that was turned away for what it sent no alert tells
                 swarm.addresses.clear()
+                swarm.fetching = {}
         # a request of 17 bytes is for 16 KiB; a limit at all times would cost a third of the speed
         if status.download_rate > FLOOD + status.upload_rate // 10:
             status.handle.set_download_limit(min(FLOOD, self._down or FLOOD))
@@ -230,6 +251,6 @@ def _set_trackers(handle: lt.torrent_handle, trackers: Sequence[str]) -> None:
     handle.replace_trackers(entries)
 
 
-def _address(alert: lt.peer_alert) -> str:
-    address, port = alert.ip
+def _text(place: tuple[str, int]) -> str:
+    address, port = place
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import SeederError
 from ..magnet import InfoHash
-from ..network import Network, is_websocket, parse_address
+from ..network import Address, Local, Network, is_websocket, parse_address, reachable_at
+from .routes import Changes, own_addresses
 from .seeding import SEEDING, Seeding, Swarm
-from .session import dht_state, free_port, is_free, leave, open_session
+from .session import dht_state, free_port, is_free, leave, listen_on, open_session
 from .tracker_proxy import TrackerProxy
 from .webrtc.browsers import Browsers
 
@@ -26,6 +28,13 @@ _FOR_PROGRAMS: lt.settings_pack = {
 MOST_PEERS = 8  # of one memo that are named
 MOST_ADDRESSES = 4  # in a link
 _SEEK_EVERY = 5.0  # seconds
+# libtorrent looks at every torrent as often, whether anybody is there or not; limits are kept in portions of it
+_IDLE: lt.settings_pack = {"tick_interval": 2500}  # milliseconds
+_BUSY: lt.settings_pack = {"tick_interval": 500}
+_SOONEST, _LATEST = 0.5, 60.0  # seconds until it is looked whether every address is listened on
+_SETTLING = 1.0  # seconds
+_ANNOUNCED_AT_ONCE, _BETWEEN = 10, 0.1  # torrents, and seconds until the next ones
+_TRY_EVERY = 2.0  # seconds between looks whether the port that was wanted is free
 # libtorrent goes on by TCP once uTP has failed, and only uTP gets into a router that its owner called us from
 _SEEKING: lt.settings_pack = {"enable_outgoing_tcp": False, "min_reconnect_time": 3}  # seconds
 _SERVING: lt.settings_pack = {"enable_outgoing_tcp": True, "min_reconnect_time": 60}
@@ -43,7 +52,7 @@ class Server:
         network: Network,
         *,
         port: int = 0,
-        insist: bool = False,  # on the port; without, any other one will do when it is taken
+        insist: bool = False,  # on the port; without, another one will do until it is free
         up: int = 0,  # bytes a second, 0 for no limit
         down: int = 0,
         descriptors: int = 1024,  # that this process may have open
@@ -56,21 +65,23 @@ class Server:
         self._descriptors = descriptors
         self._damaged: dict[InfoHash, Swarm] = {}
         self._paths: dict[InfoHash, Path] = {}  # of what is served and not damaged
-        self.port = port if is_free(port, network) else 0
+        self.port = port if port and is_free(port, network) else 0
         if insist and not self.port:
             raise SeederError(f"port {port} is taken", "choose another --port, or none")
         self.port = self.port or free_port(network)
+        self.wanted = port or self.port
+        self._tried = time.monotonic()
         self._up, self._down = up, down
         limits: lt.settings_pack = {"upload_rate_limit": up, "download_rate_limit": down}
         session = open_session(network, self.port, {**SEEDING, **_FOR_PROGRAMS, **limits}, dht)
         proxy = TrackerProxy(network)
-        self._programs = _Programs(session, self.port, proxy, up=up, down=down, on_damage=self.call_damaged, log=log)
+        self._programs = _Programs(session, network, proxy, up=up, down=down, on_damage=self.call_damaged, log=log)
         self._browsers: Browsers | None = None
         self._sought: set[InfoHash] = set()
-        self._is_seeking = False
+        self._is_seeking = self._is_idle = False
         self._sought_at = 0.0
         self._programs.poll(0)
-        self.addresses = self._programs.addresses
+        self._announced_at = self._best()
         if not self.addresses:
             raise SeederError(f"cannot listen on port {self.port}", "choose another --port")
 
@@ -122,10 +133,11 @@ class Server:
             self._browsers.drop(infohash)
 
     def call_damaged(self, infohash: InfoHash, why: str) -> None:
-        """Stop serving what is not what the torrent says, but count it among the swarms."""
-        self.drop(infohash)
-        self._damaged[infohash] = Swarm(state="damaged")
-        self._log(f"{infohash} is damaged: {why}")
+        """Stop serving what is not what the torrent says, or cannot be read, but count it among the swarms."""
+        if infohash not in self._damaged:  # libtorrent says it several times, the reason first
+            self.drop(infohash)
+            self._damaged[infohash] = Swarm(state="damaged", fault=why)
+            self._log(f"{infohash} is damaged: {why}")
 
     def poll(self, seconds: float) -> None:
         """Handle the alerts of both sessions, waiting at most so long for the first one."""
@@ -133,11 +145,19 @@ class Server:
         if self._is_seeking != bool(self._sought):
             self._is_seeking = bool(self._sought)
             self._programs.session.apply_settings(_SEEKING if self._is_seeking else _SERVING)
+        is_idle = not (self._programs.busy_swarms or self._up or self._down)
+        if is_idle != self._is_idle:
+            self._is_idle = is_idle
+            self._programs.session.apply_settings(_IDLE if is_idle else _BUSY)
         if self._sought and time.monotonic() - self._sought_at > _SEEK_EVERY:
             self._sought_at = time.monotonic()
             self._seek()
         if self._browsers:
             self._browsers.update(self._programs.swarms)
+        self._take_back()
+        if (best := self._best()) != self._announced_at and self._programs.is_settled:
+            self._announced_at = best
+            self._programs.announce_anew()
 
     def swarms(self) -> Iterator[tuple[InfoHash, Swarm]]:
         """Give every torrent that is served or damaged, with its peers and numbers of both sessions."""
@@ -145,6 +165,9 @@ class Server:
             in_browsers = self._browsers.totals(infohash) if self._browsers else None
             yield infohash, swarm.and_in(in_browsers) if in_browsers else swarm
         yield from self._damaged.items()
+
+    def is_damaged(self, infohash: InfoHash) -> bool:
+        return infohash in self._damaged
 
     @property
     def number(self) -> int:
@@ -156,11 +179,15 @@ class Server:
         """Which torrents browsers can find; None when they find all that have a WebSocket tracker."""
         return self._browsers.announced if self._browsers else None
 
-    def link_addresses(self, network: Network) -> list[str]:
-        """Choose the addresses for links, IPv6 ones in brackets; the loopback interface's only without others."""
-        found = [(address, parse_address(address)) for address in self.addresses]
-        reachable = [text for text, address in found if address and not address.is_loopback]
-        return [f"[{text}]" if ":" in text else text for text in reachable or self.addresses][:MOST_ADDRESSES]
+    @property
+    def answering(self) -> tuple[str, ...]:
+        """The WebSocket trackers that answer."""
+        return self._browsers.answering if self._browsers else ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses for links, the best first, IPv6 ones in brackets: of those that are listened on now."""
+        return self._programs.reachable_at(self.port)
 
     @property
     def checking(self) -> bool:
@@ -175,6 +202,22 @@ class Server:
         if self._browsers:
             self._browsers.leave(deadline)
         return state
+
+    def _best(self) -> tuple[int, Sequence[str]]:
+        return self.port, self.addresses[:2]  # of each family one, where there are both
+
+    def _take_back(self) -> None:
+        """Listen on the port that was wanted, too, once whoever had it has left it."""
+        if self.port == self.wanted:
+            return
+        if self._programs.reachable_at(self.wanted):
+            self._log(f"serving on port {self.wanted} again")
+            self.port = self.wanted
+        elif time.monotonic() - self._tried > _TRY_EVERY:
+            self._tried = time.monotonic()
+            if is_free(self.wanted, self._network):
+                # links to the other port were given meanwhile, and peers are connected there
+                listen_on(self._programs.session, self._network, [self.wanted, self.port])
 
     def _seek(self) -> None:
         """Ask again who wants what is sought: a tracker names those who came before, and is asked twice an hour."""
@@ -197,12 +240,12 @@ class Server:
 
 
 class _Programs(Seeding):
-    """The session for TCP and uTP, which also records at which addresses it listens."""
+    """The session for TCP and uTP, which also records where it listens."""
 
     def __init__(
         self,
         session: lt.session,
-        port: int,
+        network: Network,
         proxy: TrackerProxy,
         *,
         up: int,
@@ -211,8 +254,64 @@ class _Programs(Seeding):
         log: Callable[[str], None],
     ) -> None:
         super().__init__(session, up=up, down=down, on_damage=on_damage, log=log)
-        self._port, self._proxy = port, proxy
-        self.addresses: list[str] = []
+        self._network, self._proxy = network, proxy
+        self._listened: dict[int, dict[Address, None]] = {}  # ordered sets, by port; what is gone stays in them
+        self._changes = Changes()
+        self._own: list[Local] = []
+        self._reachable_at: dict[int, tuple[str, ...]] = {}  # by port, until something changes
+        self._changed = 0.0  # when the networks last did
+        self._pause = _SOONEST
+        self._again = 0.0  # when to look whether every address is listened on
+        self._to_announce: dict[InfoHash, None] = {}  # an ordered set
+        self._next = 0.0  # when some of it are
+
+    def poll(self, seconds: float) -> None:
+        """Handle the alerts, and go along with this machine's networks."""
+        super().poll(seconds)
+        now = time.monotonic()
+        if self._changes.seen():
+            self._own = own_addresses()
+            self._reachable_at.clear()
+            self._pause, self._again = _SOONEST, now + _SOONEST
+            self._changed = now
+        elif now > self._again:
+            self._pause = min(2 * self._pause, _LATEST)
+            self._again = now + self._pause
+            self._listen_everywhere()
+        some = list(itertools.islice(self._to_announce, _ANNOUNCED_AT_ONCE)) if now > self._next else []
+        for infohash in some:
+            self._next = now + _BETWEEN
+            del self._to_announce[infohash]
+            if (swarm := self.swarms.get(infohash)) and swarm.handle:
+                swarm.handle.force_reannounce(0, -1, 1)
+                swarm.handle.force_dht_announce()
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether the networks have not changed for a moment: a new address comes before its routes."""
+        return time.monotonic() - self._changed > _SETTLING
+
+    def announce_anew(self) -> None:
+        """Announce everything once more, by and by: links that name an earlier address lead here by their trackers."""
+        self._to_announce = dict.fromkeys(self.swarms)
+
+    def _listen_everywhere(self) -> None:
+        """Have libtorrent look again: 2.1.1 listens nowhere that had no cable when it began."""
+        listened = {address for addresses in self._listened.values() for address in addresses}
+        if self._network is not Network.LOOPBACK and set(reachable_at(self._own, self._network)) - listened:
+            self.session.reopen_network_sockets(0)
+
+    def reachable_at(self, port: int) -> tuple[str, ...]:
+        """Give the addresses of this machine that are listened on now at a port, as links have them."""
+        if port not in self._reachable_at:
+            listened = self._listened.get(port, {})
+            # where the kernel does not say, all are there still
+            own = self._own or [Local(address=address) for address in listened]
+            now = [local for local in own if local.address in listened]
+            chosen = reachable_at(now, self._network)[:MOST_ADDRESSES]
+            texts = [f"[{address}]" if address.version == 6 else str(address) for address in chosen]
+            self._reachable_at[port] = tuple(texts)
+        return self._reachable_at[port]
 
     def urls(self, trackers: Sequence[str], typed: bool) -> list[str]:
         """Give the URLs that libtorrent is to know trackers by."""
@@ -225,15 +324,12 @@ class _Programs(Seeding):
         import libtorrent as lt
 
         if isinstance(alert, lt.listen_succeeded_alert):
-            if alert.socket_type == lt.socket_type_t.tcp and alert.port == self._port:  # another one where it was taken
-                self._add_address(alert.address)
+            address = parse_address(alert.address)
+            if address and alert.socket_type == lt.socket_type_t.tcp:  # on another port where ours was taken
+                self._listened.setdefault(alert.port, {})[address] = None
+                self._reachable_at.pop(alert.port, None)
         else:
             super().handle_alert(alert)
-
-    def _add_address(self, address: str) -> None:
-        found = parse_address(address)
-        if found and not (found.version == 6 and found.is_link_local) and address not in self.addresses:
-            self.addresses.append(address)
 
 
 def _by_session(trackers: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import random
 import socket
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..console import one_line
 from ..network import Network, Reach
+from ..stop import Stop
 from .routes import connected
 
 if TYPE_CHECKING:
@@ -34,6 +39,7 @@ _COMMON: lt.settings_pack = {
 }
 PAUSED, SKIPPED = 40, 180  # torrent_paused, announce_skipped: of libtorrent's own errors
 _LOOK_EVERY = 5.0  # seconds between looks at the networks that this machine is connected to
+_FIRST_PORT = 10_000  # below are those of services that people know by number
 NO_INTERNET: lt.settings_pack = {"enable_dht": False, "enable_natpmp": False}
 
 
@@ -83,6 +89,9 @@ class _Opened:
         self._looked = -_LOOK_EVERY
         self.renew()
 
+    def is_of(self, session: lt.session) -> bool:
+        return self._session is session
+
     def renew(self) -> None:
         now = time.monotonic()
         if now - self._looked >= _LOOK_EVERY:
@@ -122,10 +131,22 @@ def dht_state(session: lt.session) -> bytes:
     return lt.bencode(state) if nodes.get(b"nodes") or nodes.get(b"nodes6") else b""
 
 
+def nodes_of(session: lt.session) -> list[tuple[str, int]]:
+    """Give the nodes of the DHT that a session knows."""
+    import libtorrent as lt
+
+    # 2.1.1 has no Python type for those of a `dht_state`
+    found: Any = lt.write_session_params(session.session_state(), lt.save_state_flags_t.save_dht_state)
+    state = found.get(b"dht state", {})
+    compact = [*state.get(b"nodes", []), *state.get(b"nodes6", [])]
+    return [(str(ip_address(node[:-2])), int.from_bytes(node[-2:], "big")) for node in compact]
+
+
 def leave(session: lt.session, deadline: float) -> None:
     """Stop every torrent, announce that to the trackers, and wait for their answers until `deadline` (monotonic)."""
     import libtorrent as lt
 
+    _opened[:] = [opened for opened in _opened if not opened.is_of(session)]  # it has its port while it is named
     session.pause()
     session.is_paused()  # waits for libtorrent's thread, which has posted by then whom it announces it to
     announced: set[tuple[str, lt.torrent_handle]] = set()
@@ -142,10 +163,16 @@ def leave(session: lt.session, deadline: float) -> None:
 
 
 def free_port(network: Network) -> int:
-    """Find a port that is free now on every address, for TCP and for UDP."""
+    """Find a port that is free now on every address, for TCP and for UDP, and will be when it is wanted again.
+
+    Others are given to outgoing connections (ip(7), ip_local_port_range), of any program, while nobody listens there.
+    """
+    theirs = 2**15
+    with contextlib.suppress(OSError, ValueError):
+        theirs = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    below = min(theirs, 2**15) if theirs > 2 * _FIRST_PORT else 2**15
     for _ in range(100):
-        with socket.create_server((_host(network), 0)) as probe:
-            port = int(probe.getsockname()[1])
+        port = random.randrange(_FIRST_PORT, below)
         if is_free(port, network):
             break
     return port
@@ -160,6 +187,13 @@ def is_free(port: int, network: Network) -> bool:
     return False
 
 
+def wait_for_port(port: int, network: Network, stop: Stop, patience: float) -> None:
+    """Wait until a port is free, for `patience` seconds at most."""
+    deadline = time.monotonic() + patience
+    while not (is_free(port, network) or stop.is_set() or time.monotonic() > deadline):
+        stop.wait(0.1)
+
+
 def is_reachable(address: str, port: int) -> bool:
     """Tell whether an address, written as in links, takes a TCP connection within three seconds."""
     with contextlib.suppress(OSError), socket.create_connection((address.strip("[]"), port), timeout=3):
@@ -171,16 +205,26 @@ def _host(network: Network) -> str:
     return "127.0.0.1" if network is Network.LOOPBACK else ""
 
 
+def listen_on(session: lt.session, network: Network, ports: Sequence[int]) -> None:
+    """Have an open session listen on these ports; who is connected stays so. Alerts tell on which addresses it does."""
+    session.apply_settings({"listen_interfaces": _places(network, ports)})
+
+
+def _places(network: Network, ports: Sequence[int]) -> str:
+    hosts = ["127.0.0.1"] if network is Network.LOOPBACK else ["0.0.0.0", "[::]"]
+    return ",".join(f"{host}:{port}" for port in ports for host in hosts)
+
+
 def _reach(network: Network, port: int) -> lt.settings_pack:
-    everywhere = f"0.0.0.0:{port},[::]:{port}"
+    listening: lt.settings_pack = {"listen_interfaces": _places(network, [port])}
     match network:
         case Network.PUBLIC:
-            return {"listen_interfaces": everywhere}
+            return listening
         case Network.LAN:
-            return {"listen_interfaces": everywhere, **NO_INTERNET}
+            return {**listening, **NO_INTERNET}
         case Network.LOOPBACK:
             return {
-                "listen_interfaces": f"127.0.0.1:{port}",
+                **listening,
                 "outgoing_interfaces": "127.0.0.1",
                 **NO_INTERNET,
                 "enable_lsd": False,

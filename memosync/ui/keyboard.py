@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Self
 
-from .terminal import is_screen, is_terminal, write
+from .terminal import clear, is_screen, is_terminal, write
 
 
 def has_controls() -> bool:
@@ -37,7 +37,7 @@ class Steered:
 
         with contextlib.suppress(termios.error, OSError):
             termios.tcsetattr(sys.stdin, termios.TCSANOW, self._before)
-        write(sys.stderr, "\r\x1b[J")
+        write(sys.stderr, clear() + "\x1b[J")
 
 
 def keys(wait: float = 0.0) -> str:

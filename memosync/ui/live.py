@@ -6,6 +6,7 @@ import contextlib
 import math
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..quantities import format_clock, format_count, format_level, format_size, format_span
@@ -15,7 +16,8 @@ from .terminal import is_screen, show, tell
 if TYPE_CHECKING:
     from ..audio.levels import Meter
     from ..commands.recorder import Key
-    from ..seeder.state import SeederState
+    from ..memo import Memo
+    from ..seeder.state import SeederState, SwarmState
     from ..torrent.download import Progress
     from .player import Player
 
@@ -112,6 +114,32 @@ class FetchView:
         rate += f"  {format_span(left / progress.rate)} left" if progress.rate and left else ""
         peers = format_count(progress.peers, "peer")
         show(numbers, f"  {_bar(fraction)}{rate}  {peers}  {progress.name}", f"{rate}  {peers}", rate, "")
+
+
+class WaitView:
+    """What is said while somebody is waited for who fetches: a line on a terminal, once what it waits for elsewhere."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._has_said = False
+
+    def __call__(self, waiting: Sequence[tuple[Memo, SwarmState]]) -> None:
+        """Draw whoever is furthest with one of these memos, none of which anybody has yet."""
+        several = f"{format_count(len(waiting))}" if len(waiting) > 1 else f"“{waiting[0][0].title}”"
+        if not is_screen(sys.stderr):
+            if not self._has_said and time.monotonic() - self._began > 1:
+                self._has_said = True
+                tell(f"waiting for somebody to fetch {several}")
+            return
+        fetching = [(*peer.rpartition(" ")[::2], memo) for memo, swarm in waiting for peer in swarm.fetching]
+        if not fetching:
+            show(f"waiting for somebody to fetch {several}", "   Ctrl-C: it is served on", "")
+            return
+        address, percent, memo = max(fetching, key=lambda peer: int(peer[1]))
+        others = f", and {format_count(len(fetching) - 1, 'other')}" if len(fetching) > 1 else ""
+        fraction = int(percent) / 100
+        of = f"  {address}{others}  “{memo.title}”"
+        show(f"{fraction:4.0%}", f"  {_bar(fraction)}{of}", of, f"  {address}")
 
 
 class Fraction:

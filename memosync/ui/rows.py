@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..commands.sync import Status as Synced
     from ..doctor.finding import Finding
     from ..library.recorder import RecorderState
-    from ..seeder.state import SeederState
+    from ..seeder.state import SeederState, SwarmState
     from ..torrent.metainfo import Metainfo
 
 
@@ -90,25 +90,51 @@ def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) ->
     if as_json:
         for row in rows:
             line = {"id": row.memo.id, "state": row.swarm.state, "peers": row.swarm.peers, "given": row.swarm.given}
-            write(sys.stdout, _json(line | {"title": row.memo.title, "browsers": row.browsers}) + "\n", flush=False)
+            line |= {"title": row.memo.title, "browsers": row.browsers, "delivered": row.swarm.delivered}
+            fetching = [{"address": address, "percent": percent} for address, percent in _fetching(row.swarm)]
+            write(sys.stdout, _json(line | {"fetching": fetching}) + "\n", flush=False)
+    elif is_terminal(sys.stdout):
+        table([line for row in rows for line in _watched(row)], right=(2,))
     else:
-        lines = [
-            (
-                row.memo.id,
-                row.swarm.state,
-                str(row.swarm.peers),
-                str(row.swarm.given),
-                row.memo.title,
-                _BROWSERS[row.browsers],
-            )
-            for row in rows
-        ]
-        # on a terminal a title may be cut, and stands last
-        table([(*line[:4], line[5], line[4]) for line in lines] if is_terminal(sys.stdout) else lines, right=(2, 3))
-    if hidden := sum(row.browsers is False for row in rows):
+        table(
+            [
+                (
+                    row.memo.id,
+                    row.swarm.state,
+                    str(row.swarm.peers),
+                    str(row.swarm.given),
+                    row.memo.title,
+                    _BROWSERS[row.browsers],
+                    str(row.swarm.delivered),
+                    ",".join(row.swarm.fetching),
+                )
+                for row in rows
+            ]
+        )
+    if hidden := sum(row.is_crowded_out for row in rows):
         tell(f"browsers cannot find {hidden} of these memos: there is no room for more, programs find them all")
+    if unheard := sum(row.browsers is False for row in rows) - hidden:
+        tell(f"browsers cannot find {unheard} of these memos: no WebSocket tracker of theirs answers")
+    if state.usual_port not in (0, state.port):
+        warn(f"links given before name port {state.usual_port}, which another program has: it is tried again and again")
     kept = f", started again {state.restarts} times" if state.restarts else ""
     tell(f"process {state.pid} serves on port {state.port}, network {state.network.value}{kept}")
+
+
+def _watched(row: Status) -> Iterator[tuple[str, ...]]:
+    """Say to a person how a memo is served, and in a row each who fetches it and how far they are."""
+    swarm = row.swarm
+    delivered = "-" if not swarm.delivered else "once" if swarm.delivered == 1 else f"{swarm.delivered} times"
+    yield row.memo.id, swarm.state, format_size(swarm.given), delivered, _BROWSERS[row.browsers], row.memo.title
+    fetching = _fetching(swarm)
+    for address, percent in fetching:
+        yield "", f"{percent} %", "", "", "", address
+    if others := swarm.peers - len(fetching):
+        yield "", "", "", "", "", format_count(others, "other peer" if fetching else "peer")
+
+
+def _fetching(swarm: SwarmState) -> list[tuple[str, int]]:
+    return [(address, int(percent)) for address, _, percent in (peer.rpartition(" ") for peer in swarm.fetching)]
 
 
 def synced(found: Iterable[Synced], as_json: bool = False) -> None:

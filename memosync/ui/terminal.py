@@ -22,6 +22,7 @@ from ..stop import Stop
 _PASTED = 0.1  # seconds in which the next line of what is pasted comes
 _LONGEST_LINE = 4095  # bytes, see termios(3)
 quiet = False  # --quiet: only warnings and errors
+_is_drawn = False  # a line that is redrawn in place is the last one of the terminal
 
 
 def console(progress: Callable[[str, float], None]) -> Console:
@@ -57,7 +58,9 @@ _answers_to_terminal = is_terminal(sys.stdout)  # while it is still open
 
 
 def answer(text: str) -> None:
-    """Print one line of the answer at once."""
+    """Print one line of the answer at once, in place of a line that is being redrawn."""
+    if _is_drawn and _answers_to_terminal:
+        write(sys.stderr, clear())
     write(sys.stdout, text + "\n")
 
 
@@ -172,7 +175,15 @@ def qr(link: str) -> None:
 
 def show(line: str, *tails: str) -> None:
     """Redraw the last line of the terminal in place, with the first of the tails that fits."""
-    write(sys.stderr, clear() + fit(line, *tails))
+    global _is_drawn
+    write(sys.stderr, clear() + (text := fit(line, *tails)))
+    _is_drawn = bool(text)
+
+
+def leave() -> None:
+    """End a line that is being redrawn: what another program writes begins on a new one."""
+    if _is_drawn:
+        write(sys.stderr, "\n")
 
 
 def fit(line: str, *tails: str) -> str:
@@ -263,6 +274,9 @@ def is_screen(stream: TextIO | None) -> bool:
 
 
 def clear() -> str:
+    """Give what wipes out the line that is being redrawn; whoever writes it has wiped it out."""
+    global _is_drawn
+    _is_drawn = False
     return "\r\x1b[K" if is_screen(sys.stderr) else ""
 
 

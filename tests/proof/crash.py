@@ -119,8 +119,8 @@ _death, _disk = _Death(), _Disk()
 _acquire, _release = files.acquire, files.Lock.release  # as they are
 
 
-def _keeping_acquire(path: Path, wait: bool = True, mode: int = 0o600) -> files.Lock | None:
-    lock = _acquire(path, wait, mode)
+def _keeping_acquire(path: Path, *how: Any, **more: Any) -> files.Lock | None:
+    lock = _acquire(path, *how, **more)
     if lock:
         _death.locks.add(lock)
     return lock

@@ -91,6 +91,10 @@ def wait_for(devices: Sequence[Device], condition: Callable[[], object], what: s
     return time.monotonic() - began
 
 
+def is_past(moment: float) -> bool:
+    return time.monotonic() > moment
+
+
 def all_met(devices: Sequence[Device]) -> bool:
     """Tell whether each device is connected to all others."""
     return all(len(one.met()) == len(devices) - 1 for one in devices)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+
+from .waiting import wait_until
 
 ROOT = os.geteuid() == 0
 POWERLESS = (
     ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"] if ROOT else []
 )  # root reads everything
 NAMESPACE = ["unshare", "--mount"] if ROOT else ["unshare", "--user", "--map-root-user", "--mount"]
+ENTER = ["nsenter", "--mount", "--wd", *([] if ROOT else ["--user", "--preserve-credentials"])]
 
 
 def read_only(directory: Path) -> list[str]:
@@ -26,21 +30,42 @@ def without_temporary(directory: Path) -> list[str]:
     return [*NAMESPACE, "sh", "-c", mount, str(directory.resolve())]
 
 
+class Ext2:
+    """A disk of ext2, mounted at `place` for what runs `under` it: its time stamps are of whole seconds."""
+
+    def __init__(self, place: Path) -> None:
+        place.mkdir()
+        image = place.with_suffix(".image")
+        with image.open("wb") as file:
+            file.truncate(8_000_000)
+        subprocess.run(["mkfs.ext2", "-q", "-F", "-I", "128", image], capture_output=True, check=True)
+        command = [*NAMESPACE, "fuse2fs", "-f", "-o", "fakeroot", str(image), str(place)]
+        self.holder = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside
+        self.under = [*ENTER, f"--target={self.holder.pid}"]
+        wait_until((self.seen / "lost+found").exists, "the disk to be there")
+
+    def close(self) -> None:
+        """End what holds it."""
+        self.holder.terminate()
+        self.holder.wait(20)
+
+
 class SmallDisk:
     """A disk of so many bytes, mounted at `place` for what runs `under` it; a filler takes most of it."""
 
-    def __init__(self, place: Path, size: int) -> None:
+    def __init__(self, place: Path, size: int, host: Sequence[str] = ()) -> None:
+        """Mount it; `host` is the command by which that of another machine's is entered, where that is to see it."""
         place.mkdir()
         self.place = place
         mount = f"mount -t tmpfs -o size={size} none {place} && echo mounted && exec cat"
-        command = [*NAMESPACE, "sh", "-c", mount]
+        command = [*host, *(NAMESPACE[:1] + NAMESPACE[-1:] if host else NAMESPACE), "sh", "-c", mount]
         pipe = subprocess.PIPE  # it ends with us
         self.holder = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         assert self.holder.stdout
         assert self.holder.stdout.readline() == "mounted\n"
         self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside
-        self.under = ["nsenter", f"--target={self.holder.pid}", "--mount", "--wd"]
-        self.under += [] if ROOT else ["--user", "--preserve-credentials"]
+        self.under = [*ENTER, f"--target={self.holder.pid}", *(["--net"] if host else [])]
 
     def fill(self, room: int) -> None:
         """Leave only so much room, in bytes."""
@@ -52,7 +77,42 @@ class SmallDisk:
         """Take the filler away."""
         (self.seen / "filler").unlink()
 
+    def remount(self, access: str) -> None:
+        """Have it read-only, `ro`, or not, `rw`."""
+        subprocess.run([*self.under, "mount", "-o", f"remount,{access}", str(self.place)], check=True)
+
     def close(self) -> None:
         """End what holds it."""
         self.holder.kill()
         self.holder.communicate()
+
+
+class Stick:
+    """A disk that is pulled out and plugged in again, on a small one; the library `Memos` on it may be renamed, too."""
+
+    def __init__(self, disk: SmallDisk) -> None:
+        self._disk = disk
+        self.place = disk.place / "stick"  # as it is seen under the disk
+        self.seen = disk.seen / "stick"
+        (disk.seen / "content").mkdir()
+        self.seen.mkdir()
+        self.plug_in()
+
+    def plug_in(self) -> None:
+        subprocess.run(
+            [*self._disk.under, "mount", "--bind", str(self._disk.place / "content"), self.place], check=True
+        )
+
+    def pull(self) -> None:
+        """Have it gone, as a desktop does when it was pulled without a word."""
+        subprocess.run([*self._disk.under, "umount", "--lazy", self.place], check=True)
+
+    def rename(self) -> None:
+        (self.seen / "Memos").rename(self.seen / "Elsewhere")
+
+    def rename_back(self) -> None:
+        (self.seen / "Elsewhere").rename(self.seen / "Memos")
+
+    def left(self) -> list[str]:
+        """Name what stands where the library was."""
+        return [path.name for path in self.seen.iterdir() if path.name != "Elsewhere"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from memosync import magnet
 from support.netns import Host
@@ -16,7 +17,12 @@ WORDS = {
     "description": "what was said about the price of it",
     "tag": "acquisition of the mill",
 }
-
+_ANNOUNCED: dict[str, tuple[re.Pattern[bytes], Callable[[bytes], bytes]]] = {
+    "LSD": (re.compile(rb"(?i)infohash: *([0-9a-f]{40})"), lambda name: bytes.fromhex(name.decode())),  # BEP 14
+    "DHT": (re.compile(rb"(?s)9:info_hash20:(.{20})4:port"), bytes),  # BEP 5
+    "HTTP": (re.compile(rb"[?&]info_hash=([^& ]+)"), unquote_to_bytes),  # BEP 3
+    "UDP": (re.compile(rb"(?s)memosync\x00\x00\x00\x01.{4}(.{20})"), bytes),  # BEP 15, at the tests' own tracker
+}
 
 WINDOW, DIFFERENT = 16, 8  # bytes in a row, so many of them different: what nobody sends by chance
 
@@ -41,6 +47,18 @@ def found(secret: set[bytes], seen: Iterable[bytes]) -> set[bytes]:
 
 def holds(data: bytes, secrets: Iterable[bytes]) -> bool:
     return any(secret in data for secret in secrets)
+
+
+def announced(sent: Iterable[bytes]) -> dict[str, set[str]]:
+    """Give the infohashes that are announced in the clear, by each way in which that can be.
+
+    Not those that nodes of the DHT are asked for: to come to know them, libtorrent asks for some that are none.
+    """
+    found: dict[str, set[str]] = {way: set() for way in _ANNOUNCED}
+    for data in sent:
+        for way, (pattern, read) in _ANNOUNCED.items():
+            found[way] |= {read(name).hex() for name in pattern.findall(data)}
+    return found
 
 
 class Watch:

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 UTP_HEADER = 20  # bytes
 UTP_CARRIES = (0x01, 0x11)  # first bytes of packets that carry something, data and the last data, of version 1
-ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6  # not among Python's names
+ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS, SO_TIMESTAMPNS = 3, 263, 6, 35  # not among Python's names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Packet:
     port: int  # the destination's, 0 where there is none
     kernels: bool  # the kernel's own upkeep of IPv6, which no program asked for
     data: str = ""  # all of it from the IP header on, hexadecimal, where that was asked for
+    at: float = 0.0  # when the kernel saw it, in seconds since 1970
 
 
 def streams(packets: Iterable[Packet]) -> list[bytes]:
@@ -86,14 +87,17 @@ def main() -> None:
     threading.Thread(target=_write, args=(seen,), daemon=True).start()
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as packets:
         packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
+        packets.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
             first.sendto(b"", ("127.0.0.1", 9))
         while True:
-            data, (interface, protocol, *_) = packets.recvfrom(65536)
+            data, [(_, _, stamp)], _, (interface, protocol, *_) = packets.recvmsg(65536, socket.CMSG_SPACE(16))
+            seconds, nanoseconds = struct.unpack("qq", stamp)
             dropped = struct.unpack("II", packets.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
             if dropped:
                 sys.exit(f"{dropped} packets went unseen")
-            seen.put(dataclasses.replace(_packet(interface, protocol, data), data=data.hex() if sys.argv[1:] else ""))
+            packet, at = _packet(interface, protocol, data), seconds + nanoseconds / 1e9
+            seen.put(dataclasses.replace(packet, data=data.hex() if sys.argv[1:] else "", at=at))
 
 
 def _write(seen: queue.SimpleQueue[Packet]) -> None:

@@ -50,7 +50,7 @@ class Program:
 
     def meddle(self, code: str) -> None:
         """Run this first in every interpreter of the program: a fault that cannot be had otherwise."""
-        place = self.library.with_name("meddled")
+        place = self.library.with_name(f"{self.library.name} meddled")
         place.mkdir()
         (place / "sitecustomize.py").write_text(code)
         before = self.environment.get("PYTHONPATH")

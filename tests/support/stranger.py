@@ -1,13 +1,14 @@
 """A stranger who names others: a peer that gossips (BEP 11) and a node of the DHT (BEP 5), or a router; and ears.
 
-    python stranger.py name --at ADDRESS:PORT [--call HOST:PORT INFOHASH] -- ADDRESS:PORT...
+    python stranger.py name --at ADDRESS:PORT [--call HOST:PORT INFOHASH [--encrypted]] [--garbage] -- ADDRESS:PORT...
     python stranger.py listen ADDRESS:PORT...
     python stranger.py route --at ADDRESS:PORT URL
 
 `name` tells whoever connects, and whom it is told to call, of these peers by PEX and of its own DHT port, and names
-them to whoever asks its node. `listen` takes TCP and UDP and prints a line of JSON for all that arrives: where, and
-what, in hexadecimal. `route` calls itself a router (UPnP), described at its own port by a redirect to the URL. All
-say a line when they are ready, `name` one when its node is first asked, and end when they are killed.
+them to whoever asks its node, which sends garbage before each answer when it is told to. `listen` takes TCP and UDP and
+prints a line of JSON for all that arrives: where, and what, in hexadecimal. `route` calls itself a router (UPnP),
+described at its own port by a redirect to the URL. All say a line when they are ready, `name` one when its node is
+first asked, and end when they are killed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ipaddress
+import itertools
 import json
 import os
 import socket
@@ -22,10 +24,14 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import libtorrent as lt
+
+sys.path.append(str(Path(__file__).parent.parent))
+from support.mse import Encrypted
 
 if TYPE_CHECKING:
     from .netns import Host
@@ -33,6 +39,15 @@ if TYPE_CHECKING:
 RESERVED = b"\0\0\0\0\0\x10\0\x01"  # extensions (BEP 10), DHT
 EXTENDED, DHT_PORT = 20, 9  # messages
 OUR_PEX = 1
+GARBAGE: list[Callable[[bytes], bytes]] = [  # instead of answers, or of a part of one, to a question of the DHT
+    lambda asked: os.urandom(200),
+    lambda asked: b"",
+    lambda asked: b"d1:rd2:id20:",
+    lambda asked: bencode({b"t": asked, b"y": b"r", b"r": [b"no table", 5]})[:-1],
+    lambda asked: bencode({b"t": b"??", b"y": b"r", b"r": {b"id": bytes(3), b"nodes": b"x" * 7, b"values": [b"y"]}}),
+    lambda asked: bencode({b"t": asked, b"y": b"e", b"e": b"no list"}),
+    lambda asked: b"l" * 1000 + b"e" * 1000,
+]
 SSDP = "239.255.255.250", 1900
 
 
@@ -52,7 +67,7 @@ def message(kind: int, payload: bytes) -> bytes:
     return struct.pack(">IB", 1 + len(payload), kind) + payload
 
 
-def gossip(peer: socket.socket, infohash: bytes, dht_port: int, named: list[str], called: bool) -> None:
+def gossip(peer: socket.socket | Encrypted, infohash: bytes, dht_port: int, named: list[str], called: bool) -> None:
     """Be a peer with nothing to give: say a handshake, and name others as soon as that may be."""
 
     def read(count: int) -> bytes:
@@ -82,16 +97,19 @@ def gossip(peer: socket.socket, infohash: bytes, dht_port: int, named: list[str]
                 peer.sendall(message(EXTENDED, bytes([theirs[b"m"][b"ut_pex"]]) + bencode(pex)))
 
 
-def answer_queries(node: socket.socket, named: list[str]) -> None:
+def answer_queries(node: socket.socket, named: list[str], garbage: bool) -> None:
     """Be a node of the DHT that knows these peers of every torrent, and the same addresses as nodes.
 
     To its first question it names no node: for one that is silent it would wait, before it asks for peers.
     """
     own: dict[bytes, bytes] = {b"id": bytes(20), b"nodes": b"", b"token": b"token"}
+    kinds = itertools.cycle(GARBAGE)
     while True:
         data, whom = node.recvfrom(2**16)
         query: Any = lt.bdecode(data)
         if query.get(b"y") == b"q":
+            if garbage and own[b"nodes"]:  # else it would not be believed that this is a node
+                node.sendto(next(kinds)(query[b"t"]), whom)
             values = {b"values": compact(named, 4) + compact(named, 6)} if query[b"q"] == b"get_peers" else {}
             node.sendto(bencode({b"t": query[b"t"], b"y": b"r", b"r": {**own, **values}}), whom)
             if not own[b"nodes"]:
@@ -137,9 +155,11 @@ def lead(door: socket.socket, goal: str) -> None:
             caller.sendall(f"HTTP/1.1 302 Found\r\nLocation: {goal}\r\nContent-Length: 0\r\n\r\n".encode())
 
 
-def start_stranger(host: Host, port: int, places: list[str], *call: str, role: str = "name") -> IO[bytes]:
+def start_stranger(
+    host: Host, port: int, places: list[str], *call: str, role: str = "name", options: tuple[str, ...] = ()
+) -> IO[bytes]:
     """Start somebody who names these; give what it says."""
-    options = ["--at", f"{host.address}:{port}", *(["--call", *call] if call else [])]
+    options = (*options, "--at", f"{host.address}:{port}", *(["--call", *call] if call else []))
     process = host.start(sys.executable, __file__, role, *options, "--", *places, stdout=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
@@ -160,6 +180,8 @@ def main() -> None:
     parser.add_argument("places", nargs="*")
     parser.add_argument("--at", metavar="ADDRESS:PORT")
     parser.add_argument("--call", nargs=2, metavar=("ADDRESS:PORT", "INFOHASH"))
+    parser.add_argument("--encrypted", action="store_true")
+    parser.add_argument("--garbage", action="store_true")
     options = parser.parse_intermixed_args()
     threads = []
     if options.role == "listen":
@@ -182,7 +204,7 @@ def main() -> None:
         host, _, port = options.at.rpartition(":")
         node = socket.socket(type=socket.SOCK_DGRAM)
         node.bind((host, int(port)))
-        threads.append(threading.Thread(target=answer_queries, args=(node, options.places)))
+        threads.append(threading.Thread(target=answer_queries, args=(node, options.places, options.garbage)))
         door = socket.create_server((host, int(port)))
 
         def welcome() -> None:
@@ -193,9 +215,9 @@ def main() -> None:
         threads.append(threading.Thread(target=welcome))
         if options.call:
             called, _, its_port = options.call[0].rpartition(":")
-            peer = socket.create_connection((called, int(its_port)))
-            known = bytes.fromhex(options.call[1]), int(port), options.places, False
-            threads.append(threading.Thread(target=gossip, args=(peer, *known)))
+            infohash, peer = bytes.fromhex(options.call[1]), socket.create_connection((called, int(its_port)))
+            spoken = Encrypted(peer, infohash) if options.encrypted else peer
+            threads.append(threading.Thread(target=gossip, args=(spoken, infohash, int(port), options.places, False)))
     for thread in threads:
         thread.start()
     print("ready", flush=True)

@@ -142,6 +142,11 @@ class Browsers(Seeding):
         return tuple(self._chosen) if len(self._chosen) < len(self._served) else None
 
     @property
+    def answering(self) -> tuple[str, ...]:
+        """The WebSocket trackers that answer: by the others no browser finds anything."""
+        return self._schedule.answering
+
+    @property
     def busy(self) -> bool:
         """Tell whether a tab was served a moment ago, and the next one should not wait for long."""
         return time.monotonic() - self._served_at < 2

@@ -35,6 +35,7 @@ class _Tracker:
     answered: float = 0.0
     connected: bool = False  # it has been, once
     lost: bool = False  # it may have forgotten what was announced
+    is_silent: bool = True  # nothing has come from it since its connection ended, or ever
     reannounced: float = -LONGEST_PATIENCE  # when everything was, after a reconnect
     patience: float = PATIENCE
 
@@ -97,13 +98,13 @@ class Schedule:
     def failed(self, url: str) -> None:
         """Record that a tracker could not be asked, or that the connection to it ended."""
         if tracker := self._trackers.get(url):
-            tracker.lost = True
+            tracker.lost = tracker.is_silent = True
 
     def answered(self, url: str, infohash: InfoHash, now: float) -> None:
         """Record the tracker's answer to a torrent's announce; after a reconnect, re-announce all others."""
         if not (tracker := self._trackers.get(url)):
             return
-        tracker.answered = now
+        tracker.answered, tracker.is_silent = now, False
         tracker.missing.pop(infohash, None)
         tracker.had_its_turn(infohash)
         if tracker.lost and now > tracker.reannounced + tracker.patience:
@@ -112,6 +113,11 @@ class Schedule:
             tracker.patience = min(tracker.patience * 2, LONGEST_PATIENCE) if quick else PATIENCE
             tracker.lost, tracker.reannounced = False, now
             tracker.missing = {other: None for other in tracker.turn if other != infohash}
+
+    @property
+    def answering(self) -> tuple[str, ...]:
+        """The trackers that answered the last time something was to be heard of them."""
+        return tuple(url for url, tracker in self._trackers.items() if not tracker.is_silent)
 
     def reannounce_all(self) -> None:
         """Announce everything anew at every tracker, a few at a time."""

@@ -1,0 +1,253 @@
+"""Memos between devices, each in a sealed form: what is not here is fetched, and what others lack is served."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from .. import files
+from ..console import Console
+from ..errors import LibraryError, TorrentError
+from ..library import group
+from ..library.digests import Digests
+from ..library.known import LACK, MOST_LACKS, Device, Hold
+from ..library.sealed import form_for_devices, open_from_devices
+from ..library.stamps import content_of
+from ..library.store import Library
+from ..magnet import InfoHash
+from ..memo import Memo
+from ..sealing import sealed_size
+from ..torrent.exchange import Exchange
+from ..torrent.meeting import Meeting
+from ..torrent.metainfo import Metainfo
+
+KEPT = 600.0  # seconds for which what others may still be fetching is served on
+AGAIN = 30.0  # seconds after which what could not be had is tried again
+SOON = 3.0  # seconds after which what came, and could not be kept, is looked at again
+GRACE = 1.0  # seconds that a file may be on its way before this device says that it lacks it
+MOST_AT_ONCE = 3  # memos that are fetched
+_HELD = 5.0  # seconds after which another file of a memo will do, where one is not here at all
+_ROOM = 10**9  # bytes of the disk that are left free
+_SEALING = 0.1  # seconds of each look that are for sealing memos, or one memo
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A file that is not here."""
+
+    memo: Memo
+    infohash: InfoHash
+    digest: str
+    size: int  # bytes
+    since: float
+    not_before: float = 0.0  # it could not be had, or kept
+    pause: float = SOON  # seconds until it is fetched again, when it could not be kept
+
+
+def room(place: Path) -> int:
+    """Give the bytes that may be taken of a disk; fewer than none where it is nearly full."""
+    return files.free_space(place) - _ROOM
+
+
+def drop(exchange: Exchange, place: Path, infohash: InfoHash) -> None:
+    """Fetch or serve something no longer, and take it away."""
+    exchange.drop(infohash)
+    with contextlib.suppress(OSError):
+        (place / infohash).unlink(missing_ok=True)
+
+
+class Forms:
+    """What of the memos' files goes from this device to the others, and comes from them."""
+
+    def __init__(self, library: Library, me: str, meeting: Meeting, place: Path, console: Console) -> None:
+        self._library, self._me, self._console = library, me, console
+        self._meeting, self._exchange, self._place = meeting, meeting.exchange, place
+        self._rows: Mapping[str, Device] = {}
+        self._digests = Digests()
+        self._looked_at = 0  # the index's time, when files were looked for
+        self.wanted: dict[str, Wanted] = {}  # by uid, newest first
+        self.held: dict[str, Hold] = {}  # what is here of a memo in place of what all are to have, by uid
+        self.fetching: dict[InfoHash, str] = {}  # uids
+        self._fresh: dict[InfoHash, float] = {}  # forms of what just came, and until when they are served
+        self._to_serve: dict[InfoHash, Memo] = {}  # by their forms
+        self._served: set[InfoHash] = set()
+        self._unsealed: dict[InfoHash, float] = {}  # what could not be sealed, and when it is tried again
+        self._retired: dict[InfoHash, float] = {}  # what is served no longer, and when it goes
+
+    def awaited(self) -> set[InfoHash]:
+        """Give the forms of what is not here: some of one may be on the disk."""
+        return {content.value["infohash"] for _memo, content in group.wanted(self._library, self._digests)}
+
+    def learn(self, rows: Mapping[str, Device], came: Iterable[Memo]) -> bool:
+        """Look at what is here now, and at what others lack; `came` is new. Tell whether files were looked for."""
+        self._rows, until = rows, time.monotonic() + KEPT
+        for memo in came:
+            if content := content_of(memo):
+                self._fresh[content.value["infohash"]] = until
+        if is_new := self._looked_at != (looked_at := self._library.index_time()):
+            self._looked_at = looked_at
+            self._look_for_files()
+        self._choose()
+        return is_new
+
+    def plan(self, now: float) -> None:
+        """Fetch what is wanted, newest first, and serve what others want."""
+        self._give_up(now)
+        self._fetch(now)
+        until = now + _SEALING
+        for infohash, memo in self._to_serve.items():
+            is_due = infohash not in self.fetching and self._unsealed.get(infohash, 0.0) <= now
+            if infohash not in self._served and is_due:
+                if torrent := self._form(infohash, memo):
+                    self._served.add(infohash)
+                    self._retired.pop(infohash, None)
+                    self._exchange.serve(torrent, self._place / infohash)
+                else:
+                    self._unsealed[infohash] = now + AGAIN
+                if time.monotonic() > until:
+                    break
+
+    def take(self, infohash: InfoHash) -> None:
+        """Keep a memo that has come, unless it is not wanted any more."""
+        uid, form = self.fetching.pop(infohash), self._place / infohash
+        wanted = self.wanted.get(uid)
+        if wanted and wanted.infohash == infohash:
+            plain = form.with_suffix(".webm")
+            try:
+                open_from_devices(self._library, form, wanted.digest, plain)
+                group.take(self._library, uid, plain)
+                del self.wanted[uid]
+            except TorrentError as error:
+                self._console.warn(f"what came is not the memo: {error}")
+                wanted.not_before = time.monotonic() + AGAIN
+            except (LibraryError, OSError) as error:
+                self._console.warn(f"a memo that came cannot be kept: {error}")
+                wanted.not_before = time.monotonic() + wanted.pause
+                wanted.pause = min(2 * wanted.pause, KEPT)
+            finally:
+                plain.unlink(missing_ok=True)
+        if infohash not in self._served:
+            self._drop(infohash)
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether something is not here that could be by now."""
+        return any(now - wanted.since > GRACE for wanted in self.wanted.values())
+
+    def has_no_room(self) -> bool:
+        """Tell whether the disk has none for something that is wanted."""
+        return any(2 * wanted.size >= room(self._place) for wanted in self.wanted.values())
+
+    def clean(self, now: float) -> None:
+        """End what is over: serving what was left, and what just came some time ago."""
+        for infohash in [infohash for infohash in self._served if not self._exchange.has(infohash)]:
+            self._served.discard(infohash)
+            self._unsealed[infohash] = now + SOON
+        if any(now > until for until in self._fresh.values()):
+            self._choose()
+        for infohash in [infohash for infohash, at in self._retired.items() if now > at]:
+            del self._retired[infohash]
+            if infohash not in self._served:
+                self._drop(infohash)
+
+    def _look_for_files(self) -> None:
+        """See which files are not here, or are others than they are to be."""
+        now, found = time.monotonic(), {}
+        every = group.wanted(self._library, self._digests)
+        for memo, content in sorted(every, key=lambda one: one[0].recorded, reverse=True):
+            value, uid = content.value, memo.uid or ""
+            before = self.wanted.get(uid)
+            if before and before.digest == value["sha256"]:
+                found[uid] = replace(before, memo=memo)
+            else:
+                found[uid] = Wanted(memo, value["infohash"], value["sha256"], value["size"], now)
+        self.wanted = found
+        held = islice(group.held(self._library, self._digests), MOST_LACKS)
+        self.held = {memo.uid: hold for memo in held if memo.uid and (hold := self._hold(memo.uid, memo))}
+
+    def _hold(self, uid: str, memo: Memo) -> Hold | None:
+        """Say which file of a memo is here, that is not the one all devices are to have."""
+        path, before = self._library.path(memo), self.held.get(uid)
+        with contextlib.suppress(OSError, LibraryError):
+            if before and before.digest == self._digests.of(path):
+                return before
+            digest, form = form_for_devices(self._library, path)
+            return Hold(uid=uid, digest=digest.hex(), size=path.stat().st_size, infohash=form.infohash)
+        return None
+
+    def _give_up(self, now: float) -> None:
+        """Fetch no longer what is not wanted any more, what could not be had, and what another file will do for."""
+        for infohash, uid in list(self.fetching.items()):
+            wanted = self.wanted.get(uid)
+            if not wanted or wanted.infohash != infohash or not self._exchange.has(infohash):
+                if wanted:
+                    wanted.not_before = now + AGAIN
+                del self.fetching[infohash]
+                if infohash not in self._served:
+                    self._drop(infohash)
+            elif (
+                now - wanted.since > _HELD
+                and not self._exchange.progress(infohash)
+                and self._from_who_holds(uid, wanted) is not wanted
+            ):
+                del self.fetching[infohash]
+                self._drop(infohash)
+
+    def _fetch(self, now: float) -> None:
+        left = room(self._place)
+        for uid, wanted in self.wanted.items() if self._meeting.pointers else ():
+            if len(self.fetching) >= MOST_AT_ONCE:
+                break
+            if wanted.infohash not in self.fetching and now >= wanted.not_before and 2 * wanted.size < left:
+                size = sealed_size(wanted.size)
+                self.fetching[wanted.infohash] = uid
+                if wanted.infohash in self._served:  # another memo has just this file
+                    self.take(wanted.infohash)
+                    break
+                self._exchange.fetch(wanted.infohash, self._place / wanted.infohash, largest=size, size=size)
+
+    def _from_who_holds(self, uid: str, wanted: Wanted) -> Wanted:
+        """Take any file of a memo that is not here at all, where the one that all are to have does not come."""
+        if not os.path.lexists(self._library.path(wanted.memo)):
+            for name in self._meeting.pointers:
+                for hold in self._rows[name].holds if name in self._rows else ():
+                    if hold.uid == uid and hold.digest != wanted.digest:
+                        other = Wanted(wanted.memo, hold.infohash, hold.digest, hold.size, time.monotonic())
+                        self.wanted[uid] = other
+                        return other
+        return wanted
+
+    def _choose(self) -> None:
+        """Choose the forms of what others lack, and of what just came."""
+        now = time.monotonic()
+        others = [row for row in self._rows.values() if row.id != self._me and not row.gone]
+        lacked = {uid for row in others for uid in row.lacks}
+        self._fresh = {infohash: until for infohash, until in self._fresh.items() if until > now}
+        chosen: dict[InfoHash, Memo] = {}
+        for memo in reversed(self._library.index().memos if lacked or self._fresh else ()):
+            if (content := content_of(memo)) and not memo.trashed and memo.uid and memo.uid not in self.wanted:
+                hold = self.held.get(memo.uid)
+                infohash = hold.infohash if hold else content.value["infohash"]
+                if memo.uid[:LACK] in lacked or infohash in self._fresh:
+                    chosen[infohash] = memo
+        for infohash in self._served - chosen.keys():
+            self._served.discard(infohash)
+            self._retired[infohash] = now + GRACE
+        self._to_serve = chosen
+        self._unsealed = {infohash: at for infohash, at in self._unsealed.items() if infohash in chosen}
+
+    def _form(self, infohash: InfoHash, memo: Memo) -> Metainfo | None:
+        """Seal a memo for the other devices; None where that cannot be done, or makes another form."""
+        with contextlib.suppress(OSError, LibraryError):
+            _digest, torrent = form_for_devices(self._library, self._library.path(memo), self._place / infohash)
+            if torrent.infohash == infohash:
+                return torrent
+            (self._place / infohash).unlink(missing_ok=True)
+        return None
+
+    def _drop(self, infohash: InfoHash) -> None:
+        drop(self._exchange, self._place, infohash)
