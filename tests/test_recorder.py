@@ -22,7 +22,7 @@ from support.terminal import Terminal
 from support.vmic import Microphone
 from support.waiting import wait_until
 
-from memosync import process
+from memosync import files, process
 from memosync.errors import AudioError, LibraryError, UsageError
 from memosync.library import recorder
 from memosync.library.store import Library
@@ -184,6 +184,25 @@ def test_a_full_disk_keeps_it_and_stop_saves_it_when_there_is_room(
     assert stopped.out == memo["id"] + "\n"
     assert missing(memosync.library / memo["file"], position) < 2
     assert_nothing_runs(memosync)
+
+
+def test_stop_has_it_saved_also_while_another_process_is_at_the_index(
+    memosync: Program, microphone: Microphone, ended: Ended
+) -> None:
+    memosync("list")
+    memosync("record", "--detach", *WORDS)
+    has(memosync, 0.5)
+    with files.locked(memosync.library / ".memosync/lock", remove=False):
+        stop = ended(memosync.start("record", "--stop"))
+        wait_until(lambda: list((memosync.library / ".memosync/recording").glob("*.webm")), "it is finished")
+        microphone.listen(0.5)
+        assert stop.poll() is None
+    out, err = stop.communicate(timeout=60)
+
+    assert stop.returncode == 0, err
+    (memo,) = memos(memosync)
+    assert out.decode() == memo["id"] + "\n"
+    assert b"warning" not in err
 
 
 def test_one_that_nobody_asked_after_is_told_before_the_next_and_max_and_share_hold(
