@@ -176,7 +176,7 @@ def record(
         return
     options = _filled(verb.RecordOptions, locals())
     if status:
-        rows.recorder(verb.status(ctx.obj, options))
+        rows.recorder(verb.status(ctx.obj, options, stop=_stop()))
     else:
         verb.record(ctx.obj, options, now=_now(), stop=_stop(), controls=live.controls)
 

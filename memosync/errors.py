@@ -64,8 +64,9 @@ class Interrupted(MemosyncError):
 
 
 def of_code(code: int) -> type[MemosyncError]:
-    """Give the class whose exit code this is, for an error that another process had."""
-    return next((kind for kind in MemosyncError.__subclasses__() if kind.exit_code == code), MemosyncError)
+    """Give the class whose exit code this is, for an error that another process had; AudioError for any other code."""
+    kinds = (UsageError, NotFoundError, SwarmError, TorrentError, LibraryError, AudioError, SeederError)
+    return next((kind for kind in kinds if kind.exit_code == code), AudioError)
 
 
 class Several(MemosyncError):

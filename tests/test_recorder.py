@@ -288,3 +288,16 @@ def test_no_process_is_ended_but_one_that_holds_the_lock(memosync: Program, ende
     recorder.write(library, replace(good, pid=holder.pid, born=process.birth(holder.pid)))
     recorder.ask_to_end(library)
     assert holder.wait(60) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("code", [0, 1, 9, 143, -1])
+def test_of_a_fault_with_no_exit_code_of_ours_it_is_said_that_nothing_was_captured(
+    memosync: Program, code: int
+) -> None:
+    memosync("list")
+    library = Library(memosync.library)
+    library.prepare()
+    recorder.write(library, recorder.RecorderState(memo="abcdefgh", ended=True, fault="it was not well", code=code))
+
+    assert "error: it was not well\n" in memosync("record", "--stop", code=AudioError.exit_code).err
+    assert_nothing_runs(memosync)

@@ -101,10 +101,10 @@ def record(
         raise
 
 
-def status(command: Globals, options: RecordOptions) -> RecorderState:
+def status(command: Globals, options: RecordOptions, *, stop: Stop) -> RecorderState:
     """Say how the recording in the background goes; AudioError where there is none, or it has ended by itself."""
     _refuse_what_excludes_each_other(options)
-    return background.status(command)
+    return background.status(command, stop=stop)
 
 
 def _refuse_what_excludes_each_other(options: RecordOptions) -> None:

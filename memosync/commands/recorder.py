@@ -245,7 +245,8 @@ def _conclude(command: Globals, library: Library, state: RecorderState, memo: Me
         command.console.warn(warning)
     fault = of_code(state.code)(state.fault, state.hint or None) if state.fault else None
     if not memo:
-        raise fault or AudioError("nothing was captured", "memosync record --list-devices shows what can record")
+        nothing = "nothing was captured" if state.ended else "the recorder died, and nothing of it can be heard"
+        raise fault or AudioError(nothing, "memosync record --list-devices shows what can record")
     if not state.ended:
         command.console.warn("the recorder died; what it had captured is saved")
     _say_saved(command, library, memo, share_it=state.share)
@@ -253,7 +254,7 @@ def _conclude(command: Globals, library: Library, state: RecorderState, memo: Me
         raise fault
 
 
-def status(command: Globals) -> RecorderState:
+def status(command: Globals, *, stop: Stop) -> RecorderState:
     """Say how the recording in the background goes; AudioError where there is none, or it has ended by itself."""
     library = Library(command.root)
     library.refuse_links()
@@ -263,7 +264,10 @@ def status(command: Globals) -> RecorderState:
             if (silent := recorder.silence(library)) > _SILENT:
                 command.console.warn(f"it has said nothing for {silent:.0f} s: it does not go on, or the disk is full")
             return state
-        time.sleep(0.05)  # it begins, or ends
+        stop.wait(0.05)  # it begins, or ends
+        stop.check()
+    if recorder.is_running(library):
+        raise AudioError("the recorder does not say how it goes", "memosync record --stop ends and saves it")
     if state := recorder.last(library):
         why = state.fault or ("that was all" if state.ended else "the recorder died")
         raise AudioError(f"the recording has ended: {why}", "memosync record --stop says what was saved")
