@@ -22,9 +22,11 @@ from support.tracker import Tracker
 from support.waiting import wait_until
 
 from memosync.errors import LibraryError
-from memosync.library import group, known, trash
+from memosync.library import group, heads, known, trash
 from memosync.library.adopt import open_library
 from memosync.library.store import Library
+from memosync.network import Network
+from memosync.torrent.meeting import Meeting
 
 REFUSES = """
 import errno, os
@@ -335,3 +337,16 @@ def test_what_was_said_and_is_lost_on_the_disk_is_said_again(memosync: Program, 
     other("sync")
 
     wait_for("Meanwhile", other)
+
+
+def test_what_is_gone_before_it_could_be_looked_at_is_not_called_served(tmp_path: Path) -> None:
+    head = heads.describe(b"what a device says")
+    meeting = Meeting(Network.LOOPBACK, keep=bytes(32), device="00000001", place=tmp_path, log=lambda _text: None)
+    meeting.exchange.serve(head.torrent, tmp_path / "gone")
+
+    def is_dropped() -> bool:
+        meeting.poll(0.05)
+        return not meeting.exchange.has(head.infohash)
+
+    wait_until(is_dropped, "it to be dropped", 20)
+    meeting.close()

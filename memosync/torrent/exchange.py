@@ -145,9 +145,11 @@ class Exchange:
                 if torrent and not torrent.is_here and alert.handle.status().is_finished:
                     torrent.is_here = True
                     self._arrived.append(infohash)
-            case lt.file_error_alert() | lt.torrent_error_alert():
+            case lt.file_error_alert() | lt.torrent_error_alert() | lt.fastresume_rejected_alert():
                 infohash = infohash_of(alert)
-                if infohash in self._torrents:
+                torrent = self._torrents.get(infohash)
+                # the last one is of a file that was gone before it was looked at
+                if torrent and (torrent.is_here or not isinstance(alert, lt.fastresume_rejected_alert)):
                     self._log(f"between devices: {alert.error.message()}")
                     self.drop(infohash)
 
