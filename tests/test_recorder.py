@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,9 +25,12 @@ from support.vmic import Microphone
 from support.waiting import wait_until
 
 from memosync import files, process
+from memosync.audio.levels import Meter
+from memosync.console import Console
 from memosync.errors import AudioError, LibraryError, UsageError
 from memosync.library import recorder
 from memosync.library.store import Library
+from memosync.memo import MemoId, Words
 
 ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}\n")
 WORDS = ["-t", "Interview", "-d", "with the mayor", "--tag", "work", "--tag", "town hall"]
@@ -109,6 +114,27 @@ def test_a_recording_survives_its_terminal_says_how_it_goes_and_is_ended_by_its_
     assert vmic.stretches(Path(memo["path"]))[0].begin < begin
     assert_nothing_runs(memosync)
     window.close()
+
+
+def test_what_was_not_measured_yet_is_no_silence(memosync: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    memosync("list")
+    library, begun = Library(memosync.library), []
+    library.prepare()
+    monkeypatch.setattr(time, "monotonic", itertools.count().__next__)  # a second every time it is asked
+    teller = recorder.Teller(library, recorder.RecorderState(), Console(), on_sound=lambda: begun.append(1))
+    teller.begin(Words(id=MemoId("abcdefgh")))
+
+    def level(elapsed: float, peak: float) -> float:
+        teller.look(Meter(elapsed=elapsed, peak=peak, paused=False, minutes_left=None))
+        state = recorder.last(library)
+        assert state
+        return state.peak
+
+    assert (level(0.1, -math.inf), begun) == (-math.inf, [])
+    assert (level(0.1, -20), begun) == (-20, [1])
+    assert level(0.2, -math.inf) == -20
+    assert level(1.0, -math.inf) == -math.inf  # half a second of nothing
+    assert begun == [1]
 
 
 def kill(memosync: Program, _microphone: Microphone) -> None:

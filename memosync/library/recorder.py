@@ -68,8 +68,10 @@ class Teller:
     def look(self, meter: Meter) -> None:
         """Say it twice a second."""
         self._peak = max(self._peak, meter.peak)
-        begins = self._on_sound if meter.elapsed else None
-        if begins or time.monotonic() - self._said >= _SAY_EVERY:
+        # what was just encoded is measured a moment later: until then it is no silence
+        is_measured = self._peak > -math.inf or meter.elapsed >= self._state.elapsed + _SAY_EVERY
+        begins = self._on_sound if meter.elapsed and is_measured else None
+        if begins or (is_measured and time.monotonic() - self._said >= _SAY_EVERY):
             left = math.inf if meter.minutes_left is None else float(meter.minutes_left)
             self._say(elapsed=float(meter.elapsed), peak=float(self._peak), minutes_left=left)
             self._peak = -math.inf
