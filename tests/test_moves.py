@@ -18,6 +18,8 @@ from support.sound import noise
 from support.waiting import wait_until
 
 from memosync import network
+from memosync.library import known
+from memosync.library.store import Library
 from memosync.network import Local, reachable_at
 
 MOVES = 6
@@ -178,3 +180,32 @@ def test_changes_of_index_trackers_and_network_drop_nobody_who_is_being_served(t
         for taker, memo in zip(takers, (public, private), strict=True):
             assert len(taker.communicate(timeout=120)[0]) > found[memo]["size"]
             assert taker.returncode == 0  # all of it in one connection
+
+
+def test_a_device_in_sync_says_where_it_is_now_and_no_more(tmp_path: Path) -> None:
+    with Network(1, multicast=False) as switch:
+        (here,) = switch.hosts
+        here.ip(BRIDGES)
+        device = here.program(tmp_path / "Memos")
+        device("sync", "--invite", "device")
+
+        def said() -> list[str]:
+            (row,) = known.devices(known.read(Library(device.library))).values()
+            return [str(parsed[0]) for text in row.addresses if (parsed := network.parse_peer(text))]
+
+        def says(place: tuple[str, str]) -> None:
+            wait_until(lambda: said()[:2] == list(place), lambda: f"the device to say {place}: {said()}")
+
+        place = ("10.77.0.1", "fd77::1")
+        for number in range(1, 4):
+            says(place)
+            assert not {text for text in said() if text.startswith(("10.", "fd7"))} - {*place}
+            place, before = (f"10.78.{number}.1", f"fd78:{number}::1"), place
+            here.ip(f"""
+                address del {before[0]}/24 dev eth0
+                address del {before[1]}/64 dev eth0
+                address add {place[0]}/24 dev eth0
+                address add {place[1]}/64 dev eth0 nodad
+                route replace default via {place[0].rpartition(".")[0]}.254
+            """)
+        device("seed", "--stop")

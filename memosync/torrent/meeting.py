@@ -20,6 +20,7 @@ from ..network import Network, is_websocket, parse_address, parse_peer, usable_t
 from ..sealing import hollow, tag
 from .dht import Bootstrap
 from .exchange import Address, Exchange, apart, call
+from .listening import Listening
 from .metainfo import Bencoded
 from .session import free_port, is_free, leave, open_session, renew_reach
 from .tracker_proxy import TrackerProxy
@@ -104,7 +105,7 @@ class Meeting:
         self.exchange = Exchange(self._session, up=up, down=down, log=log)
         self._proxy = TrackerProxy(network)
         self._bootstrap = Bootstrap(self._session)
-        self._listening: dict[str, None] = {}  # an ordered set of addresses
+        self._listening = Listening(self._session, network)
         self._external: dict[str, None] = {}
         self._known: Mapping[str, list[Address]] = {}  # where devices are, as they say
         self._pointer: lt.torrent_handle | None = None
@@ -142,7 +143,8 @@ class Meeting:
     @property
     def addresses(self) -> list[str]:
         """The addresses at which other devices reach this one, as far as it knows, each address:port."""
-        found = {text: parse_address(text) for text in (*self._listening, *self._external)}
+        here = map(str, self._listening.at(self.port))
+        found = {text: parse_address(text) for text in (*here, *self._external)}
         chosen = [text for text, address in found.items() if address and not address.is_loopback] or list(found)
         return [f"[{text}]:{self.port}" if ":" in text else f"{text}:{self.port}" for text in chosen]
 
@@ -180,6 +182,7 @@ class Meeting:
             self._look(now)
         if now - self._polled > 0.5:
             self._polled = now
+            self._listening.poll()
             self._bootstrap.poll()
             renew_reach()
             self._rest(now)
@@ -288,7 +291,6 @@ class Meeting:
                         call(self._pointer, peer)
                 return
             # libtorrent listens nowhere that had no cable when it began, and tells no local network that it is here
-            self._listening.clear()
             self._session.reopen_network_sockets(0)
             self._place.force_reannounce(0, -1, 1)
             self._seek(now)
@@ -315,9 +317,7 @@ class Meeting:
 
         match alert:
             case lt.listen_succeeded_alert():
-                found = parse_address(alert.address)
-                if alert.port == self.port and found and not (found.version == 6 and found.is_link_local):
-                    self._listening[alert.address] = None
+                self._listening.handle_alert(alert)
             case lt.external_ip_alert():
                 if len(self._external) < _MOST_EXTERNAL:
                     self._external[alert.external_address] = None
@@ -346,7 +346,7 @@ class Meeting:
         self._session.dht_announce(self._name, self.port, _IMPLIED_PORT)
 
     def _is_own(self, peer: Address) -> bool:
-        return peer[1] == self.port and (peer[0] in self._listening or peer[0] in self._external)
+        return peer[1] == self.port and (peer[0] in [*map(str, self._listening.at(self.port)), *self._external])
 
     def _meet(self, peer: Address) -> None:
         """Ask who is at the meeting place whether he is of the group: only then he is a peer of the pointer, too."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import SeederError
 from ..magnet import InfoHash
-from ..network import Address, Local, Network, is_websocket, parse_address, reachable_at
-from .routes import Changes, own_addresses
+from ..network import Network, is_websocket
+from .listening import Listening
 from .seeding import SEEDING, Seeding, Swarm
 from .session import dht_state, free_port, is_free, leave, listen_on, open_session
 from .tracker_proxy import TrackerProxy
@@ -31,8 +31,6 @@ _SEEK_EVERY = 5.0  # seconds
 # libtorrent looks at every torrent as often, whether anybody is there or not; limits are kept in portions of it
 _IDLE: lt.settings_pack = {"tick_interval": 2500}  # milliseconds
 _BUSY: lt.settings_pack = {"tick_interval": 500}
-_SOONEST, _LATEST = 0.5, 60.0  # seconds until it is looked whether every address is listened on
-_SETTLING = 1.0  # seconds
 _ANNOUNCED_AT_ONCE, _BETWEEN = 10, 0.1  # torrents, and seconds until the next ones
 _TRY_EVERY = 2.0  # seconds between looks whether the port that was wanted is free
 # libtorrent goes on by TCP once uTP has failed, and only uTP gets into a router that its owner called us from
@@ -155,7 +153,7 @@ class Server:
         if self._browsers:
             self._browsers.update(self._programs.swarms)
         self._take_back()
-        if (best := self._best()) != self._announced_at and self._programs.is_settled:
+        if (best := self._best()) != self._announced_at and self._programs.listening.is_settled:
             self._announced_at = best
             self._programs.announce_anew()
 
@@ -187,7 +185,8 @@ class Server:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses for links, the best first, IPv6 ones in brackets: of those that are listened on now."""
-        return self._programs.reachable_at(self.port)
+        here = self._programs.listening.at(self.port)[:MOST_ADDRESSES]
+        return tuple(f"[{address}]" if address.version == 6 else str(address) for address in here)
 
     @property
     def checking(self) -> bool:
@@ -210,7 +209,7 @@ class Server:
         """Listen on the port that was wanted, too, once whoever had it has left it."""
         if self.port == self.wanted:
             return
-        if self._programs.reachable_at(self.wanted):
+        if self._programs.listening.at(self.wanted):
             self._log(f"serving on port {self.wanted} again")
             self.port = self.wanted
         elif time.monotonic() - self._tried > _TRY_EVERY:
@@ -254,14 +253,8 @@ class _Programs(Seeding):
         log: Callable[[str], None],
     ) -> None:
         super().__init__(session, up=up, down=down, on_damage=on_damage, log=log)
-        self._network, self._proxy = network, proxy
-        self._listened: dict[int, dict[Address, None]] = {}  # ordered sets, by port; what is gone stays in them
-        self._changes = Changes()
-        self._own: list[Local] = []
-        self._reachable_at: dict[int, tuple[str, ...]] = {}  # by port, until something changes
-        self._changed = 0.0  # when the networks last did
-        self._pause = _SOONEST
-        self._again = 0.0  # when to look whether every address is listened on
+        self._proxy = proxy
+        self.listening = Listening(session, network)
         self._to_announce: dict[InfoHash, None] = {}  # an ordered set
         self._next = 0.0  # when some of it are
 
@@ -269,15 +262,7 @@ class _Programs(Seeding):
         """Handle the alerts, and go along with this machine's networks."""
         super().poll(seconds)
         now = time.monotonic()
-        if self._changes.seen():
-            self._own = own_addresses()
-            self._reachable_at.clear()
-            self._pause, self._again = _SOONEST, now + _SOONEST
-            self._changed = now
-        elif now > self._again:
-            self._pause = min(2 * self._pause, _LATEST)
-            self._again = now + self._pause
-            self._listen_everywhere()
+        self.listening.poll()
         some = list(itertools.islice(self._to_announce, _ANNOUNCED_AT_ONCE)) if now > self._next else []
         for infohash in some:
             self._next = now + _BETWEEN
@@ -286,32 +271,9 @@ class _Programs(Seeding):
                 swarm.handle.force_reannounce(0, -1, 1)
                 swarm.handle.force_dht_announce()
 
-    @property
-    def is_settled(self) -> bool:
-        """Tell whether the networks have not changed for a moment: a new address comes before its routes."""
-        return time.monotonic() - self._changed > _SETTLING
-
     def announce_anew(self) -> None:
         """Announce everything once more, by and by: links that name an earlier address lead here by their trackers."""
         self._to_announce = dict.fromkeys(self.swarms)
-
-    def _listen_everywhere(self) -> None:
-        """Have libtorrent look again: 2.1.1 listens nowhere that had no cable when it began."""
-        listened = {address for addresses in self._listened.values() for address in addresses}
-        if self._network is not Network.LOOPBACK and set(reachable_at(self._own, self._network)) - listened:
-            self.session.reopen_network_sockets(0)
-
-    def reachable_at(self, port: int) -> tuple[str, ...]:
-        """Give the addresses of this machine that are listened on now at a port, as links have them."""
-        if port not in self._reachable_at:
-            listened = self._listened.get(port, {})
-            # where the kernel does not say, all are there still
-            own = self._own or [Local(address=address) for address in listened]
-            now = [local for local in own if local.address in listened]
-            chosen = reachable_at(now, self._network)[:MOST_ADDRESSES]
-            texts = [f"[{address}]" if address.version == 6 else str(address) for address in chosen]
-            self._reachable_at[port] = tuple(texts)
-        return self._reachable_at[port]
 
     def urls(self, trackers: Sequence[str], typed: bool) -> list[str]:
         """Give the URLs that libtorrent is to know trackers by."""
@@ -324,10 +286,7 @@ class _Programs(Seeding):
         import libtorrent as lt
 
         if isinstance(alert, lt.listen_succeeded_alert):
-            address = parse_address(alert.address)
-            if address and alert.socket_type == lt.socket_type_t.tcp:  # on another port where ours was taken
-                self._listened.setdefault(alert.port, {})[address] = None
-                self._reachable_at.pop(alert.port, None)
+            self.listening.handle_alert(alert)
         else:
             super().handle_alert(alert)
 
