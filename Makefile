@@ -17,7 +17,7 @@ SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEF
 export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pictures test ordinary roots torture proof coverage where check duplicates types formatting scripts bench completions \
+.PHONY: help demo pictures test ordinary roots torture proof coverage where check duplicates types formatting scripts bench \
 	packages compiled lock pyz clean
 
 help:  ## list what can be made
@@ -83,9 +83,6 @@ scripts:
 bench: .venv/ready packages  ## measure the speed beside aria2c, ffmpeg, curl and others
 	@command -v npm >/dev/null || { echo "One of the others, webtorrent-cli, needs npm: apt install npm" >&2; exit 1; }
 	$(BIN)/python benchmarks/run.py
-
-completions: .venv/ready  ## generate completions/ anew
-	PATH="$$PWD/$(BIN):$$PATH" completions/generate
 
 packages:  # what the tests need from the system: installed where that is allowed, otherwise the line to type is printed
 	@tests/packages

@@ -29,7 +29,10 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         code = cli.run()
         terminal.flush()
-    except (Several, Interrupted) as error:
+    except Several as error:
+        terminal.errors(error.untold)
+        code = error.exit_code
+    except Interrupted as error:
         code = error.exit_code
     except MemosyncError as error:
         terminal.error(error)

@@ -9,23 +9,25 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import typer
 
-from . import __version__
+from . import __version__, usage
 from .errors import LibraryError, MemosyncError, UsageError
 from .network import Network
-from .quantities import local, parse_duration, parse_position, parse_size, parse_when
+from .quantities import local, parse_duration, parse_position, parse_size, parse_until, parse_when
 from .ui import live, rows, terminal
 from .ui.signals import ending as _stop
-from .ui.terminal import items as _items
+from .usage import is_typed as _is_typed
 
 if TYPE_CHECKING:
+    from typer.core import TyperGroup
+
     from .commands.arguments import Globals
 
 Options = TypeVar("Options")
@@ -37,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="memosync help COMMAND says what a command takes, man memosync all.",
 )
 
 
@@ -44,6 +47,11 @@ def _filled(kind: type[Options], given: Mapping[str, Any]) -> Options:
     """Fill a verb's options from the parameters of its command."""
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # a dataclass, all of them
     return kind(**{name: given[name] for name in names if given.get(name) is not None})
+
+
+def _items(ctx: typer.Context, memos: list[str] | None, *, needed: bool = True) -> list[str]:
+    """Take the memos that a command is given; UsageError without any where some are needed."""
+    return terminal.items(terminal.given(memos, what="MEMO", command=ctx.command_path) if needed else memos or [])
 
 
 def _root(library: str | None) -> Path:
@@ -61,26 +69,39 @@ def _root(library: str | None) -> Path:
 
 
 def _ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    return _begun(ctx, incomplete, trashed=False)
+    from .commands import completion
+
+    return completion.memo_ids(_library(ctx), incomplete, trashed=False, plain=not usage.is_offered())
 
 
 def _ids_in_trash(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    return _begun(ctx, incomplete, trashed=True)
+    from .commands import completion
+
+    return completion.memo_ids(_library(ctx), incomplete, trashed=True, plain=not usage.is_offered())
 
 
-def _begun(ctx: typer.Context, beginning: str, *, trashed: bool) -> list[tuple[str, str]]:
-    from .commands.completion import memo_ids
+def _tags(ctx: typer.Context, incomplete: str) -> list[str]:
+    from .commands import completion
 
-    try:
-        return memo_ids(_root(ctx.find_root().params.get("library")), beginning, trashed=trashed)
-    except MemosyncError:  # there is no place for a library
-        return []
+    return completion.tags(_library(ctx), incomplete, plain=not usage.is_offered())
 
 
 def _devices(incomplete: str) -> list[str]:
-    from .commands.completion import device_names
+    from .commands import completion
 
-    return device_names(incomplete)
+    return completion.device_names(incomplete)
+
+
+def _library(ctx: typer.Context) -> Path:
+    """Give the library that is meant where a TAB is pressed; where it cannot be, there is nothing to offer."""
+    try:
+        return _root(ctx.params.get("library") or ctx.find_root().params.get("library"))
+    except MemosyncError:
+        return Path(os.devnull)
+
+
+def _commands(incomplete: str) -> list[str]:
+    return [name for name in map(_name, app.registered_commands) if name]
 
 
 def _version(wanted: bool) -> None:
@@ -93,6 +114,10 @@ def _when(text: str) -> datetime:
     return parse_when(text, _now())
 
 
+def _until(text: str) -> datetime:
+    return parse_until(text, _now())
+
+
 def _now() -> datetime:
     return local(datetime.now(UTC)).replace(microsecond=0)
 
@@ -101,9 +126,6 @@ MemosArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="MEMO...", help="Ids, their beginnings, or last; - reads them.", autocompletion=_ids),
 ]
-MemoArgument = Annotated[
-    str, typer.Argument(metavar="MEMO", help="An id, its beginning, or last.", autocompletion=_ids)
-]
 TrashedArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="MEMO...", help="Ids of memos in the trash; - reads them.", autocompletion=_ids_in_trash),
@@ -111,6 +133,11 @@ TrashedArgument = Annotated[
 TitleOption = Annotated[str | None, typer.Option("--title", "-t", metavar="TITLE", help="The title.")]
 DescriptionOption = Annotated[str | None, typer.Option("--description", "-d", metavar="TEXT", help="The description.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines.")]
+
+
+def _verb(*examples: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Declare a command; its help ends with the examples."""
+    return app.command(name, cls=usage.Verb, epilog="\n".join(examples))
 
 
 @app.callback()
@@ -122,27 +149,33 @@ def main(
     ] = None,
     network: Annotated[Network, typer.Option(envvar="MEMOSYNC_NETWORK", help="How far to reach.")] = Network.PUBLIC,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on standard error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Its version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Its version.")
+    ] = False,
 ) -> None:
-    terminal.quiet = quiet
     if ctx.invoked_subcommand is None:
         terminal.answer(ctx.get_help())
-    elif not ctx.resilient_parsing:
-        if library == "":
-            raise UsageError("--library is empty", "name a directory, or leave it out")
-        from .commands.arguments import Globals
-
-        ctx.obj = Globals(_root(library), network, terminal.console(live.Fraction()))
+    ctx.obj = _globals  # which is called when the options behind the command are known, too
 
 
-@app.command()
+def _globals(library: str | None, network: str, quiet: bool) -> Globals:
+    from .commands.arguments import Globals
+
+    if library == "":
+        raise UsageError("--library is empty", "name a directory, or leave it out")
+    terminal.quiet = quiet
+    return Globals(_root(library), Network(network), terminal.console(live.Fraction()))
+
+
+@_verb('memosync record -t "Weekly standup" --tag work', "memosync record interview.wav --share")
 def record(
     ctx: typer.Context,
     sources: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE...|-]", help="Audio files.")] = None,
     title: TitleOption = None,
     description: DescriptionOption = None,
     tags: Annotated[
-        list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; may be given several times.")
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="A tag; may be given several times.", autocompletion=_tags),
     ] = None,
     device: Annotated[
         str | None,
@@ -181,17 +214,27 @@ def record(
         verb.record(ctx.obj, options, now=_now(), stop=_stop(), controls=live.controls)
 
 
-@app.command("list")
+@_verb(
+    "memosync list --tag work --since 7d", "memosync list budget | cut -f1 | memosync export - -o Budget/", name="list"
+)
 def list_(
     ctx: typer.Context,
     words: Annotated[list[str] | None, typer.Argument(metavar="[WORD...]", help="Words in it, all of them.")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only with this tag.")] = None,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only with this tag.", autocompletion=_tags)] = None,
     since: Annotated[
         datetime | None, typer.Option(metavar="WHEN", parser=_when, help="2026-08-01, 7d or yesterday.")
     ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(metavar="WHEN", parser=_until, help="The same; a day with all of it.")
+    ] = None,
+    sort: Annotated[
+        Literal["recorded", "added", "title", "duration", "size"] | None,
+        typer.Option(help="By this; what is new or large comes first."),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("-r", help="The other way round.")] = False,
     shared: Annotated[bool, typer.Option("--shared", help="Only what is shared.")] = False,
     trashed: Annotated[bool, typer.Option("--trash", help="What is in the trash, last thrown away first.")] = False,
-    most: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="Only the newest N.")] = None,
+    most: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="Only the first N.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List memos, newest first."""
@@ -200,7 +243,7 @@ def list_(
     rows.memos(verb.list_memos(ctx.obj, _filled(verb.ListOptions, locals()), with_links=as_json), as_json)
 
 
-@app.command()
+@_verb("memosync share last --qr", "memosync share last --page standup.html")
 def share(
     ctx: typer.Context,
     memos: MemosArgument = None,
@@ -237,7 +280,7 @@ def share(
     other = typed or _is_typed(ctx, "base")
     if stop and (new or no_seed or foreground or wait or qr or other or page or one):
         raise UsageError("--stop goes with --public and no other option", "memosync share --stop MEMO...")
-    memos = _items(memos, needed=not everything and page is None, what="MEMO")
+    memos = _items(ctx, memos, needed=not everything and page is None)
     options = _filled(verb.ShareOptions, locals())
     command: Globals = ctx.obj
     if qr:
@@ -247,7 +290,7 @@ def share(
     )
 
 
-@app.command()
+@_verb("memosync fetch - < links.txt", "memosync fetch --play standup.torrent")
 def fetch(
     ctx: typer.Context,
     links: Annotated[list[str] | None, typer.Argument(metavar="LINK|FILE.torrent...|-", help="Links.")] = None,
@@ -273,7 +316,7 @@ def fetch(
 
     if info and play:
         raise UsageError("--info and --play exclude each other")
-    links = terminal.given(links or terminal.asked("paste a link"), what="LINK")
+    links = terminal.given(links or terminal.asked("paste a link"), what="LINK", command=ctx.command_path)
     options = _filled(verb.FetchOptions, locals())
     if info:
         show = partial(rows.info, as_json=as_json)
@@ -283,7 +326,7 @@ def fetch(
         verb.fetch(ctx.obj, options, stop=_stop(), answer=answer, view=live.FetchView, steered=live.player)
 
 
-@app.command()
+@_verb("memosync seed --detach", "memosync seed --status")
 def seed(
     ctx: typer.Context,
     detach: Annotated[bool, typer.Option("--detach", help="In the background; return when it serves.")] = False,
@@ -315,7 +358,7 @@ def seed(
         verb.seed(ctx.obj, options, stop=_stop(), on_state=live.serving)
 
 
-@app.command()
+@_verb("memosync sync --invite device", "memosync sync -")
 def sync(
     ctx: typer.Context,
     link: Annotated[str | None, typer.Argument(metavar="[-]", help="An invitation, read from standard input.")] = None,
@@ -357,61 +400,63 @@ def sync(
     rows.synced(verb.sync(command, options, stop=_stop()), as_json)
 
 
-@app.command()
+@_verb("memosync play last", "memosync list --tag talks | memosync play - --speed 1.5")
 def play(
     ctx: typer.Context,
-    memo: MemoArgument,
+    memos: MemosArgument = None,
     position: Annotated[
         float | None, typer.Option("--from", metavar="POS", parser=parse_position, help="Where to begin.")
     ] = None,
     speed: Annotated[float | None, typer.Option(metavar="X", help="From 0.5 to 3 times; the pitch stays.")] = None,
 ) -> None:
-    """Play a memo."""
+    """Play memos, one after the other."""
     from .commands import play as verb
 
-    verb.play(ctx.obj, memo, _filled(verb.PlayOptions, locals()), stop=_stop(), steered=live.player)
+    memos = _items(ctx, memos)
+    verb.play(ctx.obj, _filled(verb.PlayOptions, locals()), stop=_stop(), steered=live.player)
 
 
-@app.command()
+@_verb("memosync show last", "memosync show last --path")
 def show(
     ctx: typer.Context,
-    memo: MemoArgument,
+    memos: MemosArgument = None,
     path: Annotated[bool, typer.Option("--path", help="Only where its file is.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show everything that is known of a memo."""
+    """Show everything that is known of memos."""
     from .commands import show as verb
 
     if path and as_json:
         raise UsageError("--path and --json exclude each other")
-    if path:
-        terminal.answer(verb.path_of(ctx.obj, memo))
-        return
-    found = verb.show(ctx.obj, memo, stop=_stop(), on_listening=live.Listening())
-    rows.shown(found, as_json)
-    if found.fault:
-        raise found.fault
+    memos = _items(ctx, memos)
+    options = _filled(verb.ShowOptions, locals())
+    verb.show(ctx.obj, options, stop=_stop(), answer=rows.showing(as_json), on_listening=live.Listening())
 
 
-@app.command()
+@_verb('memosync edit last -t "Weekly standup" --tag +work', "memosync edit last")
 def edit(
     ctx: typer.Context,
-    memo: MemoArgument,
+    memos: MemosArgument = None,
     title: TitleOption = None,
     description: DescriptionOption = None,
     tags: Annotated[
-        list[str] | None, typer.Option("--tag", metavar="[+|-]TAG", help="A tag more, or with - one less.")
+        list[str] | None,
+        typer.Option("--tag", metavar="[+|-]TAG", help="A tag more, or with - one less.", autocompletion=_tags),
+    ] = None,
+    recorded: Annotated[
+        datetime | None, typer.Option(metavar="WHEN", parser=_when, help="When it was recorded.")
     ] = None,
 ) -> None:
-    """Change a memo's words: here, or in an editor."""
+    """Change memos' words: here, or those of one in an editor."""
     from .commands import edit as verb
     from .ui import editor
 
     typing = editor.edit if terminal.is_conversation() else None
-    verb.edit(ctx.obj, memo, _filled(verb.EditOptions, locals()), editor=typing)
+    memos = _items(ctx, memos)
+    verb.edit(ctx.obj, _filled(verb.EditOptions, locals()), editor=typing)
 
 
-@app.command()
+@_verb("memosync export last -o standup.mp3", "memosync export last -f wav | sox - -n stats")
 def export(
     ctx: typer.Context,
     memos: MemosArgument = None,
@@ -425,14 +470,14 @@ def export(
     """Write memos to files, or one to standard output."""
     from .commands import export as verb
 
-    memos = _items(memos, needed=True, what="MEMO")
+    memos = _items(ctx, memos)
     stop = _stop()
     out = None if terminal.is_terminal(sys.stdout) else terminal.Output(stop)
     to_file = terminal.is_file(sys.stdout)
     verb.export(ctx.obj, _filled(verb.ExportOptions, locals()), out=out, to_file=to_file, stop=stop)
 
 
-@app.command()
+@_verb("memosync rm 7k3f", "memosync list --trash | memosync rm --purge -")
 def rm(
     ctx: typer.Context,
     memos: MemosArgument = None,
@@ -442,18 +487,18 @@ def rm(
     """Move memos to the trash, where they stay for a month."""
     from .commands import rm as verb
 
-    verb.rm(ctx.obj, _items(memos, needed=True, what="MEMO"), purge=purge, force=force, now=_now())
+    verb.rm(ctx.obj, _items(ctx, memos), purge=purge, force=force, now=_now())
 
 
-@app.command()
+@_verb("memosync restore last", "memosync list --trash meeting | memosync restore -")
 def restore(ctx: typer.Context, memos: TrashedArgument = None) -> None:
     """Bring memos back from the trash as they were."""
     from .commands import rm as verb
 
-    verb.restore(ctx.obj, _items(memos, needed=True, what="MEMO"), stop=_stop())
+    verb.restore(ctx.obj, _items(ctx, memos), stop=_stop())
 
 
-@app.command()
+@_verb("memosync check", "memosync check --repair")
 def check(
     ctx: typer.Context,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no guess; delete nothing.")] = False,
@@ -470,27 +515,50 @@ def check(
     verb.conclude(found, repair)
 
 
-def _is_typed(ctx: typer.Context, name: str) -> bool:
-    """Tell whether an option stands on the command line, not in the environment."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+@app.command("help")
+def help_(
+    ctx: typer.Context,
+    command: Annotated[
+        str | None, typer.Argument(metavar="[COMMAND]", help="One of them.", autocompletion=_commands)
+    ] = None,
+) -> None:
+    """Say what the program does, or a command takes."""
+    program = ctx.find_root()
+    if command is None:
+        terminal.answer(program.get_help())
+        return
+    group = _program()
+    verb = group.resolve_command(program, [command])[1]
+    assert verb
+    terminal.answer(verb.get_help(typer.Context(verb, info_name=command, parent=program)))
 
 
 def _name(command: typer.models.CommandInfo) -> str | None:
     return command.name or getattr(command.callback, "__name__", None)
 
 
+def _program(*names: str | None) -> TyperGroup:
+    """Make the program, with all of its commands or these: Typer takes 3 ms for each."""
+    every = app.registered_commands
+    app.registered_commands = [command for command in every if _name(command) in names] or every
+    try:
+        return cast("TyperGroup", typer.main.get_command(app))
+    finally:
+        app.registered_commands = every
+
+
 def run() -> int:
     """Do what the command line says, and give its exit code; UsageError when it cannot be read."""
-    # Typer takes 3 ms for each command it knows
-    meant = [command for command in app.registered_commands if _name(command) in sys.argv]
-    app.registered_commands = meant or app.registered_commands
+    words = usage.typed()
+    verb = usage.verb_in(words)
+    if usage.is_offered():
+        for line in usage.offers(_program(verb)):
+            terminal.answer(line)
+        return 0
     try:
-        result = app(standalone_mode=False)
+        result = _program(None if verb == "help" else verb)(standalone_mode=False)
     except typer.TyperException as error:
-        line = error.format_message().splitlines()[0].rstrip(".")
-        command = getattr(getattr(error, "ctx", None), "command_path", "memosync")
-        raise UsageError(line[:1].lower() + line[1:], f"{command} --help says what it takes") from error
+        raise usage.refusal(error, _program(), words) from error
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except OSError as error:

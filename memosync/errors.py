@@ -70,8 +70,9 @@ def of_code(code: int) -> type[MemosyncError]:
 
 
 class Several(MemosyncError):
-    """What went wrong with several arguments, each told already; the highest exit code wins."""
+    """What went wrong with several arguments, each told already or to be told; the highest exit code wins."""
 
-    def __init__(self, errors: list[MemosyncError]) -> None:
+    def __init__(self, errors: list[MemosyncError], *, told: bool = True) -> None:
         super().__init__(f"{len(errors)} failed")
+        self.untold = () if told else tuple(errors)
         self.exit_code = max(error.exit_code for error in errors)

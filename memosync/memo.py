@@ -51,6 +51,11 @@ class Memo:
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the index that we do not know
 
     @property
+    def label(self) -> str:
+        """Its name to a person who may have to type its id."""
+        return f"{self.id} “{one_line(self.title)[:60]}”"
+
+    @property
     def words(self) -> Words:
         return Words(self.title, self.description, self.tags, self.recorded, self.id)
 
@@ -119,8 +124,11 @@ def parse_tags(tags: Iterable[str]) -> tuple[str, ...]:
 def file_name(title: str, recorded: datetime, memo_id: MemoId) -> str:
     """Choose the file's name once and for all: date, slug, id."""
     slug = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", title).lower()).strip("-")
+    date = str(recorded.date())
+    if f"{slug}-".startswith(f"{date}-"):  # as that of one without a title does
+        slug = slug.removeprefix(date).strip("-")
     slug = slug.encode()[:60].decode(errors="ignore").strip("-")
-    return "-".join(filter(None, [str(recorded.date()), slug, memo_id])) + ".webm"
+    return "-".join(filter(None, [date, slug, memo_id])) + ".webm"
 
 
 def id_in_file_name(name: str) -> MemoId | None:

@@ -51,6 +51,14 @@ def parse_when(text: str, now: datetime) -> datetime:
         raise UsageError(f"{text!r} is not a date", "write it as 2026-08-01, 7d or yesterday") from None
 
 
+def parse_until(text: str, now: datetime) -> datetime:
+    """Read the same as the last moment of it, which is another one where a day is named; UsageError."""
+    when = parse_when(text, now)
+    if not re.fullmatch(r"today|yesterday|[\d-]{8,10}|\d{4}-?W[\d-]{2,4}", text):
+        return when
+    return local(when.replace(tzinfo=None, hour=23, minute=59, second=59, microsecond=999_999))
+
+
 def local(when: datetime) -> datetime:
     """Give a moment as clocks here show it; one without an offset is of this place.
 

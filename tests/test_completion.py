@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -62,7 +63,7 @@ class Shell:
         return done.stdout
 
     def type(self, text: str) -> None:
-        self.tmux("send-keys", "-l", text.replace("\n", "\r"))
+        self.tmux("send-keys", "-l", "--", text.replace("\n", "\r"))
 
     def shows(self, *texts: str) -> str:
         """Wait until all of the texts are on the screen, and give it."""
@@ -94,8 +95,8 @@ def speech(tmp_path: Path) -> Path:
     return path
 
 
-def record(memosync: Program, speech: Path, title: str) -> str:
-    return memosync("record", speech, "-t", title, "--again").out.strip()
+def record(memosync: Program, speech: Path, title: str, *options: str) -> str:
+    return memosync("record", speech, "-t", title, "--again", *options).out.strip()
 
 
 def test_tab_completes_a_verb_at_the_first_press(shell: Shell) -> None:
@@ -123,11 +124,48 @@ def test_tab_completes_a_memo_s_id(shell: Shell, memosync: Program, speech: Path
     shell.shows(f"memosync share {memo}")
 
 
-def test_two_tabs_show_the_ids_of_all_memos(shell: Shell, memosync: Program, speech: Path) -> None:
-    memos = [record(memosync, speech, "Weekly standup"), record(memosync, speech, "Interview")]
+def test_two_tabs_show_the_ids_of_all_memos_their_titles_and_last(
+    shell: Shell, memosync: Program, speech: Path
+) -> None:
+    titles = ["Anna & Ben: “50 %”?", "Interview (2/2) [b] $HOME #1"]
+    memos = [record(memosync, speech, title) for title in titles]
     shell.type("memosync share \t\t\t")  # the first one or two complete what the ids have in common
 
-    shell.shows(*memos)
+    shell.shows(*memos, *titles, "last")
+
+
+def test_tab_completes_last_and_a_tag_and_quotes_what_a_shell_would_run(
+    shell: Shell, memosync: Program, speech: Path, tmp_path: Path
+) -> None:
+    record(memosync, speech, "Weekly standup", "--tag", "town hall", "--tag", "$(touch RUN)")
+    (tmp_path / "lasting.wav").touch()
+    (tmp_path / "town.txt").touch()
+    shell.type("memosync edit las\t")
+    shell.shows("memosync edit last ")
+    shell.type("--tag +tow\t")
+    shell.shows("hall")
+    shell.type(" --tag -to\t")
+    shell.shows("-town")
+    shell.type(" --tag \\$\t")
+    shell.shows("RUN")
+    shell.type("\n")
+
+    shell.shows("“Weekly standup”: changed")
+    assert json.loads(memosync("list", "--json").out)["tags"] == ["$(touch RUN)"]
+    assert list(tmp_path.rglob("RUN")) == []
+
+
+def test_a_file_is_offered_where_one_is_meant_and_nowhere_else(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "zzz.wav").touch()
+    (tmp_path / "yyy").mkdir()
+    for words in ("show z", "edit last --tag z", "--network z"):
+        shell.type(f"memosync {words}\t\t\n")
+        assert "zzz" not in shell.shows("error: "), words
+        shell.type("clear\n")
+    shell.type("memosync fetch zzz\t")
+    shell.shows("memosync fetch zzz.wav")
+    shell.type("--library y\t")
+    shell.shows("--library yyy/")
 
 
 def test_tab_completes_a_device_whose_name_has_a_space(shell: Shell) -> None:
@@ -172,7 +210,7 @@ def test_a_tab_leaves_a_library_with_an_interrupted_recording_as_it_is(memosync:
     before = snapshot(memosync.library)
     done = answer(memosync, "memosync", "share", "")
 
-    assert done.stdout.split() == [memo]
+    assert done.stdout.split() == ["last", memo]
     assert before == snapshot(memosync.library)
 
 

@@ -33,7 +33,7 @@ from memosync.seeder.links import Links
 from memosync.torrent import metainfo
 
 WORDS = ["-t", "One", "-d", "two\nlines", "--tag", "work", "--tag", "home"]
-IN_BOTH = "memosync: changed in the index and in the file\n"
+IN_BOTH = "memosync: “One”: changed in the index and in the file\n"
 INFOHASH = InfoHash("c12fe1c06bba254a9dc9f519b335aa7c1367a88a")
 
 
@@ -150,7 +150,7 @@ def test_the_same_words_again_write_nothing(memosync: Program, one: Path) -> Non
 
     result = memosync("edit", "last", *WORDS[:4], "--tag", "work", "--tag", "-absent")
 
-    assert result.err == "memosync: there is nothing to change\n"
+    assert result.err == "memosync: “One”: there is nothing to change\n"
     assert before == state(memosync.library)
 
 
@@ -187,7 +187,7 @@ def test_once_shared_the_file_stays_and_the_link_stays_good(memosync: Program, o
     (after,) = memosync("share", "--public", "last", "--no-seed").lines
     assert (
         result.err
-        == "memosync: changed in the index; whoever fetches it gets the words of before, so that its link stays good\n"
+        == "memosync: “One”: changed here; whoever fetches it gets the words of before, so that its link stays good\n"
     )
     assert words(only(memosync)) == ("Other", "", ["home"])
     assert content == one.read_bytes()
@@ -316,7 +316,7 @@ def test_a_damaged_file_stays_as_it_is_and_is_still_called_so(memosync: Program,
 
     result = memosync("edit", "last", "-t", "Other")
 
-    assert result.err.startswith("memosync: warning: changed in the index alone: ")
+    assert "“One”: changed in the index alone: " in result.err
     assert (only(memosync)["title"], flags(memosync)) == ("Other", ["d"])
     assert content == (one.read_bytes() if one.exists() else b"")
     assert not list((memosync.library / ".memosync/recording").iterdir())

@@ -32,6 +32,7 @@ from support.waiting import wait_until
 
 from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
 from memosync.page import page
+from memosync.quantities import format_size
 from memosync.torrent import metainfo
 
 PIECE = 32768
@@ -537,7 +538,7 @@ def test_one_bad_seed_of_a_share_link_does_not_stop_the_others(memosync: Program
 
 
 def test_what_is_here_already_is_named_and_no_socket_is_opened(memosync: Program, seeder: Peer, tmp_path: Path) -> None:
-    first = memosync("fetch", seeder.link).out
+    first = memosync("fetch", seeder.link)
     trace = tmp_path / "trace"
     command = ["strace", "-f", "-qq", "-e", "trace=socket", "-o", str(trace), *PROGRAM, "fetch"]
 
@@ -545,7 +546,9 @@ def test_what_is_here_already_is_named_and_no_socket_is_opened(memosync: Program
         [*command, seeder.link], env=memosync.environment, capture_output=True, text=True, timeout=60
     )
 
-    assert (again.returncode, again.stdout) == (0, first)
+    assert (again.returncode, again.stdout) == (0, first.out)
+    assert re.search("^memosync: fetched: “Their talk”, ", first.err, re.MULTILINE)
+    assert re.search("^memosync: already here: “Their talk”, ", again.stderr, re.MULTILINE)
     assert "socket(" not in trace.read_text()
     assert len(memos(memosync)) == 1
 
@@ -755,6 +758,17 @@ def test_info_of_a_torrent_file_needs_nobody(memosync: Program, sound: Path, tmp
     fields = memosync("fetch", "--info", torrent, timeout=30).out.rstrip("\n").split("\t")
 
     assert fields[1:] == [str(sound.stat().st_size), "Their talk.webm", "Their talk"]
+
+
+def test_on_a_terminal_info_is_for_people(memosync: Program, sound: Path, tmp_path: Path) -> None:
+    torrent = tmp_path / "their.torrent"
+    torrent.write_bytes(torrent_of(sound))
+    whole = memosync("fetch", "--info", torrent).out.split("\t")[0]
+    window = Terminal([*PROGRAM, "fetch", "--info", str(torrent)], memosync.environment, columns=60)
+    text = window.end()
+    window.close()
+
+    assert text == f"{whole[:8]}…  {format_size(sound.stat().st_size)}  Their talk"
 
 
 def test_more_than_max_size_is_refused_and_nothing_of_it_stays(memosync: Program, seeder: Peer) -> None:

@@ -221,9 +221,36 @@ def test_since_chooses_by_the_day_or_by_days(memosync: Program, fill: Fill) -> N
     assert titles(memosync, "--since", f"{yesterday:%Y-%m-%d}") == ["now", "yesterday"]
     assert titles(memosync, "--since", "7d") == ["now", "yesterday", "before", "week"]
     assert titles(memosync, "--since", "2020-01-01", "-n", "5")[-1] == "old"
+    assert titles(memosync, "--until", "yesterday") == ["yesterday", "before", "week", "old"]  # all of that day
+    assert titles(memosync, "--until", f"{yesterday:%Y-%m-%dT00:00:00}") == ["yesterday", "before", "week", "old"]
+    assert titles(memosync, "--until", "7d") == ["old"]
+    assert titles(memosync, "--since", "7d", "--until", "yesterday") == ["yesterday", "before", "week"]
 
 
-@pytest.mark.parametrize("options", [["--since", "soon"], ["-n", "-1"], ["-n", "x"], ["--nope"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("key", "order"), [("recorded", "bca"), ("added", "cba"), ("title", "acb"), ("duration", "bca"), ("size", "abc")]
+)
+def test_sorts_by_what_is_wanted_and_what_is_equal_newest_first(
+    memosync: Program, fill: Fill, key: str, order: str
+) -> None:
+    fill(
+        memo(1, "a", days=3, size=3, duration=1.0),
+        memo(2, "C", days=1, size=2, duration=2.0),
+        memo(3, "B", days=2, size=1, duration=2.0),
+    )
+    names = {"a": "a", "b": "C", "c": "B"}
+    expected = [names[letter] for letter in order]
+
+    assert titles(memosync, "--sort", key) == expected
+    assert titles(memosync, "--sort", key, "-r") == expected[::-1]
+    assert titles(memosync, "--sort", key, "-rn", "1") == expected[-1:]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--since", "soon"], ["--until", "soon"], ["--sort", "x"], ["-n", "-1"], ["-n", "x"], ["--nope"]],
+    ids=" ".join,
+)
 def test_a_bad_option_is_exit_2(memosync: Program, options: list[str]) -> None:
     result = memosync("list", *options, code=UsageError.exit_code)
 

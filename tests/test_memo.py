@@ -178,3 +178,16 @@ def test_every_word_has_to_be_somewhere_whatever_its_case(words: list[str], fits
     )
 
     assert fits == memo.matches(one, words)
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("2026-08-25 10:11", "2026-08-25-10-11-7k3f9x2a.webm"),  # as one without a title is called
+        ("2026-08-25", "2026-08-25-7k3f9x2a.webm"),
+        ("2026-08-250", "2026-08-25-2026-08-250-7k3f9x2a.webm"),
+        ("2026-08-24", "2026-08-25-2026-08-24-7k3f9x2a.webm"),
+    ],
+)
+def test_a_file_s_name_has_the_date_once(title: str, name: str) -> None:
+    assert memo.file_name(title, WHEN, ID) == name

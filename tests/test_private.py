@@ -759,7 +759,7 @@ def test_where_one_cannot_be_shared_none_is(library: Program, tmp_path: Path) ->
 
     result = library("share", "--all", code=LibraryError.exit_code)
 
-    assert f"the file of memo {memos(library)[0]['id']} is gone" in result.err
+    assert f"the file of {memos(library)[0]['id']} “" in result.err
     assert "nothing was shared" in result.err
     assert [memo["private"] for memo in memos(library)] == [False, False]
 

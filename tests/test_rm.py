@@ -162,8 +162,8 @@ def test_a_memo_without_its_file_can_be_thrown_away_but_not_taken_back(memosync:
 def test_completion_offers_what_is_in_the_trash_to_restore_alone(memosync: Program, three: list[str]) -> None:
     memosync("rm", "last")
 
-    assert answer(memosync, "memosync", "restore", "").stdout.split() == [three[2]]
-    assert answer(memosync, "memosync", "rm", "").stdout.split() == [three[1], three[0]]
+    assert answer(memosync, "memosync", "restore", "").stdout.split() == ["last", three[2]]
+    assert answer(memosync, "memosync", "rm", "").stdout.split() == ["last", three[1], three[0]]
 
 
 # -- and the network

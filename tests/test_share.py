@@ -632,13 +632,22 @@ def test_another_program_reads_each_link_in_its_qr_code(memosync: Program, three
 def test_a_qr_code_that_has_no_room_is_told_and_not_drawn(memosync: Program, three: list[str]) -> None:
     command = [*PROGRAM, "share", "last", "--public", "--no-seed", "--qr"]
     link = memosync(*command[len(PROGRAM) :]).out.strip()
-    for columns, drawn in ((36, False), (37, True), (41, True)):
-        terminal = Terminal(command, memosync.environment, columns=columns, rows=60)
+    for columns, rows, drawn in ((36, 60, False), (37, 60, True), (41, 60, True), (80, 20, True), (80, 19, False)):
+        terminal = Terminal(command, memosync.environment, columns=columns, rows=rows)
         terminal.end()
         terminal.close()
         codes = [line.ljust(columns) for line in terminal.screen.lines if set(line) & set("█▀▄")]
         assert (scan(codes) if codes else []) == [link] * drawn
-        assert ("needs 37 columns" in terminal.screen.text) != drawn
+        said = "".join(terminal.screen.text.split())  # where it is broken is another question
+        assert ("needsawindowof37columnsand20lines" in said) != drawn
+
+
+@pytest.mark.parametrize("which", ["--all", "-"])
+def test_where_there_is_nothing_to_share_no_seeder_is_started(memosync: Program, which: str) -> None:
+    result = memosync("share", which)
+
+    assert (result.out, result.err) == ("", "memosync: there is nothing to share\n")
+    assert not memosync.library.exists()
 
 
 def test_nothing_is_done_when_one_of_several_is_unknown(memosync: Program, three: list[str]) -> None:

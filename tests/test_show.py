@@ -220,7 +220,7 @@ def test_a_memo_that_cannot_be_heard_is_shown_all_the_same(memosync: Program, mi
     result = memosync("show", "last", "--json", code=AudioError.exit_code)
 
     assert ["A tone", None, None] == [json.loads(result.out)[name] for name in ("title", "loudness", "peak")]
-    assert "memosync: error: not audio" in result.err
+    assert "“A tone”: not audio" in result.err
 
 
 def test_a_memo_in_the_trash_is_shown_and_a_purged_one_leaves_nothing(memosync: Program, spoken: Path) -> None:

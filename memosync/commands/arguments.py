@@ -13,7 +13,7 @@ from typing import IO, TypeVar
 
 from .. import files
 from ..console import Console, one_line
-from ..errors import Interrupted, LibraryError, MemosyncError, Several, SwarmError, UsageError
+from ..errors import Interrupted, LibraryError, MemosyncError, NotFoundError, Several, SwarmError, UsageError
 from ..library.adopt import open_library
 from ..library.group import holders, is_awaited
 from ..library.store import Library
@@ -72,15 +72,23 @@ def each(
 def choose(
     library: Library, words: Sequence[str], trashed: bool | None = False, *, everything: bool = False, least: int = 1
 ) -> list[Memo]:
-    """Find every memo that is meant, each once, before anything is done to one of them; NotFoundError.
+    """Find every memo that is meant, each once, before anything is done to one of them.
 
+    NotFoundError when there is none, Several when there are none for more than one of the words.
     Where there are several, an id has `least` characters, or more: UsageError.
     """
     here = [memo for memo in library.index().memos if not memo.trashed]
     if len(here) > 1 and (short := [word for word in words if len(word.strip()) < least]):
         raise UsageError(f"{one_line(short[0])!r} is not enough of an id for this", f"type {least} characters of it")
     memos = here if everything else []
-    memos += [library.find(word, trashed) for word in words]
+    missing: list[MemosyncError] = []
+    for word in words:
+        try:
+            memos.append(library.find(word, trashed))
+        except NotFoundError as error:
+            missing.append(error)
+    if missing:
+        raise missing[0] if len(missing) == 1 else Several(missing, told=False)
     return list({memo.id: memo for memo in memos}.values())
 
 
@@ -89,7 +97,7 @@ def insist_here(library: Library, memos: Iterable[Memo]) -> None:
     for memo in memos:
         if is_awaited(library, memo):
             names = ", ".join(one_line(row.name) or row.id for row in holders(library, memo))
-            text = f"memo {memo.id} is not here yet: " + (f"it comes from {names}" if names else "nobody has it now")
+            text = f"memo {memo.label} is not here yet: " + (f"it comes from {names}" if names else "nobody has it now")
             raise SwarmError(text, "memosync sync says how the devices are")
 
 

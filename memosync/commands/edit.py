@@ -1,82 +1,112 @@
-"""edit: other words for a memo, in the index, and in its file while nobody else can have it."""
+"""edit: other words for memos, in the index, and in their files while nobody else can have those."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from .. import index
 from ..console import Console
-from ..errors import AudioError, NotFoundError, UsageError
+from ..errors import AudioError, MemosyncError, NotFoundError, Several, UsageError
 from ..library.reword import reword
 from ..library.store import Library
 from ..memo import TAGS_LIMIT, Memo, MemoId, clean_description, clean_title, parse_tags
-from .arguments import Globals
+from .arguments import Globals, choose, titles
 
 Change = Callable[[Memo], Memo]
 Editor = Callable[[str, Callable[[str], Change]], Change | None]  # has a text edited; None when it was left as it is
+_FROZEN = "changed here; whoever fetches it gets the words of before, so that its link stays good"
+_IN_GROUP = "changed here, and on the other devices as they hear of it; its file says so once it is shared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditOptions:
-    """What is to be changed; None and nothing stay as they are."""
+    """Which memos are to be changed, and what of them; None and nothing stay as they are."""
 
+    memos: Sequence[str] = ()
     title: str | None = None
     description: str | None = None
     tags: Sequence[str] = ()  # +TAG or TAG adds one, -TAG takes it away
+    recorded: datetime | None = None
 
 
-def edit(command: Globals, memo: str, options: EditOptions, *, editor: Editor | None) -> None:
-    """Change a memo's words as the options say, or else as a person types them in an editor; answer its id.
+def edit(command: Globals, options: EditOptions, *, editor: Editor | None) -> None:
+    """Change memos' words as the options say, or else one's as a person types them in an editor; answer their ids.
 
-    UsageError when they cannot be, or without both.
+    UsageError, and nothing changed, when they cannot be, or without both.
     """
-    by_options = options.title is not None or options.description is not None or bool(options.tags)
+    given = (options.title, options.description, options.recorded)
+    by_options = bool(options.tags) or any(value is not None for value in given)
     if not by_options and not editor:
-        raise UsageError("there is nothing to change", "give --title, --description or --tag")
+        raise UsageError("there is nothing to change", "give --title, --description, --tag or --recorded")
     change: Change | None = change_of(options)
     library, console = command.open(), command.console
-    found = library.find(memo)
+    memos = choose(library, options.memos)
+    if len(memos) > 1 and (options.title is not None or not by_options):
+        what = "a title is" if by_options else "an editor is"
+        raise UsageError(f"{what} for one memo, and these are {len(memos)}", "give --description, --tag or --recorded")
     if editor and not by_options:
+        (found,) = memos
         change = editor(index.format_words(found), lambda text: typed(text, found))
     if change:
-        apply(library, found.id, change, console)
+        _insist_on(change, memos)
+        apply(library, memos, change, console)
     else:
         console.tell("nothing is changed")
-    console.answer(found.id)
+    for memo in memos:
+        console.answer(memo.id)
 
 
-def apply(library: Library, memo_id: MemoId, change: Change, console: Console) -> None:
-    """Change a memo's words, also in its file as long as that is not frozen, and say where; NotFoundError."""
-    with library.lock(memo_id):
-        memo = library.index().get(memo_id)
-        if memo is None or memo.trashed:
-            raise NotFoundError(f"memo {memo_id} was removed meanwhile")
-        if (after := change(memo)) == memo:
-            console.tell("there is nothing to change")
-        elif memo.is_frozen:
-            library.update({memo_id: change})
-            console.tell(
-                "changed in the index; whoever fetches it gets the words of before, so that its link stays good"
-            )
-        elif library.index().group:  # other devices need not fetch all of it for a word
-            library.update({memo_id: change})
-            console.tell(
-                "changed here, and on the other devices as they hear of it; its file says so once it is shared"
-            )
-        else:
-            try:
-                reword(library, after)
-                console.tell("changed in the index and in the file")
-            except AudioError as error:
-                library.update({memo_id: change})
-                console.warn(f"changed in the index alone: {error}")
+def apply(library: Library, memos: Sequence[Memo], change: Change, console: Console) -> None:
+    """Change memos' words, also in their files as long as those are not frozen, and say where; NotFoundError.
+
+    All those of which only the index is changed are one change.
+    """
+    changed: dict[str, list[Memo]] = {}
+    for batch in library.locked(memos):
+        at_once: dict[MemoId, Change] = {}
+        here = library.index()
+        for memo_id in batch:
+            memo = here.get(memo_id)
+            if memo is None or memo.trashed:
+                raise NotFoundError(f"memo {memo_id} was removed meanwhile")
+            if (after := change(memo)) == memo:
+                where = "there is nothing to change"
+            elif memo.is_frozen or here.group:  # in a group, others need not fetch all of it for a word
+                at_once[memo_id] = change
+                where = _FROZEN if memo.is_frozen else _IN_GROUP
+            else:
+                where = "changed in the index and in the file"
+                try:
+                    reword(library, after)
+                except AudioError as error:
+                    at_once[memo_id] = change
+                    console.warn(f"{memo.label}: changed in the index alone: {error}")
+                    continue
+            changed.setdefault(where, []).append(memo)
+        if at_once:
+            library.update(at_once)
+    for where, of_these in changed.items():
+        console.tell(f"{titles(of_these)}: {where}")
+
+
+def _insist_on(change: Change, memos: Sequence[Memo]) -> None:
+    """Insist that a change can be made to all of the memos; UsageError, or Several of them."""
+    refused: list[MemosyncError] = []
+    for memo in memos:
+        try:
+            change(memo)
+        except UsageError as error:
+            refused.append(UsageError(f"{memo.label}: {error}", error.hint))
+    if refused:
+        raise refused[0] if len(refused) == 1 else Several(refused, told=False)
 
 
 def change_of(options: EditOptions) -> Change:
     """Turn options into a change; UsageError for what cannot be."""
-    given = (("title", options.title), ("description", options.description))
+    given = (("title", options.title), ("description", options.description), ("recorded", options.recorded))
     words = _clean({name: value for name, value in given if value is not None})
     steps = [(tag[:1] == "-", parse_tags([tag[1:] if tag[:1] in ("+", "-") else tag])[0]) for tag in options.tags]
 

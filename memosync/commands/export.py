@@ -78,7 +78,7 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, to_f
             raise LibraryError(f"it is damaged: {error}", _LOOK) from error
         look(1)
 
-    each(places, write, name=lambda item: item[0].id, stop=stop, console=console)
+    each(places, write, name=lambda item: item[0].label, stop=stop, console=console)
 
 
 def _choose_places(

@@ -32,7 +32,7 @@ from ..torrent.download import Progress
 from ..torrent.metainfo import Metainfo
 from .arguments import INPUT, Globals, each, is_file, read_all, read_file
 from .list_ import Row, row_of
-from .play import PlayOptions, Steering, play_arriving, play_memo
+from .play import Steering, play_arriving, play_memo
 from .rm import bring_back
 from .share import ShareOptions, share
 
@@ -73,22 +73,22 @@ def fetch(
 
     def fetch_one(source: _Source) -> None:
         with Listener(console, steered, stop) if options.play else nullcontext() as listener:
-            memo = _fetch(
+            memo, was_here = _fetch(
                 library, source, command.network, options, stop=stop, console=console, view=view, listener=listener
             )
             try:
                 if listener and listener.is_steered:  # whose screen it is
                     listener.hear_out()
             finally:
-                answer_one(source, memo)
+                answer_one(source, memo, was_here)
             if listener:
                 listener.hear_out()
         if listener and not listener.heard:
             with steered() as steering:
-                play_memo(library, memo, console, PlayOptions(), stop=stop, steering=steering)
+                play_memo(library, memo, console, stop=stop, steering=steering)
 
-    def answer_one(source: _Source, memo: Memo) -> None:
-        console.tell(f"{memo.id} “{memo.title}”, {memo.duration:.1f} s")
+    def answer_one(source: _Source, memo: Memo, was_here: bool) -> None:
+        console.tell(f"{'already here' if was_here else 'fetched'}: “{memo.title}”, {memo.duration:.1f} s")
         answer(row_of(library, memo, linker(library, client.current(library), command.network)))
         if options.seed:
             public = not source.link.key and bool(memo.infohash)  # in the form that it came in
@@ -207,8 +207,8 @@ def _fetch(
     console: Console,
     view: View,
     listener: Listener | None = None,
-) -> Memo:
-    """Fetch one memo, or find that it is here already.
+) -> tuple[Memo, bool]:
+    """Fetch one memo, or find that it is here already, which is told.
 
     SwarmError and Interrupted keep what arrived, if anything did, and the same call goes on there; after TorrentError
     nothing of it is left.
@@ -219,12 +219,12 @@ def _fetch(
         raise WrongKeyError("the key is not the one of this memo", "ask for the whole link")
     if memo := already_here(library, infohash):
         shutil.rmtree(library.incoming(infohash), ignore_errors=True)  # one died when it had put it in its place
-        return _out_of_trash(library, memo, console)
+        return _out_of_trash(library, memo, console), True
     library.prepare()
     sandbox.start()
     with only_fetch(library, infohash, stop=stop, console=console):
         if memo := already_here(library, infohash):
-            return _out_of_trash(library, memo, console)
+            return _out_of_trash(library, memo, console), True
         resumed = library.incoming(infohash).exists()
         incoming = Incoming(library, infohash, options.max_size, key)
         try:
@@ -269,7 +269,7 @@ def _fetch(
         finally:
             incoming.shut()
         incoming.remove()
-        return _out_of_trash(library, memo, console)
+        return _out_of_trash(library, memo, console), False
 
 
 def _out_of_trash(library: Library, memo: Memo, console: Console) -> Memo:

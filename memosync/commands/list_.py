@@ -1,4 +1,4 @@
-"""list: what is in the library, newest first."""
+"""list: what is in the library, newest first, or as it is wanted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from ..library.group import is_awaited
 from ..library.served import served_as
@@ -16,6 +17,8 @@ from ..quantities import format_count
 from ..seeder import client
 from ..seeder.links import Linker, Links, linker
 from .arguments import Globals
+
+Key = Literal["recorded", "added", "title", "duration", "size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,16 @@ class ListOptions:
     words: Sequence[str] = ()  # all of them in its title, description or tags
     tag: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
+    sort: Key | None = None  # when it was recorded, or in the trash when it was thrown away
+    reverse: bool = False
     shared: bool = False
     trashed: bool = False  # those in the trash instead
-    most: int | None = None  # only the newest
+    most: int | None = None  # only the first
 
 
 def list_memos(command: Globals, options: ListOptions, *, with_links: bool = False) -> list[Row]:
-    """Find memos, newest first, or last trashed first."""
+    """Find memos, newest first, last trashed first, or as they are to be sorted."""
     library = command.open()
     links = linker(library, client.current(library), command.network) if with_links else lambda _memo: Links()
     rows = find_rows(library, options, links)
@@ -81,11 +87,11 @@ def find_rows(library: Library, options: ListOptions, links: Linker) -> list[Row
         if options.trashed == bool(memo.trashed)
         and (tag is None or tag in map(str.casefold, memo.tags))
         and (options.since is None or memo.recorded >= options.since)
+        and (options.until is None or memo.recorded <= options.until)
         and (memo.shared or memo.private or not options.shared)
         and matches(memo, options.words)
     ]
-    # of one second: in the same order on all devices of a group
-    memos.sort(key=lambda memo: (memo.trashed or memo.recorded, memo.uid or ""), reverse=True)
+    _sort(memos, options)
     rows = []
     for memo in memos[: options.most]:
         row = row_of(library, memo, links)
@@ -96,6 +102,24 @@ def find_rows(library: Library, options: ListOptions, links: Linker) -> list[Row
         else:
             rows.append(row)
     return rows
+
+
+def _sort(memos: list[Memo], options: ListOptions) -> None:
+    """Sort memos, of which the last added is the first: new and large first, titles by the alphabet."""
+    if options.sort != "added":
+        # of one second: in the same order on all devices of a group
+        memos.sort(
+            key=lambda memo: (memo.recorded if options.sort else memo.trashed or memo.recorded, memo.uid or ""),
+            reverse=True,
+        )
+    if options.sort == "title":
+        memos.sort(key=lambda memo: memo.title.casefold())
+    elif options.sort == "duration":
+        memos.sort(key=lambda memo: memo.duration, reverse=True)
+    elif options.sort == "size":
+        memos.sort(key=lambda memo: memo.size, reverse=True)
+    if options.reverse:
+        memos.reverse()
 
 
 def row_of(library: Library, memo: Memo, links: Linker) -> Row:

@@ -1,8 +1,8 @@
-"""play: a memo through the default output, steered from the terminal where there is one."""
+"""play: memos through the default output, steered from the terminal where there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from ..library.store import Library
 from ..memo import Memo
 from ..quantities import format_clock
 from ..stop import Stop
-from .arguments import Globals, insist_here
+from .arguments import Globals, choose, each, insist_here
 
 Result = TypeVar("Result")
 AHEAD = 50  # blocks that are decoded before the output takes them: a second
@@ -38,50 +38,65 @@ class Playing:
     speed: float = 1.0  # times the recorded one
     paused: bool = False
     wave: bytes = b""  # as far as it is known, see `Levels`
+    place: int = 0  # of the memo among those that are played, from 0 on; another one is another memo, or none
+    count: int = 1  # of those that are played
 
 
+_START = Playing(duration=0.0)
 Steering = Callable[[Playing], Playing | None]  # shows it, and gives after a moment what is wanted; None ends it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayOptions:
-    """How a memo is to be played."""
+    """Which memos are to be played, and how."""
 
-    position: float = 0.0  # seconds
+    memos: Sequence[str] = ()
+    position: float = 0.0  # seconds, in the first of them
     speed: float = 1.0  # times the recorded one
 
 
 def play(
     command: Globals,
-    memo: str,
     options: PlayOptions,
     *,
     stop: Stop,
     steered: Callable[[], AbstractContextManager[Steering | None]] = nullcontext,
 ) -> None:
-    """Play a memo to its end, or until the person who steers it says so; see `play_memo`."""
+    """Play memos one after the other, or as the person who steers it says; see `play_memo`."""
     library = command.open(stop)
-    found = library.find(memo)
-    insist_here(library, [found])
-    with steered() as steering:
-        play_memo(library, found, command.console, options, stop=stop, steering=steering)
+    memos = choose(library, options.memos)
+    if memos:
+        _refuse(memos[0], options)
+    now = replace(_START, position=options.position, speed=options.speed, count=len(memos))
+
+    def play_on() -> Iterator[Memo]:
+        while 0 <= now.place < len(memos):
+            yield memos[now.place]
+
+    def play_one(memo: Memo) -> None:
+        nonlocal now
+        begin, now = now, replace(now, place=now.place + 1, position=0.0)  # also when it cannot be played
+        insist_here(library, [memo])
+        with steered() as steering:
+            end = play_memo(library, memo, command.console, begin, stop=stop, steering=steering)
+        now = replace(now, place=end.place, speed=end.speed) if end else replace(now, place=len(memos))
+
+    each(play_on(), play_one, name=lambda memo: memo.label, stop=stop, console=command.console)
 
 
 def play_memo(
     library: Library,
     memo: Memo,
     console: Console,
-    options: PlayOptions,
+    begin: Playing | None = None,
     *,
     stop: Stop,
     steering: Steering | None = None,
-) -> None:
-    """Play a memo to its end, or until `steering` says so; Interrupted on `stop`, AudioError without an output."""
-    position, speed = options.position, options.speed
-    if not SLOWEST <= speed <= FASTEST:
-        raise UsageError(f"a speed of {speed:g} is not possible", f"give --speed from {SLOWEST:g} to {FASTEST:g}")
-    if position >= memo.duration:
-        raise UsageError(f"{memo.id} ends at {format_clock(memo.duration)}", "give an earlier --from")
+) -> Playing | None:
+    """Play a memo to its end, or until `steering` says so; Interrupted on `stop`, AudioError without an output.
+
+    Give what is to be played then, by its `place`; None when the person has heard enough.
+    """
     elsewhere = f"memosync export {memo.id} -o . makes a file for another player"
 
     def ask(do: Callable[[], Result]) -> Result:
@@ -95,10 +110,19 @@ def play_memo(
         file = files.open_regular(library.path(memo))
     webm.warm_up()
     with file, closing(ask(Speaker)) as speaker, opened(file) as recording:
-        console.tell(f"playing {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        console.tell(f"playing {memo.label}, {memo.duration:.1f} s")
         wave = watch_wave(library, memo, stop=stop) if steering else bytes
-        now = Playing(duration=memo.duration, position=position, speed=speed)
-        _hear(recording, now, speaker, ask, stop=stop, steering=steering, wave=wave)
+        now = replace(begin or _START, duration=memo.duration)
+        return _hear(recording, now, speaker, ask, stop=stop, steering=steering, wave=wave)
+
+
+def _refuse(memo: Memo, options: PlayOptions) -> None:
+    """Insist on a speed and a position that can be; UsageError."""
+    if not SLOWEST <= options.speed <= FASTEST:
+        fault = f"a speed of {options.speed:g} is not possible"
+        raise UsageError(fault, f"give --speed from {SLOWEST:g} to {FASTEST:g}")
+    if options.position >= memo.duration:
+        raise UsageError(f"{memo.label} ends at {format_clock(memo.duration)}", "give an earlier --from")
 
 
 def play_arriving(
@@ -138,12 +162,15 @@ def _hear(
     steering: Steering | None,
     wave: Callable[[], bytes] = bytes,
     is_ready: Callable[[], bool] = lambda: True,
-) -> None:
-    """Have a recording heard, from the position and as fast as it is wanted; there is silence while it is not ready."""
+) -> Playing | None:
+    """Have a recording heard, from the position and as fast as it is wanted; there is silence while it is not ready.
+
+    Give what is wanted at its end, which is the next one, or before; None when nothing is.
+    """
     output = Output(speaker.rate, speaker.channels, speaker.block)
     wanted: Playing | None = now
     blocks: Iterator[tuple[float, bytes]] | None = None
-    while wanted:
+    while wanted and wanted.place == now.place:
         if blocks is None or wanted != now:
             now = wanted
             blocks = recording.hear(now.position, now.speed, output)
@@ -159,4 +186,5 @@ def _hear(
         if speaker.lost:
             raise AudioError(f"the output {speaker.lost}", "memosync export makes a file for another player")
         if ready and speaker.is_done:
-            break
+            return replace(now, place=now.place + 1)
+    return wanted

@@ -86,6 +86,9 @@ def share(
     if options.stop:
         _stop_sharing(library, memos, command.console, only_public=options.public)
         return
+    if not memos:
+        command.console.tell("there is nothing to share")
+        return
     insist_here(library, memos)
     network, console = command.network, command.console
     answer = _share_links(options, len(memos), console.answer)

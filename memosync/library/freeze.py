@@ -55,7 +55,7 @@ def freeze(
                 try:
                     sealed.end_others(library, marked[memo.id], memo.sealed)
                 except LibraryError as error:
-                    text = f"an earlier link of memo {memo.id} is served no longer, but not ended for good: {error}"
+                    text = f"an earlier link of {memo.label} is served no longer, but not ended for good: {error}"
                     fault = fault or LibraryError(text, "memosync check --repair ends it")
     return [marked[memo.id] for memo in memos], fault
 
@@ -118,21 +118,19 @@ def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...], form: 
 
 
 def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form) -> Callable[[Memo], Memo]:
-    memo_id, path = memo.id, library.path(memo)
+    path = library.path(memo)
     try:
         files.status_of(path, links=True)
     except FileNotFoundError:
-        raise LibraryError(
-            f"the file of memo {memo_id} is gone: {path}", "bring it back, or share another one"
-        ) from None
+        raise LibraryError(f"the file of {memo.label} is gone: {path}", "bring it back, or share another one") from None
     if not memo.is_frozen and path.is_symlink():  # nobody may choose by it what of ours a link gives away
-        raise LibraryError(f"the file of memo {memo_id} is a symbolic link: {path}", "put the file itself there")
+        raise LibraryError(f"the file of {memo.label} is a symbolic link: {path}", "put the file itself there")
     if not memo.is_frozen and webm.read_words(path) != memo.words:
         reword(library, memo)
     kept = memo.infohash if form == "public" else memo.sealed and keys.is_alive(library, memo.sealed)
     is_new = form == "new" or not kept
     if memo.is_frozen and is_new and not is_file_of(library, memo, path):
-        text = f"the file of memo {memo_id} was altered: it is not what its link gives any more"
+        text = f"the file of {memo.label} was altered: it is not what its link gives any more"
         raise LibraryError(text, "bring back the file as it was")
     changes: dict[str, Any] = {"trackers": trackers, "typed": True} if trackers else {}
     if form == "public":
@@ -154,6 +152,6 @@ def _public(library: Library, memo: Memo, path: Path) -> InfoHash:
     if not frozen_torrent(library, memo):
         again = torrent_again(library, memo, path, webm.read_words(path))
         if not again:
-            raise LibraryError(f"the torrent of memo {memo.id} is lost", "fetch it again from somebody who has it")
+            raise LibraryError(f"the torrent of {memo.label} is lost", "fetch it again from somebody who has it")
         library.keep_torrent(memo.infohash, again.data)
     return memo.infohash

@@ -152,9 +152,9 @@ def seal_again(library: Library, memo: Memo, infohash: InfoHash) -> None:
     if not key:
         raise _lost(memo)
     if key.ended:
-        raise LibraryError(f"this link of memo {memo.id} was ended")
+        raise LibraryError(f"this link of {memo.label} was ended")
     if not _make(library, memo, key.seal, key.digest, infohash):
-        raise LibraryError(f"the key of memo {memo.id} is another one's", "put back .memosync/keys from a backup")
+        raise LibraryError(f"the key of {memo.label} is another one's", "put back .memosync/keys from a backup")
 
 
 def form_for_devices(library: Library, path: Path, form: Path | None = None) -> tuple[bytes, Metainfo]:
@@ -218,13 +218,13 @@ def _new(library: Library, memo: Memo, renewals: int) -> Form:
 
 
 def _digest(library: Library, memo: Memo) -> bytes:
-    with files.as_library_error(f"read the file of memo {memo.id}"):
+    with files.as_library_error(f"read the file of {memo.label}"):
         return digest_of(library.path(memo))
 
 
 def _lost(memo: Memo) -> LibraryError:
     hint = f"memosync share --new {memo.id} makes another link"
-    return LibraryError(f"the key of memo {memo.id} is lost", hint)
+    return LibraryError(f"the key of {memo.label} is lost", hint)
 
 
 def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: InfoHash | None = None) -> Metainfo | None:
@@ -233,12 +233,12 @@ def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: Inf
     None, and nothing kept, when it is not the form that is `expected`. Errors name no title: they stand in a log.
     """
     path = library.path(memo)
-    with files.as_library_error(f"seal memo {memo.id}"):
+    with files.as_library_error(f"seal {memo.label}"):
         files.make_directory(library.forms)
         needed = sealing.sealed_size(files.status_of(path, links=True).st_size)
         if needed > files.free_space(library.forms):
             raise LibraryError(
-                f"the disk has no room for the sealed form of memo {memo.id}, {format_size(needed)}", "make room for it"
+                f"the disk has no room for the sealed form of {memo.label}, {format_size(needed)}", "make room for it"
             )
         with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
             pieces, writeback = metainfo.Pieces(needed), files.Writeback(staged)
@@ -252,7 +252,7 @@ def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: Inf
             target.flush()
             writeback.end()
             if sealed != digest:
-                text = f"the file of memo {memo.id} is not what its link was given for"
+                text = f"the file of {memo.label} is not what its link was given for"
                 raise LibraryError(text, "bring back the file as it was")
             torrent = metainfo.describe(seal.salt.hex()[:16], needed, pieces.hashes())
             if expected not in (None, torrent.infohash):

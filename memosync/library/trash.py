@@ -40,10 +40,10 @@ def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
     for memo in memos:
         places = library.trash, library.root
         if not memo.content and not any(os.path.lexists(place / memo.file) for place in places):
-            raise LibraryError(f"the file of memo {memo.id} is gone: {library.path(memo)}", "fetch it again")
+            raise LibraryError(f"the file of {memo.label} is gone: {library.path(memo)}", "fetch it again")
         for infohash in memo.infohashes:
             if (twin := here.setdefault(infohash, memo.id)) != memo.id:
-                raise UsageError(f"memo {memo.id} is here already, as {twin}", f"memosync rm --purge {memo.id}")
+                raise UsageError(f"{memo.label} is here already, as {twin}", f"memosync rm --purge {memo.id}")
     _move(memos, library.trash, library.root)
     return library.update({memo_id: lambda memo: replace(memo, trashed=None) for memo_id in ids})
 

@@ -24,12 +24,14 @@ _SEEKS = {"\x1b[D": -5, "\x1b[C": 5}  # seconds; the sequences are xterm's
 _SEEKS |= {"\x1b[1;2D": -60, "\x1b[1;2C": 60, "\x1b[6~": -60, "\x1b[5~": 60, "\x1b[B": -60, "\x1b[A": 60}
 _KEY = re.compile(r"\x1b\[[0-9;]*[^0-9;]|\x1b(?!\[|$)|[^\x1b]")
 _STEP = 0.25  # of the speed
+_BACK = 3.0  # seconds after which `b` means the beginning, and not yet the memo before
 _ROWS = 5
 _TICK = 0.05  # seconds between two looks
 _HINTS = (
-    "   [space] {space}  [←→] 5 s  [⇧←→] 60 s  [0-9] tenths  [[ ]] speed  [q] end",
-    "  [space] {space}  [←→] 5 s  [⇧←→] 60 s  [[ ]] speed  [q] end",
-    "  [space] {space}  [←→] 5 s  [q] end",
+    "   [space] {space}  {skip}[←→] 5 s  [⇧←→] 60 s  [0-9] tenths  [[ ]] speed  [q] end",
+    "  [space] {space}  {skip}[←→] 5 s  [⇧←→] 60 s  [[ ]] speed  [q] end",
+    "  [space] {space}  {skip}[←→] 5 s  [q] end",
+    "  {skip}[q] end",
     "  [q] end",
     "",
 )
@@ -48,6 +50,8 @@ class Player(Steered):
             if key == "q":
                 return None
             wanted = _obey(key, wanted)
+            if wanted.place != now.place:  # what is typed behind it is for another one
+                break
         lines = "\n".join(line + "\x1b[K" for line in self._lines(wanted))
         if lines != self._drawn:
             self._drawn = lines
@@ -71,7 +75,10 @@ class Player(Steered):
         at = min(columns - 1, int(now.position / now.duration * columns))
         lines = [bar + empty[len(bar) :] for bar, empty in zip(bars, ground, strict=True)]
         clock = f"{format_clock(min(now.position, now.duration))} / {format_clock(now.duration)}  {now.speed:g}×"
-        hints = [hint.format(space="go on" if now.paused else "pause") for hint in _HINTS]
+        several = now.count > 1
+        clock = f"{now.place + 1}/{now.count}  {clock}" if several else clock
+        words = {"space": "go on" if now.paused else "pause", "skip": "[n] next  [b] back  " if several else ""}
+        hints = [hint.format(**words) for hint in _HINTS]
         status = fit(("‖ " if now.paused else "▶ ") + clock, *hints)
         return [*(line[:at] + "│" + line[at + 1 :] for line in lines), status]
 
@@ -81,6 +88,12 @@ def _obey(key: str, now: Playing) -> Playing:
         return replace(now, paused=not now.paused)
     if key in _SEEKS:
         return replace(now, position=min(max(0.0, now.position + _SEEKS[key]), now.duration))
+    if key == "n":
+        return replace(now, place=now.place + 1, paused=False)
+    if key == "b" and (now.position > _BACK or not now.place):
+        return replace(now, position=0.0)
+    if key == "b":
+        return replace(now, place=now.place - 1, paused=False)
     if key in "0123456789":
         return replace(now, position=now.duration * int(key) / 10)
     if key == "]":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Any
@@ -190,8 +190,10 @@ def info(torrent: Metainfo, title: str, as_json: bool = False) -> None:
     fields = {"infohash": torrent.infohash, "size": torrent.size, "name": torrent.name, "title": title}
     if as_json:
         answer(_json(fields))
+    elif is_terminal(sys.stdout):
+        table([(f"{torrent.infohash[:8]}…", format_size(torrent.size), title or torrent.name)])
     else:
-        table([(torrent.infohash, str(torrent.size), one_line(torrent.name), one_line(title))], right=(1,))
+        table([(torrent.infohash, str(torrent.size), torrent.name, title)])
 
 
 def fetched(row: Row, as_json: bool = False) -> None:
@@ -200,6 +202,19 @@ def fetched(row: Row, as_json: bool = False) -> None:
         memos([row], as_json)
     else:
         answer(row.memo.id)
+
+
+def showing(as_json: bool = False) -> Callable[[Shown], None]:
+    """Give what shows memos, with an empty line between two that are no JSON."""
+    begun: list[bool] = []
+
+    def show(found: Shown) -> None:
+        if begun and not as_json:
+            write(sys.stdout, "\n", flush=False)
+        begun.append(True)
+        shown(found, as_json)
+
+    return show
 
 
 def shown(found: Shown, as_json: bool = False) -> None:

@@ -123,6 +123,13 @@ def error(error: MemosyncError, about: str = "") -> None:
         write(sys.stderr, f"memosync: hint: {one_line(error.hint)}\n")
 
 
+def errors(several: Sequence[MemosyncError]) -> None:
+    """Say what happened, a line each, and a hint that many share once."""
+    for number, this in enumerate(several, 1):
+        said_again = any(other.hint == this.hint for other in several[number:])
+        error(MemosyncError(str(this), None if said_again else this.hint))
+
+
 def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
     """Print rows for a terminal, as wide as it is and no wider; the last column gives way, or is wrapped."""
     from rich.cells import cell_len, set_cell_size
@@ -160,14 +167,17 @@ def log(text: str) -> None:
 
 
 def qr(link: str) -> None:
-    """Draw a link as a QR code (ISO/IEC 18004) on standard error, unless its lines would be broken there."""
+    """Draw a link as a QR code (ISO/IEC 18004) on standard error, unless it would not all be seen there."""
     import segno
 
     code = segno.make_qr(link, error="l")
-    room = width(sys.stderr) if is_terminal(sys.stderr) else 1000
-    border = next((border for border in (4, 2) if code.symbol_size(border=border)[0] <= room), None)
+    room = size(sys.stderr) if is_terminal(sys.stderr) else os.terminal_size((1000, 1000))
+    needed = {border: code.symbol_size(border=border)[0] for border in (4, 2)}  # squares, of which a character has two
+    fitting = (border for border, side in needed.items() if side <= room.columns and (side + 1) // 2 < room.lines)
+    border = next(fitting, None)
     if border is None:
-        warn(f"the QR code is not drawn: it needs {code.symbol_size(border=2)[0]} columns")
+        least = f"a window of {needed[2]} columns and {(needed[2] + 1) // 2 + 1} lines"
+        warn(f"the QR code is not drawn: it needs {least}")
     elif sys.stderr:
         with contextlib.suppress(OSError):
             code.terminal(out=sys.stderr, border=border, compact=True)
@@ -229,20 +239,19 @@ def asked(what: str) -> list[str]:
     return ["".join(lines)] if "".join(lines).strip() else []
 
 
-def given(arguments: Iterable[str] | None, *, what: str) -> list[str]:
-    """Insist on arguments; UsageError without any."""
+def given(arguments: Iterable[str] | None, *, what: str, command: str) -> list[str]:
+    """Insist on arguments of a command; UsageError without any."""
     if not arguments:
-        raise UsageError(f"{what} is missing", "memosync COMMAND --help says what it takes")
+        raise UsageError(f"{what} is missing", f"{command} --help says what it takes")
     return list(arguments)
 
 
-def items(arguments: Iterable[str] | None, *, needed: bool, what: str) -> list[str]:
-    """Take the arguments of a command, where `-` stands for the lines of standard input; UsageError without any.
+def items(arguments: Iterable[str]) -> list[str]:
+    """Take the arguments of a command, where `-` stands for the lines of standard input.
 
     A row of `list` will do for an id: that is its first field.
     """
-    wanted = given(arguments, what=what) if needed else arguments or []
-    found = [item for argument in wanted for item in (_lines_of_input() if argument == "-" else [argument])]
+    found = [item for argument in arguments for item in (_lines_of_input() if argument == "-" else [argument])]
     return [item.split("\t")[0] for item in found]
 
 

@@ -363,7 +363,9 @@ class Life:
         text = self.word(name)
         self.typed(device, number, name, text, getattr(memo, name))
         value: Any = datetime.fromisoformat(text) if name == "recorded" else text
-        edit_verb.apply(device.library, MemoId(memo.id), lambda memo: replace(memo, **{name: value}), SILENT)
+        edit_verb.apply(
+            device.library, [device.library.find(memo.id)], lambda memo: replace(memo, **{name: value}), SILENT
+        )
         return f"{name} of sound {number}: {getattr(memo, name)!r} -> {text!r}"
 
     def edit_by_hand(self, device: Device) -> str:
@@ -397,7 +399,7 @@ class Life:
             tag = f"tag{next(self.words)}"
             self.typed(device, number, f"tag {tag}", "there", None)
             change = edit_verb.change_of(edit_verb.EditOptions(tags=[tag]))
-        edit_verb.apply(device.library, MemoId(memo.id), change, SILENT)
+        edit_verb.apply(device.library, [device.library.find(memo.id)], change, SILENT)
         return f"{tag} of sound {number}"
 
     def throw_away(self, device: Device, *, purge: bool = False) -> str:
