@@ -102,7 +102,7 @@ def end(library: Library, timeout: float = 10) -> None:
             ended = pid
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        elif time.monotonic() > began + _PATIENCE:
+        elif not ended and time.monotonic() > began + _PATIENCE and is_running(private):  # nor has it ended just now
             raise unsaid(private)
         if time.monotonic() > began + timeout:
             raise SeederError(f"the seeder does not end (process {ended})")
