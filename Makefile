@@ -112,6 +112,7 @@ pyz: .venv/ready  ## make the wheel, and dist/memosync.pyz: one file that needs 
 .venv/ready: pyproject.toml dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.13 ..." >&2; exit 1; }
+	@echo "Setting up .venv: a minute, this once." >&2
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes --requirement dev.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .

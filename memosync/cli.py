@@ -195,14 +195,22 @@ def record(
     ] = None,
     stereo: Annotated[bool, typer.Option("--stereo", help="Two channels.")] = False,
     share: Annotated[bool, typer.Option("--share", help="Share it, and print the link instead of the id.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also a file whose sound is here already.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="In the background; return when it records.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End what is recorded in the background; print its id.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Say how that goes.")] = False,
+    readiness: Annotated[int | None, typer.Option("--readiness", hidden=True)] = None,
 ) -> None:
     """Record a memo from the microphone, files or standard input."""
     from .commands import record as verb
 
     if list_devices:
         rows.devices(verb.microphones())
+        return
+    options = _filled(verb.RecordOptions, locals())
+    if status:
+        rows.recorder(verb.status(ctx.obj, options, stop=_stop()))
     else:
-        options = _filled(verb.RecordOptions, locals())
         verb.record(ctx.obj, options, now=_now(), stop=_stop(), controls=live.controls)
 
 
@@ -278,7 +286,7 @@ def share(
     if qr:
         command = dataclasses.replace(command, console=terminal.with_codes(command.console))
     verb.share(
-        command, options, stop=_stop(), on_listening=live.listening, on_state=live.serving, on_wait=live.WaitView()
+        command, options, stop=_stop(), on_listening=live.Listening(), on_state=live.serving, on_wait=live.WaitView()
     )
 
 
@@ -422,7 +430,7 @@ def show(
         raise UsageError("--path and --json exclude each other")
     memos = _items(ctx, memos)
     options = _filled(verb.ShowOptions, locals())
-    verb.show(ctx.obj, options, stop=_stop(), answer=rows.showing(as_json), on_listening=live.listening)
+    verb.show(ctx.obj, options, stop=_stop(), answer=rows.showing(as_json), on_listening=live.Listening())
 
 
 @_verb('memosync edit last -t "Weekly standup" --tag +work', "memosync edit last")
@@ -465,7 +473,8 @@ def export(
     memos = _items(ctx, memos)
     stop = _stop()
     out = None if terminal.is_terminal(sys.stdout) else terminal.Output(stop)
-    verb.export(ctx.obj, _filled(verb.ExportOptions, locals()), out=out, stop=stop)
+    to_file = terminal.is_file(sys.stdout)
+    verb.export(ctx.obj, _filled(verb.ExportOptions, locals()), out=out, to_file=to_file, stop=stop)
 
 
 @_verb("memosync rm 7k3f", "memosync list --trash | memosync rm --purge -")

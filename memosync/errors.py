@@ -63,6 +63,12 @@ class Interrupted(MemosyncError):
         self.exit_code = 128 + signal_number
 
 
+def of_code(code: int) -> type[MemosyncError]:
+    """Give the class whose exit code this is, for an error that another process had; AudioError for any other code."""
+    kinds = (UsageError, NotFoundError, SwarmError, TorrentError, LibraryError, AudioError, SeederError)
+    return next((kind for kind in kinds if kind.exit_code == code), AudioError)
+
+
 class Several(MemosyncError):
     """What went wrong with several arguments, each told already or to be told; the highest exit code wins."""
 

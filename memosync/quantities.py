@@ -92,6 +92,11 @@ def format_clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
+def format_level(peak: float) -> str:
+    """Write a level in dBFS as `−18 dB`."""
+    return f"{max(peak, -99):.0f} dB".replace("-", "−") if math.isfinite(peak) else "−∞ dB"
+
+
 def format_span(seconds: float) -> str:
     """Write seconds as `8 s`, `3 min` or `1 h 05 min`, rounded up: what is not over takes a second at least."""
     if seconds <= 90:

@@ -26,7 +26,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     memosync = Program(home / "Memos", {"HOME": str(home)})
     for seconds, title in zip((12, 12, 6), TITLES, strict=True):  # long enough for a person who presses keys
         (home / f"{title}.wav").write_bytes(sound.wav(sound.tone(seconds, 8_000), 8_000))
-    memosync("record", *(home / f"{title}.wav" for title in TITLES))
+    memosync("record", "--again", *(home / f"{title}.wav" for title in TITLES))
     return memosync.library
 
 

@@ -113,7 +113,7 @@ def test_chapters_come_in_from_comments_of_flac_and_vorbis(memosync: Program, pl
         marks = {"CHAPTER001": "00:00:00.000", "CHAPTER001NAME": "One", "CHAPTER002": "00:00:02.500"}
         marks |= {"CHAPTER002NAME": "Two"}
         options = [part for name, value in marks.items() for part in ("-metadata", f"{name}={value}")]
-        memosync("record", sound.convert(plain, tmp_path / f"in.{kind}", "-c:a", codec, *options))
+        memosync("record", "--again", sound.convert(plain, tmp_path / f"in.{kind}", "-c:a", codec, *options))
 
         assert chapters_of(file_of(memosync)) == near([(0, 2.5, "One"), (2.5, 4, "Two")])
 
@@ -259,18 +259,18 @@ def test_chapters_move_with_sound_that_begins_late(memosync: Program, plain: Pat
 
 def test_a_comment_that_is_the_description_stands_there_once(memosync: Program, plain: Path, tmp_path: Path) -> None:
     for number, tags in enumerate([{"comment": "Said"}, {"comment": "Said", "description": "Said"}]):
-        memosync("record", tagged(plain, tmp_path / f"{number}.mka", "-c:a", "aac", tags=tags))
+        memosync("record", "--again", tagged(plain, tmp_path / f"{number}.mka", "-c:a", "aac", tags=tags))
 
         assert "comment" not in said(file_of(memosync))
         assert said(file_of(memosync))["description"] == "Said"
         assert "comment" not in shown(memosync)["carried"]
 
-    memosync("record", tmp_path / "0.mka", "-d", "Mine")
+    memosync("record", "--again", tmp_path / "0.mka", "-d", "Mine")
 
     assert (said(file_of(memosync))["description"], said(file_of(memosync)).get("comment")) == ("Mine", None)
 
     both = tagged(plain, tmp_path / "both.mka", "-c:a", "aac", tags={"comment": "Said", "description": "Described"})
-    memosync("record", both, "-d", "Mine")
+    memosync("record", "--again", both, "-d", "Mine")
 
     assert (said(file_of(memosync))["description"], said(file_of(memosync))["comment"]) == ("Mine", "Said")
 
@@ -301,7 +301,7 @@ def test_a_chapter_without_a_title_stays_without_one(memosync: Program, plain: P
     marks: Chapters = [(0, 1, ""), (1, 4, "")]
     memosync("record", tagged(plain, tmp_path / "in.mka", "-c:a", "aac", chapters=marks))
     memosync("export", "last", "-o", tmp_path / f"out.{form}")
-    memosync("record", tmp_path / f"out.{form}")
+    memosync("record", "--again", tmp_path / f"out.{form}")
 
     assert chapters_of(file_of(memosync)) == near(marks)
 

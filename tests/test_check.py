@@ -59,7 +59,7 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for title in titles:
         (home / f"{title}.wav").write_bytes(SECOND)
     words = ["-d", "two\nlines", "--tag", "work", "--tag", "ÄÖ"]
-    ids = memosync("record", *words, *(home / f"{title}.wav" for title in titles[:-1])).lines
+    ids = memosync("record", "--again", *words, *(home / f"{title}.wav" for title in titles[:-1])).lines
     plain, reworded, thrown, shared, theirs = map(library.find, ids)
     command = Globals(library.root, Network.LOOPBACK, Console())
     share(command, ShareOptions(memos=[plain.id], public=True, no_seed=True), stop=Stop())
@@ -70,7 +70,7 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library.keep_torrent(torrent.infohash, torrent.data)
     library.update({theirs.id: lambda memo: replace(memo, infohash=torrent.infohash, fetched=True)})
     share(command, ShareOptions(memos=[shared.id], public=True, no_seed=True), stop=Stop())
-    memosync("record", home / "Last.wav")
+    memosync("record", "--again", home / "Last.wav")
     return library.root
 
 

@@ -96,7 +96,7 @@ def speech(tmp_path: Path) -> Path:
 
 
 def record(memosync: Program, speech: Path, title: str, *options: str) -> str:
-    return memosync("record", speech, "-t", title, *options).out.strip()
+    return memosync("record", speech, "-t", title, "--again", *options).out.strip()
 
 
 def test_tab_completes_a_verb_at_the_first_press(shell: Shell) -> None:

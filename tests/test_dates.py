@@ -255,7 +255,7 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("far")
     (folder / "tone.wav").write_bytes(sound.wav(sound.tone(0.5)))
     program = Program(folder / "Memos", {"HOME": str(folder)})
-    program("record", *[folder / "tone.wav"] * 3)
+    program("record", "--again", *[folder / "tone.wav"] * 3)
     path = program.library / "index.toml"
     memos = index.loads(path.read_text()).memos
     dated = zip(memos, (LATE, EARLY, datetime(1930, 5, 1)), strict=True)

@@ -79,7 +79,7 @@ def file_of(program: Program, memo: str = "über-alles-*") -> Path:
 def several(program: Program, folder: Path, titles: list[str]) -> list[str]:
     """Record memos of half a second, with these titles in the index."""
     (folder / "plain.wav").write_bytes(sound.wav(sound.tone(0.5)))
-    ids = program("record", *[folder / "plain.wav"] * len(titles)).lines
+    ids = program("record", "--again", *[folder / "plain.wav"] * len(titles)).lines
     known = index.loads((program.library / "index.toml").read_text())
     named = dict(zip(ids, titles, strict=True))
     memos = tuple(replace(memo, title=named.get(memo.id, memo.title)) for memo in known.memos)
@@ -487,9 +487,13 @@ def test_a_terminal_shows_how_far_it_is_and_then_the_name(
     assert window.screen.lines[0] == "out.wav"
 
 
-def test_a_terminal_shows_how_long_it_will_take(memosync: Program, long_template: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["-o out.mp3", "-f mp3 >out.mp3"])
+def test_a_terminal_shows_how_long_it_will_take(
+    memosync: Program, long_template: Path, tmp_path: Path, place: str
+) -> None:
     memosync.environment["MEMOSYNC_LIBRARY"] = str(long_template)
-    window = Terminal([*PROGRAM, "export", "last", "-o", "out.mp3"], memosync.environment, 40, cwd=tmp_path)
+    shell = ["sh", "-c", f"exec {' '.join(PROGRAM)} export last {place}"]
+    window = Terminal(shell, memosync.environment, 40, cwd=tmp_path)
     window.wait_for(lambda screen: re.search(r"^ *\d+%  long  (\d+ s|\d min) left$", screen.lines[0]), "a time")
     began = window.wrote
     window.type("\x03")

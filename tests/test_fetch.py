@@ -149,7 +149,7 @@ def theirs(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sh
     program = Program(home / "Memos", {"HOME": str(home)})
     words = ("-d", "one\ntwo", "--tag", "work", "--tag", "ärger")
     program("record", short, "-t", 'Über "alles": 1/2 & more', *words)
-    program("record", short, "-t", "Second")
+    program("record", short, "-t", "Second", "--again")
     links = program("share", "--all").lines
     yield Shared(program, memos(program)[::-1], links)
     program("seed", "--stop")
@@ -904,6 +904,7 @@ def test_a_bar_is_drawn_on_a_terminal(memosync: Program, seeder: Peer) -> None:
         (line,) = [line for line in terminal.screen.lines if "%" in line]
         assert re.search(r"\d+ kB of \d+ kB", line)
         assert "1 peer" in line
+        terminal.wait_for(lambda screen: re.search(r" \d+ (s|min) left ", screen.text), "how long it will still take")
         seeder.limit(0)
         terminal.end()
     finally:

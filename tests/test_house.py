@@ -403,6 +403,14 @@ def test_systemd_takes_the_unit_in_the_manual(tmp_path: Path) -> None:
     assert re.findall(r"^ExecStart=%h/\.local/bin/memosync (.*)$", unit, re.MULTILINE) == ["seed"]
 
 
+def test_the_demo_says_first_that_it_sets_up_for_a_minute() -> None:
+    dry = ["make", "-n", "-C", str(ROOT), "-W", "pyproject.toml", "demo"]
+    lines = subprocess.run(dry, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+
+    said = next(number for number, line in enumerate(lines) if "a minute" in line)
+    assert said < next(number for number, line in enumerate(lines) if "-m venv" in line)
+
+
 def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(

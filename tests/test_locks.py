@@ -96,7 +96,7 @@ def test_who_waits_for_a_lock_says_for_whom_and_hears_that_it_is_to_end(
 
     waiting = [
         begin(memosync, ended, tmp_path / "1", "share", "--no-seed", "--all"),
-        begin(memosync, ended, tmp_path / "2", "record", tmp_path / "second.wav"),
+        begin(memosync, ended, tmp_path / "2", "record", "--again", tmp_path / "second.wav"),
         begin(memosync, ended, tmp_path / "3", "fetch", "-", stdin=link.encode()),
         begin(memosync, ended, tmp_path / "4", "edit", entries(memosync)[0]["id"], "-t", "Other"),
         begin(other, ended, tmp_path / "5", "check"),

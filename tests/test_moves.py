@@ -147,7 +147,9 @@ def test_changes_of_index_trackers_and_network_drop_nobody_who_is_being_served(t
         here, there = switch.hosts
         sharer = here.program(tmp_path / "Memos")
         sound = noise(tmp_path / "noise.webm", 4, "-c:a", "libopus", "-b:a", "128k")
-        public, private = (sharer("record", sound, "-t", title).out.strip() for title in ("Public", "Private"))
+        public, private = (
+            sharer("record", sound, "-t", title, "--again").out.strip() for title in ("Public", "Private")
+        )
         sharer("seed", "--detach", "--up", "5k")
         trackers = [there.tracker()[way] for way in (0, 1)]
         sharer("share", "--public", public, "--tracker", trackers[0])
@@ -168,7 +170,7 @@ def test_changes_of_index_trackers_and_network_drop_nobody_who_is_being_served(t
         sharer("share", "--public", public, "--tracker", trackers[1])
         sharer("share", private, "--tracker", trackers[1])
         here.ip(BRIDGES + "address add 10.78.0.1/24 dev eth0\naddress add fd78::1/64 dev eth0 nodad")
-        sharer("record", sound, "-t", "Another")
+        sharer("record", sound, "-t", "Another", "--again")
         sharer("share", "last")
         here.ip("address del 10.78.0.1/24 dev eth0\naddress del fd78::1/64 dev eth0\nlink del docker0")
         sharer("edit", public, "-t", "Called otherwise")

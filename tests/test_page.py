@@ -528,9 +528,14 @@ def test_without_a_tracker_for_browsers_no_page_is_written_and_nothing_is_shared
             assert (result.out, result.err.count("\n")) == ("", 2)
             assert "no browser" in result.err
             assert "--tracker ws" in result.err
+            assert "npx bittorrent-tracker@9 --ws" in result.err  # one that can be had
 
+    hint = memosync("share", "last", "--page", place, code=UsageError.exit_code).err
+    (tracker,) = re.findall(r"hint: --tracker (ws://127\S+),", hint)
     assert not place.exists()
     assert shares_nothing(memosync)
+    memosync("share", "last", "--no-seed", "--tracker", tracker, "--page", place)
+    assert place.exists()
 
 
 @pytest.mark.parametrize(
@@ -563,7 +568,7 @@ def test_force_replaces_a_page(memosync: Program, sound: Path, tmp_path: Path) -
 
 
 def test_a_page_is_for_one_memo(memosync: Program, sound: Path, tmp_path: Path) -> None:
-    memosync("record", sound, sound)
+    memosync("record", "--again", sound, sound)
 
     result = memosync("share", "--all", "--tracker", TRACKER, "--page", tmp_path / "x.html", code=UsageError.exit_code)
 

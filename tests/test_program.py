@@ -139,7 +139,7 @@ def test_whichever_verb_comes_next_finishes_what_a_crash_left(memosync: Program,
     verbs: dict[str, tuple[list[Any], int]] = {
         "list": (["list"], 0),
         "share": (["share", "last", "--no-seed"], 0),
-        "record": (["record", tmp_path / "sound.wav"], 0),
+        "record": (["record", "--again", tmp_path / "sound.wav"], 0),
         "fetch": (["fetch", "magnet:?dn=nothing"], 5),
         "seed": (["seed", "--status"], 8),
     }
@@ -154,7 +154,7 @@ def test_whichever_verb_comes_next_finishes_what_a_crash_left(memosync: Program,
 
 def test_a_reader_that_has_seen_enough_is_no_failure(memosync: Program, tmp_path: Path) -> None:
     (tmp_path / "sound.wav").write_bytes(sound.wav(sound.tone(0.3)))
-    memosync("record", *[tmp_path / "sound.wav"] * 2)
+    memosync("record", "--again", *[tmp_path / "sound.wav"] * 2)
 
     for command in ("list", "--help", "share --all --no-seed"):
         script = f'"$@" {command} | true; echo "${{PIPESTATUS[0]}}"'

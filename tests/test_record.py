@@ -66,7 +66,7 @@ def imported(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     """The memos made of them by one command, in its order."""
     home = tmp_path_factory.mktemp("home")
     memosync = Program(home / "Memos", {"HOME": str(home)})
-    ids = memosync("record", *sources.values()).lines
+    ids = memosync("record", "--again", *sources.values()).lines
     found = {memo["id"]: memo for memo in memos(memosync)}
     return {name: found[memo_id] for name, memo_id in zip(sources, ids, strict=True)}
 
@@ -173,7 +173,7 @@ def test_a_date_that_cannot_be_is_none(memosync: Program, tmp_path: Path, plain:
     for file, date in zip(files, dates, strict=True):
         age(sound.convert(plain, file, "-metadata", f"date={date}"))
 
-    memosync("record", *files)
+    memosync("record", "--again", *files)
 
     assert {datetime.fromisoformat(memo["recorded"]) for memo in memos(memosync)} == {LONG_AGO}
 
@@ -193,7 +193,7 @@ def test_a_date_in_a_tag_is_one_of_this_place_unless_it_says_otherwise(
         sound.convert(plain, file, "-metadata", f"date={date}", "-metadata", f"title={date}")
     memosync.environment["TZ"] = "Europe/Berlin"
 
-    memosync("record", *files)
+    memosync("record", "--again", *files)
 
     assert dates == {memo["title"]: memo["recorded"] for memo in memos(memosync)}
 
@@ -213,7 +213,7 @@ def test_a_broadcast_wav_is_of_its_origination_date_and_time(memosync: Program, 
         day, clock = in_day.join(("2021", "03", "14")), in_time.join(("22", "39", "31"))
         file.write_bytes(data[:12] + bext(day.encode(), clock.encode()) + data[12:])
 
-    result = memosync("record", *files)
+    result = memosync("record", "--again", *files)
 
     assert [wanted] * len(signs) == [datetime.fromisoformat(memo["recorded"]) for memo in memos(memosync)]
     assert "date" not in result.err
@@ -229,7 +229,7 @@ def test_where_the_date_in_a_file_cannot_be_its_time_stamp_is_taken_and_that_is_
         file.write_bytes(data[:12] + bext(day, b"00:00:00") + data[12:])
         age(file)
 
-    result = memosync("--quiet", "record", *files)
+    result = memosync("--quiet", "record", "--again", *files)
 
     assert [LONG_AGO] * len(days) == [datetime.fromisoformat(memo["recorded"]) for memo in memos(memosync)]
     word = r"^memosync: warning: (.+): the date in it, (\S+) 00:00:00, cannot be relied on; its time stamp is taken$"
@@ -253,7 +253,7 @@ def test_without_a_date_in_it_a_file_is_of_the_date_in_its_name(memosync: Progra
         (tmp_path / f"{name}.wav").write_bytes(SECOND)
         age(tmp_path / f"{name}.wav")
 
-    memosync("record", *(tmp_path / f"{name}.wav" for name in names))
+    memosync("record", "--again", *(tmp_path / f"{name}.wav" for name in names))
 
     assert names == {memo["title"]: datetime.fromisoformat(memo["recorded"]) for memo in memos(memosync)}
 
@@ -263,7 +263,7 @@ def test_the_name_of_a_track_is_no_title_but_in_ogg_it_is_one(memosync: Program,
     names = {"Screen.mkv": "Screen", "Screen.mp4": "Screen", "Screen.ogg": "simple_aac_recording0"}
     files = [sound.convert(plain, tmp_path / file, *name, "-c:a", "libopus") for file in names]
 
-    memosync("record", *files)
+    memosync("record", "--again", *files)
 
     assert list(names.values()) == [memo["title"] for memo in reversed(memos(memosync))]
 
@@ -286,7 +286,7 @@ def test_tags_in_an_old_code_page_are_read(memosync: Program, plain: Path, tmp_p
             files.append(tmp_path / f"{page}.{ending}")
             files[-1].write_bytes(content)
 
-    memosync("record", *files)
+    memosync("record", "--again", *files)
 
     assert sorted([*titles] * 3) == sorted(memo["title"] for memo in memos(memosync))
 
@@ -329,7 +329,7 @@ def test_several_sources_are_answered_in_their_order_and_one_that_fails_stops_no
 
     names = [path.name for path in (*bad, video)]
     sources = [plain.name, *names[:3], "-", *names[3:]]
-    process = memosync.start("record", *sources, cwd=tmp_path, stdin=subprocess.PIPE)
+    process = memosync.start("record", "--again", *sources, cwd=tmp_path, stdin=subprocess.PIPE)
     out, err = (text.decode() for text in process.communicate(SECOND, timeout=60))
 
     assert process.returncode == AudioError.exit_code
@@ -440,7 +440,7 @@ def test_a_wav_in_a_file_whose_header_lies_about_its_length_is_recorded_whole(
     for file, length in zip(files, LIES, strict=True):
         file.write_bytes(cd(1.5, length))
 
-    memosync("record", *files)
+    memosync("record", "--again", *files)
 
     assert [memo["duration"] for memo in memos(memosync)] == pytest.approx([1.5] * len(LIES), abs=0.03)
 
@@ -462,7 +462,7 @@ def test_a_wav_that_was_cut_off_is_recorded_as_far_as_it_goes(memosync: Program,
     data = sound.wav(sound.tone(1.5), length=48_000 * 2 * 60)
     (tmp_path / "cut.wav").write_bytes(data)
 
-    memosync("record", "-", tmp_path / "cut.wav", stdin=data)
+    memosync("record", "--again", "-", tmp_path / "cut.wav", stdin=data)
 
     assert [memo["duration"] for memo in memos(memosync)] == pytest.approx([1.5, 1.5], abs=0.05)
 
@@ -643,7 +643,7 @@ def test_max_ends_a_pipe_that_would_not_end(memosync: Program, record: Record) -
 
 
 def test_max_holds_for_each_source(memosync: Program, plain: Path, sources: dict[str, Path]) -> None:
-    memosync("record", "--max", "0.5", "-", plain, sources["opus.ogg"], stdin=SECOND)
+    memosync("record", "--again", "--max", "0.5", "-", plain, sources["opus.ogg"], stdin=SECOND)
 
     assert [memo["duration"] for memo in memos(memosync)] == pytest.approx([0.5, 0.5, 0.5], abs=0.03)
 
@@ -652,7 +652,7 @@ def test_max_holds_for_each_source(memosync: Program, plain: Path, sources: dict
 
 
 def test_a_closed_standard_output_costs_nothing(memosync: Program, plain: Path) -> None:
-    command = ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, "record", str(plain), str(plain)]
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, "record", "--again", str(plain), str(plain)]
     process = subprocess.run(command, env=memosync.environment, capture_output=True)
 
     assert process.returncode == 0, process.stderr
@@ -662,7 +662,7 @@ def test_a_closed_standard_output_costs_nothing(memosync: Program, plain: Path) 
 def test_a_reader_that_has_gone_costs_no_recording(memosync: Program, plain: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    process = memosync.start("record", plain, plain, plain, stdout=writing)
+    process = memosync.start("record", "--again", plain, plain, plain, stdout=writing)
     os.close(writing)
     _, err = process.communicate(timeout=30)
 

@@ -42,7 +42,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = Program(home / "Memos", {"HOME": str(home)})
     sound = noise(home / "noise.webm", 1, "-c:a", "libopus", "-b:a", "64k")
     for title in ("First", "Second", "Third"):
-        program("record", sound, "-t", title)
+        program("record", sound, "-t", title, "--again")
     (first, *_) = entries(program)
     program("share", "--public", first["id"], "--no-seed")
     return program.library

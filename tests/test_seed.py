@@ -38,7 +38,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = Program(home / "Memos", {"HOME": str(home)})
     sound = noise(home / "noise.webm", 4, "-c:a", "libopus", "-b:a", "128k")
     for title in ("First", "Second", "Third"):
-        program("record", sound, "-t", title)
+        program("record", sound, "-t", title, "--again")
     program("share", "--public", "--all", "--no-seed")
     program("share", "--stop", "last")
     return program.library

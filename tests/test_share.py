@@ -56,7 +56,7 @@ def template(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("template")
     program = Program(home / "Memos", {"HOME": str(home)})
     for title in ("First", "Second", "Third"):
-        program("record", sound, "-t", title)
+        program("record", sound, "-t", title, "--again")
     return program.library
 
 
@@ -69,7 +69,7 @@ def three(memosync: Program, template: Path) -> list[str]:
 
 def record(memosync: Program, sound: Path, title: str) -> str:
     """Make a memo and give its id."""
-    return memosync("record", sound, "-t", title).out.strip()
+    return memosync("record", sound, "-t", title, "--again").out.strip()
 
 
 def entry(memosync: Program, memo: str) -> Entry:
@@ -251,7 +251,7 @@ def test_what_is_no_tracker_is_refused_before_anything_is_done(memosync: Program
 
 
 def test_shared_and_at_once_fetched_many_times(memosync: Program, other: Program, sound: Path) -> None:
-    memos = memosync("record", *[sound] * SHARES).lines
+    memos = memosync("record", "--again", *[sound] * SHARES).lines
     assert len(set(memos)) == SHARES
 
     for number, memo in enumerate(memos):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -199,6 +200,33 @@ def test_one_x_discards_nothing(memosync: Program, record: Record) -> None:
 
     assert len(memos(memosync)) == 1
     assert trash(memosync) == []
+
+
+def test_an_x_is_forgotten_after_two_seconds(memosync: Program, record: Record) -> None:
+    terminal = record()
+    terminal.wait_for(reaches(1), "the live line")
+
+    terminal.type("x")
+    terminal.wait_for(lambda screen: "again" in screen.text, "the question")
+    terminal.wait_for(lambda screen: "again" not in screen.text, "it is forgotten", seconds=10)
+    terminal.type("x")
+    terminal.wait_for(lambda screen: "again" in screen.text, "the question, once more")
+    terminal.type("\r")
+    terminal.end()
+
+    assert len(memos(memosync)) == 1
+    assert trash(memosync) == []
+
+
+def test_what_listens_to_a_memo_says_how_long_it_will_still_take(memosync: Program) -> None:
+    draw = "from memosync.ui.live import Listening; from time import sleep; bar = Listening()"
+    draw += "; bar(0.1, b''); sleep(1.2); bar(0.5, b''); sleep(1.2); bar(0.75, b'')"
+    terminal = Terminal([sys.executable, "-c", draw], memosync.environment)
+    terminal.end()
+    terminal.close()
+
+    assert re.search(r" 10%  ██░+  listening to it\r", terminal.wrote)
+    assert re.search(r" 50%  █{10}░{10}  listening to it  [23] s left\r", terminal.wrote)
 
 
 def test_a_closed_window_saves(memosync: Program, microphone: Microphone, record: Record) -> None:

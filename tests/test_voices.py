@@ -54,7 +54,7 @@ def amplitude(samples: Samples, frequency: float) -> float:
 
 
 def by_file(memosync: Program, path: Path) -> str:
-    return memosync("record", path).err
+    return memosync("record", "--again", path).err
 
 
 def by_pipe(memosync: Program, path: Path) -> str:
@@ -291,7 +291,7 @@ def test_opus_is_as_long_as_its_packets_are_whatever_its_clock_says(
     for path, time in zip(odd, CLOCKS.values(), strict=True):
         path.write_bytes(ogg.stream(opus, time, pages_of=30))  # the last one has 21: all may seem to be cut off
 
-    said = memosync("record", *odd).err
+    said = memosync("record", "--again", *odd).err
     said += (
         memosync("record", "-", stdin=odd[0].read_bytes()).err + memosync("record", "-", stdin=odd[4].read_bytes()).err
     )
@@ -496,7 +496,7 @@ def test_formats_of_recorders_and_cameras_are_recorded(memosync: Program, tmp_pa
     cinema = wav(tmp_path / "eight.wav", *[tones((440, 0.5))] * 8)  # in as many planes
     files += [tmp_path / "voice.sph", ffmpeg(tmp_path / "cinema.m4a", "-i", cinema, "-c:a", "aac")]
 
-    memosync("record", *files)
+    memosync("record", "--again", *files)
     for form in ("ts", "w64", "caf"):
         memosync("record", "-", stdin=(tmp_path / f"camera.{form}").read_bytes())
 

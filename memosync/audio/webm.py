@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import re
 import struct
 import threading
@@ -182,6 +183,22 @@ def sound_of(path: Path) -> bytes:
             data = bytes(packet)
             digest.update(len(data).to_bytes(4, "big") + data)
     return digest.digest()
+
+
+def have_same_sound(one: Path, other: Path) -> bool:
+    """Tell whether two WebM files have the same packets, to be decoded in the same way; the first other one ends it.
+
+    AudioError when one of them cannot be read to its end, OSError as `probe`.
+    """
+    with contextlib.ExitStack() as opened:
+        found = []
+        for path in (one, other):
+            source = opened.enter_context(open_input(opened.enter_context(files.open_regular(path))))
+            stream = audio_stream(source)
+            found.append((opus.decoding(stream.codec_context.extradata), packets(source, stream)))
+        (mine, ours), (theirs, others) = found
+        pairs = itertools.zip_longest(ours, others)
+        return mine == theirs and all(a and b and memoryview(a) == memoryview(b) for a, b in pairs)
 
 
 def timeline_of(path: Path) -> Timeline:

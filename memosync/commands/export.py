@@ -31,11 +31,12 @@ class ExportOptions:
     force: bool = False  # replace what exists
 
 
-def export(command: Globals, options: ExportOptions, *, out: Target | None, stop: Stop) -> None:
+def export(command: Globals, options: ExportOptions, *, out: Target | None, to_file: bool = False, stop: Stop) -> None:
     """Write memos to files, which appear whole or not at all, and answer those; without a place write one to `out`.
 
-    When the reader of that has seen enough, it is done. UsageError, and nothing done, where there is no `out`, as on a
-    terminal, or the place cannot be; LibraryError when a memo is damaged.
+    When the reader of that has seen enough, it is done; with `to_file` it has none, and how far it is is shown.
+    UsageError, and nothing done, where there is no `out`, as on a terminal, or the place cannot be; LibraryError when a
+    memo is damaged.
     """
     if options.place == "":
         there = "-o FILE or -o DIR/ names one; without it, standard output is meant"
@@ -68,7 +69,7 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, stop
     def copy(memo: Memo, source: Path, target: Target) -> None:
         def look(fraction: float) -> None:
             stop.check()
-            if place:
+            if place or to_file:
                 console.progress(memo.title, fraction)
 
         try:

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
-from .. import files
 from ..audio import dates, webm
 from ..audio.importing import Pipe, import_source
-from ..audio.levels import Meter, Monitor
-from ..audio.loudness import Gauge
-from ..audio.microphone import Device, Microphone, devices
+from ..audio.microphone import Device, devices
 from ..audio.portaudio import patiently
-from ..audio.writer import Recording
 from ..console import one_line
-from ..errors import AudioError, Interrupted, UsageError
+from ..errors import Interrupted, UsageError
 from ..library.entries import new_memo
-from ..library.measures import keep_measured
+from ..library.recorder import RecorderState
 from ..library.recover import finish_recording
-from ..library.store import Library
+from ..library.sounds import same_sound
 from ..memo import Memo, Words, clean_description, clean_title, parse_tags
-from ..quantities import format_moment, from_stamp, local
+from ..quantities import format_moment, from_stamp
 from ..stop import Stop
+from . import recorder as background
 from .arguments import Globals, each, reading
-from .share import ShareOptions, share
-
-Key = Literal["pause", "save", "discard"]
-Control = Callable[[Meter], Key | None]  # shows how it goes, and gives the key that was pressed
-_LOOK_EVERY = 0.25  # seconds; somebody at the controls wants to see more
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
+from .recorder import Control, Recorder, answer, record_microphone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,32 +42,11 @@ class RecordOptions:
     bitrate: int = 32_000  # bits a second
     stereo: bool = False
     share: bool = False  # answer a link instead of the id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Recorder:
-    """What every recording of one call has in common."""
-
-    command: Globals
-    library: Library
-    words: Words
-    now: datetime
-    sound: webm.Sound
-    limit: float | None  # seconds
-    share: bool
-    stop: Stop
-
-    def done(self, memo: Memo) -> None:
-        """Say what was saved, and answer it."""
-        console = self.command.console
-        if memo.trashed:
-            console.tell(f"discarded: {memo.id} is in the trash")
-            return
-        console.tell(f"saved {memo.id} “{memo.title}”, {memo.duration:.1f} s")
-        if self.share:
-            share(self.command, ShareOptions(memos=[memo.id]), library=self.library, stop=Stop())
-        else:
-            console.answer(memo.id)
+    again: bool = False  # also of a file whose sound is here already
+    detach: bool = False  # in the background
+    stop: bool = False  # the one in the background
+    status: bool = False
+    readiness: int | None = None  # in the background: the descriptor of a pipe to whoever started it
 
 
 def record(
@@ -92,19 +62,31 @@ def record(
     Each memo is answered before an error is raised: AudioError when the device was lost, nothing was captured, or it is
     not audio; LibraryError when the disk refused; UsageError, and nothing done, when a source is not there.
     """
+    _refuse_what_excludes_each_other(options)
+    if options.stop:
+        background.end(command, stop=stop)
+        return
     words = Words(clean_title(options.title), clean_description(options.description), parse_tags(options.tags), now)
     sound = webm.Sound(2 if options.stereo else 1, webm.parse_bitrate(options.bitrate))
     sources = _find_sources(options.sources)
-    recorder = _Recorder(
+    library = command.open_to_swarms(stop) if options.share else command.open(stop)
+    if options.detach:
+        background.detach(command, library, _arguments(options), stop=stop)
+        return
+    recorder = Recorder(
         command=command,
-        library=command.open_to_swarms(stop) if options.share else command.open(stop),
+        library=library,
         words=words,
         now=now,
         sound=sound,
+        again=options.again,
         limit=options.limit,
         share=options.share,
         stop=stop,
     )
+    if options.readiness is not None:
+        background.record_detached(recorder, options.device, options.readiness)
+        return
     name = lambda source: str(source or "standard input")  # noqa: E731
     try:
         if sources:
@@ -112,11 +94,42 @@ def record(
             each(sources, save, name=name, stop=stop, console=command.console)
         else:
             with controls() as control:
-                _record_microphone(recorder, options.device, control)
+                record_microphone(recorder, options.device, control)
     except Interrupted as end:
         if end.hint:
             command.console.warn(end.hint)
         raise
+
+
+def status(command: Globals, options: RecordOptions, *, stop: Stop) -> RecorderState:
+    """Say how the recording in the background goes; AudioError where there is none, or it has ended by itself."""
+    _refuse_what_excludes_each_other(options)
+    return background.status(command, stop=stop)
+
+
+def _refuse_what_excludes_each_other(options: RecordOptions) -> None:
+    if options.detach + options.stop + options.status > 1:
+        raise UsageError("--detach, --stop and --status exclude each other")
+    if options.detach and options.sources:
+        raise UsageError("--detach is for the microphone", "memosync record FILE, without it")
+    what = (options.sources, options.title, options.description, options.tags, options.limit)
+    if (options.stop or options.status) and (any(what) or options.stereo or options.share or options.again):
+        name = "--stop" if options.stop else "--status"
+        raise UsageError(f"{name} goes with no other option of record", f"memosync record {name}")
+
+
+def _arguments(options: RecordOptions) -> list[str]:
+    """Give the command line by which a recorder in the background gets these options."""
+    chosen = [("--title", options.title), ("--description", options.description)]
+    chosen += [("--tag", tag) for tag in options.tags]
+    limit = options.limit or 0
+    chosen += [
+        ("--device", options.device or ""),
+        ("--max", f"{limit // 3600:.0f}h{limit % 3600:.9f}" if limit else ""),
+    ]
+    chosen += [("--bitrate", str(options.bitrate))]
+    flags = [("--stereo", options.stereo), ("--share", options.share)]
+    return [*(f"{name}={value}" for name, value in chosen if value), *(name for name, given in flags if given)]
 
 
 def microphones() -> list[Device]:
@@ -134,84 +147,7 @@ def _find_sources(names: Sequence[str]) -> list[Path | None]:
     return [None if name == "-" else Path(name) for name in names]
 
 
-def _record_microphone(recorder: _Recorder, device: str | None, control: Control | None) -> None:
-    library, sound, stop, console = recorder.library, recorder.sound, recorder.stop, recorder.command.console
-    paused = False
-    room = 0  # frames still wanted
-
-    def take(block: bytes) -> None:  # on PortAudio's thread
-        nonlocal room
-        if not paused:
-            block = block[: room * size]
-            room -= len(block) // size
-            recording.write(block)
-
-    def warn() -> None:
-        monitor.mixed(recording.standing_in, recording.inverted)
-        while warning := monitor.take_warning():
-            console.warn(warning)
-
-    microphone = patiently(lambda: Microphone(device, sound.channels, take), stop)
-    rate, channels, size = microphone.rate, microphone.channels, 4 * microphone.channels
-    room = round((recorder.limit or 10**9) * rate)
-    monitor = Monitor(channels, rate)
-    library.prepare()
-    memo_id = library.take_id()
-    part = library.part(memo_id)
-    given = recorder.words
-    words = replace(given, id=memo_id, title=given.title or format_moment(given.recorded or recorder.now))
-    memo: Memo | None = None
-    try:
-        with library.lock(memo_id):
-            key: Key | None = None
-            lost: str | None = None
-            look_again, gauge = 0.0, Gauge()
-            recording = Recording(
-                part, words, sound, rate=rate, channels=channels, on_samples=monitor.feed, tap=gauge.feed
-            )
-            try:
-                files.sync_directory(part.parent)
-                patiently(microphone.start, stop)
-                pause = 0.1 if control else _LOOK_EVERY
-                while room and not stop.wait(pause) and not recording.error and not (lost := microphone.lost):
-                    monitor.count(microphone.frames, time.clock_gettime(_CLOCK))
-                    if (now := time.monotonic()) >= look_again:
-                        monitor.room(_minutes_left(part, sound.bitrate))
-                        look_again = now + 1
-                    warn()
-                    key = control(monitor.meter(recording.duration, paused)) if control else None
-                    if key in ("save", "discard"):
-                        break
-                    paused ^= key == "pause"
-                if ended := f"the microphone {lost}" if lost else recording.error:
-                    console.alarm(f"the recording has ended: {ended}")
-            finally:  # whatever happened, a bug included: the file first
-                recording.close()
-                library.patience.save_first()
-                warn()
-                trashed = local(datetime.now(UTC)) if key == "discard" else None
-                memo = finish_recording(library, memo_id, trashed)
-    finally:  # without the memo's lock, which sharing takes
-        if memo:
-            keep_measured(library, memo, gauge)
-            recorder.done(memo)
-        microphone.close()
-    if recording.error:
-        raise recording.error
-    if lost:
-        raise AudioError(f"the microphone {lost}; " + ("what it captured is saved" if memo else "nothing was captured"))
-    if not memo:
-        raise AudioError("nothing was captured", "memosync record --list-devices shows what can record")
-
-
-def _minutes_left(part: Path, bitrate: int) -> float:
-    """Say how long the disk lasts: a recording is written twice, the second time when it is finished."""
-    with files.as_library_error("look at the disk"):
-        free = files.free_space(part) - part.stat().st_size
-    return max(0.0, free / 2 / (bitrate / 8 * 1.05) / 60)
-
-
-def _record_source(recorder: _Recorder, source: Path | None) -> None:
+def _record_source(recorder: Recorder, source: Path | None) -> None:
     """Make a memo of one source.
 
     Words that are not given come from the source's tags; the title then from its name, the date from its name or its
@@ -247,6 +183,7 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
         part = library.part(memo_id)
         target = part if live else part.with_suffix(".import")
         memo: Memo | None = None
+        here: Memo | None = None
         try:
             with library.lock(memo_id):
                 try:
@@ -264,8 +201,10 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
                         )
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
-                        library.add(made, target)
-                        memo = made
+                        here = None if recorder.again else same_sound(library, target, made.duration)
+                        if not here:
+                            library.add(made, target)
+                            memo = made
                 finally:
                     console.progress(shown, 1)
                     library.patience.save_first()
@@ -276,3 +215,17 @@ def _record_source(recorder: _Recorder, source: Path | None) -> None:
         finally:  # without the memo's lock, which sharing takes
             if memo:
                 recorder.done(memo)
+        if here:
+            _answer_for(recorder, here, shown)
+
+
+def _answer_for(recorder: Recorder, memo: Memo, shown: str) -> None:
+    """Say that a source is here already, and answer that memo; UsageError when other words were given."""
+    words = recorder.words
+    named = f"{memo.id} “{one_line(memo.title)}”"
+    given = [("-t", words.title), ("-d", words.description), *(("--tag", f"+{tag}") for tag in words.tags)]
+    if typed := [part for option, word in given if word for part in (option, word)]:
+        edit = shlex.join(["memosync", "edit", memo.id, *typed])
+        raise UsageError(f"it is here already: {named}", f"{edit}; record --again makes a second one")
+    recorder.command.console.tell(f"{shown} is here already: {named}")
+    answer(recorder.command, recorder.library, memo, share_it=recorder.share)

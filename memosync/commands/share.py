@@ -29,10 +29,11 @@ from .arguments import Globals, choose, free_place, insist_here, titles, written
 Answer = Callable[[str], None]
 _LARGEST_TORRENT = 200_000  # bytes in a page; ours have 21,000 at most
 _LEAST = 3  # characters of an id: one alone may be a slip, and what was given away is not had back
-_TRACKER = {
-    Network.PUBLIC: "wss://HOST",
-    Network.LAN: "ws://ADDRESS:PORT, of one on your network",
-    Network.LOOPBACK: "ws://127.0.0.1:PORT",
+_RUN = "npx bittorrent-tracker@9 --ws --port 8000"  # 10 and later want WebRTC, which not every machine can build
+_TRACKER = {  # for browsers
+    Network.PUBLIC: "--tracker wss://HOST",
+    Network.LAN: f"--tracker ws://ADDRESS:8000, where on your network this runs: {_RUN}",
+    Network.LOOPBACK: f"--tracker ws://127.0.0.1:8000, while this runs: {_RUN}",
 }
 
 
@@ -258,7 +259,7 @@ def _with_page(
     own = (trackers, True) if trackers else (memos[0].trackers, memos[0].typed)
     if not browser_trackers(trackers_of(own[0], network, typed=own[1])):
         nobody = "no browser would find the memo: none of its trackers is one"
-        raise UsageError(nobody, f"--tracker {_TRACKER[network]}")
+        raise UsageError(nobody, _TRACKER[network])
     path = Path(options.page or "")
     free_place(path, force=options.force, otherwise="another --page")
 

@@ -1,7 +1,7 @@
-"""The way back to whoever starts a seeder in the background: a pipe, on which is said that it is ready, or why not.
+"""The way back to whoever starts a process in the background: a pipe, on which is said that it is ready, or why not.
 
-What is said is one line of JSON: an object with `state`, what the seeder says of itself, also where no disk takes it,
-or one with `fault`, and maybe `hint`.
+What is said is one line of JSON: an object, with `state` where a seeder says of itself how it is, also where no disk
+takes it, or with `fault`, and maybe `hint` and `code`, the exit code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..stop import Stop
 
 
 def say(pipe: int | None, **words: str | None) -> None:
-    """Say how the seeder is that is ready, or what is wrong; nobody may be listening any more."""
+    """Say how the process is that is ready, or what is wrong; nobody may be listening any more."""
     if pipe is not None:
         said = memoryview(json.dumps({name: word for name, word in words.items() if word}).encode() + b"\n")
         with contextlib.suppress(OSError):

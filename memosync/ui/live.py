@@ -9,17 +9,19 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..quantities import format_clock, format_count, format_size, format_span
+from ..quantities import format_clock, format_count, format_level, format_size, format_span
 from .keyboard import Steered, has_controls, keys
 from .terminal import is_screen, show, tell
 
 if TYPE_CHECKING:
     from ..audio.levels import Meter
-    from ..commands.record import Key
+    from ..commands.recorder import Key
     from ..memo import Memo
     from ..seeder.state import SeederState, SwarmState
     from ..torrent.download import Progress
     from .player import Player
+
+_ASKED = 2.0  # seconds in which a second x discards
 
 
 def controls() -> contextlib.AbstractContextManager[Controls | None]:
@@ -41,7 +43,7 @@ class Controls(Steered):
 
     def __init__(self) -> None:
         self._history: list[float] = []
-        self._asked = False
+        self._asked_until = 0.0  # monotonic
 
     def __call__(self, meter: Meter) -> Key | None:
         """Draw the line anew and take a key, if one was pressed."""
@@ -52,14 +54,18 @@ class Controls(Steered):
 
     def _key(self) -> Key | None:
         for pressed in keys():
-            if pressed == "x" and self._asked:
+            if pressed == "x" and self._asks():
                 return "discard"
-            self._asked = pressed == "x"
+            self._asked_until = time.monotonic() + _ASKED if pressed == "x" else 0.0
             if pressed in ("\r", "\n", "q"):
                 return "save"
             if pressed == " ":
                 return "pause"
         return None
+
+    def _asks(self) -> bool:
+        """Tell whether one more x discards: an hour later nobody knows of the first one."""
+        return time.monotonic() < self._asked_until
 
     def _line(self, meter: Meter) -> str:
         clock = format_clock(meter.elapsed)
@@ -68,11 +74,10 @@ class Controls(Steered):
         bars = "".join(
             "▁▂▃▄▅▆▇█"[max(0, min(7, int((peak + 60) / 7.5)))] if peak > -90 else " " for peak in self._history
         )
-        level = f"{max(meter.peak, -99):.0f} dB".replace("-", "−") if math.isfinite(meter.peak) else "−∞ dB"
-        return f"● {clock}  {bars:5}  {level}"
+        return f"● {clock}  {bars:5}  {format_level(meter.peak)}"
 
     def _hints(self, meter: Meter) -> list[str]:
-        if self._asked:
+        if self._asks():
             return ["   press x again to discard", " x: discard?"]
         space = "go on" if meter.paused else "pause"
         room = f"  disk {meter.minutes_left:.0f} min" if meter.minutes_left is not None else ""
@@ -105,8 +110,10 @@ class FetchView:
         fraction = progress.done / progress.size
         numbers = f"{fraction:4.0%}  {format_size(progress.done)} of {format_size(progress.size)}"
         rate = f"  {format_size(progress.rate)}/s"
+        left = progress.size - progress.done
+        rate += f"  {format_span(left / progress.rate)} left" if progress.rate and left else ""
         peers = format_count(progress.peers, "peer")
-        show(numbers, f"  {_bar(fraction)}{rate}  {peers}  {progress.name}", f"{rate}  {peers}", "")
+        show(numbers, f"  {_bar(fraction)}{rate}  {peers}  {progress.name}", f"{rate}  {peers}", rate, "")
 
 
 class WaitView:
@@ -140,24 +147,49 @@ class Fraction:
 
     def __init__(self) -> None:
         self._drawn = time.monotonic()
-        self._of, self._last = "", 1.0
-        self._began = (0.0, 0.0)  # when it was first heard of, and which fraction was done then
+        self._of, self._pace = "", _Pace()
 
     def __call__(self, of: str, fraction: float) -> None:
         """Draw it ten times a second; what of the same name is less far than before is another one."""
         now = time.monotonic()
-        if of != self._of or fraction < self._last:
-            self._began = (now, fraction)
-        self._of, self._last = of, fraction
+        if of != self._of:
+            self._of, self._pace = of, _Pace()
+        left = self._pace.left(fraction)
         if is_screen(sys.stderr) and (fraction == 1 or now - self._drawn > 0.1):
             self._drawn = now
             if fraction == 1:
                 show("")
             else:
-                show(f"{fraction:4.0%}  {of}", self._left(now, fraction), "")
+                show(f"{fraction:4.0%}  {of}", left, "")
 
-    def _left(self, now: float, fraction: float) -> str:
-        """Say how long it will still take, from when it has taken a second."""
+
+class Listening:
+    """A bar while a memo is listened to."""
+
+    def __init__(self) -> None:
+        self._pace = _Pace()
+        self._pace.left(0)
+
+    def __call__(self, fraction: float, _wave: bytes) -> None:
+        left = self._pace.left(fraction)
+        if is_screen(sys.stderr):
+            bar = f"  {_bar(fraction)}  listening to it"
+            show(f"{fraction:4.0%}", bar + left, bar, "")
+
+
+class _Pace:
+    """How fast something goes, and so how long it will still take."""
+
+    def __init__(self) -> None:
+        self._last = 1.0
+        self._began = (0.0, 0.0)  # when it was first heard of, and which fraction was done then
+
+    def left(self, fraction: float) -> str:
+        """Say how long it will still take, from when it has taken a second; what is less far than before is another."""
+        now = time.monotonic()
+        if fraction < self._last:
+            self._began = (now, fraction)
+        self._last = fraction
         spent, done = now - self._began[0], fraction - self._began[1]
         return f"  {format_span(spent * (1 - fraction) / done)} left" if spent > 1 and done > 0 else ""
 
@@ -174,12 +206,6 @@ def serving(state: SeederState, served: int) -> None:
             f" on port {state.port}, {format_count(peers, 'peer')}, {format_size(given)} given{devices}",
             "",
         )
-
-
-def listening(fraction: float, _wave: bytes) -> None:
-    """Draw a bar while a memo is listened to."""
-    if is_screen(sys.stderr):
-        show(f"{fraction:4.0%}", f"  {_bar(fraction)}  listening to it", "")
 
 
 def _bar(fraction: float) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..console import INVISIBLE, one_line
 from ..index import KEYS
-from ..quantities import format_clock, format_count, format_moment, format_size, from_stamp
+from ..quantities import format_clock, format_count, format_level, format_moment, format_size, from_stamp
 from .terminal import align, answer, clear, flush, is_terminal, table, tell, warn, width, write
 from .wave import draw
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..commands.show import Shown
     from ..commands.sync import Status as Synced
     from ..doctor.finding import Finding
+    from ..library.recorder import RecorderState
     from ..seeder.state import SeederState, SwarmState
     from ..torrent.metainfo import Metainfo
 
@@ -68,6 +69,19 @@ def devices(found: Iterable[Device]) -> None:
     if not rows:
         tell("there is no microphone")
     table(rows, right=(0, 2))
+
+
+def recorder(state: RecorderState) -> None:
+    """Say how a recording in the background goes: id, time, level, minutes of disk where they are few, title."""
+    if is_terminal(sys.stdout):
+        room = f"disk {state.minutes_left:.0f} min" if math.isfinite(state.minutes_left) else ""
+        numbers = [format_clock(state.elapsed), format_level(state.peak), *filter(None, [room])]
+    else:
+        room = f"{state.minutes_left:.0f}" if math.isfinite(state.minutes_left) else "-"
+        numbers = [f"{state.elapsed:.3f}", f"{state.peak:.1f}", room]
+    table([(state.memo, *numbers, state.title)])
+    for text in state.warnings:
+        warn(text)
 
 
 def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import select
+import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -44,6 +45,13 @@ def is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:
         return False
+
+
+def is_file(stream: TextIO | None) -> bool:
+    """Tell whether it leads to a file: nobody else draws on the terminal meanwhile, as who reads a pipe may."""
+    with contextlib.suppress(OSError, ValueError):
+        return stream is not None and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    return False
 
 
 _answers_to_terminal = is_terminal(sys.stdout)  # while it is still open

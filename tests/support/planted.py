@@ -49,7 +49,7 @@ def make_origin(home: Path) -> Origin:
     ours, theirs = (Program(home / name, {"HOME": str(home)}) for name in ("Memos", "Theirs"))
     names = {"SOURCE": str(source)}
     for name in ("PLAIN", "SHARED", "TRASHED"):
-        names[f"{name}_ID"] = ours("record", source, "-t", name).out.strip()
+        names[f"{name}_ID"] = ours("record", source, "-t", name, "--again").out.strip()
     ours("share", "--public", names["SHARED_ID"], names["TRASHED_ID"], "--no-seed")
     ours("rm", names["TRASHED_ID"])
     ours("show", names["PLAIN_ID"])
@@ -101,6 +101,9 @@ FILES: dict[str, tuple[str, ...]] = {  # each path of a library that is a file, 
     ".memosync/seeder.toml": ("stop", "list"),
     ".memosync/seeder.log": ("status", "list"),
     ".memosync/session": ("list", "show"),
+    ".memosync/recorder.lock": ("end recorder", "detach"),
+    ".memosync/recorder.toml": ("end recorder", "ask recorder"),
+    ".memosync/recorder.log": ("detach", "list"),
 }
 DIRECTORIES: dict[str, tuple[str, ...]] = {
     ".memosync": ("list", "stop"),
@@ -113,7 +116,10 @@ DIRECTORIES: dict[str, tuple[str, ...]] = {
     ".memosync/cache": ("show", "edit"),
 }
 VERBS = {
-    "record": ["record", "SOURCE", "-t", "New"],
+    "record": ["record", "SOURCE", "-t", "New", "--again"],
+    "detach": ["record", "--detach", "--device", "none of them"],
+    "ask recorder": ["record", "--status"],
+    "end recorder": ["record", "--stop"],
     "list": ["list", "--json"],
     "share": ["share", "--public", "PLAIN_ID", "--no-seed"],
     "share shared": ["share", "--public", "SHARED_ID", "--no-seed"],

@@ -78,7 +78,7 @@ def damage(library: Path) -> None:
 
 
 CASES = {
-    "record a file": Case(("record", "SOURCE", "-t", "New", "--tag", "new")),
+    "record a file": Case(("record", "SOURCE", "-t", "New", "--tag", "new", "--again")),
     "record a pipe": Case(("record", "-", "-t", "New", "--tag", "new"), stdin=SOUND),
     "bring home what crashes left": Case(("list",), prepare=leave_work, more=True),
     "share": Case(("share", "PLAIN", "RETITLED", "SHARED", "--no-seed"), private=True),
@@ -115,7 +115,7 @@ def make_origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
     source = home / "source.wav"
     source.write_bytes(SOUND)
     program, theirs = Program(home / "Memos", {"HOME": str(home)}), Program(home / "Theirs", {"HOME": str(home)})
-    names = {name: program("record", source, "-t", name).out.strip() for name in MEMOS}
+    names = {name: program("record", source, "-t", name, "--again").out.strip() for name in MEMOS}
     program("share", names["SHARED"], names["TRASHED"], "--public", "--no-seed")
     program("share", names["SEALED"], "--no-seed")
     program("rm", names["TRASHED"])

@@ -41,7 +41,7 @@ class Person:
         some = [str(memo.id) for memo in chosen] or ["none"]
         title = f"{self.name} {self.count}"
         arguments: dict[str, Callable[[], list[str]]] = {
-            "record": lambda: [str(self.source), "-t", title, "--tag", title],
+            "record": lambda: [str(self.source), "-t", title, "--tag", title, "--again"],
             "list": lambda: self.chance.choice([[], ["--json"], ["--shared"]]),
             "share": lambda: [*some, self.chance.choice(["--no-seed", "--no-seed", "--stop"])],
             "edit": lambda: [some[0], "-t", f"edited by {title}", "-d", "word " * self.chance.randrange(40)],

@@ -67,7 +67,7 @@ def test_an_hour_that_comes_twice_and_one_that_never_comes(memosync: Program, so
     first = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)  # 2:30 in summer time, and an hour later again
     for title, then in {"first": first, "second": first + timedelta(hours=1)}.items():
         os.utime(source, (then.timestamp(), then.timestamp()))
-        memosync("record", source, "-t", title, env=berlin)
+        memosync("record", source, "-t", title, "--again", env=berlin)
 
     listed = [json.loads(line) for line in memosync("list", "--json", env=berlin).lines]
     assert [memo["recorded"] for memo in listed] == ["2025-10-26T02:30:00+01:00", "2025-10-26T02:30:00+02:00"]
@@ -94,7 +94,7 @@ def test_a_disk_without_hard_links_rights_and_directories_to_sync_is_no_obstacle
 
     before = b""
     for arguments in (
-        ["record", source],
+        ["record", "--again", source],
         ["record", "-", "-t", "Two"],
         ["fetch", link],
         ["share", "last", "--no-seed"],

@@ -23,7 +23,7 @@ from support.terminal import Terminal
 from memosync.errors import MemosyncError
 
 SAMPLES = {  # what each verb is given; SOURCE, LINK, TRASHED and HERE stand for what they say
-    "record": ["SOURCE", "-t", "Новый 🎙"],
+    "record": ["SOURCE", "-t", "Новый 🎙", "--again"],
     "list": [],
     "share": ["last", "--no-seed", "--qr"],
     "fetch": ["LINK"],
@@ -110,7 +110,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     program = Program(home / "Memos", {"HOME": str(home)})
     program("record", source, "-t", "Über “alles”\u202e 🎙", "-d", "one\ntwo", "--tag", "work")
     names = {"SOURCE": str(source), "LINK": program("share", "last", "--no-seed").out.strip()}
-    names["TRASHED"] = program("record", source).out.strip()
+    names["TRASHED"] = program("record", "--again", source).out.strip()
     program("rm", names["TRASHED"])
     return program.library, names
 
