@@ -25,6 +25,7 @@ class Listening:
         self._own: list[Local] = []
         self._at: dict[int, list[Address]] = {}  # by port, until something changes
         self._changed = 0.0  # when the networks last did
+        self._is_new = False  # that, and libtorrent was not told
         self._pause = _SOONEST
         self._again = 0.0  # when to look whether every address is listened on
 
@@ -35,7 +36,11 @@ class Listening:
             self._own = own_addresses()
             self._at.clear()
             self._pause, self._again = _SOONEST, now + _SOONEST
-            self._changed = now
+            self._changed, self._is_new = now, True
+        elif self._is_new and self.is_settled:
+            self._is_new = False
+            # 2.1.1 decides when an address comes whether trackers are reached from it, and its routes come later
+            self._session.reopen_network_sockets(0)
         elif now > self._again:
             self._pause = min(2 * self._pause, _LATEST)
             self._again = now + self._pause
@@ -63,6 +68,11 @@ class Listening:
             own = self._own or [Local(address=address) for address in listened]
             self._at[port] = reachable_at([local for local in own if local.address in listened], self._network)
         return self._at[port]
+
+    def with_routes(self, port: int) -> dict[Address, bool]:
+        """Give the same, each with whether the default route leads there."""
+        routed = {local.address: local.metric is not None for local in self._own}
+        return {address: routed.get(address, True) for address in self.at(port)}
 
     def _listen_everywhere(self) -> None:
         """Have libtorrent look again: 2.1.1 listens nowhere that had no cable when it began."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SeederError
 from ..magnet import InfoHash
-from ..network import Network, is_websocket
+from ..network import Address, Network, is_websocket
 from .listening import Listening
 from .seeding import SEEDING, Seeding, Swarm
 from .session import dht_state, free_port, is_free, leave, listen_on, open_session
@@ -202,8 +202,9 @@ class Server:
             self._browsers.leave(deadline)
         return state
 
-    def _best(self) -> tuple[int, Sequence[str]]:
-        return self.port, self.addresses[:2]  # of each family one, where there are both
+    def _best(self) -> tuple[int, Sequence[tuple[Address, bool]]]:
+        here = self._programs.listening.with_routes(self.port).items()
+        return self.port, list(here)[:2]  # of each family one, where there are both
 
     def _take_back(self) -> None:
         """Listen on the port that was wanted, too, once whoever had it has left it."""
