@@ -48,8 +48,8 @@ def adding(number: int) -> Prepare:
         memo = short_memo(directory)
         many(directory / "Memos", number, memo)
         yield {
-            US: runs(*memosync(directory / "Memos", "record", memo), environment=env),
-            "memosync, adding to 1": runs(*memosync(directory / "one", "record", memo), environment=env),
+            US: runs(*memosync(directory / "Memos", "record", "--again", memo), environment=env),
+            "memosync, adding to 1": runs(*memosync(directory / "one", "record", "--again", memo), environment=env),
         }
 
     return prepare

@@ -319,7 +319,8 @@ def test_a_live_line_stands_alone_and_is_ended_by_ctrl_c(
 ) -> None:
     terminal = Terminal([*PROGRAM, *arguments], memosync.environment, columns=200)
     try:
-        terminal.wait_for(lambda screen: live in screen.lines[-1], "the live line")
+        link = "magnet:" if arguments[0] == "share" else ""
+        terminal.wait_for(lambda screen: live in screen.lines[-1] and link in screen.text, "the live line")
 
         terminal.type("\x03")
 

@@ -48,7 +48,7 @@ class Device:
         }
 
     def record(self, sound: Path, title: str) -> None:
-        self.program("record", sound, "-t", title)
+        self.program("record", sound, "-t", title, "--again")
 
     def met(self) -> list[str]:
         """Give the devices that are connected."""
