@@ -116,8 +116,8 @@ def test_a_library_that_is_away_is_waited_for(
             assert f"process {keeper} waits for it" in errors(said)[0]
         assert stick.left() == []
         back()
-        wait_until(lambda: offers(port, infohash), "it to be served on its port again", 20)
-        wait_until(lambda: state(memosync)["ready"], "it to say so", 20)
+        wait_until(lambda: offers(port, infohash), "it to be served on its port again")
+        wait_until(lambda: state(memosync)["ready"], "it to say so")
         assert (state(memosync)["port"], state(memosync)["keeper"]) == (port, keeper)
         pid = state(memosync)["pid"]
     if detached:
