@@ -370,6 +370,20 @@ def test_words_typed_into_the_index_are_said_with_the_time_of_that(make: Make) -
     assert any(stamp.startswith("title ") for stamp in only(one).stamps)
 
 
+def test_what_was_thrown_away_elsewhere_is_wanted_again_where_nothing_of_it_ever_was(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    trash.put(one, [memo_id], WHEN)
+    group.identify(one, SILENT)
+    group.merge_in(other, group.state_of(one), SILENT)
+    assert not other.trash.exists()
+
+    trash.take_back(other, [only(other).id])
+    tell(other, one)
+
+    assert (only(one).trashed, only(other).trashed) == (None, None)
+
+
 def test_no_word_stands_for_ever(make: Make) -> None:
     one, other = make("one"), make("other")
     memo_id = record(one, 1)

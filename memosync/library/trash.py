@@ -123,5 +123,6 @@ def _move(memos: Iterable[Memo], source: Path, target: Path) -> None:
         for memo in memos:
             if os.path.lexists(source / memo.file) and not os.path.lexists(target / memo.file):
                 files.move(source / memo.file, target / memo.file, sync=False)
-        files.sync_directory(target)
-        files.sync_directory(source)
+        for place in (target, source):
+            if place.exists():  # of what was thrown away elsewhere nothing is here, nor maybe a trash
+                files.sync_directory(place)

@@ -6,6 +6,7 @@ that is looked at. A sound is known by ear, a word by its text: none is used twi
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import shutil
@@ -283,6 +284,8 @@ class Life:
                 said = what(device)
             except MemosyncError as error:
                 said = f"refused: {error}"
+        if said.startswith("refused: "):
+            gc.collect()  # the frames of an error may hold locks
         acknowledged = not died and not said.startswith("refused")
         for settle in self.pending:
             settle(acknowledged)
