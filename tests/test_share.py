@@ -801,3 +801,13 @@ def test_a_variable_is_no_option_that_stop_goes_not_with(memosync: Program, thre
     memosync("share", "--stop", three[0], env={"MEMOSYNC_TRACKERS": "udp://127.0.0.1:1", "MEMOSYNC_LINK": BASE})
 
     assert not {"shared", "private"} & entry(memosync, three[0]).keys()
+
+
+def test_why_no_seeder_starts_is_said_where_there_is_nothing_to_listen_on(memosync: Program, three: list[str]) -> None:
+    memosync.under = ["unshare", "--user", "--map-root-user", "--net", "--"]  # where even the loopback is down
+    memosync.environment["MEMOSYNC_NETWORK"] = "public"
+
+    said = memosync("share", "last", code=SeederError.exit_code).err
+
+    assert "cannot listen on" in said
+    assert "not seen from here" not in said

@@ -143,7 +143,11 @@ def silent(library: Library) -> SeederError | None:
 def _insist_said(private: Path, since: float) -> None:
     """Wait for what a seeder that has the lock says of itself, but not for long: SeederError."""
     now = time.monotonic()
-    if now > since + _PATIENCE and not 0 < process.age(process.lock_holder(lock_of(private))) < _BEGINS:
+    if (
+        now > since + _PATIENCE
+        and is_running(private)
+        and not 0 < process.age(process.lock_holder(lock_of(private))) < _BEGINS
+    ):
         raise unsaid(private)
 
 
@@ -170,16 +174,19 @@ def serve(
     deadline = time.monotonic() + timeout
     said, again = None, 0.0  # what `state` says may be old by now
     unsaid_since = 0.0  # nothing is said that can be believed
+    fault: SeederError | None = None  # why it did not start
     with contextlib.suppress(SeederError):  # somebody else has just done it, or is at it
         state = _renew(library, state, stop, console) or state
     while time.monotonic() < deadline:
         stop.check()
         if not is_running(library.inner):
+            if fault:
+                raise fault
             try:
                 state = start(library, network, Settings(), stop=stop, console=console)
-            except SeederError:
-                if not is_running(library.inner):  # else somebody else's has just begun
-                    raise
+            except SeederError as error:  # it may be ending still, or somebody else's has just begun
+                fault = error
+                continue
         seen.add(revision(library))
         # what 0.1.0 has seen is a time
         if state and state.ready and (state.seen >= written if state.version != __version__ else state.seen in seen):
