@@ -104,7 +104,7 @@ def test_a_library_that_is_away_is_waited_for(
         memosync("seed", "--detach")
     else:
         ended(memosync.start("seed", stderr=subprocess.DEVNULL))
-    wait_until(lambda: memosync.run("seed", "--status").code == 0, "it to serve")
+    wait_until(lambda: " serves on port " in memosync.run("seed", "--status").err, "it to serve")
     port, keeper, pid = (state(memosync)[name] for name in ("port", "keeper", "pid"))
 
     for _ in range(2):

@@ -217,7 +217,8 @@ def swarm_of(library: Library, state: SeederState, memo: Memo) -> SwarmState | N
 
 
 def _sum_up(state: SeederState, forms: Sequence[InfoHash]) -> SwarmState:
-    swarms = [state.swarms.get(infohash, SwarmState(infohash=infohash)) for infohash in forms]
+    silent = "seeding" if state.ready else "checking"
+    swarms = [state.swarms.get(infohash, SwarmState(infohash=infohash, state=silent)) for infohash in forms]
     return SwarmState(
         infohash=swarms[0].infohash,
         state=min((swarm.state for swarm in swarms), key=_WORST_FIRST.index),

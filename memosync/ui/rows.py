@@ -113,6 +113,9 @@ def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) ->
         )
     if hidden := sum(row.is_crowded_out for row in rows):
         tell(f"browsers cannot find {hidden} of these memos: there is no room for more, programs find them all")
+    if not state.ready:
+        tell(f"process {state.pid} is starting")
+        return
     if unheard := sum(row.browsers is False for row in rows) - hidden:
         tell(f"browsers cannot find {unheard} of these memos: no WebSocket tracker of theirs answers")
     if state.usual_port not in (0, state.port):
