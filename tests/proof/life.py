@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import tomli
 
@@ -26,8 +28,7 @@ from memosync.audio import webm
 from memosync.commands import edit as edit_verb
 from memosync.console import Console
 from memosync.errors import MemosyncError
-from memosync.library import group, trash
-from memosync.library.adopt import open_library
+from memosync.library import adopt, group, trash
 from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
 from memosync.library.incoming import Incoming, take_in
@@ -168,8 +169,8 @@ class Life:
         return device
 
     def reboot(self, device: Device) -> None:
-        device.library = open_library(device.root, SILENT)
-        device.library.clock = lambda: self.now + device.skew
+        with patch.object(adopt, "Library", partial(Library, clock=lambda: self.now + device.skew)):
+            device.library = adopt.open_library(device.root, SILENT)
         if device.library.index().group:
             group.place(device.library)
 
@@ -206,10 +207,15 @@ class Life:
             key: int | str = memo.uid if number is None else number
             if once and key in found and not (found[key].trashed or memo.trashed):
                 raise Failure(f"duplicated: sound {key} is twice in the list of device {device.number}")
-            if key not in found or found[key].trashed:
+            if key not in found or self.precedence(memo) < self.precedence(found[key]):
                 found[key] = memo
         device.looked = state, found
         return found
+
+    def precedence(self, memo: Shown) -> tuple[bool, int]:
+        """Order those of one sound: what is not in the trash, then what had a uid first; a second one is the spare."""
+        known = list(self.uids)
+        return bool(memo.trashed), known.index(memo.uid) if memo.uid in known else len(known)
 
     def ear(self, device: Device, memo: Shown) -> int | None:
         for place in (device.root, device.root / ".memosync/trash"):
@@ -219,10 +225,12 @@ class Life:
 
     def observe(self, device: Device, after_loss: bool = False) -> None:
         """Look at what it shows; it must not go back from what it showed, unless a person put an old state back."""
-        path = device.root / "index.toml"
-        if path.exists() and abs(path.stat().st_mtime - time.time()) < _DAY:  # what was written now was by its clock
-            clock = int((self.now + device.skew) * 10**9)
-            os.utime(path, ns=(clock, clock))
+        clock = int((self.now + device.skew) * 10**9)
+        for path in (*device.root.glob("*.*"), *device.root.glob(".memosync/trash/*.*")):
+            if (
+                path.is_file() and abs(path.stat().st_mtime - time.time()) < _DAY
+            ):  # what was written now was by its clock
+                os.utime(path, ns=(clock, clock))
         here = self.shown(device)
         if not device.grouped:  # nobody keeps what it has thrown away
             device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
