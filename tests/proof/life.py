@@ -6,6 +6,7 @@ that is looked at. A sound is known by ear, a word by its text: none is used twi
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import os
@@ -15,9 +16,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import tomli
 
@@ -26,8 +29,7 @@ from memosync.audio import webm
 from memosync.commands import edit as edit_verb
 from memosync.console import Console
 from memosync.errors import MemosyncError
-from memosync.library import group, trash
-from memosync.library.adopt import open_library
+from memosync.library import adopt, group, trash
 from memosync.library.digests import Digests
 from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
@@ -186,8 +188,8 @@ class Life:
         return device
 
     def reboot(self, device: Device) -> None:
-        device.library = open_library(device.root, SILENT)
-        device.library.clock = lambda: self.now + device.skew
+        with patch.object(adopt, "Library", partial(Library, clock=lambda: self.now + device.skew)):
+            device.library = adopt.open_library(device.root, SILENT)
         device.digests, device.identified = Digests(), 0
         if device.library.index().group:
             group.place(device.library)
@@ -224,10 +226,15 @@ class Life:
             key: int | str = memo.uid if number is None else number
             if once and key in found and not (found[key].trashed or memo.trashed):
                 raise Failure(f"duplicated: sound {key} is twice in the list of device {device.number}")
-            if key not in found or found[key].trashed:
+            if key not in found or self.precedence(memo) < self.precedence(found[key]):
                 found[key] = memo
         device.looked = state, found
         return found
+
+    def precedence(self, memo: Shown) -> tuple[bool, int]:
+        """Order those of one sound: what is not in the trash, then what had a uid first; a second one is the spare."""
+        known = list(self.uids)
+        return bool(memo.trashed), known.index(memo.uid) if memo.uid in known else len(known)
 
     def ear(self, device: Device, memo: Shown) -> int | None:
         for place in (device.root, device.root / ".memosync/trash"):
@@ -237,10 +244,12 @@ class Life:
 
     def observe(self, device: Device, after_loss: bool = False) -> None:
         """Look at what it shows; it must not go back from what it showed, unless a person put an old state back."""
-        path, status = device.root / "index.toml", stat_of(f"{device.root}/index.toml")
-        if status and abs(status.st_mtime - time.time()) < _DAY:  # what was written now was by its clock
-            clock = int((self.now + device.skew) * 10**9)
-            os.utime(path, ns=(clock, clock))
+        clock = int((self.now + device.skew) * 10**9)
+        for place in (device.root, device.root / ".memosync/trash"):
+            with contextlib.suppress(FileNotFoundError), os.scandir(place) as found:
+                for entry in found:  # what was written now was by its clock
+                    if entry.is_file() and abs(entry.stat().st_mtime - time.time()) < _DAY:
+                        os.utime(entry.path, ns=(clock, clock))
         here = self.shown(device)
         if not device.grouped:  # nobody keeps what it has thrown away
             device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
