@@ -323,7 +323,7 @@ class Library:
     def lock(self, name: MemoId | InfoHash, wait: bool = True) -> Iterator[bool]:
         """Hold the lock of a memo or a download; False when we do not wait and somebody else has it."""
         self.refuse_links()
-        with files.as_library_error(f"lock {name}"):
+        with files.as_library_error(f"write in {self.root}"):
             what = f"memo {name}" if parse_id(name) else "the same download"
             lock = files.acquire(self.inner / "locks" / name, wait, watch=self.patience.watch(what))
         try:
