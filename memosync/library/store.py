@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import files, index
+from ..audio import webm
 from ..console import one_line
-from ..errors import LibraryError, NotFoundError
+from ..errors import AudioError, LibraryError, NotFoundError
 from ..index import Index
 from ..magnet import InfoHash, parse_infohash
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
@@ -309,8 +310,11 @@ class Library:
         """Where a memo's new content stands, complete, until the index names its size and it is moved to its place."""
         return self.recording / f"{memo_id}.webm.new"
 
-    def settle(self, memo_id: MemoId, path: Path) -> None:
-        """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it."""
+    def settle(self, memo_id: MemoId, path: Path, *, sync: bool = True) -> None:
+        """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it.
+
+        Without `sync` the caller has the directories put on the disk.
+        """
         memo = self.index().get(memo_id)
         with files.as_library_error(f"write {memo.file if memo else path}"):
             if (
@@ -319,8 +323,9 @@ class Library:
                 and path == self.rewritten(memo_id)
                 and _size(path, links=False) == memo.size
                 and path.stat().st_nlink == 1  # else it is another file's, too
+                and (_size(self.path(memo)) != memo.size or _says(path, memo))
             ):
-                files.move(path, self.path(memo))
+                files.move(path, self.path(memo), sync=sync)
             else:
                 path.unlink(missing_ok=True)
 
@@ -328,7 +333,7 @@ class Library:
     def lock(self, name: MemoId | InfoHash, wait: bool = True) -> Iterator[bool]:
         """Hold the lock of a memo or a download; False when we do not wait and somebody else has it."""
         self.refuse_links()
-        with files.as_library_error(f"lock {name}"):
+        with files.as_library_error(f"write in {self.root}"):
             what = f"memo {name}" if parse_id(name) else "the same download"
             lock = files.acquire(self._locks / name, wait, watch=self.patience.watch(what))
         try:
@@ -448,6 +453,13 @@ class Library:
 
 def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK | (os.X_OK if os.path.isdir(path) else 0))
+
+
+def _says(path: Path, memo: Memo) -> bool:
+    """Tell whether a file has a memo's words: before the index was written, one of the same size may have others."""
+    with contextlib.suppress(AudioError):
+        return webm.read_words(path) == memo.words
+    return False
 
 
 def _size(path: Path, links: bool = True) -> int | None:
