@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from .. import files, index
-from ..audio import webm
 from ..console import one_line
 from ..errors import AudioError, LibraryError, NotFoundError
 from ..index import Index
@@ -457,6 +456,8 @@ def _may_write(path: Path) -> bool:
 
 def _says(path: Path, memo: Memo) -> bool:
     """Tell whether a file has a memo's words: before the index was written, one of the same size may have others."""
+    from ..audio import webm  # most who change an index need it not
+
     with contextlib.suppress(AudioError):
         return webm.read_words(path) == memo.words
     return False
