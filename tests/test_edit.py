@@ -259,19 +259,25 @@ def assert_whole(memosync: Program, *titles: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "fault"),
-    [("rename", "signal=KILL"), ("rename", "error=EIO"), ("fsync", "error=EIO")],
-    ids=["rename-killed", "rename-refused", "fsync-refused"],
+    ("call", "fault", "title"),
+    [
+        ("rename", "signal=KILL", "A title that is longer"),
+        ("rename", "signal=KILL", "Two"),  # the file has as many bytes as before
+        ("rename", "error=EIO", "A title that is longer"),
+        ("rename", "error=EIO", "Two"),
+        ("fsync", "error=EIO", "A title that is longer"),
+    ],
+    ids=["rename-killed", "rename-killed-as-long", "rename-refused", "rename-refused-as-long", "fsync-refused"],
 )
 def test_a_fault_at_any_step_damages_nothing_and_the_next_command_goes_on(
-    memosync: Program, recorded: Path, call: str, fault: str
+    memosync: Program, recorded: Path, call: str, fault: str, title: str
 ) -> None:
     packets = sound.packets(next(recorded.glob("*.webm")))
-    for here in at_every(call, fault, memosync, recorded, "edit", "last", "-t", "A title that is longer"):
-        assert_whole(here, "One", "A title that is longer")
+    for here in at_every(call, fault, memosync, recorded, "edit", "last", "-t", title):
+        assert_whole(here, "One", title)
         assert packets == sound.packets(file_of(here))
 
-    assert_whole(here, "A title that is longer")
+    assert_whole(here, title)
 
 
 def test_who_lists_meanwhile_sees_nothing_damaged(library: Library, memosync: Program, one: Path) -> None:

@@ -272,7 +272,7 @@ def take(library: Library, uid: str, came: Path) -> bool:
             library.put_away(path)
         files.move(came, new := library.rewritten(memo.id))
         library.update({memo.id: lambda memo: replace(memo, size=size)})
-        library.settle(memo.id, new)
+        library.settle(memo.id, new, is_named=True)
         return True
 
 

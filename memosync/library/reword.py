@@ -40,10 +40,13 @@ def reword(library: Library, memo: Memo) -> Memo:
     words = {name: getattr(memo, name) for name in index.EDITABLE}
     if memo.content:
         words["content"] = _of_all_devices(library, memo, new)
+    is_named = False
     try:
-        return library.update({memo.id: lambda memo: replace(memo, size=size, **words)})[memo.id]
+        after = library.update({memo.id: lambda memo: replace(memo, size=size, **words)})[memo.id]
+        is_named = True
     finally:
-        library.settle(memo.id, new)
+        library.settle(memo.id, new, is_named=is_named)
+    return after
 
 
 def _of_all_devices(library: Library, memo: Memo, path: Path) -> str:

@@ -23,7 +23,7 @@ from ..index import Index
 from ..magnet import InfoHash, parse_infohash
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .device import device
-from .entries import as_it_came
+from .entries import as_it_came, says
 from .patience import Patience
 from .snapshots import Snapshots
 from .stamps import stamped
@@ -309,8 +309,12 @@ class Library:
         """Where a memo's new content stands, complete, until the index names its size and it is moved to its place."""
         return self.recording / f"{memo_id}.webm.new"
 
-    def settle(self, memo_id: MemoId, path: Path) -> None:
-        """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it."""
+    def settle(self, memo_id: MemoId, path: Path, *, is_named: bool = False) -> None:
+        """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it.
+
+        Where both are of the size that the index says, it may mean the one that is there: then what they say tells,
+        unless it is known that this one `is_named`.
+        """
         memo = self.index().get(memo_id)
         with files.as_library_error(f"write {memo.file if memo else path}"):
             if (
@@ -319,6 +323,7 @@ class Library:
                 and path == self.rewritten(memo_id)
                 and _size(path, links=False) == memo.size
                 and path.stat().st_nlink == 1  # else it is another file's, too
+                and (is_named or _size(self.path(memo)) != memo.size or says(path, memo.words))
             ):
                 files.move(path, self.path(memo))
             else:
