@@ -18,12 +18,12 @@ from typing import Any
 
 from .. import files, index
 from ..console import one_line
-from ..errors import AudioError, LibraryError, NotFoundError
+from ..errors import LibraryError, NotFoundError
 from ..index import Index
 from ..magnet import InfoHash, parse_infohash
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .device import device
-from .entries import as_it_came
+from .entries import as_it_came, says
 from .patience import Patience
 from .snapshots import Snapshots
 from .stamps import stamped
@@ -309,10 +309,11 @@ class Library:
         """Where a memo's new content stands, complete, until the index names its size and it is moved to its place."""
         return self.recording / f"{memo_id}.webm.new"
 
-    def settle(self, memo_id: MemoId, path: Path, *, sync: bool = True) -> None:
+    def settle(self, memo_id: MemoId, path: Path, *, is_named: bool = False, sync: bool = True) -> None:
         """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it.
 
-        Without `sync` the caller has the directories put on the disk.
+        Where both are of the size that the index says, it may mean the one that is there: then what they say tells,
+        unless it is known that this one `is_named`. Without `sync` the caller has the directories put on the disk.
         """
         memo = self.index().get(memo_id)
         with files.as_library_error(f"write {memo.file if memo else path}"):
@@ -322,7 +323,7 @@ class Library:
                 and path == self.rewritten(memo_id)
                 and _size(path, links=False) == memo.size
                 and path.stat().st_nlink == 1  # else it is another file's, too
-                and (_size(self.path(memo)) != memo.size or _says(path, memo))
+                and (is_named or _size(self.path(memo)) != memo.size or says(path, memo.words))
             ):
                 files.move(path, self.path(memo), sync=sync)
             else:
@@ -452,15 +453,6 @@ class Library:
 
 def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK | (os.X_OK if os.path.isdir(path) else 0))
-
-
-def _says(path: Path, memo: Memo) -> bool:
-    """Tell whether a file has a memo's words: before the index was written, one of the same size may have others."""
-    from ..audio import webm  # most who change an index need it not
-
-    with contextlib.suppress(AudioError):
-        return webm.read_words(path) == memo.words
-    return False
 
 
 def _size(path: Path, links: bool = True) -> int | None:

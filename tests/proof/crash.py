@@ -28,12 +28,14 @@ class Crash(BaseException):
 class _Death:
     def __init__(self) -> None:
         self.left: int | None = None  # writes until then
+        self.at = ""  # at which it died
         self.locks: set[files.Lock] = set()
 
     def look(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.left is not None and changes(event, arguments):
             self.left -= 1
             if self.left < 0:
+                self.at = self.at or event  # what is done on the way out is refused, too
                 raise Crash
         _disk.look(event, arguments)
 
@@ -178,14 +180,14 @@ def lose_power(most: int) -> int:
 
 
 @contextlib.contextmanager
-def dying(after: int | None) -> Iterator[list[bool]]:
-    """Die at the write after so many, and give whether it came to that; never with None."""
-    died: list[bool] = []
-    _death.left = after
+def dying(after: int | None) -> Iterator[list[str]]:
+    """Die at the write after so many, and give which it was, where it came to that; never with None."""
+    died: list[str] = []
+    _death.left, _death.at = after, ""
     try:
         yield died
     except Crash:
-        died.append(True)
+        died.append(_death.at)
     finally:
         _death.left = None
     if died:
