@@ -38,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     invoke_without_command=True,
+    add_completion=False,  # Typer's scripts have the shell run what it is answered
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="memosync help COMMAND says what a command takes, man memosync all.",
 )
@@ -152,7 +153,21 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Its version.")
     ] = False,
+    install_completion: Annotated[
+        bool, typer.Option("--install-completion", help="Set completion up in this shell, and exit.")
+    ] = False,
+    show_completion: Annotated[
+        bool, typer.Option("--show-completion", help="Print this shell's completion script, and exit.")
+    ] = False,
 ) -> None:
+    if install_completion or show_completion:
+        from .commands import completion
+
+        if install_completion:
+            completion.install(usage.shell(), os.environ, terminal.console(live.Fraction()))
+        else:
+            terminal.answer(completion.script_of(usage.shell()).rstrip())
+        raise typer.Exit
     if ctx.invoked_subcommand is None:
         terminal.answer(ctx.get_help())
     ctx.obj = _globals  # which is called when the options behind the command are known, too
@@ -555,6 +570,7 @@ def run() -> int:
         for line in usage.offers(_program(verb)):
             terminal.answer(line)
         return 0
+    usage.answer_older_scripts()
     try:
         result = _program(None if verb == "help" else verb)(standalone_mode=False)
     except typer.TyperException as error:
