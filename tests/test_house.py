@@ -73,6 +73,7 @@ OWNERS = {
     "cryptography": {"sealing"},
     "tomli": {"index"},
     "tomli_w": {"index"},
+    "ctypes": {"seeder"},
     "fcntl": {"files"},
     "os.replace": {"files"},
     "os.rename": {"files"},
