@@ -273,6 +273,9 @@ def take(library: Library, uid: str, came: Path) -> bool:
             return False
         if _sound(path) != _sound(came):
             library.put_away(path)
+        if memo.size == size:
+            files.move(came, path)
+            return True
         files.move(came, new := library.rewritten(memo.id))
         library.update({memo.id: lambda memo: replace(memo, size=size)})
         library.settle(memo.id, new)

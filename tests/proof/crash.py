@@ -94,8 +94,7 @@ class _Disk:
 
     def has(self, places: Iterable[Path]) -> None:
         self.names.clear()
-        files = (os.path.join(where, name) for place in places for where, _, names in os.walk(place) for name in names)
-        self.synced = {os.lstat(path).st_ino for path in files}
+        self.synced = {inode for place in places for inode in _inodes(os.fspath(place))}
 
     def lose(self, most: int) -> int:
         """Lose what was done last, `most` names at the most, and tell how many."""
@@ -113,6 +112,15 @@ class _Disk:
                 os.link(name.before, name.path, follow_symlinks=False)
         self.looking = False
         return len(lost)
+
+
+def _inodes(directory: str) -> Iterator[int]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _inodes(entry.path)
+            else:
+                yield entry.inode()
 
 
 _death, _disk = _Death(), _Disk()

@@ -6,6 +6,7 @@ that is looked at. A sound is known by ear, a word by its text: none is used twi
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import os
@@ -15,9 +16,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import tomli
 
@@ -26,8 +29,8 @@ from memosync.audio import webm
 from memosync.commands import edit as edit_verb
 from memosync.console import Console
 from memosync.errors import MemosyncError
-from memosync.library import group, trash
-from memosync.library.adopt import open_library
+from memosync.library import adopt, group, trash
+from memosync.library.digests import Digests
 from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
 from memosync.library.incoming import Incoming, take_in
@@ -87,9 +90,25 @@ class Device:
     trashed_since: dict[int, float] = field(default_factory=dict)  # by sound
     heard_at: float = 0.0  # when it merged what another one says
     fetched: set[int] = field(default_factory=set)  # and not met by what other devices say of it
+    by_link: set[int] = field(default_factory=set)  # fetched, and shown with the words of its file alone
     by_hand: dict[tuple[int, str], str] = field(default_factory=dict)  # words that nobody may have noticed yet
     joining: bool = False
     looked: tuple[list[tuple[int, int]], dict[int | str, Shown]] | None = None
+    digests: Digests = field(default_factory=Digests)
+    identified: int = 0  # the time stamp that the index had when every memo had its uid
+
+    def state(self) -> list[tuple[int, int]]:
+        """Tell what is on its disk from what was: of all that it shows, and of all that it knows."""
+        names = "index.toml", "", ".memosync/trash", ".memosync/sync.toml"
+        found = (stat_of(f"{self.root}/{name}") for name in names)
+        return [(status.st_ino, status.st_mtime_ns) if status else (0, 0) for status in found]
+
+
+def stat_of(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 @dataclass
@@ -120,6 +139,7 @@ class Life:
         self.devices: list[Device] = []
         self.nodes = [Node() for _ in range(self.random.randint(1, 4))]
         self.heads: dict[str, tuple[bytes, set[int], set[str]]] = {}  # with who has it, and what it says is thrown away
+        self.read: dict[bytes, manifest.State] = {}
         self.shared: dict[int, list[tuple[bytes, bytes]]] = {}  # what strangers have: files, each with its torrent
         self.own: set[int] = set()  # what of it came from here
         self.apart: dict[int, int] = {}
@@ -168,8 +188,9 @@ class Life:
         return device
 
     def reboot(self, device: Device) -> None:
-        device.library = open_library(device.root, SILENT)
-        device.library.clock = lambda: self.now + device.skew
+        with patch.object(adopt, "Library", partial(Library, clock=lambda: self.now + device.skew)):
+            device.library = adopt.open_library(device.root, SILENT)
+        device.digests, device.identified = Digests(), 0
         if device.library.index().group:
             group.place(device.library)
 
@@ -178,8 +199,7 @@ class Life:
     def shown(self, device: Device, *, once: bool = False) -> dict[int | str, Shown]:
         """Give what it lists, by sound; by uid where nobody has heard it yet."""
         path = device.root / "index.toml"
-        places = path, device.root, device.root / ".memosync/trash"
-        state = [(place.stat().st_ino, place.stat().st_mtime_ns) for place in places if place.exists()]
+        state = device.state()
         if device.looked and device.looked[0] == state and not once:
             return device.looked[1]
         found: dict[int | str, Shown] = {}
@@ -206,10 +226,15 @@ class Life:
             key: int | str = memo.uid if number is None else number
             if once and key in found and not (found[key].trashed or memo.trashed):
                 raise Failure(f"duplicated: sound {key} is twice in the list of device {device.number}")
-            if key not in found or found[key].trashed:
+            if key not in found or self.precedence(memo) < self.precedence(found[key]):
                 found[key] = memo
         device.looked = state, found
         return found
+
+    def precedence(self, memo: Shown) -> tuple[bool, int]:
+        """Order those of one sound: what is not in the trash, then what had a uid first; a second one is the spare."""
+        known = list(self.uids)
+        return bool(memo.trashed), known.index(memo.uid) if memo.uid in known else len(known)
 
     def ear(self, device: Device, memo: Shown) -> int | None:
         for place in (device.root, device.root / ".memosync/trash"):
@@ -219,10 +244,12 @@ class Life:
 
     def observe(self, device: Device, after_loss: bool = False) -> None:
         """Look at what it shows; it must not go back from what it showed, unless a person put an old state back."""
-        path = device.root / "index.toml"
-        if path.exists() and abs(path.stat().st_mtime - time.time()) < _DAY:  # what was written now was by its clock
-            clock = int((self.now + device.skew) * 10**9)
-            os.utime(path, ns=(clock, clock))
+        clock = int((self.now + device.skew) * 10**9)
+        for place in (device.root, device.root / ".memosync/trash"):
+            with contextlib.suppress(FileNotFoundError), os.scandir(place) as found:
+                for entry in found:  # what was written now was by its clock
+                    if entry.is_file() and abs(entry.stat().st_mtime - time.time()) < _DAY:
+                        os.utime(entry.path, ns=(clock, clock))
         here = self.shown(device)
         if not device.grouped:  # nobody keeps what it has thrown away
             device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
@@ -231,7 +258,8 @@ class Life:
                 continue
             for name in FIELDS:
                 now, before = getattr(memo, name), device.seen.get((number, name))
-                if not after_loss and before not in (None, now) and now in self.ancestors(number, name, before):
+                is_back = before not in (None, now) and now in self.ancestors(number, name, before)
+                if is_back and not after_loss and number not in device.by_link:  # words in files have no clocks
                     raise Failure(f"stale: device {device.number} went back from {before!r} to {now!r}")
                 device.seen[number, name] = now
             if memo.trashed:
@@ -239,6 +267,7 @@ class Life:
                 device.trashed_since.setdefault(number, self.now)
             else:
                 device.trashed_since.pop(number, None)
+        device.by_link &= device.fetched
 
     def ancestors(self, number: int, name: str, text: str | None) -> set[str]:
         found: set[str] = set()
@@ -497,6 +526,7 @@ class Life:
         )
         self.undo_trashings(device, number)
         device.fetched.add(number)
+        device.by_link.add(number)
         library = device.library
         known = metainfo.read(torrent)
         memo = library.index().with_infohash(known.infohash)
@@ -687,10 +717,11 @@ class Life:
             if holders & {device.number, *(other.number for other in near)} and not (
                 lossy and self.random.random() < 0.2
             ):
-                theirs = manifest.loads(data)
+                theirs = self.said(data)
                 alive = {number for number, memo in self.shown(device).items() if not memo.trashed}
                 joining, device.joining = device.joining, False
-                group.merge_in(library, theirs, SILENT)
+                news = theirs if lossy else manifest.news(group.state_of(library), theirs)  # as the seeder does
+                group.merge_in(library, news, SILENT)
                 device.heard_at = self.now if holders - {device.number} else device.heard_at
                 holders.add(device.number)
                 if joining:  # what is alive on who joins stays so
@@ -701,7 +732,9 @@ class Life:
             else:
                 self.count["head that could not be fetched"] += 1
                 head = ""
-        group.merge_in(library, manifest.State(), SILENT)  # what was done here meanwhile
+        if library.index_time() != device.identified:  # what was done here meanwhile
+            group.identify(library, SILENT)
+            device.identified = library.index_time()
         state = group.state_of(library)
         if manifest.news(theirs, state) != manifest.State():
             data = manifest.dumps(state)
@@ -718,9 +751,15 @@ class Life:
                     node.seq, node.head = best + 1, name
         self.take_files(device, near, lossy=lossy)
 
+    def said(self, data: bytes) -> manifest.State:
+        """Read what somebody said, once."""
+        if data not in self.read:
+            self.read[data] = manifest.loads(data)
+        return self.read[data]
+
     def take_files(self, device: Device, near: list[Device], *, lossy: bool) -> None:
         library = device.library
-        for memo, content in list(group.wanted(library)):
+        for memo, content in list(group.wanted(library, device.digests)):
             if lossy and self.random.random() < 0.3:
                 continue
             files = [path for other in near for path in self.files_of(other, memo.uid or "")]
@@ -746,15 +785,22 @@ class Life:
             if not device.grouped:
                 self.enter(device)
         quiet = 0
+        now, seen = self.world(), dict[int, object]()  # by device: how all was when it had met the others
         for rounds in range(1, ROUNDS + 1):
             before = [self.shown(device) for device in self.devices]
             for device in self.devices:
-                self.meet(device, lossy=False)
+                if seen.get(device.number) != now:  # else nobody did anything since
+                    self.meet(device, lossy=False)
+                    seen[device.number] = now = self.world()
             quiet = quiet + 1 if before == [self.shown(device) for device in self.devices] else 0
             if quiet == 2:  # in the first, somebody may have said what others hear in the second
                 self.count[f"rounds until all agree: {rounds - 2}"] += 1
                 return
         raise Failure(f"stale: still changing after {ROUNDS} rounds")
+
+    def world(self) -> object:
+        """Tell how all is from how it was."""
+        return [device.state() for device in self.devices], [(node.seq, node.head) for node in self.nodes]
 
     def judge(self) -> None:
         devices = self.devices

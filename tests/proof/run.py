@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import multiprocessing
 import shutil
 import sys
@@ -57,6 +58,8 @@ def _prepare(mutant: str, place: str) -> None:
     crash.install()
     if mutant:
         mutants.MUTANTS[mutant]()
+    gc.collect()
+    gc.freeze()  # what is there for good is not to be looked at again and again
 
 
 def _live(seed: int) -> tuple[int, Counter[str], str]:
