@@ -139,6 +139,12 @@ def test_who_writes_what_did_not_change_as_it_stood_says_the_same(text: str, dat
 
     assert after == index.loads(quickly) == index.loads(slowly)
     assert re.findall("recorded = .{19}$", quickly, re.MULTILINE) == []
+    for one in (quickly, text):
+        found = index.loads(one, before)
+        assert found == index.loads(one)
+        assert index.dumps(replace(found, memos=found.memos[::-1])) == index.dumps(
+            replace(index.loads(one), memos=index.loads(one).memos[::-1])
+        )
 
 
 @given(indexes)
