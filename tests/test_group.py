@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from proof import crash
@@ -506,9 +507,16 @@ def test_one_word_more_among_many_memos_is_all_that_is_read_and_stamped(
     group.merge_in(library, State(dict.fromkeys(uids, cells)), SILENT)
     assert group.state_of(library) == group.state_of(again)
     seen: list[str] = []
-    for room, name in ((stamps, "_values"), (index, "_memo")):
-        act = getattr(room, name)
-        monkeypatch.setattr(room, name, lambda *found, act=act, name=name: seen.append(name) or act(*found))  # type: ignore[func-returns-value]
+
+    def watched(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def watch(one: object) -> Any:
+            seen.append(act.__name__)
+            return act(one)
+
+        return watch
+
+    monkeypatch.setattr(stamps, "_values", watched(stamps._values))
+    monkeypatch.setattr(index, "_memo", watched(index._memo))
     edited = {"title": Cell("Better", Clock(2_000_000_000_000, 0, "7be1c20d"))}
     group.merge_in(library, State({uids[7]: edited}), SILENT)
 
