@@ -392,6 +392,18 @@ def test_damage_in_the_middle_costs_no_more_than_itself(memosync: Program, tmp_p
     assert ("damaged: " in said or "holes in the source: " in said) or codec in ("mp3", "aac")  # frames found anew
 
 
+@pytest.mark.parametrize(("form", "codec"), [("webm", "libopus"), ("mka", "libvorbis")])
+def test_what_is_shorter_than_it_says_is_told(memosync: Program, tmp_path: Path, form: str, codec: str) -> None:
+    """Behind damage FFmpeg goes on at the next cluster, of which there may be none, and says nothing."""
+    source = ffmpeg(tmp_path / f"v.{form}", "-i", wav(tmp_path / "v.wav", tones((440, 0.5), seconds=4)), "-c:a", codec)
+    data = bytearray(source.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4_096] = bytes(4_096)
+    source.write_bytes(data)
+
+    for record in (by_file, by_pipe):
+        assert "it says that it is 4.0 s long, and " in record(memosync, source)
+
+
 PICTURE = ["-f", "lavfi", "-i", "testsrc=s=160x120:r=25", "-map", "1", "-map", "0", "-c:v", "mpeg2video", "-shortest"]
 CAMERA = ["-f", "mpegts", "-mpegts_m2ts_mode", "1"]
 

@@ -2,9 +2,9 @@
 
 Of Ogg, where that is usual ("chained", RFC 3533, 4), FFmpeg reads on behind the end of the first link only where the
 next one is of the same kind, and refuses it else. It also refuses packets on pages that say -1 for their time ("granule
-position"), or more than can be, which is given them here. Of others, as `cat` and recorders that begin anew make them,
-it takes the second file for packets of the first, which may be noise, or sees nothing of it. What is in none of these
-formats is one link.
+position"), and Opus whose time cannot be; these get one here. Of others, as `cat` and recorders that begin anew make
+them, it takes the second file for packets of the first, which may be noise, or sees nothing of it. What is in none of
+these formats is one link.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from itertools import dropwhile
 from ..quantities import format_clock
 
 _PATIENCE, _FOLLOWS = 25, 0.1  # packets after which a jump is one for good; how fast its slow drift is followed
+_LACKS = 0.5  # seconds that a source may be shorter than it says
 _TOLD = 5  # places of damage that are told one by one
 _LAST = 1.5  # seconds before a cut in which what cannot be read is what was cut
 
@@ -19,6 +20,7 @@ class Damage:
         self._broken: list[tuple[float, float]] = []
         self._missing: list[tuple[float, float]] = []
         self._cut: list[float] = []
+        self._lacking = ""
 
     def hit(self, at: float, length: float | None) -> None:
         """Note that something could not be read; None where nobody knows how much."""
@@ -33,6 +35,11 @@ class Damage:
         if self._broken and at - self._broken[-1][0] < _LAST:
             self._broken.pop()
         self._cut.append(at)
+
+    def lack(self, claimed: float, heard: float) -> None:
+        """Note that a source is shorter than it says, where nothing else that is known of it explains that."""
+        if claimed - heard > _LACKS and not (self._broken or self._missing or self._cut):
+            self._lacking = f"it says that it is {claimed:.1f} s long, and {heard:.1f} s of it could be read: "
 
     def excuse(self) -> str:
         """Say why there is no sound at all, nothing where no damage is known."""
@@ -49,6 +56,8 @@ class Damage:
         if self._cut:
             places = _few([format_clock(at) for at in self._cut])
             yield f"cut off: the source breaks off at {places}; all that is there is saved"
+        if self._lacking:
+            yield f"{self._lacking}it is damaged, or says what is not so; all that is there is saved"
 
     @staticmethod
     def _note(places: list[tuple[float, float]], at: float, length: float) -> None:

@@ -75,6 +75,11 @@ class Source:
         raise NotImplementedError
 
     @property
+    def is_exact(self) -> bool:
+        """Tell whether the duration is that of the sound, and no estimate."""
+        return False
+
+    @property
     def is_short(self) -> bool:
         """Tell, once all of it was read, whether its header counts more than its last packet does."""
         return False
@@ -100,6 +105,13 @@ class _Decoded(Source):
         self.head = bytes([codec.channels]) + opus.decoding(codec.extradata)
         self._container = container
         self._end = 0.0  # of the last packet, by its clock, once that was read
+
+    @property
+    def is_exact(self) -> bool:
+        assert self.stream
+        begin = float((self.stream.start_time or 0) * (self.stream.time_base or 0))
+        names, alone = self._container.format.name, len(self._container.streams) == 1
+        return alone and names in ("ogg", "matroska,webm") and abs(begin) < _GAP
 
     @property
     def is_short(self) -> bool:

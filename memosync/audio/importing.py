@@ -297,8 +297,13 @@ class _Import:
                         return again
                     if writer.duration >= self._longest:
                         break
-                    if not (self._pipe and self._pipe.is_stopped) and _is_cut(link, source, writer.duration - begun):
+                    heard = writer.duration - begun
+                    if self._pipe and self._pipe.is_stopped:
+                        continue
+                    if _is_cut(link, source, heard):
                         self._damage.cut(writer.duration)
+                    elif source.is_exact and source.duration:
+                        self._damage.lack(source.duration, heard)
             assert writer
             if not writer.duration:
                 damage, self._damage = self._damage, Damage()  # which is all that there is
