@@ -27,6 +27,7 @@ from support.waiting import takes_less, until, wait_until
 
 from memosync import process
 from memosync.errors import Interrupted, SeederError
+from memosync.seeder import client
 
 NOT_RUNNING = SeederError.exit_code
 
@@ -593,3 +594,35 @@ def test_a_zombie_is_no_living_process() -> None:
     assert process.birth(os.getpid()) != ""
 
     child.wait()
+
+
+def is_told_to_end(pid: int) -> bool:
+    """Tell whether TERM waits for a process that is stopped (proc(5))."""
+    pending = re.search(r"^ShdPnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(pending and int(pending[1], 16) & 1 << signal.SIGTERM - 1)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["Ctrl-C", "a keeper that is killed"])
+def test_while_a_seeder_is_slow_to_end(library: Program, ended: Ended, is_killed: bool) -> None:
+    """Who waits for that hears Ctrl-C; and when nobody is left who could be asked, it was no stranger's."""
+    library("seed", "--detach")
+    keeper, server = state(library)["keeper"], state(library)["pid"]
+    for pid in (keeper, server):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        stopping = ended(library.start("seed", "--stop", stderr=subprocess.PIPE))
+        wait_until(lambda: is_told_to_end(keeper), "it to be told", 20)
+        if is_killed:
+            os.kill(keeper, signal.SIGKILL)
+            wait_until(lambda: time.monotonic() > began + client._PATIENCE + 1, "its patience to be over", 20)
+            os.kill(server, signal.SIGCONT)
+
+            assert stopping.wait(30) == 0, errors(stopping.communicate()[1].decode())
+        else:
+            stopping.send_signal(signal.SIGINT)
+
+            assert stopping.wait(5) == Interrupted(signal.SIGINT).exit_code
+    finally:
+        for pid in filter(is_alive, (keeper, server)):
+            os.kill(pid, signal.SIGCONT)

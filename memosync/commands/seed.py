@@ -55,7 +55,7 @@ def seed(
     _refuse_several(options)
     settings = Settings(port=options.port, up=options.up, down=options.down)
     if options.stop:
-        client.end(Library(command.root))  # also when its index is broken
+        client.end(Library(command.root), stop=stop)  # also when its index is broken
         console.tell("the seeder has ended")
     elif options.install:
         library = command.open_to_swarms()

@@ -115,9 +115,9 @@ def holders(library: Library, memo: Memo) -> list[Device]:
     return [row for row in others(library) if uid not in row.lacks]
 
 
-def is_awaited(library: Library, memo: Memo) -> bool:
-    """Tell whether a memo is known from other devices alone: its file is not here, or not yet."""
-    return bool(memo.content) and not os.path.lexists(library.path(memo))
+def is_awaited(library: Library, memo: Memo, path: Path | None = None) -> bool:
+    """Tell whether a memo is known from other devices alone: its file is not here, at its `path`, or not yet."""
+    return bool(memo.content) and not os.path.lexists(path or library.path(memo))
 
 
 def state_of(library: Library) -> State:

@@ -91,8 +91,8 @@ def start(
     return _start(library, ["--library", root, "--network", network.value, "seed", *options], stop, timeout)
 
 
-def end(library: Library, timeout: float = 10) -> None:
-    """End the seeder and wait until it is gone; SeederError when none runs."""
+def end(library: Library, *, stop: Stop, timeout: float = 10) -> None:
+    """End the seeder and wait until it is gone; SeederError when none runs, Interrupted on `stop`."""
     private = library.inner
     library.refuse_links()
     began = time.monotonic()
@@ -106,7 +106,8 @@ def end(library: Library, timeout: float = 10) -> None:
             raise unsaid(private)
         if time.monotonic() > began + timeout:
             raise SeederError(f"the seeder does not end (process {ended})")
-        time.sleep(2 * _LOOK_EVERY)
+        stop.wait(2 * _LOOK_EVERY)
+        stop.check()
     if not ended:
         raise SeederError("no seeder is running", "memosync seed --detach starts one")
 
@@ -297,7 +298,7 @@ def _renew(library: Library, state: SeederState | None, stop: Stop, console: Con
     console.tell(f"a seeder is running {other}: restarting it")
     arguments = process.arguments(state.keeper)
     with contextlib.suppress(SeederError):  # it has ended by itself
-        end(library)
+        end(library, stop=stop)
     return _start(library, arguments[arguments.index("--library") :], stop)
 
 

@@ -76,7 +76,7 @@ def install(library: Library, network: Network, settings: Settings, *, stop: Sto
     try:
         _systemctl("daemon-reload")
         with contextlib.suppress(SeederError):  # none runs
-            client.end(library)
+            client.end(library, stop=stop)
         _systemctl("enable", path.name)
         _systemctl("restart", path.name)  # it may have been there, with other options
         _wait_until_it_serves(library, path.name, stop)
