@@ -21,10 +21,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Generic, TypeVar
 
 from .errors import LibraryError
 
+T = TypeVar("T")
 Watch = Callable[[Path, float], None]  # of who waits for a lock: which, and for how many seconds; it may raise
 MOST = 100_000_000  # bytes that are read at once: ten times the index of a hundred thousand memos
 _CAREFULLY = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # what was a file a moment ago may be a FIFO now
@@ -220,6 +221,20 @@ def read(path: Path, links: bool = False) -> bytes:
     if data is None or len(data) > MOST:
         raise OddFile(path, "too large")
     return data
+
+
+class Remembered(Generic[T]):
+    """What a file said when it was read last, for as long as it is the same one."""
+
+    def __init__(self) -> None:
+        self._said: tuple[tuple[int, int, int], T] | None = None
+
+    def read(self, path: Path, understand: Callable[[bytes], T]) -> T:
+        """Give what `understand` makes of a file; what it raises, OSError, and OddFile as `read`."""
+        state = _state(status_of(path))
+        if self._said is None or self._said[0] != state:
+            self._said = state, understand(read(path))
+        return self._said[1]
 
 
 def never_make(*directories: Path) -> None:

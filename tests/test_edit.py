@@ -262,11 +262,12 @@ def assert_whole(memosync: Program, *titles: str) -> None:
     ("call", "fault", "title"),
     [
         ("rename", "signal=KILL", "A title that is longer"),
-        ("rename", "signal=KILL", "Two"),  # which makes a file of the same size
+        ("rename", "signal=KILL", "Two"),  # the file has as many bytes as before
+        ("rename", "error=EIO", "A title that is longer"),
         ("rename", "error=EIO", "Two"),
         ("fsync", "error=EIO", "A title that is longer"),
     ],
-    ids=["rename-killed", "same-size-killed", "rename-refused", "fsync-refused"],
+    ids=["rename-killed", "rename-killed-as-long", "rename-refused", "rename-refused-as-long", "fsync-refused"],
 )
 def test_a_fault_at_any_step_damages_nothing_and_the_next_command_goes_on(
     memosync: Program, recorded: Path, call: str, fault: str, title: str

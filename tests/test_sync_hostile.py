@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +32,10 @@ from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.manifest import State
 from memosync.network import Network
+from memosync.seeder import sync
+from memosync.seeder.bases import DEEPEST
+from memosync.stop import Stop
+from memosync.torrent.exchange import Exchange
 from memosync.torrent.meeting import _SAID, Meeting, _hollow
 from memosync.torrent.metainfo import Metainfo
 
@@ -315,6 +320,52 @@ class Rogue:
             self.meeting.close()
 
 
+@pytest.mark.parametrize("forgetful", [False, True], ids=["", "one that forgets what it merged does"])
+def test_a_head_that_was_merged_is_never_fetched_again(
+    memosync: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgetful: bool
+) -> None:
+    library, fetched, looks = open_library(memosync.library, SILENT), list[InfoHash](), list[float]()
+    group.enter(library, SECRET)
+    fetch, hear = Exchange.fetch, sync._Part._hear
+
+    def counted_fetch(exchange: Exchange, head: InfoHash, *args: Any, **more: Any) -> None:
+        fetched.append(head)
+        fetch(exchange, head, *args, **more)
+
+    def counted_hear(part: sync._Part) -> None:
+        looks.append(time.monotonic())
+        hear(part)
+
+    monkeypatch.setattr(Exchange, "fetch", counted_fetch)
+    monkeypatch.setattr(sync._Part, "_hear", counted_hear)
+    monkeypatch.setattr(sync, "KEPT", 0.0)  # else it would be served on for ten minutes, and not be fetched for that
+    if forgetful:
+        monkeypatch.setattr(sync._Part, "_remember", lambda part, head: None)
+    part, stop = sync.Sync(library.root, Network.LOOPBACK, up=0, down=0, log=lambda text: None), Stop()
+    thread = threading.Thread(target=part.run, args=[stop])
+    thread.start()
+    wait_until(lambda: bool(known.read(library).port), "it to take part", 20)
+    rogue = Rogue(memosync, tmp_path / "rogue")
+    try:
+        cells = manifest.read_cells({"file": [{"sha256": UID, "size": 9, "infohash": "b" * 40}]}, manifest.MEMO)
+        head = rogue.keep(rogue.seal(manifest.dumps(State({UID: cells}))))
+        rogue.point(head)
+        wait_until(lambda: bool(library.index().memos), "what it says to be merged", 30)
+        if not forgetful:
+            assert part._taking_part
+            exchange = part._taking_part._exchange
+            wait_until(lambda: not exchange.has(head), "it to be let go", 20)
+            seen = len(looks)
+            wait_until(lambda: len(looks) > seen + 30, "it to look again and again", 30)
+            assert fetched.count(head) == 1
+        else:
+            wait_until(lambda: fetched.count(head) > 2, "it to be fetched again and again", 30)
+    finally:
+        rogue.close()
+        stop.set()
+        thread.join()
+
+
 @pytest.fixture
 def pair(memosync: Program, tmp_path: Path) -> tuple[Program, Program]:
     """Two devices in sync, that have a memo each."""
@@ -372,9 +423,14 @@ def test_a_device_that_says_everything_that_is_wrong_is_not_believed_and_nothing
         lines = seeder.log(one).count("what another device says is left")
         rogue.point(rogue.keep(data))
         wait_until(lambda: seeder.log(one).count("what another device says is left") > lines, name)  # noqa: B023
-    base = rogue.keep(rogue.seal(packed({}), InfoHash("ee" * 20)))
+    base = rogue.keep(rogue.seal(packed({})))
+    for _ in range(DEEPEST):
+        on_it, base = base, rogue.keep(rogue.seal(packed({"7e" * 32: {"title": [f"On {base}"]}}), base))
+    lines = seeder.log(one).count("what another device says is left")
+    rogue.point(rogue.keep(rogue.seal(packed({}), base)))
+    wait_until(lambda: seeder.log(one).count("what another device says is left") > lines, "too many bases")
     titled = {"title": ["Of a base that has a base"], "file": [{"sha256": UID, "size": 9, "infohash": "b" * 40}]}
-    rogue.point(rogue.keep(rogue.seal(packed({UID: titled}), base)))
+    rogue.point(rogue.keep(rogue.seal(packed({UID: titled}), on_it)))
     wait_until(lambda: "Of a base that has a base" in titles(one), "it to be merged")
     rogue.point(rogue.keep(rogue.seal(packed({"6d" * 32: titled}), InfoHash("dd" * 20))))  # which nobody has
 

@@ -7,6 +7,7 @@ was copied from.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from pathlib import Path
 
@@ -30,16 +31,29 @@ def device(inner: Path) -> str:
 def named(inner: Path) -> str | None:
     """Give this library's device, None where none was drawn; whoever is just drawing one may have written half."""
     path = inner / "device"
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError):
+        status = files.status_of(path)
+        return _name(path, _place(path), status.st_mtime_ns, status.st_size)
+    return None
+
+
+@functools.lru_cache(maxsize=16)  # each word that is stamped asks for it
+def _name(path: Path, here: tuple[str, ...], _time: int, _size: int) -> str | None:
+    """Read the name, which counts only `here`; OSError."""
+    with contextlib.suppress(ValueError):
         name, *place = files.read(path).decode("ascii").split()
-        if is_device(name) and place == _place(path):
+        if is_device(name) and tuple(place) == here:
             return name
     return None
 
 
-def _place(path: Path) -> list[str]:
+def _place(path: Path) -> tuple[str, ...]:
     status = files.status_of(path)
-    machine = ""
+    return str(status.st_dev), str(status.st_ino), *filter(None, [_machine()])
+
+
+@functools.cache
+def _machine() -> str:
     with contextlib.suppress(OSError, ValueError):
-        machine = files.read(_MACHINE).decode("ascii").strip()
-    return [str(status.st_dev), str(status.st_ino), *filter(None, [machine])]
+        return files.read(_MACHINE).decode("ascii").strip()
+    return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AudioError
-from ..memo import Memo, MemoId, clean_title, file_name
+from ..memo import Memo, MemoId, Words, clean_title, file_name
 from ..quantities import format_moment, from_stamp
 
 if TYPE_CHECKING:
@@ -48,6 +48,15 @@ def as_file_says(memo: Memo, path: Path, info: AudioInfo, *, words: bool) -> Mem
         return memo
     title, recorded = info.words.title or memo.title, info.words.recorded or memo.recorded
     return replace(memo, title=title, description=info.words.description, tags=info.words.tags, recorded=recorded)
+
+
+def says(path: Path, words: Words) -> bool:
+    """Tell whether a file can be read, and says just these words."""
+    from ..audio import webm
+
+    with contextlib.suppress(AudioError, OSError):
+        return webm.probe(path).words == words
+    return False
 
 
 def as_it_came(memo: Memo, path: Path) -> Memo:

@@ -213,8 +213,9 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
 
 def place(library: Library) -> None:
     """Move files to where the index says that they are: some to the trash, some back."""
+    at_home, thrown = set(files.names(library.root, links=True)), set(files.names(library.trash))
     for memo in library.index().memos:
-        if memo.born and _misplaced(library, memo):
+        if memo.born and memo.file in (at_home if memo.trashed else thrown) and _misplaced(library, memo):
             with library.lock(memo.id), files.as_library_error(f"move {memo.file}"):
                 now = library.index().get(memo.id)
                 if now and (move := _misplaced(library, now)):
@@ -271,7 +272,7 @@ def take(library: Library, uid: str, came: Path) -> bool:
             library.put_away(path)
         files.move(came, new := library.rewritten(memo.id))
         library.update({memo.id: lambda memo: replace(memo, size=size)})
-        library.settle(memo.id, new)
+        library.settle(memo.id, new, is_named=True)
         return True
 
 

@@ -86,9 +86,17 @@ def path_of(library: Library) -> Path:
 
 def read(library: Library) -> Known:
     """Read it, as far as it can be."""
+    try:
+        found: Known = library.known.read(path_of(library), _parse)
+    except OSError:
+        return Known()
+    return found
+
+
+def _parse(data: bytes) -> Known:
     table: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        table = parse_toml(files.read(path_of(library)).decode("utf-8"))
+    with contextlib.suppress(ValueError):
+        table = parse_toml(data.decode("utf-8"))
     return Known(
         joining=table.get("joining") is True,
         heard=_second(table.get("heard")),

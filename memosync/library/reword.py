@@ -73,21 +73,27 @@ class Rewording:
 
     def write(self, changes: Mapping[MemoId, Callable[[Memo], Memo]]) -> dict[MemoId, Memo]:
         """Change these entries, in one write, and put the contents that are staged in their places; LibraryError."""
+        is_named = False
         try:
             if self._staged:
                 with files.as_library_error(f"write in {self._library.root}"):
                     files.sync_directory(next(iter(self._staged.values())).parent)
-            return self._library.update(changes)
+            changed = self._library.update(changes)
+            is_named = True
         finally:
-            self.close()
+            self._settle(is_named=is_named)
+        return changed
 
     def close(self) -> None:
         """Move what the index names by now to its place, and remove the rest; LibraryError."""
+        self._settle()
+
+    def _settle(self, *, is_named: bool = False) -> None:
         if not self._staged:
             return
         staged, self._staged, self._size = self._staged, {}, 0
         for memo_id, new in staged.items():
-            self._library.settle(memo_id, new, sync=False)
+            self._library.settle(memo_id, new, is_named=is_named, sync=False)
         with files.as_library_error(f"write in {self._library.root}"):
             for place in (self._library.root, next(iter(staged.values())).parent):
                 files.sync_directory(place)

@@ -14,16 +14,16 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from .. import files, index
-from ..audio import webm
 from ..console import one_line
-from ..errors import AudioError, LibraryError, NotFoundError
+from ..errors import LibraryError, NotFoundError
 from ..index import Index
 from ..magnet import InfoHash, parse_infohash
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
 from .device import device
-from .entries import as_it_came
+from .entries import as_it_came, says
 from .patience import Patience
 from .snapshots import Snapshots
 from .stamps import stamped
@@ -43,22 +43,26 @@ class Library:
         self.clock = clock
         self.index_file = root / "index.toml"
         self.inner = root / ".memosync"
+        self.recording = self.inner / "recording"
         self.trash = self.inner / "trash"
         self.torrents = self.inner / "torrents"
         self.keys = self.inner / "keys"
         self.forms = self.inner / "sealed"
         self.underway = self.inner / "sync"  # what is on its way to other devices of the group, or from them
+        self._lock, self._locks = self.inner / "lock", self.inner / "locks"
+        self._cache = self.inner / "cache"
+        self._ours = self.inner, *(self.inner / name for name in _PLACES)
         self.snapshots = Snapshots(root, self.inner)
+        self.known = files.Remembered[Any]()  # of the other devices, see `known`
         self._cached: tuple[tuple[int, int, int], Index] | None = None
 
     def refuse_links(self) -> None:
         """Insist that our directories are some, and no links, as the library itself may be; LibraryError."""
         with files.as_library_error(f"use {self.inner}"):
-            for place in (self.inner, *(self.inner / name for name in _PLACES)):
+            for place in self._ours:
                 files.refuse_links(place)
-            cache = self.inner / "cache"
-            if not cache.is_file():  # nothing can be kept there then, and nothing has to be
-                files.refuse_links(cache)
+            if not self._cache.is_file():  # nothing can be kept there then, and nothing has to be
+                files.refuse_links(self._cache)
 
     def sweep(self) -> None:
         """Remove what writers that died left."""
@@ -296,19 +300,20 @@ class Library:
 
     def cache(self, memo_id: MemoId) -> Path:
         """Where is kept what can be found out again from the memo's file; it may be deleted at any time."""
-        return self.inner / "cache" / memo_id
+        return self._cache / memo_id
 
     def part(self, memo_id: MemoId) -> Path:
-        return self.inner / "recording" / f"{memo_id}{_PART}"
+        return self.recording / f"{memo_id}{_PART}"
 
     def rewritten(self, memo_id: MemoId) -> Path:
         """Where a memo's new content stands, complete, until the index names its size and it is moved to its place."""
-        return self.inner / "recording" / f"{memo_id}.webm.new"
+        return self.recording / f"{memo_id}.webm.new"
 
-    def settle(self, memo_id: MemoId, path: Path, *, sync: bool = True) -> None:
+    def settle(self, memo_id: MemoId, path: Path, *, is_named: bool = False, sync: bool = True) -> None:
         """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it.
 
-        Without `sync` the caller has the directories put on the disk.
+        Where both are of the size that the index says, it may mean the one that is there: then what they say tells,
+        unless it is known that this one `is_named`. Without `sync` the caller has the directories put on the disk.
         """
         memo = self.index().get(memo_id)
         with files.as_library_error(f"write {memo.file if memo else path}"):
@@ -318,7 +323,7 @@ class Library:
                 and path == self.rewritten(memo_id)
                 and _size(path, links=False) == memo.size
                 and path.stat().st_nlink == 1  # else it is another file's, too
-                and (_size(self.path(memo)) != memo.size or _says(path, memo))
+                and (is_named or _size(self.path(memo)) != memo.size or says(path, memo.words))
             ):
                 files.move(path, self.path(memo), sync=sync)
             else:
@@ -330,7 +335,7 @@ class Library:
         self.refuse_links()
         with files.as_library_error(f"write in {self.root}"):
             what = f"memo {name}" if parse_id(name) else "the same download"
-            lock = files.acquire(self.inner / "locks" / name, wait, watch=self.patience.watch(what))
+            lock = files.acquire(self._locks / name, wait, watch=self.patience.watch(what))
         try:
             yield lock is not None
         finally:
@@ -339,7 +344,7 @@ class Library:
 
     def index_lock(self) -> AbstractContextManager[None]:
         """Hold the lock under which the index, keys and what is known of other devices are changed; OSError."""
-        return files.locked(self.inner / "lock", remove=False, watch=self.patience.watch("the index"))
+        return files.locked(self._lock, remove=False, watch=self.patience.watch("the index"))
 
     def locked(self, memos: Iterable[Memo]) -> Iterator[list[MemoId]]:
         """Give the ids, a hundred at a time, while the memos are locked: in one order, which everybody keeps."""
@@ -364,8 +369,8 @@ class Library:
                 files.refuse_to_make(self.root)
                 self.root.parent.mkdir(parents=True, exist_ok=True)
                 self.root.mkdir(0o700, exist_ok=True)
-            for name in ("recording", "torrents", "locks"):
-                files.make_directory(self.inner / name)
+            for place in (self.recording, self.torrents, self._locks):
+                files.make_directory(place)
         self.refuse_links()
 
     def put_away(self, path: Path) -> Path:
@@ -398,16 +403,16 @@ class Library:
 
     def recordings(self) -> list[tuple[MemoId, Path]]:
         """Every recording that is in progress, or was when its process died."""
-        names = files.names(self.inner / "recording")
+        names = files.names(self.recording)
         ids = [parse_id(name.removesuffix(_PART)) for name in names if name.endswith(_PART)]
         return [(memo_id, self.part(memo_id)) for memo_id in ids if memo_id]
 
     def leftovers(self) -> list[tuple[MemoId, Path]]:
         """Half-made files of imports and finishing remuxes, with the memo whose lock says whether somebody is at it."""
         found = []
-        for name in files.names(self.inner / "recording"):
+        for name in files.names(self.recording):
             if (memo_id := parse_id(name.partition(".")[0])) and not name.endswith(_PART):
-                found.append((memo_id, self.inner / "recording" / name))
+                found.append((memo_id, self.recording / name))
         return found
 
     def orphans(self, index: Index | None = None, *, trashed: bool = False) -> list[tuple[MemoId, Path]]:
@@ -433,7 +438,7 @@ class Library:
 
     def is_busy(self, name: MemoId | InfoHash) -> bool:
         """Tell whether somebody is at a memo or a download."""
-        return files.is_locked(self.inner / "locks" / name)
+        return files.is_locked(self._locks / name)
 
     def opened(self) -> list[tuple[InfoHash, Path]]:
         """What is open of sealed downloads, whole or half, with the download whose lock says that somebody is at it."""
@@ -448,13 +453,6 @@ class Library:
 
 def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK | (os.X_OK if os.path.isdir(path) else 0))
-
-
-def _says(path: Path, memo: Memo) -> bool:
-    """Tell whether a file has a memo's words: before the index was written, one of the same size may have others."""
-    with contextlib.suppress(AudioError):
-        return webm.read_words(path) == memo.words
-    return False
 
 
 def _size(path: Path, links: bool = True) -> int | None:

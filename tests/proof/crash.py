@@ -28,12 +28,14 @@ class Crash(BaseException):
 class _Death:
     def __init__(self) -> None:
         self.left: int | None = None  # writes until then
+        self.at = ""  # at which it died
         self.locks: set[files.Lock] = set()
 
     def look(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.left is not None and changes(event, arguments):
             self.left -= 1
             if self.left < 0:
+                self.at = self.at or event  # what is done on the way out is refused, too
                 raise Crash
         _disk.look(event, arguments)
 
@@ -94,8 +96,7 @@ class _Disk:
 
     def has(self, places: Iterable[Path]) -> None:
         self.names.clear()
-        files = (os.path.join(where, name) for place in places for where, _, names in os.walk(place) for name in names)
-        self.synced = {os.lstat(path).st_ino for path in files}
+        self.synced = {inode for place in places for inode in _inodes(os.fspath(place))}
 
     def lose(self, most: int) -> int:
         """Lose what was done last, `most` names at the most, and tell how many."""
@@ -113,6 +114,15 @@ class _Disk:
                 os.link(name.before, name.path, follow_symlinks=False)
         self.looking = False
         return len(lost)
+
+
+def _inodes(directory: str) -> Iterator[int]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _inodes(entry.path)
+            else:
+                yield entry.inode()
 
 
 _death, _disk = _Death(), _Disk()
@@ -170,14 +180,14 @@ def lose_power(most: int) -> int:
 
 
 @contextlib.contextmanager
-def dying(after: int | None) -> Iterator[list[bool]]:
-    """Die at the write after so many, and give whether it came to that; never with None."""
-    died: list[bool] = []
-    _death.left = after
+def dying(after: int | None) -> Iterator[list[str]]:
+    """Die at the write after so many, and give which it was, where it came to that; never with None."""
+    died: list[str] = []
+    _death.left, _death.at = after, ""
     try:
         yield died
     except Crash:
-        died.append(True)
+        died.append(_death.at)
     finally:
         _death.left = None
     if died:
