@@ -178,11 +178,12 @@ def test_x_x_discards_into_the_trash(memosync: Program, record: Record) -> None:
     terminal.type("x")
     terminal.wait_for(lambda screen: re.search(r"again|once more|\[x\] discard", screen.text), "the question")
     terminal.type("x")
-    terminal.end()
+    screen = terminal.end()
 
     assert memos(memosync) == []
     (memo,) = trash(memosync)
     assert memo["title"] == "Interview"
+    assert f"discarded: {memo['id']} “Interview” is in the trash" in screen
 
 
 def test_one_x_discards_nothing(memosync: Program, record: Record) -> None:

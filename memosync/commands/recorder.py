@@ -67,7 +67,7 @@ class Recorder:
 def _say_saved(command: Globals, library: Library, memo: Memo, *, share_it: bool) -> None:
     """Say what was saved, and answer its id, or share it and answer its link."""
     if memo.trashed:
-        command.console.tell(f"discarded: {memo.id} is in the trash")
+        command.console.tell(f"discarded: {memo.label} is in the trash")
         return
     command.console.tell(f"saved {memo.id} “{memo.title}”, {memo.duration:.1f} s")
     answer(command, library, memo, share_it=share_it)

@@ -20,6 +20,7 @@ from ..errors import LibraryError, MemosyncError, UsageError
 from ..stop import Stop
 
 _PASTED = 0.1  # seconds in which the next line of what is pasted comes
+_LEAST = 10  # columns for what stands last in a row
 _LONGEST_LINE = 4095  # bytes, see termios(3)
 quiet = False  # --quiet: only warnings and errors
 _is_drawn = False  # a line that is redrawn in place is the last one of the terminal
@@ -131,13 +132,19 @@ def errors(several: Sequence[MemosyncError]) -> None:
 
 
 def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
-    """Print rows for a terminal, as wide as it is and no wider; the last column gives way, or is wrapped."""
+    """Print rows for a terminal, as wide as it is and no wider; the last column gives way, or is wrapped.
+
+    Where too little of that would be left, the columns before it are left out, for it says more.
+    """
     from rich.cells import cell_len, set_cell_size
 
     if not rows:
         return
     screen = width(sys.stdout) if cut else 10**6
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    *widths, last = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    while len(widths) > 1 and screen - sum(widths) - 2 * len(widths) < min(last, _LEAST):
+        widths.pop()
+    rows = [(*row[: len(widths)], row[-1]) for row in rows]
     for row in rows:
         cells = [
             " " * (wide - cell_len(cell)) + cell if column in right else cell + " " * (wide - cell_len(cell))
