@@ -511,7 +511,7 @@ class Life:
     def wait_for_weeks(self, device: Device) -> str:
         """Look again and again for weeks: what was in the trash for long enough goes by itself."""
         library, due = device.library, []
-        for _ in range(6):
+        for _ in range(7):
             self.now += 8 * _DAY
             due = trash.overdue(library, datetime.fromtimestamp(library.clock(), UTC))
         numbers = {memo.id: number for number, memo in self.shown(device).items()}
@@ -524,6 +524,7 @@ class Life:
             self.forget_what_only_it_has(device)
         for _batch in library.locked(due):
             trash.purge(library, due)
+        self.count["gone from a trash by itself"] += len(due)
         return f"sounds {sorted(str(numbers.get(memo.id)) for memo in due)} go"
 
     def bring_back(self, device: Device) -> str:
