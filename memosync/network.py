@@ -130,6 +130,12 @@ def reachable_at(own: Iterable[Local], network: Network) -> list[Address]:
     return sorted(ordered, key=lambda address: first[address.version] != address)
 
 
+def is_cut_off(addresses: Iterable[str], network: Network) -> bool:
+    """Tell whether only this machine reaches what is at these addresses, and others are meant to."""
+    found = [parse_address(address) for address in addresses]
+    return network is not Network.LOOPBACK and bool(found) and all(address and address.is_loopback for address in found)
+
+
 def parse_address(text: str) -> Address | None:
     """Read an address as it stands in links; a zone (`%eth0`) is dropped, an IPv4 one in IPv6 clothes unwrapped."""
     try:

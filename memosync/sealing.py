@@ -22,7 +22,7 @@ CHUNK = 16_384  # bytes of what is sealed
 TAG = 16  # bytes behind each sealed chunk
 KEY, SALT, COMMITMENT = 16, 24, 32  # bytes
 HEAD = SALT + COMMITMENT
-_AT_ONCE = 64 * CHUNK
+_AT_ONCE = 4 * CHUNK  # more is given back to the system each time, and costs as much again
 DIGEST = 32  # bytes of a SHA-256
 MEMO = b"memosync memo v1"  # the context of every sealed memo
 SYNC = "sync"  # the kind of key that devices use among themselves
@@ -129,16 +129,18 @@ def opened_size(size: int) -> int:
     return chunks * CHUNK + rest - TAG
 
 
-def seal(source: IO[bytes], write: Callable[[bytes], object], seal: Seal, context: bytes = MEMO) -> bytes:
+def seal(source: IO[bytes], write: Callable[[bytes | memoryview], object], seal: Seal, context: bytes = MEMO) -> bytes:
     """Seal a file from where it stands to its end, and have it written; give the SHA-256 of what was sealed.
 
-    What is not the file that the seal was derived from must not be kept: two files under one seal give both away.
+    What `write` is given is overwritten once it returned. What is not the file that the seal was derived from must not
+    be kept: two files under one seal give both away.
     """
     import hashlib
 
     box = _Box(seal.key, seal.salt, context)
     digest = hashlib.sha256()
     write(seal.salt + box.commitment)
+    sealed = memoryview(bytearray(_AT_ONCE // CHUNK * (CHUNK + TAG)))
     number, last = 0, False
     while not last:
         data = source.read(_AT_ONCE)
@@ -146,11 +148,13 @@ def seal(source: IO[bytes], write: Callable[[bytes], object], seal: Seal, contex
             data += more
         digest.update(data)
         last = len(data) < _AT_ONCE
-        whole, chunks = memoryview(data), range(0, len(data) + last, CHUNK)  # the last one may be empty
-        write(
-            b"".join(box.cipher.encrypt(box.nonce(number + at // CHUNK), whole[at : at + CHUNK], None) for at in chunks)
-        )
-        number += len(chunks)
+        whole, end = memoryview(data), 0
+        for at in range(0, len(data) + last, CHUNK):  # the last one may be empty
+            chunk = whole[at : at + CHUNK]
+            begin, end = end, end + len(chunk) + TAG
+            box.cipher.encrypt_into(box.nonce(number), chunk, None, sealed[begin:end])
+            number += 1
+        write(sealed[:end])
     return digest.digest()
 
 

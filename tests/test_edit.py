@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support import sound
 from support.faults import at_every
-from support.library import Listed, only
+from support.library import Listed, entries, only
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
 from support.waiting import wait_until
@@ -246,15 +246,15 @@ def test_edits_and_a_share_at_once_leave_a_file_that_fits_its_link(memosync: Pro
 
 def assert_whole(memosync: Program, *titles: str) -> None:
     """Insist that nothing is damaged before the next command and after it, and that nothing half-made is left."""
-    library, (path,) = Library(memosync.library), memosync.library.glob("*.webm")
-    (memo,) = library.index().memos
-    assert library.is_intact(memo, path)
-    assert memo.title in titles
+    library = Library(memosync.library)
+    every = library.index().memos
+    assert all(library.is_intact(memo, library.path(memo)) and memo.title in titles for memo in every)
 
     open_library(memosync.library, Console(tell=pytest.fail, warn=pytest.fail))  # as every command does first
 
-    assert (memo,) == library.index().memos
-    assert (memo.size, memo.title) == (path.stat().st_size, webm.probe(path).words.title)
+    assert every == library.index().memos
+    for memo in every:
+        assert (memo.size, memo.words) == (library.path(memo).stat().st_size, webm.probe(library.path(memo)).words)
     assert not list((memosync.library / ".memosync/recording").iterdir())
 
 
@@ -278,6 +278,20 @@ def test_a_fault_at_any_step_damages_nothing_and_the_next_command_goes_on(
         assert packets == sound.packets(file_of(here))
 
     assert_whole(here, title)
+
+
+def test_several_are_one_change_of_the_index_whatever_dies(memosync: Program, tmp_path: Path) -> None:
+    for title in ("One", "Two", "Three"):
+        memosync("record", "-", "-t", title, stdin=sound.wav(sound.tone(len(title) / 10)))
+    ids = [entry["id"] for entry in entries(memosync)]
+
+    for here in at_every("rename", "signal=KILL", memosync, memosync.library, "edit", *ids, "--tag", "x"):
+        changed = [entry.get("tags") == ["x"] for entry in entries(here)]
+        assert changed in ([False] * 3, [True] * 3)
+        assert_whole(here, "One", "Two", "Three")
+
+    assert all(changed)
+    assert len(list((here.library / ".memosync").glob("index.?.toml"))) == 1  # what there was before it
 
 
 def test_who_lists_meanwhile_sees_nothing_damaged(library: Library, memosync: Program, one: Path) -> None:

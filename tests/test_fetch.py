@@ -608,6 +608,46 @@ def test_after_kill_9_the_same_command_resumes(memosync: Program, seeder: Peer, 
     assert_resumes(memosync, seeder, sound)
 
 
+def dead(memosync: Program) -> list[str]:
+    """Give the rows of `check` that are about what was not fetched whole."""
+    return [line for line in memosync("check").lines if "memosync fetch" in line]
+
+
+def test_what_nobody_serves_any_more_is_one_row_that_says_what_to_type_and_is_dropped_by_it(
+    memosync: Program, seeder: Peer, ended: Ended
+) -> None:
+    process = begin(memosync, ended, seeder)
+    infohash = str(seeder.handle.info_hashes().v1)
+    running = memosync("rm", "--purge", "--force", infohash, code=UsageError.exit_code).err
+    process.kill()
+    process.wait()
+
+    (row,) = dead(memosync)
+
+    severity, name, text = row.split("\t")
+    assert (severity, infohash.startswith(name), len(name)) == ("note", True, 12)
+    said = r"“Their talk”: \S+ kB of 3\d\d kB arrived, nothing new since \S+ \S+; "
+    assert re.fullmatch(rf"{said}memosync fetch with its link goes on, memosync rm --purge {name} drops it", text)
+    assert "a fetch of “Their talk” is running\nmemosync: hint: end that first" in running
+    no_trash = memosync("rm", name, code=UsageError.exit_code)
+    assert f"hint: memosync rm --purge {name}\n" in no_trash.err
+    assert staged(memosync)
+    dropped = memosync("rm", "--purge", "--force", name)
+    assert (dropped.lines, staged(memosync), dead(memosync)) == ([infohash], [], [])
+    assert "dropped: “Their talk”; memosync fetch with its link begins anew" in dropped.err
+
+
+def test_where_a_fetch_was_killed_before_anything_came_nothing_is_left(memosync: Program, ended: Ended) -> None:
+    process = ended(memosync.start("fetch", f"magnet:?xt=urn:btih:{40 * 'b'}&tr=http://127.0.0.1:9/announce"))
+    wait_until(lambda: list(memosync.library.glob(".memosync/incoming/*")), "it to begin")
+    assert memosync("list").out == ""
+    assert list(memosync.library.glob(".memosync/incoming/*"))  # it is at it
+    process.kill()
+    process.wait()
+
+    assert (dead(memosync), list(memosync.library.glob(".memosync/incoming/*"))) == ([], [])
+
+
 def test_after_a_timeout_the_same_command_resumes(memosync: Program, seeder: Peer, sound: Path, ended: Ended) -> None:
     started = time.monotonic()
     process = begin(memosync, ended, seeder, "--timeout", "4s")

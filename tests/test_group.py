@@ -24,6 +24,7 @@ from memosync.library.adopt import open_library
 from memosync.library.device import device
 from memosync.library.freeze import freeze
 from memosync.library.incoming import Incoming, take_in
+from memosync.library.reword import reword
 from memosync.library.served import served_as
 from memosync.library.stamps import content_of
 from memosync.library.store import Library
@@ -261,6 +262,20 @@ def test_a_file_that_nobody_wants_is_left_where_it_is(make: Make) -> None:
     assert not group.take(one, "0" * 64, stranger)
     assert stranger.exists()
     assert heard(one.path(only(one)).read_bytes()) == 1
+
+
+def test_another_file_of_the_same_size_is_taken_whatever_words_are_in_it(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    tell(one, other)
+    reword(one, replace(only(one), title="Weekly standby"))
+    edit(one, memo_id, description="in the index alone")
+    assert only(one).size == only(other).size
+
+    tell(one, other)
+
+    assert other.path(only(other)).read_bytes() == one.path(only(one)).read_bytes()
+    assert list(group.wanted(other)) == []
 
 
 def test_a_link_that_was_ended_on_one_is_served_by_none(make: Make) -> None:

@@ -18,7 +18,8 @@ from memosync.library.adopt import open_library
 from memosync.library.known import Device, Hold, Invitation, Known
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
-from memosync.manifest import BIRTH, Cell, Clock, State
+from memosync.manifest import BIRTH, Cell, Clock, State, merge
+from memosync.seeder.bases import Bases
 
 SECRET = bytes(range(32))
 ME = "7be1c20d"
@@ -115,6 +116,58 @@ def test_a_head_of_a_newer_version_says_to_update() -> None:
         heads.open_head(SECRET, sealed)
 
     assert refused.value.hint == "update memosync"
+
+
+def edited(state: State, number: int) -> State:
+    """Have one of its memos be called otherwise."""
+    uid = list(state.memos)[number * 7919 % len(state.memos)]
+    return merge(
+        state, State({uid: {"title": Cell(f"Edited {number} times", Clock(2_000_000_000_000 + number, 0, ME))}})
+    )
+
+
+def test_one_word_more_costs_little_among_thousands_of_memos_also_who_was_away_for_some(tmp_path: Path) -> None:
+    uids = [hashlib.sha256(bytes([number % 256, number >> 8])).hexdigest() for number in range(1_000)]
+    files = {uid: {"sha256": uid, "size": 49_123, "infohash": uid[:40]} for uid in uids}
+    state = State({uid: {**MEMO, "file": Cell(file, BIRTH)} for uid, file in files.items()})
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    mine, theirs, cost, edits = Bases(SECRET, here), Bases(SECRET, there), 0, 300
+    for number in range(edits + 1):
+        state = edited(state, number) if number else state
+        head, built = mine.seal(state)
+        (here / head.infohash).write_bytes(head.data)
+        mine.chain = built.next.chain if built.next else ()
+        if number % 40 < 30:  # else it is off
+            for base in built.chain:
+                if not (there / base.infohash).exists():
+                    (there / base.infohash).write_bytes(data := (here / base.infohash).read_bytes())
+                    cost += len(data) if number else 0
+            found = theirs.on_its_base(head.infohash, heads.open_head(SECRET, head.data))
+
+            assert found
+            assert found.state == state
+            theirs.chain = found.next.chain if found.next else ()
+            assert theirs.seal(state)[1].infohash in (head.infohash, mine.seal(state)[1].infohash)
+    assert cost / edits < 1_500
+
+
+def test_a_base_that_is_not_here_or_stands_on_too_many_is_none(tmp_path: Path) -> None:
+    chain = [heads.seal(SECRET, STATE)]
+    for _ in range(4):
+        chain.append(heads.seal(SECRET, STATE, chain[-1].infohash))
+    bases, opened = Bases(SECRET, tmp_path), [heads.open_head(SECRET, head.data) for head in chain]
+
+    assert bases.on_its_base(chain[1].infohash, opened[1]) is None
+    for head in chain:
+        (tmp_path / head.infohash).write_bytes(head.data)
+    two = bases.on_its_base(chain[2].infohash, opened[2])
+    assert two
+    assert [base.infohash for base in two.chain] == [head.infohash for head in chain[:3]]
+    assert bases.on_its_base(chain[3].infohash, opened[3]) is None
+    with pytest.raises(TorrentError, match="more than it may"):
+        bases.on_its_base(chain[2].infohash, opened[2], depth=2)
 
 
 def test_what_is_known_comes_back_as_it_was_kept(library: Library) -> None:

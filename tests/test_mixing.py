@@ -123,6 +123,32 @@ def test_where_the_mix_cancels_the_loudest_channel_stands_in_as_long_as_it_does(
     assert stood_in[-1] is None
 
 
+@pytest.mark.parametrize("both", ["DC", "hum", "rumble", "half of the voice"])
+def test_what_both_channels_have_hides_no_voice_that_cancels(both: str) -> None:
+    """A microphone one side of which is wired the wrong way round hears the mains alike on both, and no voice."""
+    time = np.arange(4 * RATE) / RATE
+    low, middle, high = (np.sin(2 * np.pi * hertz * time).astype(np.float32) for hertz in (60, 300, 1_300))
+    rumble = np.cumsum(voices(1, 4)[0]) * np.float32(0.02)
+    alike = {"DC": np.full_like(high, 0.2), "hum": 0.2 * low, "rumble": rumble, "half of the voice": 0.1 * middle}[both]
+    block = np.stack([alike + 0.05 * high, alike - 0.05 * high])
+    mixer = Mixer(["FL", "FR"], 1)
+
+    mixed = np.concatenate([mixer.mix(piece) for piece in np.split(block, 4, axis=1)], axis=1)[0]
+
+    assert 2 * abs(np.mean(mixed * np.exp(2j * np.pi * 1_300 * time))) == pytest.approx(0.05, rel=0.1)
+
+
+def test_a_pause_in_which_channels_have_noise_of_their_own_costs_no_word_behind_it() -> None:
+    voice, *noise = voices(3, 12)
+    voice[np.arange(12 * RATE) // (3 * RATE) % 2 == 1] = 0
+    block = (np.stack([voice, -voice]) + np.stack(noise) * 0.005).astype(np.float32)
+    mixer = Mixer(["FL", "FR"], 1, patience=RATE)
+
+    mixed = [mixer.mix(piece) for piece in np.split(block, 120, axis=1)]
+
+    assert power(np.concatenate(mixed[60:65], axis=1)) == pytest.approx(power(voice[6 * RATE :][:24_000]), abs=0.3)
+
+
 @pytest.mark.parametrize("seconds", [1.0, 0.1])
 @pytest.mark.parametrize("own", [1, 2])  # the channel of the second speaker
 def test_who_speaks_in_turn_beside_channels_that_cancel_is_heard(seconds: float, own: int) -> None:

@@ -21,6 +21,7 @@ from support.program import Program
 from support.seeder import state
 from support.sound import convert, noise
 from support.visitor import (
+    ASKED,
     LISTEN,
     Visitor,
     as_soon_as_it_is_there,
@@ -78,14 +79,15 @@ def test_a_page_plays_while_it_loads(
     author("seed", "--detach", "--up", "1M")
     author("share", "last", "--public", "--tracker", tracker.url, "--page", tmp_path / "page.html")
 
-    visitor = visit(f"file://{tmp_path}/page.html", as_soon_as_it_is_there(f"({LISTEN})(); play.click()"))
+    visitor = visit(f"file://{tmp_path}/page.html", ASKED + as_soon_as_it_is_there(f"({LISTEN})(); play.click()"))
     visitor.wait_until("heard.first", "sound")
-    first, part = visitor.tab.run("() => [heard.first, loaded.value]")
+    first, part, asked = visitor.tab.run("() => [heard.first, loaded.value, asked]")
     figure(f"a page of 20 MB at 1 MB/s: first sound after {first:.2f} s")
     begun, alike = visitor.position(), hear(visitor, long_sound)
     visitor.tab.screenshot(PICTURES / "playing.png")
 
     assert first <= 3
+    assert asked[0] == 0
     assert begun < visitor.position()
     assert alike > 0.95
     assert part < 0.9

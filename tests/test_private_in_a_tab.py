@@ -15,6 +15,7 @@ from support.netns import Network
 from support.program import Program
 from support.sound import noise
 from support.visitor import (
+    ASKED,
     LISTEN,
     Visitor,
     as_soon_as_it_is_there,
@@ -51,11 +52,12 @@ def test_a_private_page_plays_while_it_loads_and_gives_the_plain_file(
     shared = author("share", "last", "--tracker", tracker.url, "--page", place)
     assert "who has the page can listen" in shared.err
 
-    visitor = visit(f"file://{place}#t=20", as_soon_as_it_is_there(f"({LISTEN})(); play.click()"))
+    visitor = visit(f"file://{place}#t=20", ASKED + as_soon_as_it_is_there(f"({LISTEN})(); play.click()"))
     page = visitor.tab.page
     visitor.wait_until("heard.first", "sound")
     begun, part = visitor.tab.run("() => [audio.currentTime, loaded.value]")
 
+    assert visitor.tab.run("() => asked[0]") == 0  # without its head nothing is opened
     assert 20 <= begun < 25
     assert part < 0.9
     assert hear(visitor, sound) > 0.95

@@ -27,7 +27,9 @@ def shared(memosync: Program, tmp_path: Path) -> None:
 
 
 def is_served(memosync: Program) -> bool:
-    return " serves on port " in memosync.run("seed", "--status").err and offers(state(memosync)["port"], only(memosync)["sealed"])
+    return " serves on port " in memosync.run("seed", "--status").err and offers(
+        state(memosync)["port"], only(memosync)["sealed"]
+    )
 
 
 def test_it_serves_after_a_reboot_until_it_is_uninstalled(memosync: Program, tmp_path: Path) -> None:

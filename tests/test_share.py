@@ -803,11 +803,28 @@ def test_a_variable_is_no_option_that_stop_goes_not_with(memosync: Program, thre
     assert not {"shared", "private"} & entry(memosync, three[0]).keys()
 
 
-def test_why_no_seeder_starts_is_said_where_there_is_nothing_to_listen_on(memosync: Program, three: list[str]) -> None:
-    memosync.under = ["unshare", "--user", "--map-root-user", "--net", "--"]  # where even the loopback is down
+NO_NETWORK = {
+    "ip link set lo up": (
+        0,
+        "memosync: warning: this machine is in no network: nobody else can fetch it before it is\n",
+    ),
+    "true": (  # even the loopback is down
+        SeederError.exit_code,
+        """memosync: error: the seeder did not start: this machine is in no network
+memosync: hint: connect it to one, and run the same command again
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("before", NO_NETWORK)
+def test_where_there_is_no_network_that_is_said(memosync: Program, three: list[str], before: str) -> None:
+    code, expected = NO_NETWORK[before]
+    memosync.under = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", f'{before} && exec "$@"', "sh"]
     memosync.environment["MEMOSYNC_NETWORK"] = "public"
 
-    said = memosync("share", "last", code=SeederError.exit_code).err
+    result = memosync("share", "last", code=code)
 
-    assert "cannot listen on" in said
-    assert "not seen from here" not in said
+    assert (result.err.partition("called back\n")[2], bool(result.out)) == (expected, code == 0)
+    status = memosync.on(memosync.library).run("seed", "--status").err
+    assert ("this machine is in no network" in status) == (code == 0)

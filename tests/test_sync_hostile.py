@@ -33,6 +33,7 @@ from memosync.magnet import InfoHash
 from memosync.manifest import State
 from memosync.network import Network
 from memosync.seeder import sync
+from memosync.seeder.bases import DEEPEST
 from memosync.stop import Stop
 from memosync.torrent.exchange import Exchange
 from memosync.torrent.meeting import _SAID, Meeting, _hollow
@@ -423,9 +424,14 @@ def test_a_device_that_says_everything_that_is_wrong_is_not_believed_and_nothing
         lines = seeder.log(one).count("what another device says is left")
         rogue.point(rogue.keep(data))
         wait_until(lambda: seeder.log(one).count("what another device says is left") > lines, name)  # noqa: B023
-    base = rogue.keep(rogue.seal(packed({}), InfoHash("ee" * 20)))
+    base = rogue.keep(rogue.seal(packed({})))
+    for _ in range(DEEPEST):
+        on_it, base = base, rogue.keep(rogue.seal(packed({"7e" * 32: {"title": [f"On {base}"]}}), base))
+    lines = seeder.log(one).count("what another device says is left")
+    rogue.point(rogue.keep(rogue.seal(packed({}), base)))
+    wait_until(lambda: seeder.log(one).count("what another device says is left") > lines, "too many bases")
     titled = {"title": ["Of a base that has a base"], "file": [{"sha256": UID, "size": 9, "infohash": "b" * 40}]}
-    rogue.point(rogue.keep(rogue.seal(packed({UID: titled}), base)))
+    rogue.point(rogue.keep(rogue.seal(packed({UID: titled}), on_it)))
     wait_until(lambda: "Of a base that has a base" in titles(one), "it to be merged")
     rogue.point(rogue.keep(rogue.seal(packed({"6d" * 32: titled}), InfoHash("dd" * 20))))  # which nobody has
 

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from .mixing import Block
 
 _BINS = 64  # for each factor of 2
-_OCTAVES = 17  # of full scale: floating point that counts as 16 bits do is 15 of them beyond it
+_OCTAVES = 33  # of full scale: floating point that counts as 32 bits do is 31 of them beyond it
+_NEAR = 64  # samples around one that nothing can be as loud as: other bytes there, of which as many as not are so
 _FEW, _SHARE = 100, 1 / 20_000  # samples, and of all samples, that are too few to be anything but damage
 _CREST = 2  # octaves between those that are enough and the loudest one that is believed
 
@@ -27,7 +28,10 @@ class Headroom:
         import numpy as np
 
         loud = np.abs(block)
-        loud = loud[(loud > 1) & (loud < 2.0**_OCTAVES)]
+        impossible = (loud >= 2.0**_OCTAVES).any(axis=0)
+        if impossible.any():
+            loud = loud[:, np.convolve(impossible, np.ones(2 * _NEAR + 1), "same")[: loud.shape[1]] < 0.5]
+        loud = loud[loud > 1]
         self._samples += block.size
         if loud.size:
             numbers = (np.log2(loud) * _BINS).astype(np.int64).clip(0, len(self._counts) - 1)

@@ -373,7 +373,8 @@ class _Import:
                 put(None)
                 shape, carrying = found, self._way.carrying
                 carrying = carrying if carrying and len(carrying) == len(names) else None
-                mixer = Mixer(names, out.channels, patience=rate if self._size < 1 else 0, carrying=carrying)
+                patience = rate if self._size < 1 else 0
+                mixer = Mixer(names, out.channels, rate=rate, patience=patience, carrying=carrying)
                 if mixer.wonders and not self._way.carrying and not isinstance(self._file, Pipe):
                     return replace(self._way, carrying=_carrying(shape, chain([(found, block)], blocks), self._longest))
                 resampler = av.AudioResampler("flt", layout(out), RATE, frame_size=round(self._size * RATE))

@@ -3,7 +3,8 @@
 Pure: no file, no clock. A layout that the source states is mixed by the weights of ITU-R BS.775, made to sum to 1,
 without the subwoofer; two channels are (L + R) / 2; of a layout that is a guess, a recorder's many tracks, the plain
 mean of the channels that carry anything is taken. Where a mix cancels itself out, the loudest channel stands in, and
-where others have something of their own, those of opposite phase are inverted.
+where others have something of their own, those of opposite phase are inverted. That is judged by what makes speech
+understood, around 2 kHz: a hum that all channels have alike must not hide that the voice has gone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _SILENCE = 10 ** (-70 / 20)  # RMS of which nobody hears that it is gone
 _CANCELS = 10 ** (-10 / 10)  # the power that is left of what unrelated channels would give
 _OWN, _HEARD = 10 ** (-10 / 10), 10 ** (-20 / 10)  # power beside the loudest channel: of a channel, of the loudest
 _OPPOSITE = -0.5  # correlation
+_SPEECH = 4_000  # Hz: twice what counts most in judging, and where nothing does
 _FADE = 480  # frames over which one mix becomes another
 _HALF = 2**-0.5
 # What FFmpeg mixes by, too; but of float samples it lets the weights sum to 2.4 (3.0, quad) or more: 7.7 dB louder for
@@ -35,7 +37,13 @@ class Mixer:
     """Mix blocks of one recording as they pass."""
 
     def __init__(
-        self, names: Sequence[str], outputs: int, *, patience: int = 0, carrying: Sequence[bool] | None = None
+        self,
+        names: Sequence[str],
+        outputs: int,
+        *,
+        rate: int = 48_000,  # Hz
+        patience: int = 0,
+        carrying: Sequence[bool] | None = None,
     ) -> None:
         """Prepare for channels of these names (FFmpeg's: FL, LFE), each `""` where the layout is a guess.
 
@@ -49,6 +57,7 @@ class Mixer:
         self.standing_in: int | None = None  # the channel, from 0, that stands in for a mix that cancels
         self.channels = len(names)
         self._names, self._outputs, self._patience = names, outputs, patience
+        self._lag = max(1, rate // _SPEECH)
         self._guess = not all(names) and len(names) > 2
         self._fixed = carrying is not None
         self._carrying = np.array(carrying if carrying is not None else [False] * len(names))
@@ -58,7 +67,8 @@ class Mixer:
         self._cancelling = self._gram  # of the last window that did
         self._signs: NDArray[np.float32] | None = None  # where channels are inverted: 1 and -1
         self._alone = np.zeros(outputs, bool)  # the outputs whose mix cancels
-        self._sound = np.zeros(outputs, int)  # windows since it did
+        self._sound = np.zeros(outputs, int)  # windows since it did that were about as loud
+        self._lost = np.zeros(outputs)  # the power, a frame, of the last window that did
         self._begun = False
 
     @property
@@ -76,10 +86,10 @@ class Mixer:
         import numpy as np
 
         with np.errstate(over="ignore", invalid="ignore"):  # which is seen to
-            gram = (block @ block.T).astype(np.float64)
+            gram = self._gram_of(block)
         if not np.isfinite(gram).all():
             block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
-            gram = block.astype(np.float64) @ block.T
+            gram = self._gram_of(block.astype(np.float64))
         before = self._now
         self._look(block, gram)
         mixed: Block = (
@@ -92,6 +102,16 @@ class Mixer:
             mixed[:, : len(fade)] += (before @ block[:, : len(fade)]) * (1 - fade)
         self._begun = True
         return mixed
+
+    def _gram_of(self, block: Block | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the sums of products of the channels as far as speech goes; of one channel any will do."""
+        import numpy as np
+
+        if self.channels > 1:
+            for _ in range(2):  # 60 Hz are 50 dB below 2 kHz then, and white noise 4
+                if block.shape[1] > self._lag:
+                    block = block[:, self._lag :] - block[:, : -self._lag]
+        return (block @ block.T).astype(np.float64)
 
     def _look(self, block: Block, gram: NDArray[np.float64]) -> None:
         """See what the channels carry and what is left of them in the mix, and choose the mix from here on."""
@@ -131,6 +151,8 @@ class Mixer:
         unrelated = (self._plain + left_out) ** 2 @ self._gram.diagonal()
         heard = unrelated > _SILENCE**2 * self._frames
         cancels = heard & (self._power_of(self._plain) < unrelated * _CANCELS)
+        self._lost = np.where(cancels, unrelated / self._frames, self._lost)
+        heard &= unrelated > self._lost * self._frames * _HEARD  # what is between two words proves nothing
         self._sound = np.where(cancels, 0, self._sound + heard)
         alone = (self._alone | cancels) & (self._sound < 2)
         if cancels.any():

@@ -23,7 +23,8 @@ class Resampler:
 
         self._rate, self._channels, self._layout = rate, channels, layout(sound)
         # a window is a second: blocks are shorter
-        self._mixer = Mixer([""] * channels, sound.channels, patience=rate) if channels != sound.channels else None
+        mixer = Mixer([""] * channels, sound.channels, rate=rate, patience=rate)
+        self._mixer = mixer if channels != sound.channels else None
         self._resampler = av.AudioResampler("flt", self._layout, RATE) if rate != RATE else None
 
     @property

@@ -15,6 +15,7 @@ from .. import files
 from ..console import Console, one_line
 from ..errors import Interrupted, LibraryError, MemosyncError, NotFoundError, Several, SwarmError, UsageError
 from ..library.adopt import open_library
+from ..library.downloads import Download
 from ..library.group import holders, is_awaited
 from ..library.store import Library
 from ..magnet import shorten
@@ -101,7 +102,7 @@ def insist_here(library: Library, memos: Iterable[Memo]) -> None:
             raise SwarmError(text, "memosync sync says how the devices are")
 
 
-def titles(memos: Sequence[Memo]) -> str:
+def titles(memos: Sequence[Memo | Download]) -> str:
     """Name memos to a person."""
     named = ", ".join(f"“{one_line(memo.title)[:60]}”" for memo in memos[:3])
     return f"{named} and {len(memos) - 3} more" if len(memos) > 3 else named

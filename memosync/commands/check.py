@@ -60,7 +60,7 @@ def check_library(command: Globals, *, repair: bool = False, now: datetime, stop
         if repair:
             adopt(library, library.orphans(trashed=True), console, now)
             yield from (Finding("note", subject, text) for subject, text in merge(library))
-        if any(memo.trashed for memo in library.index().memos):
+        if any(memo.trashed for memo in library.index().memos) and not library.closed():
             empty(library, console, now=now)
         memos = library.index().memos
     except LibraryError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,10 +10,11 @@ from typing import Any
 
 from .. import index
 from ..console import Console
-from ..errors import AudioError, MemosyncError, NotFoundError, Several, UsageError
-from ..library.reword import reword
+from ..errors import AudioError, LibraryError, MemosyncError, NotFoundError, Several, UsageError
+from ..library.reword import Rewording
 from ..library.store import Library
 from ..memo import TAGS_LIMIT, Memo, MemoId, clean_description, clean_title, parse_tags
+from ..quantities import format_count
 from .arguments import Globals, choose, titles
 
 Change = Callable[[Memo], Memo]
@@ -62,34 +64,50 @@ def edit(command: Globals, options: EditOptions, *, editor: Editor | None) -> No
 def apply(library: Library, memos: Sequence[Memo], change: Change, console: Console) -> None:
     """Change memos' words, also in their files as long as those are not frozen, and say where; NotFoundError.
 
-    All those of which only the index is changed are one change.
+    They are one change, as far as there is room for the files twice; LibraryError says how many are changed when there
+    is none.
     """
     changed: dict[str, list[Memo]] = {}
+    written = 0
     for batch in library.locked(memos):
         at_once: dict[MemoId, Change] = {}
-        here = library.index()
-        for memo_id in batch:
-            memo = here.get(memo_id)
-            if memo is None or memo.trashed:
-                raise NotFoundError(f"memo {memo_id} was removed meanwhile")
-            if (after := change(memo)) == memo:
-                where = "there is nothing to change"
-            elif memo.is_frozen or here.group:  # in a group, others need not fetch all of it for a word
-                at_once[memo_id] = change
-                where = _FROZEN if memo.is_frozen else _IN_GROUP
-            else:
-                where = "changed in the index and in the file"
-                try:
-                    reword(library, after)
-                except AudioError as error:
-                    at_once[memo_id] = change
-                    console.warn(f"{memo.label}: changed in the index alone: {error}")
-                    continue
-            changed.setdefault(where, []).append(memo)
-        if at_once:
-            library.update(at_once)
+        try:
+            with contextlib.closing(Rewording(library)) as rewording:
+                for number, memo_id in enumerate(batch, written):
+                    console.progress(f"of {len(memos)} memos", number / len(memos))
+                    where, memo, at_once[memo_id] = _prepare(library, memo_id, change, rewording, console)
+                    changed.setdefault(where, []).append(memo)
+                    if rewording.is_full:
+                        rewording.write(at_once)
+                        written, at_once = written + len(at_once), {}
+                rewording.write(at_once)
+                written += len(at_once)
+        except LibraryError as error:
+            others = f"; {format_count(written)} changed, the others not" if len(memos) > 1 else ""
+            raise LibraryError(f"{error}{others}", error.hint) from error
+    console.progress("", 1)
     for where, of_these in changed.items():
-        console.tell(f"{titles(of_these)}: {where}")
+        if where:
+            console.tell(f"{titles(of_these)}: {where}")
+
+
+def _prepare(
+    library: Library, memo_id: MemoId, change: Change, rewording: Rewording, console: Console
+) -> tuple[str, Memo, Change]:
+    """Give where a locked memo is changed, as it was, and the change to its entry; its file is staged where it is."""
+    index = library.index()
+    memo = index.get(memo_id)
+    if memo is None or memo.trashed:
+        raise NotFoundError(f"memo {memo_id} was removed meanwhile")
+    if (after := change(memo)) == memo:
+        return "there is nothing to change", memo, lambda memo: memo
+    if memo.is_frozen or index.group:  # in a group, others need not fetch all of it for a word
+        return _FROZEN if memo.is_frozen else _IN_GROUP, memo, change
+    try:
+        return "changed in the index and in the file", memo, rewording.stage(after)
+    except AudioError as error:
+        console.warn(f"{memo.label}: changed in the index alone: {error}")
+        return "", memo, change
 
 
 def _insist_on(change: Change, memos: Sequence[Memo]) -> None:

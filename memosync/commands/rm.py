@@ -7,7 +7,8 @@ from datetime import datetime
 
 from ..console import Console
 from ..errors import LibraryError, SwarmError, UsageError
-from ..library import trash
+from ..library import downloads, trash
+from ..library.downloads import Download
 from ..library.group import is_awaited, others
 from ..library.store import Library
 from ..memo import Memo
@@ -23,12 +24,21 @@ _GRACE, _PATIENCE = 3.0, 60.0  # seconds without anything new: where no other de
 def rm(command: Globals, words: Sequence[str], *, purge: bool, force: bool, now: datetime) -> None:
     """Throw memos away, with `purge` for ever, and answer their ids; they are served no longer.
 
-    To purge is asked for, unless with `force`: UsageError without a yes, or without anybody to ask.
+    What did not arrive whole is named by the beginning of its infohash, and can only be purged. To purge is asked for,
+    unless with `force`: UsageError without a yes, or without anybody to ask.
     """
     library, console = command.open(), command.console
+    unfinished, words = downloads.named(library, words)
     memos = choose(library, words, None if purge else False)
+    if unfinished and not purge:
+        name = unfinished[0].name
+        raise UsageError(f"{name} did not arrive whole, and the trash is for memos", f"memosync rm --purge {name}")
     if purge and not force:
-        _refuse_unasked(memos, console)
+        _refuse_unasked([*unfinished, *memos], console)
+    for download in unfinished:
+        downloads.drop(library, download)
+        console.answer(download.infohash)
+        console.tell(f"dropped: {titles([download])}; memosync fetch with its link begins anew")
     throw_away(library, memos, console, purge=purge, now=now)
     empty(library, console, now=now)
 
@@ -99,7 +109,7 @@ def empty(library: Library, console: Console, *, now: datetime) -> None:
         console.warn(f"the trash is left as it is: {error}")
 
 
-def _refuse_unasked(memos: Sequence[Memo], console: Console) -> None:
+def _refuse_unasked(memos: Sequence[Memo | Download], console: Console) -> None:
     """Ask once whether all of them are to be destroyed."""
     if memos and not (said := console.ask(f"destroy {titles(memos)} for ever?")):
         nobody = "nothing is purged where nobody can be asked", "--force purges without a question"

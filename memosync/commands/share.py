@@ -17,7 +17,7 @@ from ..library.keys import has_keys
 from ..library.measures import levels_of
 from ..library.store import Library
 from ..memo import Memo, MemoId, torrent_name
-from ..network import Network, browser_trackers, parse_tracker, trackers_of, usable_trackers
+from ..network import Network, browser_trackers, is_cut_off, parse_tracker, trackers_of, usable_trackers
 from ..seeder import client
 from ..seeder.links import linker
 from ..seeder.state import SeederState, Settings, SwarmState
@@ -99,18 +99,11 @@ def share(
         client.refuse_another_network(state, network)
         if not options.public or has_keys(library):
             client.refuse_older(state)
-    if options.public:
-        _refuse_unasked([] if options.assured else memos, console)
-        console.tell(f"sharing {titles(memos)} with anybody: it can be found without the link, title included")
-    else:
-        console.tell(f"sharing {titles(memos)}: only who has the link can listen, and a link cannot be called back")
-        if open_to_all := [memo for memo in memos if memo.shared]:
-            ids = " ".join(memo.id for memo in open_to_all[:3])
-            console.warn(f"anybody finds {titles(open_to_all)}, too; memosync share --stop --public {ids} ends that")
-    if options.public:
-        _warn_of_private(library, memos, console)
+    if options.public and not options.assured:
+        _refuse_unasked(memos, console)
     form: Form = "new" if options.new else "public" if options.public else "sealed"
     shared, fault = freeze(library, memos, trackers, form)
+    _say_who_can_listen(library, shared, console, public=options.public)
 
     def answer_all(state: SeederState | None) -> None:
         links_of = linker(library, state, network)
@@ -126,6 +119,8 @@ def share(
         return
     if not options.no_seed:
         state = client.serve(library, shared, network, state, stop=stop, console=console)
+        if is_cut_off(state.addresses, network):
+            console.warn("this machine is in no network: nobody else can fetch it before it is")
     answer_all(state)
     if fault:
         raise fault
@@ -161,6 +156,18 @@ def _refuse_unasked(memos: Sequence[Memo], console: Console) -> None:
     if came and not (said := console.ask(f"{titles(came)} came by a private link; share with anybody?")):
         nobody = f"{titles(came)} came by a private link", "--yes shares with anybody, without a question"
         raise UsageError(*nobody) if said is None else UsageError("nothing is shared")
+
+
+def _say_who_can_listen(library: Library, memos: Sequence[Memo], console: Console, *, public: bool) -> None:
+    """Say which memos are shared, and with whom, before their links are."""
+    if public:
+        console.tell(f"sharing {titles(memos)} with anybody: it can be found without the link, title included")
+        _warn_of_private(library, memos, console)
+        return
+    console.tell(f"sharing {titles(memos)}: only who has the link can listen, and a link cannot be called back")
+    if open_to_all := [memo for memo in memos if memo.shared]:
+        ids = " ".join(memo.id for memo in open_to_all[:3])
+        console.warn(f"anybody finds {titles(open_to_all)}, too; memosync share --stop --public {ids} ends that")
 
 
 def _warn_of_private(library: Library, memos: Sequence[Memo], console: Console) -> None:

@@ -10,8 +10,8 @@ from .. import files
 from ..errors import LibraryError
 from ..files import are_same, time_of, used_space
 from ..library import keys
+from ..library.downloads import unfinished
 from ..library.store import Library
-from ..magnet import InfoHash
 from ..memo import MemoId, id_in_file_name
 from ..quantities import format_count, format_moment, format_size, from_stamp
 from .finding import Finding
@@ -37,12 +37,7 @@ def leftovers(library: Library) -> Iterator[Finding]:
         yield from _half_made(library, memo_id, path, "was interrupted; the next command finishes it")
     for memo_id, path in library.leftovers():
         yield from _half_made(library, memo_id, path, "was left half-made")
-    for infohash in library.downloads():
-        path = library.incoming(infohash)
-        size = format_size(used_space(path))
-        yield from _half_made(
-            library, infohash, path, f"is of {size} so far; memosync fetch with the same link goes on"
-        )
+    yield from _downloads(library)
     for memo_id, path in library.orphans(trashed=True):
         yield Finding("note", memo_id, f"{path.name} is in the trash, and not in the index; --repair names it there")
     if forms := used_space(library.forms):
@@ -52,6 +47,19 @@ def leftovers(library: Library) -> Iterator[Finding]:
     yield from _keys(library)
     if trashed := [memo.trashed for memo in library.index().memos if memo.trashed]:
         yield Finding("ok", "trash", f"{format_count(len(trashed))}, the oldest since {min(trashed).date()}")
+
+
+def _downloads(library: Library) -> Iterator[Finding]:
+    """Say what did not arrive whole, and what can be done: perhaps nobody has it any more."""
+    for download in unfinished(library):
+        title = "a private memo" if download.is_sealed else f"“{download.title}”"
+        if library.is_busy(download.infohash):
+            yield Finding("note", download.name, f"{title} is being fetched")
+        elif library.incoming(download.infohash).exists():
+            of = f" of {format_size(download.size)}" if download.size else ""
+            arrived = f"{format_size(download.arrived)}{of} arrived, nothing new since {format_moment(download.since)}"
+            ways = f"memosync fetch with its link goes on, memosync rm --purge {download.name} drops it"
+            yield Finding("note", download.name, f"{title}: {arrived}; {ways}")
 
 
 def _keys(library: Library) -> Iterator[Finding]:
@@ -84,7 +92,7 @@ def snapshots(library: Library) -> Iterator[Finding]:
         yield Finding("note", "snapshots", "none can be read")
 
 
-def _half_made(library: Library, name: MemoId | InfoHash, path: Path, idle: str) -> Iterator[Finding]:
+def _half_made(library: Library, name: MemoId, path: Path, idle: str) -> Iterator[Finding]:
     """Say that somebody is at it, or that it was left, unless it is done by now."""
     if library.is_busy(name):
         yield Finding("note", name, f"{path.name} is being made")

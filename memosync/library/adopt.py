@@ -17,6 +17,7 @@ from ..memo import MemoId
 from ..quantities import format_count
 from ..stop import Stop
 from . import sealed
+from .downloads import settle
 from .entries import Entry, as_file_says, new_memo
 from .freeze import kept_or_made, kept_torrent
 from .patience import Patience
@@ -44,6 +45,7 @@ def open_library(root: Path, console: Console, stop: Stop | None = None) -> Libr
             if held:
                 path.unlink(missing_ok=True)
     adopt(library, library.orphans(), console)
+    settle(library)
     return library
 
 

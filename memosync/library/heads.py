@@ -1,8 +1,7 @@
 """Heads: what a device says to the others of its group, as sealed bytes.
 
 A head is an envelope that who keeps it for others may open (it names what else is to be kept: the base, and the forms
-of memos), and in it what only devices can: a state. It says only what is not in its base, another head; so one word
-more costs little, and the whole state is sealed anew when that is no longer so.
+of memos), and in it what only devices can: a state. It says only what is not in its base, another head, if it has one.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from ..sealing import keep_key, open_bytes, opened_size, read_key, seal_bytes
 from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
 
-MOST_NEWS = 8_000  # bytes of a state, sealed, that are said in addition to a base
 LARGEST = 40_000_000  # bytes of a head: fifty thousand memos
 _VERSION = 1
 _ENVELOPE = struct.Struct(">B20sI")  # version, the base's infohash or zeros, how many infohashes follow
@@ -43,6 +41,7 @@ class Opened:
 
     state: State  # what is not in the base
     base: InfoHash | None
+    size: int  # bytes of the head
 
 
 def seal(secret: bytes, state: State, base: InfoHash | None = None) -> Head:
@@ -74,4 +73,4 @@ def open_head(secret: bytes, data: bytes) -> Opened:
     inner = envelope[_ENVELOPE.size + _HASH * number :]
     opened_size(len(inner))
     state = manifest.loads(open_bytes(read_key(secret), "head", inner))
-    return Opened(state=state, base=parse_infohash(base.hex()) if any(base) else None)
+    return Opened(state=state, base=parse_infohash(base.hex()) if any(base) else None, size=len(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,43 +11,92 @@ from .. import files, index
 from ..audio import webm
 from ..errors import AudioError
 from ..manifest import BIRTH, Cell, tick
-from ..memo import Memo
+from ..memo import Memo, MemoId
 from .sealed import form_for_devices
 from .stamps import content_of, format_content
 from .store import Library
 
 
 def reword(library: Library, memo: Memo) -> Memo:
-    """Have a locked memo and its file say these words: the index first, then the file, by `Library.settle`.
+    """Have a locked memo and its file say these words; AudioError, and nothing changed, when the file is damaged."""
+    with contextlib.closing(Rewording(library)) as rewording:
+        return rewording.write({memo.id: rewording.stage(memo)})[memo.id]
 
-    Its new content is complete on the disk before that, so that whatever dies in between, the next command goes on
-    from there. AudioError, and nothing changed, when the file is damaged.
+
+class Rewording:
+    """Other words for locked memos and their files, all at once: the index first, then the files, by `Library.settle`.
+
+    The new contents are complete on the disk before that, so that whatever dies in between, the next command goes on
+    from there. To be closed: what the index does not name by then is removed.
     """
-    library.prepare()
-    path, new = library.path(memo), library.rewritten(memo.id)
-    half = new.with_suffix(".half")
-    try:
-        if not path.is_file():
-            raise AudioError(f"{path.name} is gone")
-        # what cannot be read may be mended some day
-        if webm.finish(path, half, memo.words).duration < max(webm.probe(path).duration, memo.duration) - 0.1:
-            raise AudioError(f"{path.name} is damaged, and stays as it is")
-        with files.as_library_error(f"write {new}"):
-            files.move(half, new)
-            size = new.stat().st_size
-    finally:
-        with contextlib.suppress(OSError):  # the next command does it
-            half.unlink()
-    words = {name: getattr(memo, name) for name in index.EDITABLE}
-    if memo.content:
-        words["content"] = _of_all_devices(library, memo, new)
-    is_named = False
-    try:
-        after = library.update({memo.id: lambda memo: replace(memo, size=size, **words)})[memo.id]
-        is_named = True
-    finally:
-        library.settle(memo.id, new, is_named=is_named)
-    return after
+
+    MOST = 64_000_000  # bytes that may be on the disk twice
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._staged: dict[MemoId, Path] = {}
+        self._size = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether so much is staged that it should be written before there is more."""
+        return self._size >= self.MOST
+
+    def stage(self, memo: Memo) -> Callable[[Memo], Memo]:
+        """Complete a memo's new content, and give the change to its entry.
+
+        AudioError when its file is damaged, LibraryError.
+        """
+        library = self._library
+        library.prepare()
+        path, new = library.path(memo), library.rewritten(memo.id)
+        half = new.with_suffix(".half")
+        try:
+            if not path.is_file():
+                raise AudioError(f"{path.name} is gone")
+            # what cannot be read may be mended some day
+            if webm.finish(path, half, memo.words).duration < max(webm.probe(path).duration, memo.duration) - 0.1:
+                raise AudioError(f"{path.name} is damaged, and stays as it is")
+            with files.as_library_error(f"write {new}"):
+                files.sync_file(half)
+                self._staged[memo.id] = new
+                files.move(half, new, sync=False)
+                size = new.stat().st_size
+        finally:
+            with contextlib.suppress(OSError):  # the next command does it
+                half.unlink()
+        self._size += size
+        words = {name: getattr(memo, name) for name in index.EDITABLE}
+        if memo.content:
+            words["content"] = _of_all_devices(library, memo, new)
+        return lambda memo: replace(memo, size=size, **words)
+
+    def write(self, changes: Mapping[MemoId, Callable[[Memo], Memo]]) -> dict[MemoId, Memo]:
+        """Change these entries, in one write, and put the contents that are staged in their places; LibraryError."""
+        is_named = False
+        try:
+            if self._staged:
+                with files.as_library_error(f"write in {self._library.root}"):
+                    files.sync_directory(next(iter(self._staged.values())).parent)
+            changed = self._library.update(changes)
+            is_named = True
+        finally:
+            self._settle(is_named=is_named)
+        return changed
+
+    def close(self) -> None:
+        """Move what the index names by now to its place, and remove the rest; LibraryError."""
+        self._settle()
+
+    def _settle(self, *, is_named: bool = False) -> None:
+        if not self._staged:
+            return
+        staged, self._staged, self._size = self._staged, {}, 0
+        for memo_id, new in staged.items():
+            self._library.settle(memo_id, new, is_named=is_named, sync=False)
+        with files.as_library_error(f"write in {self._library.root}"):
+            for place in (self._library.root, next(iter(staged.values())).parent):
+                files.sync_directory(place)
 
 
 def _of_all_devices(library: Library, memo: Memo, path: Path) -> str:

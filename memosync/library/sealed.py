@@ -172,7 +172,7 @@ def form_for_devices(library: Library, path: Path, form: Path | None = None) -> 
             staged, target = stack.enter_context(files.staged(form))
             write = target.write
 
-        def take(data: bytes) -> None:
+        def take(data: bytes | memoryview) -> None:
             pieces.update(data)
             if write:
                 write(data)
@@ -243,7 +243,7 @@ def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: Inf
         with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
             pieces, writeback = metainfo.Pieces(needed), files.Writeback(staged)
 
-            def write(data: bytes) -> None:
+            def write(data: bytes | memoryview) -> None:
                 target.write(data)
                 pieces.update(data)
                 writeback.reach(target.tell())

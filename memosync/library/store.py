@@ -309,11 +309,11 @@ class Library:
         """Where a memo's new content stands, complete, until the index names its size and it is moved to its place."""
         return self.recording / f"{memo_id}.webm.new"
 
-    def settle(self, memo_id: MemoId, path: Path, *, is_named: bool = False) -> None:
+    def settle(self, memo_id: MemoId, path: Path, *, is_named: bool = False, sync: bool = True) -> None:
         """End what was begun with a half-made or rewritten file: move it where the index expects it, or remove it.
 
         Where both are of the size that the index says, it may mean the one that is there: then what they say tells,
-        unless it is known that this one `is_named`.
+        unless it is known that this one `is_named`. Without `sync` the caller has the directories put on the disk.
         """
         memo = self.index().get(memo_id)
         with files.as_library_error(f"write {memo.file if memo else path}"):
@@ -325,7 +325,7 @@ class Library:
                 and path.stat().st_nlink == 1  # else it is another file's, too
                 and (is_named or _size(self.path(memo)) != memo.size or says(path, memo.words))
             ):
-                files.move(path, self.path(memo))
+                files.move(path, self.path(memo), sync=sync)
             else:
                 path.unlink(missing_ok=True)
 
@@ -333,7 +333,7 @@ class Library:
     def lock(self, name: MemoId | InfoHash, wait: bool = True) -> Iterator[bool]:
         """Hold the lock of a memo or a download; False when we do not wait and somebody else has it."""
         self.refuse_links()
-        with files.as_library_error(f"lock {name}"):
+        with files.as_library_error(f"write in {self.root}"):
             what = f"memo {name}" if parse_id(name) else "the same download"
             lock = files.acquire(self._locks / name, wait, watch=self.patience.watch(what))
         try:

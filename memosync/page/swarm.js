@@ -67,6 +67,7 @@ class Swarm {
     this.torrent = torrent
     torrent.on('ready', () => this.#told.ready(torrent))
     torrent.on('done', () => this.#told.done(torrent))
+    torrent.on('wire', wire => { wire.downloaded ||= 1 }) // of who gave nothing yet it asks for the memo's end, to try it
     torrent.on('warning', () => {}) // trackers that do not answer are seen by what is not connected
   }
 }

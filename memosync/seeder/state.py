@@ -194,7 +194,7 @@ def sole(private: Path, inherited: int | None = None) -> Iterator[int]:
         yield inherited
         return
     path = lock_of(private)
-    with files.as_library_error(f"lock {path}"):
+    with files.as_library_error(f"write in {private.parent}"):
         try:  # a disk with a file open for writing can neither be made read-only nor be so
             lock = files.acquire(path, wait=False, access=os.O_RDONLY)
         except OSError as error:

@@ -7,7 +7,6 @@ again.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 import shutil
@@ -29,11 +28,12 @@ from ..library.invitations import end_used
 from ..library.known import LACK, LONGEST_NAME, MOST_ADDRESSES, MOST_LACKS, Device, Known
 from ..library.store import Library
 from ..magnet import InfoHash
-from ..manifest import State, Table, merge, news
+from ..manifest import State, Table, news
 from ..network import DEFAULT_TRACKERS, Network
 from ..sealing import keep_key
 from ..stop import Stop
 from ..torrent.meeting import Meeting
+from .bases import Base, Bases
 from .forms import AGAIN, KEPT, SOON, Forms, drop, room
 
 _PAUSE = 0.3  # seconds between two heads, at least
@@ -171,10 +171,10 @@ class _Part:
         self._said: State | None = None  # what this device's head says
         self._head: Head | None = None
         self._said_at = self._moved_at = self._looked = self._row_at = -math.inf
-        self._base: tuple[InfoHash, State] | None = None
+        self._bases = Bases(secret, place)
         self._merged: dict[InfoHash, None] = {}  # heads, in an ordered set
         self._coming: dict[InfoHash, set[str]] = {}  # heads that are being fetched, and which devices point to them
-        self._waiting: dict[InfoHash, dict[InfoHash, Opened]] = {}  # heads whose base is being fetched, by that
+        self._waiting: dict[InfoHash, dict[InfoHash, Opened]] = {}  # what stands on a base that is fetched, by that
         self._refused: dict[InfoHash, float] = {}  # what could not be had, and when it is tried again
         self._is_crowded = False  # a head was too large for what is left of the disk
         self._unkept: dict[InfoHash, float] = {}  # what came, and could not be kept, and when it is looked at again
@@ -184,8 +184,9 @@ class _Part:
         self._there: set[str] = set()  # those that are met
         self._introduce()
         now = known.read(library)
-        self._load_base(now.base)
-        kept = {now.base, *self._forms.awaited()}
+        if base := self._bases.find(InfoHash(now.base)) if now.base else None:
+            self._stand_on(base)
+        kept = {*self._bases.infohashes, *self._forms.awaited()}
         for left in files.names(place):
             if left not in kept:
                 files.remove(place / left)
@@ -308,7 +309,7 @@ class _Part:
         for name, pointer in pointers.items():
             pointed.setdefault(pointer.head, set()).add(name)
         for base in [base for base in self._waiting if not self._exchange.has(base)]:  # it could not be had
-            for head in self._waiting.pop(base):
+            for head in self._waiting_for(base):
                 self._refuse(head, base)
         for head, tellers in pointed.items():
             if head in self._coming and not self._exchange.has(head) and not self._is_waiting(head):
@@ -316,10 +317,10 @@ class _Part:
             if head in self._merged or head in self._equal or self._refused.get(head, 0.0) > now:
                 continue
             if head not in self._coming:
-                self._exchange.fetch(head, self._place / head, largest=self._largest_head())
+                self._exchange.fetch(head, self._place / head, largest=self._largest_head(), holders=tellers)
             self._coming[head] = tellers
         if len(self._waiting) > _MOST_BASES:
-            for base in [base for base, waiting in self._waiting.items() if not waiting.keys() & pointed.keys()]:
+            for base in [base for base, waiting in self._waiting.items() if self._on(base).isdisjoint(pointed)]:
                 del self._waiting[base]
                 drop(self._exchange, self._place, base)
         for head in [head for head in self._coming if head not in pointed and not self._is_waiting(head)]:
@@ -345,6 +346,16 @@ class _Part:
     def _is_waiting(self, head: InfoHash) -> bool:
         return any(head in waiting for waiting in self._waiting.values())
 
+    def _on(self, base: InfoHash) -> set[InfoHash]:
+        """Give the heads that stand on a base that is being fetched, directly or not."""
+        directly = self._waiting.get(base, {})
+        return {*directly}.union(*map(self._on, directly))
+
+    def _waiting_for(self, base: InfoHash) -> list[InfoHash]:
+        """Take out what waits for a base, and give the heads among it."""
+        waiting = self._waiting.pop(base, None)
+        return [base] if waiting is None else [head for one in waiting for head in self._waiting_for(one)]
+
     def _take(self, infohash: InfoHash) -> None:
         """Act on what has arrived."""
         if infohash in self._forms.fetching:
@@ -356,11 +367,13 @@ class _Part:
             self._unkept.pop(infohash, None)
         except TorrentError as error:
             self._console.warn(f"what another device says is left: {error}")
-            for head in self._waiting.pop(infohash, {infohash: None}):
+            for head in self._waiting_for(infohash):
                 self._remember(head)
                 self._coming.pop(head, None)
+            for waiting in self._waiting.values():
+                waiting.pop(infohash, None)
             self._unkept.pop(infohash, None)
-            if not self._base or self._base[0] != infohash:
+            if infohash not in self._bases.infohashes:
                 drop(self._exchange, self._place, infohash)
         except (LibraryError, OSError) as error:
             if infohash not in self._unkept:
@@ -369,24 +382,34 @@ class _Part:
 
     def _take_head(self, infohash: InfoHash) -> None:
         """Merge a head, or those whose base has come; TorrentError when it is none, LibraryError, OSError."""
-        opened = heads.open_head(self._secret, files.read(self._place / infohash))
-        if infohash in self._waiting:  # a base
-            self._stand_on(infohash, opened.state)
+        self._build(infohash, heads.open_head(self._secret, files.read(self._place / infohash)))
+
+    def _build(self, infohash: InfoHash, opened: Opened) -> None:
+        """Put a head onto its base, or wait until that has come; and then what waits for it onto that."""
+        built = self._bases.on_its_base(infohash, opened, self._depth(infohash))
+        if not built:
+            assert opened.base
+            self._waiting.setdefault(opened.base, {})[infohash] = opened
+            if self._exchange.is_here(opened.base):  # but not what it stands on
+                self._take_head(opened.base)
+            else:
+                self._exchange.fetch(opened.base, self._place / opened.base, largest=self._largest_head())
+        elif infohash in self._waiting:
+            self._stand_on(built)
             for head, waiting in list(self._waiting[infohash].items()):
-                self._merge(head, merge(opened.state, waiting.state))
+                self._build(head, waiting)
                 del self._waiting[infohash][head]
             del self._waiting[infohash]
-        elif not opened.base:
-            self._merge(infohash, opened.state)
-        elif (self._base and self._base[0] == opened.base) or self._load_base(opened.base):
-            assert self._base
-            self._merge(infohash, merge(self._base[1], opened.state))
         else:
-            self._waiting.setdefault(opened.base, {})[infohash] = opened
-            self._exchange.fetch(opened.base, self._place / opened.base, largest=self._largest_head())
+            self._merge(built)
 
-    def _merge(self, head: InfoHash, theirs: State) -> None:
+    def _depth(self, base: InfoHash) -> int:
+        """Give how many heads stand on each other that wait for this one."""
+        return max((1 + self._depth(head) for head in self._waiting.get(base, ())), default=0)
+
+    def _merge(self, built: Base) -> None:
         """Merge what a head says."""
+        head, theirs = built.infohash, built.state
         group.merge_in(self._library, news(self._mine, theirs), self._console)
         if self._me in theirs.devices:
             self._note_knowing(self._coming.get(head, set()))
@@ -394,6 +417,7 @@ class _Part:
         self._coming.pop(head, None)
         self._remember(head)
         self._retire(head)
+        self._stand_on(built.next)
         self._is_crowded = False
         if theirs == self._mine:
             self._equal.add(head)
@@ -436,14 +460,9 @@ class _Part:
 
     def _seal(self) -> None:
         """Seal what is known here into a head of this device's own, and point to it."""
-        base, base_state = self._base or (None, State())
-        head = heads.seal(self._secret, news(base_state, self._mine), base)
-        if len(head.data) > heads.MOST_NEWS and self._mine != base_state:
-            whole = heads.seal(self._secret, self._mine)
-            self._publish(whole)
-            self._stand_on(whole.infohash, self._mine)
-            head = heads.seal(self._secret, State(), whole.infohash)
+        head, built = self._bases.seal(self._mine)
         self._publish(head)
+        self._stand_on(built.next)
         self._remember(head.infohash)
         self._point(head)
 
@@ -467,23 +486,19 @@ class _Part:
             files.write(path, head.data)
         self._exchange.serve(head.torrent, path)
 
-    def _stand_on(self, base: InfoHash, state: State) -> None:
-        """Say what comes next in addition to this base."""
-        if self._base:
-            self._retire(self._base[0])
-        self._retired.pop(base, None)
-        self._base = base, state
-        self._keep(lambda before: replace(before, base=base))
-
-    def _load_base(self, infohash: str) -> bool:
-        """Take as base what is on the disk, if it is there, and serve it; tell whether it is."""
-        with contextlib.suppress(OSError, MemosyncError):
-            base = heads.describe(files.read(self._place / infohash)) if infohash else None
-            if base and base.infohash == infohash:
-                self._stand_on(base.infohash, heads.open_head(self._secret, base.data).state)
-                self._exchange.serve(base.torrent, self._place / infohash)
-                return True
-        return False
+    def _stand_on(self, base: Base | None) -> None:
+        """Say what comes next in addition to this base, and serve it and those below."""
+        if not base or [base.infohash] == [one.infohash for one in self._bases.chain[-1:]]:
+            return
+        before, self._bases.chain = self._bases.infohashes, base.chain
+        for infohash in before - self._bases.infohashes:
+            self._retire(infohash)
+        for infohash in self._bases.infohashes:
+            self._retired.pop(infohash, None)
+            if not self._exchange.has(infohash):
+                path = self._place / infohash
+                self._exchange.serve(heads.describe(files.read(path)).torrent, path)
+        self._keep(lambda known: replace(known, base=base.infohash))
 
     def _remember(self, infohash: InfoHash) -> None:
         self._merged[infohash] = None
@@ -492,11 +507,11 @@ class _Part:
 
     def _clean(self, now: float) -> None:
         """End what is over: serving what was left some time ago, and invitations; begin anew what was lost here."""
-        if self._head and not self._exchange.has(self._head.infohash) and now - self._said_at > SOON:
-            self._base = self._said = None  # its file, or that of the base, cannot be read any more
+        kept = {self._head.infohash, *self._bases.infohashes} if self._head else self._bases.infohashes
+        if now - self._said_at > SOON and not all(map(self._exchange.has, kept)):
+            self._bases.chain, self._said = (), None  # what is said cannot be read any more
             self._equal.clear()
         self._forms.clean(now)
-        kept = {self._head.infohash if self._head else "", self._base[0] if self._base else ""}
         for infohash in [infohash for infohash, at in self._retired.items() if now > at]:
             del self._retired[infohash]
             if infohash not in kept:

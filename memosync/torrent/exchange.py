@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Address = tuple[str, int]
 _CALL_AGAIN = 0.7  # seconds: who is behind a NAT has to call those who cannot call it
 _MOST_OVERSIZED = 100  # that are kept in mind
+_COMES = 3.0  # seconds that a device that can call this one has to ask for what is served
 _CALLS = 20.0  # seconds for which somebody is called again
 
 
@@ -31,6 +32,7 @@ class _Torrent:
     largest: int = 0  # bytes that what is fetched may have
     size: int = 0  # bytes that it has to have, where that is known
     is_here: bool = False
+    came: set[Address] = field(default_factory=set)  # who called for it, or had it when it was fetched
     handle: lt.torrent_handle | None = None  # None until libtorrent has added it
 
 
@@ -47,29 +49,36 @@ class Exchange:
     ) -> None:
         self._session, self._up, self._down, self._log = session, up, down, log
         self._torrents: dict[InfoHash, _Torrent] = {}
-        self._peers: tuple[Address, ...] = ()
+        self._peers: Mapping[str, Sequence[Address]] = {}  # where each device is connected
+        self._anywhere: Mapping[str, Sequence[Address]] = {}  # and where else it may be
+        self._callers: Collection[str] = ()
         self._arrived: list[InfoHash] = []
         self.oversized: set[InfoHash] = set()  # some of what had more bytes than it might
         self.new_at = 0.0  # when there was something to fetch, or something new to serve, as time.monotonic says
 
     def serve(self, torrent: Metainfo, path: Path) -> None:
-        """Serve a file that is the torrent's, and call the other devices for it."""
+        """Serve a file that is the torrent's, and call those devices for it that may not be able to call this one."""
         import libtorrent as lt
 
         if torrent.infohash not in self._torrents:
             params = lt.load_torrent_buffer(torrent.data)
             params.flags |= lt.torrent_flags.seed_mode | lt.torrent_flags.upload_mode
+            params.peers = self._first(self._peers.keys() - set(self._callers))
             self._add(torrent.infohash, params, path, is_here=True)
 
-    def fetch(self, infohash: InfoHash, path: Path, *, largest: int, size: int = 0) -> None:
+    def fetch(
+        self, infohash: InfoHash, path: Path, *, largest: int, size: int = 0, holders: Collection[str] = ()
+    ) -> None:
         """Fetch a torrent's one file as `path`, and go on with what is there; `arrived` tells when it is.
 
-        One that has more bytes than `largest`, or others than `size`, is dropped.
+        One that has more bytes than `largest`, or others than `size`, is dropped. Devices that are known to be its
+        `holders` are called before others.
         """
         import libtorrent as lt
 
         if infohash not in self._torrents:
             params = lt.parse_magnet_uri(f"magnet:?xt=urn:btih:{infohash}")
+            params.peers = self._first(holders) or self._first(self._peers)
             self._add(infohash, params, path, largest=largest, size=size)
 
     def drop(self, infohash: InfoHash) -> None:
@@ -86,17 +95,30 @@ class Exchange:
     def has(self, infohash: InfoHash) -> bool:
         return infohash in self._torrents
 
+    def is_here(self, infohash: InfoHash) -> bool:
+        """Tell whether it is served: all of it is on the disk."""
+        torrent = self._torrents.get(infohash)
+        return torrent is not None and torrent.is_here
+
     def progress(self, infohash: InfoHash) -> float:
         """Give how much of a torrent that is being fetched is here, from 0 to 1."""
         torrent = self._torrents.get(infohash)
         return torrent.handle.status().progress if torrent and torrent.handle else 0.0
 
-    def call(self, peers: Iterable[Address]) -> None:
-        """Have these peers called from now on, for what is added next and for what was added just now."""
-        self._peers = tuple(peers)
+    def call(
+        self,
+        peers: Mapping[str, Sequence[Address]],
+        anywhere: Mapping[str, Sequence[Address]],
+        callers: Collection[str],
+    ) -> None:
+        """Have these devices called from now on, and `anywhere` when nobody came.
+
+        `callers` are those that were seen to call this one: what is served they will ask for by themselves.
+        """
+        self._peers, self._anywhere, self._callers = peers, anywhere, callers
 
     def poll(self) -> None:
-        """Call peers again for what was added a moment ago and has none, and see what is finished.
+        """Call devices again for what was added a moment ago and has no peers, and see what is finished.
 
         Not every torrent that is has an alert that says so: none whose file was there already.
         """
@@ -110,8 +132,10 @@ class Exchange:
             if due and torrent.handle:
                 torrent.called = now if now - torrent.since < _CALLS else now + 10 * _CALL_AGAIN
                 if not torrent.handle.status().num_peers:
-                    for peer in self._peers:
-                        call(torrent.handle, peer)
+                    for name, addresses in self._anywhere.items():
+                        if not torrent.is_here or not self._comes(name, torrent, now):
+                            for peer in addresses:
+                                call(torrent.handle, peer)
 
     def handle_alert(self, alert: lt.alert) -> None:
         """Note what an alert tells of a torrent."""
@@ -126,6 +150,10 @@ class Exchange:
                         alert.handle.set_upload_limit(self._up)
                     if self._down:
                         alert.handle.set_download_limit(self._down)
+            case lt.peer_connect_alert():
+                torrent = self._torrents.get(infohash_of(alert))
+                if torrent and (is_incoming(alert) or not torrent.is_here):
+                    torrent.came.add((alert.ip[0], alert.ip[1]))
             case lt.metadata_received_alert():
                 infohash = infohash_of(alert)
                 torrent, info = self._torrents.get(infohash), alert.handle.torrent_file()
@@ -167,8 +195,16 @@ class Exchange:
         self._torrents[infohash] = _Torrent(now, now, path, largest, size, is_here)
         params.save_path, params.renamed_files = str(path.parent), {0: path.name}
         params.flags = apart(params.flags)
-        params.peers = list(self._peers)
         self._session.async_add_torrent(params)
+
+    def _comes(self, name: str, torrent: _Torrent, now: float) -> bool:
+        """Tell whether a device came for what is served, or will."""
+        is_early = name in self._callers and now - torrent.since < _COMES
+        return is_early or not torrent.came.isdisjoint(self._anywhere[name])
+
+    def _first(self, devices: Iterable[str]) -> list[Address]:
+        """Give where these devices are called first."""
+        return [peer for name in devices for peer in self._peers.get(name, ())]
 
 
 def call(handle: lt.torrent_handle, peer: Address) -> None:
@@ -179,6 +215,11 @@ def call(handle: lt.torrent_handle, peer: Address) -> None:
     import libtorrent as lt
 
     handle.connect_peer(peer, int(lt.peer_info.resume_data))
+
+
+def is_incoming(alert: lt.peer_connect_alert) -> bool:
+    """Tell whether the peer called us; 2.1.1 has it in no property."""
+    return " incoming connection to peer" in alert.message()
 
 
 def apart(flags: int) -> int:

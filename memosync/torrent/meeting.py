@@ -68,6 +68,8 @@ _RESTS_AFTER = 30.0  # seconds for which nobody was missing
 _SEEK_EVERY = 900.0  # seconds; nodes forget whom they heard of after half an hour
 _IMPLIED_PORT = 2  # libtorrent's flag: where a router gives this device another port, that counts
 _HUNG_UP = 0.3  # seconds that another device has to call anew after it hung up
+_MISSED = 1.0  # seconds that a device may be away until it is called wherever it may be
+_LATELY = 60.0  # seconds for which who came to the meeting place is asked each time whether he is of the group
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,13 @@ class Meeting:
         self._said = b""
         self._pointed = 0.0
         self.pointers: dict[str, Pointer] = {}  # of the devices that are connected now, by device
-        self._endpoints: dict[str, Address] = {}
+        self._endpoints: dict[str, list[Address]] = {}  # where each of them is
+        self._here: set[str] = set()  # devices that are connected at this moment
+        self._last: dict[str, list[Address]] = {}  # where each was connected last
+        self._callers: set[str] = set()  # devices that can call this one: they have
+        self._missed: dict[str, float] = {}  # devices that were connected a moment ago, and when they are called
         self._seen: dict[str, float] = {}  # when each was connected last
-        self._met: set[Address] = set()  # at the meeting place, and asked
+        self._met: dict[Address, float] = {}  # who was at the meeting place, and asked, and when
         self._hung_up: dict[Address, float] = {}
         self._unread = 0.0  # until when somebody may be connected who has not said anything yet
         self._looked = self._polled = 0.0
@@ -153,13 +159,14 @@ class Meeting:
         parsed = {device: filter(None, map(parse_peer, texts)) for device, texts in addresses.items()}
         known = {device: [(str(host), port) for host, port in found] for device, found in parsed.items()}
         if known != self._known:
-            new = [peer for peer in _all(known) if peer not in _all(self._known)]
-            self._known = known
-            self.exchange.call(self._devices())
-            for peer in new:
-                self._place.connect_peer(peer)
-                if self._pointer:
-                    call(self._pointer, peer)
+            before, self._known = _all(self._known), known
+            self._call_for_torrents()
+            for device, peers in known.items():
+                for peer in peers:
+                    if peer not in before:
+                        self._place.connect_peer(peer)
+                        if device not in self._here:
+                            self._ask(peer)
 
     def point(self, head: InfoHash) -> None:
         """Tell the other devices, those that are connected and all that can be called, where this one stands."""
@@ -194,10 +201,7 @@ class Meeting:
             if self._stopped and now - self._stopped > _MEND:
                 self._stopped = 0.0
                 self._go_on()
-            for peer in [peer for peer, at in self._hung_up.items() if now - at > _HUNG_UP]:
-                del self._hung_up[peer]
-                if self._pointer and peer not in self._endpoints.values():
-                    call(self._pointer, peer)
+            self._call_back(now)
 
     def close(self) -> None:
         """Tell the trackers that this device goes, for a second at most."""
@@ -228,17 +232,43 @@ class Meeting:
         self._unread = time.monotonic() + 1
 
     def _peers(self) -> list[Address]:
-        """Give whom to call: the devices, wherever they were seen, and some of who is at the meeting place."""
-        return list(dict.fromkeys([*self._devices(), *list(self._met)[:_ASKED]]))
+        """Give whom to call: devices where they are, or wherever they may be, and who came to the meeting place."""
+        now, devices = time.monotonic(), self._devices()
+        called = _all({**devices, **self._last})
+        are_there = {peer for name in self._last for peer in devices[name]}
+        lately = [peer for peer, at in self._met.items() if now - at < _LATELY and peer not in are_there]
+        return list(dict.fromkeys([*called, *lately[:_ASKED]]))
 
-    def _devices(self) -> list[Address]:
-        """Give where devices of the group are, as one of them says, or was seen to be one."""
-        return list(dict.fromkeys([*self._endpoints.values(), *_all(self._known)]))
+    def _devices(self) -> dict[str, list[Address]]:
+        """Give where each device of the group may be: first where it was seen, and then where it says to be."""
+        names = dict.fromkeys([*self._last, *self._known])
+        return {name: [*dict.fromkeys([*self._last.get(name, ()), *self._known.get(name, ())])] for name in names}
+
+    def _call_for_torrents(self) -> None:
+        """Have those devices called for torrents that are there."""
+        devices = {name: peers for name, peers in self._devices().items() if name in self.pointers}
+        self.exchange.call({**devices, **self._last}, devices, self._callers)
+
+    def _ask(self, peer: Address) -> None:
+        """Ask a peer whether it is of the group: only then it is one of the pointer, too."""
+        if self._pointer:
+            call(self._pointer, peer)
+
+    def _call_back(self, now: float) -> None:
+        """Call a device that hung up and did not call itself, and then wherever it may be."""
+        for peer in [peer for peer, at in self._hung_up.items() if now - at > _HUNG_UP]:
+            del self._hung_up[peer]
+            if peer not in _all(self._endpoints):
+                self._ask(peer)
+        for name in [name for name, at in self._missed.items() if now - at > _MISSED]:
+            del self._missed[name]
+            for peer in self._devices().get(name, ()) if name not in self._here else ():
+                self._ask(peer)
 
     def _look(self, now: float) -> None:
         """Read what those who are connected say."""
         found: dict[str, Pointer] = {}
-        endpoints: dict[str, Address] = {}
+        endpoints: dict[str, list[Address]] = {}
         silent = False
         for peer in self._pointer.get_peer_info() if self._pointer else ():
             pieces = list(peer.pieces[:_SAID])
@@ -247,18 +277,29 @@ class Meeting:
                 continue
             if pointer := self._read(pieces):
                 found[pointer.device] = pointer
+                if not peer.flags & peer.local_connection:
+                    self._callers.add(pointer.device)
                 if peer.flags & (peer.local_connection | _UTP):
-                    endpoints[pointer.device] = (peer.ip[0], peer.ip[1])
+                    endpoints.setdefault(pointer.device, []).append((peer.ip[0], peer.ip[1]))
         self._seen |= dict.fromkeys(found, now)
         there = {name: one for name, one in self.pointers.items() if now - self._seen[name] < _LINGER} | found
         if found.keys() != self.pointers.keys() and there.keys() != self.pointers.keys():
             self._alone_since, self._announced = now, 0
-        self.pointers = there
-        if endpoints != self._endpoints:
-            self._endpoints = endpoints
-            self.exchange.call(self._devices())
+        self._callers &= there.keys()
+        self._missed = {name: self._missed.get(name, now) for name in self.pointers if name not in found}
+        endpoints = {name: self._once(name, peers) for name, peers in endpoints.items()}
+        has_changed = endpoints != self._endpoints or there.keys() != self.pointers.keys()
+        self._here, self.pointers, self._endpoints = set(found), there, endpoints
+        self._last = {name: peers for name, peers in self._last.items() if name in there} | endpoints
+        if has_changed:
+            self._call_for_torrents()
         if not silent and self._unread < now + 0.5:
             self._unread = 0.0
+
+    def _once(self, name: str, peers: list[Address]) -> list[Address]:
+        """Choose one of the addresses of a device that is connected at several; others may call themselves so, too."""
+        own = [peer for peer in self._known.get(name, ()) if peer in peers]
+        return [*own[:1], *sorted(peer for peer in peers if peer not in own)]
 
     def _read(self, pieces: list[bool]) -> Pointer | None:
         said = bytes(
@@ -287,8 +328,7 @@ class Meeting:
             if self.pointers:
                 for peer in _all({device: self._known[device] for device in lost}):
                     self._place.connect_peer(peer)
-                    if self._pointer:
-                        call(self._pointer, peer)
+                    self._ask(peer)
                 return
             # libtorrent listens nowhere that had no cable when it began, and tells no local network that it is here
             self._session.reopen_network_sockets(0)
@@ -337,7 +377,7 @@ class Meeting:
                 self._unread = time.monotonic() + 1
             case lt.peer_disconnected_alert() if alert.handle == self._pointer:
                 peer = (alert.ip[0], alert.ip[1])
-                if peer in self._endpoints.values():
+                if peer in _all(self._endpoints):
                     self._hung_up[peer] = time.monotonic()
 
     def _seek(self, now: float) -> None:
@@ -349,13 +389,15 @@ class Meeting:
         return peer[1] == self.port and (peer[0] in [*map(str, self._listening.at(self.port)), *self._external])
 
     def _meet(self, peer: Address) -> None:
-        """Ask who is at the meeting place whether he is of the group: only then he is a peer of the pointer, too."""
-        if peer not in self._met and not self._is_own(peer):
-            if len(self._met) >= _AT_MEETING:
-                self._met.clear()
-            self._met.add(peer)
-            if self._pointer and len(self._met) <= _ASKED and peer not in self._endpoints.values():
-                call(self._pointer, peer)
+        """Ask who is at the meeting place whether he is of the group, unless that is known."""
+        if peer in self._met or self._is_own(peer):
+            return
+        if len(self._met) >= _AT_MEETING:
+            self._met.clear()
+        self._met[peer] = time.monotonic()
+        is_known = any(peer in peers for name, peers in self._devices().items() if name in self._here)
+        if len(self._met) <= _ASKED and not is_known:
+            self._ask(peer)
 
 
 def _all(known: Mapping[str, list[Address]]) -> list[Address]:

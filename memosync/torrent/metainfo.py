@@ -71,7 +71,7 @@ class Pieces:
         self._left = self._length = piece_length(size)  # bytes of this piece, and of each
         self._done, self._piece = bytearray(), _sha1()
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """Take what comes next."""
         rest = memoryview(data)
         while len(rest) >= self._left:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import SeederError
 from ..magnet import InfoHash
-from ..network import Address, Network, is_websocket
+from ..network import Address, Network, is_websocket, reachable_at
 from .listening import Listening
+from .routes import own_addresses
 from .seeding import SEEDING, Seeding, Swarm
 from .session import dht_state, free_port, is_free, leave, listen_on, open_session
 from .tracker_proxy import TrackerProxy
@@ -81,6 +82,8 @@ class Server:
         self._programs.poll(0)
         self._announced_at = self._best()
         if not self.addresses:
+            if not reachable_at(own_addresses(), network):
+                raise SeederError("this machine is in no network", "connect it to one, and run the same command again")
             raise SeederError(f"cannot listen on port {self.port}", "choose another --port")
 
     def serve(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..console import INVISIBLE, one_line
 from ..index import KEYS
+from ..network import is_cut_off
 from ..quantities import format_clock, format_count, format_level, format_moment, format_size, from_stamp
 from .terminal import align, answer, clear, flush, is_terminal, table, tell, warn, width, write
 from .wave import draw
@@ -120,6 +121,8 @@ def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) ->
         tell(f"browsers cannot find {unheard} of these memos: no WebSocket tracker of theirs answers")
     if state.usual_port not in (0, state.port):
         warn(f"links given before name port {state.usual_port}, which another program has: it is tried again and again")
+    if is_cut_off(state.addresses, state.network):
+        warn("this machine is in no network: nobody else can fetch anything before it is")
     kept = f", started again {state.restarts} times" if state.restarts else ""
     tell(f"process {state.pid} serves on port {state.port}, network {state.network.value}{kept}")
 

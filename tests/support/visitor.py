@@ -43,6 +43,15 @@ async count => {
   return [heard.at, btoa(text)]
 }
 """
+ASKED = """
+window.asked = []
+const { send } = RTCDataChannel.prototype
+RTCDataChannel.prototype.send = function (data) {
+  const message = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  if (data.byteLength === 17 && message.getUint8(4) === 6) asked.push(message.getUint32(5))
+  return send.call(this, data)
+}
+"""  # the pieces that blocks were requested of, in that order (BEP 3)
 
 
 @pytest.fixture(name="network")
