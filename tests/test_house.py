@@ -87,7 +87,6 @@ FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front l
     "commands.fetch": {"page.page"},
     "commands.seed": {"seeder.run"},
     "commands.share": {"page.page", "seeder.run"},
-    "library.store": {"audio.webm"},
     "torrent.tracker_proxy": {"torrent.trackers"},
     "ui.live": {"torrent.sources", "ui.player"},
 }
