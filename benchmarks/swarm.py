@@ -261,7 +261,7 @@ ROWS = [
     Row("fetch-resumed", "the rest of 20 MB after kill -9", resuming, [Bar("s", 2)]),
     Row("share-14m", "first link of 14 MB", sharing(14_000_000), [Bar("s", 0.3, more_than=PUBLIC)], repeat=5, quick=3),
     Row("share-500m", "first link of 500 MB", sharing(500_000_000), [Bar("s", 3, times=COPY)]),
-    _seeder_row(1, 0.6, 60, 0.5),
+    _seeder_row(1, 0.6, 40, 0.3),
     _seeder_row(1_000, 1.0, 80, 1),
-    _seeder_row(10_000, 5, 220, 3),
+    _seeder_row(10_000, 5, 150, 2),
 ]

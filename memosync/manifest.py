@@ -191,7 +191,7 @@ def _merge(one: Table, other: Table) -> Table:
     merged = dict(one)
     for key, cells in other.items():
         mine = one.get(key)
-        if mine != cells:
+        if mine is not cells and mine != cells:
             merged[key] = cells if mine is None else merge_cells(mine, cells)
     return merged
 
@@ -200,7 +200,7 @@ def _news(known: Table, other: Table) -> Table:
     found = {}
     for key, cells in other.items():
         mine = known.get(key)
-        if mine == cells:
+        if mine is cells or mine == cells:
             continue
         new = {name: cell for name, cell in cells.items() if mine is None or later(mine.get(name), cell)}
         if new or mine is None:

@@ -49,6 +49,7 @@ class Memo:
     content: str = ""  # in a group: which bytes its file has everywhere, or will have
     more: str = ""  # in a group: what devices of a newer version say of it
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the index that we do not know
+    cells: Any = field(default=None, init=False, repr=False, compare=False)  # what `library.stamps` made of it, kept
 
     @property
     def label(self) -> str:

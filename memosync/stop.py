@@ -35,11 +35,15 @@ class Stop:
         if self.times == 1:
             os.write(self._in, b"\0")  # which nobody reads: it is there for all who wait
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait so many seconds at most, for ever without, and tell whether it is set."""
+    def wait(self, timeout: float | None = None, *others: int) -> bool:
+        """Wait so many seconds at most, for ever without, and tell whether it is set.
+
+        Something to read from one of the `others`, descriptors, ends it, too.
+        """
         if not self.is_set():
             waiting = select.poll()
-            waiting.register(self._out, select.POLLIN)
+            for descriptor in (self._out, *others):
+                waiting.register(descriptor, select.POLLIN)
             waiting.poll(None if timeout is None else math.ceil(max(0.0, timeout) * 1000))
         return self.is_set()
 

@@ -1,6 +1,6 @@
 """How a command line is read, beside what Typer does: the program's options behind a command, help, wrong options.
 
-And what a TAB offers to the scripts in completions/, in a form that no shell evaluates.
+And what a TAB offers to our own scripts, in a form that no shell evaluates.
 """
 
 from __future__ import annotations
@@ -69,6 +69,21 @@ def typed() -> list[str]:
     """Give what is typed behind the program's name, also as far as that is when a TAB asks."""
     line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS")
     return line.split()[1:] if line and "_MEMOSYNC_COMPLETE" in os.environ else sys.argv[1:]
+
+
+def shell() -> str | None:
+    """Name the shell that started this, None where it is not known."""
+    from typer._completion_shared import _get_shell_name  # which is pinned with Typer
+
+    return _get_shell_name()
+
+
+def answer_older_scripts() -> None:
+    """Have a TAB of Typer's own scripts answered, which a former version has installed."""
+    if "_MEMOSYNC_COMPLETE" in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
 
 
 def is_offered() -> bool:

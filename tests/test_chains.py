@@ -153,6 +153,14 @@ def test_a_page_that_lost_some_bytes_takes_nothing_of_the_next_link(links: Links
     assert others == [SECOND, FIRST]
 
 
+@pytest.mark.parametrize("links", [of_file, of_pipe])
+def test_a_page_that_says_that_it_is_a_first_one_and_is_none_begins_no_link(links: Links) -> None:
+    pages = [ogg.page(AUDIO[:9], 9 * 960, 2), ogg.page(AUDIO[9:20], 20 * 960, 3, 2), ogg.page(AUDIO[20:], 120 * 960, 4)]
+    lying = ogg.stream(HEADS) + b"".join(pages)
+
+    assert links(lying + SECOND) == [lying, SECOND]
+
+
 def test_streams_beside_each_other_are_one_link() -> None:
     both = ogg.page(HEADS[:1], 0, 0, 2, serial=1) + ogg.page([b"fishead"], 0, 0, 2, serial=2) + FIRST[47:]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -16,8 +17,10 @@ from pathlib import Path
 import pytest
 from support.program import INSTALLED, Program, answer
 
+from memosync.errors import UsageError
+
 ROOT = Path(__file__).parent.parent
-COMPLETIONS = ROOT / "completions"
+COMPLETIONS = ROOT / "memosync/completions"
 SPEAKER = ROOT / "demo/speech.py"
 
 SHELLS = {"bash": "bash --norc --noprofile", "zsh": "zsh -f", "fish": "fish --no-config"}
@@ -26,19 +29,22 @@ SETUP = {  # what a distribution's own start files do
     "zsh": "fpath=({0} $fpath); autoload -Uz compinit; compinit -u -D",
     "fish": "set -p fish_complete_path {0}; set -g fish_autosuggestion_enabled 0",
 }
+SCRIPTS = {"bash": "memosync.bash", "zsh": "_memosync", "fish": "memosync.fish"}
+START_FILES = {"bash": ".bashrc", "zsh": ".zshrc", "fish": ".config/fish/config.fish"}
 PLACES = {"bash": "completions/memosync", "zsh": "_memosync", "fish": "memosync.fish"}
 
 
 class Shell:
     """An interactive shell in a terminal of its own."""
 
-    def __init__(self, name: str, directory: Path, program: Program) -> None:
+    def __init__(self, name: str, directory: Path, program: Program, command: str = "") -> None:
+        """Start it with the completions where it finds them, or by a `command` as it is."""
         self.directory = Path(tempfile.mkdtemp(prefix="tab-"))  # not pytest's: the path of a socket has to be short
         home = Path(program.environment["HOME"])
         (home / ".asoundrc").write_text('pcm."USB Mic" { type null hint { show on description "a microphone" } }\n')
         place = home / "completions" / PLACES[name]
         place.parent.mkdir(parents=True)
-        shutil.copy(COMPLETIONS / ("_memosync" if name == "zsh" else f"memosync.{name}"), place)
+        shutil.copy(COMPLETIONS / SCRIPTS[name], place)
         path = f"{INSTALLED.parent}:{os.environ['PATH']}"
         self.environment = {
             **program.environment,
@@ -50,7 +56,9 @@ class Shell:
         self.environment["XDG_RUNTIME_DIR"] = str(self.directory)  # else fish leaves something in /tmp
         self.environment.pop("TMUX", None)
         # a file of its own, because tmux would give the words to yet another shell
-        self.tmux("new-session", "-d", "-x", "120", "-y", "40", "-c", str(directory), SHELLS[name])
+        self.tmux("new-session", "-d", "-x", "120", "-y", "40", "-c", str(directory), command or SHELLS[name])
+        if command:
+            return
         self.type(SETUP[name].format(shlex.quote(str(home / "completions"))) + "; echo rea''dy\n")
         self.shows("\nready")
         self.type("clear\n")
@@ -191,6 +199,50 @@ def test_no_title_is_run_or_refused_at_a_tab(shell: Shell, memosync: Program, sp
 
 def snapshot(directory: Path) -> dict[str, int]:
     return {str(path): path.lstat().st_mtime_ns for path in directory.rglob("*")}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_install_completion_has_the_next_shell_complete_by_our_own_script(
+    name: str, memosync: Program, tmp_path: Path, speech: Path
+) -> None:
+    home, title = Path(memosync.environment["HOME"]), "A title: with “this” & that"
+    memo = record(memosync, speech, title)
+    start_file = home / START_FILES[name]
+    start_file.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "dotfiles").write_text("echo it has be''gun\n")
+    start_file.symlink_to(tmp_path / "dotfiles")
+    shell = Shell(name, tmp_path, memosync, name)
+    try:
+        shell.shows("it has begun")
+        for _ in range(2):
+            shell.type("clear; memosync --install-completion; echo rea''dy\n")
+            assert f"the next {name} has it" in shell.shows("\nready")
+        script = [
+            line for line in shell.shows("\nready").splitlines() if line.endswith(PLACES[name].rpartition("/")[2])
+        ][-1]
+        shell.type(f"clear; memosync --show-completion | cmp - {script} && echo the sa''me\n")
+        shell.shows("\nthe same")
+        shell.type(f"exec {name}\n")
+        shell.shows("\nthe same", "it has begun")
+        shell.type("clear\n")
+        shell.type("memosync rec\t")
+        shell.shows("memosync record")
+        shell.type("\x15memosync show \t\t")
+        shell.shows(memo, title)
+    finally:
+        shell.close()
+
+    assert start_file.is_symlink()
+    assert start_file.read_text().count("source") == (0 if name == "fish" else 1)
+    assert Path(script).read_bytes() == (COMPLETIONS / SCRIPTS[name]).read_bytes()
+
+
+def test_in_another_shell_completion_is_one_error_that_names_those_that_have_it(memosync: Program) -> None:
+    memosync.under = ["dash", "-c", '"$@"; exit $?', "sh"]
+
+    result = memosync("--install-completion", code=UsageError.exit_code)
+
+    assert re.fullmatch("memosync: error: [^\n]+\nmemosync: hint: it is for bash, zsh and fish: [^\n]+\n", result.err)
 
 
 def test_a_tab_loads_nothing_that_could_record_play_or_fetch(memosync: Program, speech: Path) -> None:

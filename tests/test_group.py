@@ -10,16 +10,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from proof import crash
 from proof.sounds import heard, sound
 from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
 
-from memosync import manifest
+from memosync import index, manifest
 from memosync.audio import webm
 from memosync.errors import UsageError
-from memosync.library import group, keys, trash
+from memosync.library import group, keys, stamps, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
 from memosync.library.freeze import freeze
@@ -28,6 +29,7 @@ from memosync.library.reword import reword
 from memosync.library.served import served_as
 from memosync.library.stamps import content_of
 from memosync.library.store import Library
+from memosync.manifest import BIRTH, Cell, Clock, State
 from memosync.torrent import metainfo
 
 Make = Callable[[str], Library]
@@ -508,3 +510,34 @@ def test_what_is_purged_may_stand_where_it_does_not_belong(make: Make) -> None:
     assert ended, "it waits for a lock that it holds itself"
     assert not one.index().memos
     assert not list(one.root.glob("*.webm"))
+
+
+def test_one_word_more_among_many_memos_is_all_that_is_read_and_stamped(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = make("Memos")
+    again = Library(library.root)
+    uids = [f"{number:064x}" for number in range(1, 201)]
+    cells = {
+        "title": Cell("Weekly standup", BIRTH),
+        "file": Cell({"sha256": "ab" * 32, "size": 49_123, "infohash": "cd" * 20}, BIRTH),
+    }
+    group.merge_in(library, State(dict.fromkeys(uids, cells)), SILENT)
+    assert group.state_of(library) == group.state_of(again)
+    seen: list[str] = []
+
+    def watched(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def watch(one: object) -> Any:
+            seen.append(act.__name__)
+            return act(one)
+
+        return watch
+
+    monkeypatch.setattr(stamps, "_values", watched(stamps._values))
+    monkeypatch.setattr(index, "_memo", watched(index._memo))
+    edited = {"title": Cell("Better", Clock(2_000_000_000_000, 0, "7be1c20d"))}
+    group.merge_in(library, State({uids[7]: edited}), SILENT)
+
+    assert group.state_of(library) == group.state_of(again)
+    assert "Better" in {memo.title for memo in again.index().memos}
+    assert len(seen) < 30, "not once for each memo"

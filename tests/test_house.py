@@ -73,6 +73,7 @@ OWNERS = {
     "cryptography": {"sealing"},
     "tomli": {"index"},
     "tomli_w": {"index"},
+    "ctypes": {"seeder"},
     "fcntl": {"files"},
     "os.replace": {"files"},
     "os.rename": {"files"},
@@ -481,9 +482,9 @@ def test_an_installed_package_brings_the_manual_page_the_completions_and_what_a_
     } <= names
     assert "memosync/page/webtorrent/LICENSE" in names
     assert shared["man/man1/memosync.1"] == (ROOT / "man/memosync.1").read_bytes()
-    assert shared["bash-completion/completions/memosync"] == (ROOT / "completions/memosync.bash").read_bytes()
-    assert shared["zsh/site-functions/_memosync"] == (ROOT / "completions/_memosync").read_bytes()
-    assert shared["fish/vendor_completions.d/memosync.fish"] == (ROOT / "completions/memosync.fish").read_bytes()
+    assert shared["bash-completion/completions/memosync"] == (PACKAGE / "completions/memosync.bash").read_bytes()
+    assert shared["zsh/site-functions/_memosync"] == (PACKAGE / "completions/_memosync").read_bytes()
+    assert shared["fish/vendor_completions.d/memosync.fish"] == (PACKAGE / "completions/memosync.fish").read_bytes()
 
 
 def test_the_first_screen_of_the_readme_shows_a_session_and_the_page() -> None:

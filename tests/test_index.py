@@ -139,6 +139,29 @@ def test_who_writes_what_did_not_change_as_it_stood_says_the_same(text: str, dat
 
     assert after == index.loads(quickly) == index.loads(slowly)
     assert re.findall("recorded = .{19}$", quickly, re.MULTILINE) == []
+    for one in (quickly, text):
+        found, plain = index.loads(one, before), index.loads(one)
+        assert found == plain
+        backwards = [index.dumps(replace(read, memos=read.memos[::-1])) for read in (found, plain)]
+        assert backwards[0] == backwards[1]
+
+
+def test_entries_that_stand_as_they_did_are_taken_from_the_index_before() -> None:
+    entries = [ENTRY | {"id": memo_id, "file": f"{memo_id}.webm"} for memo_id in ("7k3f9x2a", "aaaaaaaa", "bbbbbbbb")]
+    text = index.dumps(index.loads(tomli_w.dumps({"version": 1, "memo": entries})))
+    before = index.loads(text)
+    first, middle, last = text.split("\n[[memo]]\n")[1:]
+    title = str(ENTRY["title"])
+    after = text.replace(middle, middle.replace(title, "Better"))
+    found = index.loads(after, before)
+
+    assert found == index.loads(after)
+    assert [memo.title for memo in found.memos] == [title, "Better", title]
+    assert [one is other for one, other in zip(before.memos, found.memos, strict=True)] == [True, False, True]
+    fewer = index.loads(text.replace(f"[[memo]]\n{first}\n", ""), before)
+    assert list(fewer.memos) == list(before.memos[1:])
+    with pytest.raises(LibraryError, match="two memos"):
+        index.loads(text.replace(last, first), before)
 
 
 @given(indexes)

@@ -40,7 +40,12 @@ def polled(server: Server) -> bool:
 
 def answered(server: Server) -> bool:
     """Tell whether a tracker's answer has come: who has none yet is not told of the end."""
-    return any(each["verified"] for _, swarm in server.swarms() if swarm.handle for each in swarm.handle.trackers())
+    return any(
+        each["verified"]
+        for swarm in server._programs.swarms.values()
+        if swarm.handle
+        for each in swarm.handle.trackers()
+    )
 
 
 def test_trackers_that_are_replaced_before_the_torrent_is_added_are_asked(

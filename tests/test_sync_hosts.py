@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from support.devices import Device, all_met, arrival, device, invite, is_past, rewording, wait_for
+from support.devices import Device, all_met, are_even, arrival, device, invite, is_past, rewording, wait_for
 from support.internet import small_internet
 from support.library import WHEN, memos
 from support.netns import Capture, Host, Network
@@ -94,12 +94,17 @@ def test_what_is_recorded_and_worded_on_one_is_soon_on_the_other(
 ) -> None:
     came: list[float] = []
     worded: list[float] = []
+    costs: list[int] = []
     began = time.monotonic()
     with two_devices(place, tmp_path) as (_, one, other):
         met = time.monotonic() - began
         for number in range(20 if long else 5):
             came.append(arrival(one, other, sound, f"Memo {number}"))
+            wait_for((one, other), lambda: are_even((one, other)), "both to say the same")
+            before = [each.host.received() for each in (one, other)]
             worded.append(rewording(one, other, f"Memo {number}", f"Better {number}"))
+            wait_for((one, other), lambda: are_even((one, other)), "both to say the same")
+            costs.append(max(each.host.received() - size for each, size in zip((one, other), before, strict=True)))
 
         assert [memo["title"] for memo in memos(one.program)] == [memo["title"] for memo in memos(other.program)]
     for what, times in (("recorded", came), ("edited", worded)):
@@ -107,7 +112,9 @@ def test_what_is_recorded_and_worded_on_one_is_soon_on_the_other(
         figure(
             f"{place}: {what} on one until on the other: {len(times)} of {len(times)}, {median:.2f} s, {worst:.2f} s"
         )
-    figure(f"{place}: set up in {met:.1f} s")
+    figure(f"{place}: set up in {met:.1f} s, an edit was {statistics.median(costs) / 1000:.1f} KB to each device")
+    if place == "lan":  # the devices are connected once for each thing that is new, and not at every address
+        assert statistics.median(costs) < 8_000
 
 
 @pytest.mark.parametrize("place", ["lan", "tracker"])

@@ -158,6 +158,14 @@ def test_an_ogg_without_a_last_page_is_cut_only_where_a_packet_goes_on(made: Pat
 
 
 @both_ways
+def test_a_page_that_lies_about_its_length_in_the_middle_is_no_cut(made: Path, record: Record) -> None:
+    data = bytearray(ogg.stream(ogg.packets(made / "made.opus"), pages_of=10))
+    data[data.index(b"OggS", len(data) // 3) + 40] ^= 0x55  # a length of its packets
+
+    assert re.fullmatch("(damaged|holes).*", record(bytes(data))[1])
+
+
+@both_ways
 @pytest.mark.parametrize("name", ["opus", "ogg"])
 def test_what_a_power_cut_left_of_a_page_may_be_filled_up(made: Path, record: Record, name: str) -> None:
     data = (made / f"made.{name}").read_bytes()

@@ -2,8 +2,9 @@
 
 Of Ogg, where that is usual ("chained", RFC 3533, 4), FFmpeg reads on behind the end of the first link only where the
 next one is of the same kind, and refuses it else. It also refuses packets on pages that say -1 for their time ("granule
-position"), which is given them here. Of others, as `cat` and recorders that begin anew make them, it takes the second
-file for packets of the first, which may be noise, or sees nothing of it. What is in none of these formats is one link.
+position"), or more than can be, which is given them here. Of others, as `cat` and recorders that begin anew make them,
+it takes the second file for packets of the first, which may be noise, or sees nothing of it. What is in none of these
+formats is one link.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ _BEGIN = 64  # bytes in which one can tell
 _AT_ONCE = 1 << 20
 _BEGINNING = re.compile(rb"OggS\0[\2\6]\0{8}")  # a page on which a stream begins
 _NEVER = b"\xff" * 8  # the time of a page on which no packet ends
+_LONGEST = 1 << 47  # samples, 93 years: no time is later, or negative
+_FIRST_PACKETS = (  # how they begin; a page that only says that it is a first one begins nothing
+    *(b"OpusHead", b"\x01vorbis", b"Speex   ", b"\x7fFLAC", b"fLaC", b"CELT", b"PCM     ", b"fishead"),
+    *(b"\x80theora", b"\x80kate", b"\x01video", b"\x01audio", b"BBCD", b"OVP80", b"UVS "),
+)
 
 
 class Peeking(Protocol):
@@ -164,7 +170,7 @@ def _changes(file: BinaryIO, packet: int) -> list[int]:
 
 def _survey(file: BinaryIO) -> tuple[list[int], bool]:
     """Find where links begin, and whether there are packets without a time; garbage between pages is passed over."""
-    starts, at, last, inside, is_odd = [0], 0, 0, False, False
+    starts, at, last, inside, is_odd, is_opus = [0], 0, 0, False, False, False
     file.seek(0)
     if file.read(4) != b"OggS":
         return starts, False
@@ -181,17 +187,26 @@ def _survey(file: BinaryIO) -> tuple[list[int], bool]:
             last = at = last + 1 + torn.start() if torn else at + (found if found > 0 else len(head))
             continue
         last = at
-        is_first = bool(head[5] & _FIRST)
-        if is_first and inside:
+        first = _first_packet(head, inside)
+        if first and inside:
             starts.append(at)
-        inside = not is_first
-        is_odd |= _has_no_time(head)
+        is_opus = first.startswith(b"OpusHead") or (is_opus and not (first and inside))
+        inside = not first
+        is_odd |= _has_no_time(head, is_opus)
         at += _HEAD + head[26] + sum(head[_HEAD : _HEAD + head[26]])
 
 
-def _has_no_time(head: bytes) -> bool:
-    """Tell whether packets end on a page which says that none does."""
-    return head[_TIME] == _NEVER and min(head[_HEAD : _HEAD + head[26]], default=255) < 255
+def _first_packet(page: bytes, inside: bool) -> bytes:
+    """Give how the first packet of a stream begins, `inside` a link only one that can be; nothing on another page."""
+    packet = page[_HEAD + page[26] :][:8]
+    return packet if page[5] & _FIRST and (not inside or packet.startswith(_FIRST_PACKETS)) else b""
+
+
+def _has_no_time(head: bytes, is_opus: bool) -> bool:
+    """Tell whether packets end on a page which says that none does, or for Opus that it is when nothing can be."""
+    if head[_TIME] == _NEVER:
+        return min(head[_HEAD : _HEAD + head[26]], default=255) < 255
+    return is_opus and int.from_bytes(head[_TIME], "little") >= _LONGEST
 
 
 def _timed(page: bytes, before: int) -> bytes:
@@ -379,7 +394,7 @@ class _Link(OfPipe):
         self._given = b""  # the last bytes that were given
         self._time = 0  # of the last page that had one
         self._changed = b""  # what of a page is left that was changed
-        self._inside = False
+        self._inside = self._is_opus = False
         self._is_ogg = pipe.peek(4) == b"OggS"
 
     def _read(self, size: int) -> bytes:
@@ -406,16 +421,17 @@ class _Link(OfPipe):
         if head[:4] != b"OggS" or len(head) < _HEAD:
             self._left = 1  # garbage, or the end
             return True
-        is_first = bool(head[5] & _FIRST)
-        if is_first and self._inside:
+        first = _first_packet(self._pipe.peek(_HEAD + head[26] + 8), self._inside) if head[5] & _FIRST else b""
+        if first and self._inside:
             return False
-        self._inside = not is_first
+        self._is_opus |= first.startswith(b"OpusHead")
+        self._inside = not first
         head = self._pipe.peek(_HEAD + head[26])
         self._left = len(head) + sum(head[_HEAD:])
         if torn := _BEGINNING.search(self._pipe.peek(self._left), 1):  # a torn page claims what follows
             self._left = torn.start()
             return True
-        if _has_no_time(head):
+        if _has_no_time(head, self._is_opus):
             page = b""
             while len(page) < self._left and (more := self._pipe.read(self._left - len(page))):
                 page += more

@@ -24,6 +24,7 @@ _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _SHORT = 0.1  # seconds by which what counts the sound may be wrong
 _MOST = 1 << 20  # bytes of a table that are kept
+_WINDOW = 1 << 16  # bytes in which the next page is looked for
 _NO_LENGTH = 0x7FFF0000  # bytes; what is written into a pipe gives this for its length, or more, or 0
 
 
@@ -45,8 +46,7 @@ class Watch:
         self._kept += data
         while self._wanted:
             begin, size = self._wanted
-            passed = min(max(0, begin - self._at), len(self._kept))
-            self._at, self._kept = self._at + passed, self._kept[passed:]
+            self._pass(begin)
             if self._at < begin or len(self._kept) < size:
                 return
             self._send(self._kept[:size])
@@ -55,8 +55,14 @@ class Watch:
         """Tell, where it ends, whether sound is missing, by what was heard and what FFmpeg saw claimed (seconds)."""
         while self._wanted:
             begin, size = self._wanted
+            self._pass(begin)
             self._send(self._kept[:size] if self._at >= begin else b"")
         return _judged(self._verdict, heard, claimed)
+
+    def _pass(self, begin: int) -> None:
+        """Forget what stands before an offset."""
+        passed = min(max(0, begin - self._at), len(self._kept))
+        self._at, self._kept = self._at + passed, self._kept[passed:]
 
     def _send(self, data: bytes | None) -> None:
         try:
@@ -150,7 +156,9 @@ def _ogg(at: int) -> _Walk:
     What a power cut leaves of the last page may be filled up, mostly with zeros.
     """
     page = b""
-    while (head := (yield at, 27 + 255)).startswith(b"OggS"):
+    while (head := (yield at, 27 + 255)).startswith(b"OggS") or (page and (at := (yield from _next_page(at)))):
+        if not head.startswith(b"OggS"):  # the page before lied about its length
+            continue
         size = 27 + head[26] + sum(head[27 : 27 + head[26]]) if len(head) > 27 else 0
         page = yield at, size
         if not size or len(head) < 27 + head[26] or len(page) < size:
@@ -158,6 +166,15 @@ def _ogg(at: int) -> _Walk:
         at += size
     goes_on = bool(page and not head) and page[26 + page[26]] == 255
     return goes_on or (bool(page) and ogg.crc(page) != page[ogg.CRC])
+
+
+def _next_page(at: int) -> Generator[tuple[int, int], bytes, int]:
+    """Find another page further on; 0 where there is none."""
+    while len(data := (yield at, _WINDOW)) > 27:
+        if (found := data.find(b"OggS\0")) >= 0:
+            return at + found
+        at += len(data) - 4
+    return 0
 
 
 def _avi(at: int) -> _Walk:

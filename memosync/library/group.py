@@ -29,7 +29,7 @@ from .digests import Digests
 from .entries import as_it_came
 from .known import LACK, Device, Known
 from .sealed import form_for_devices
-from .stamps import arrived, cells_of, content_of, is_stamped, stamped, with_cells
+from .stamps import arrived, cells_of, content_of, stamped, with_cells
 from .store import Library
 
 _HEARD_EVERY = 3_600.0  # seconds between two notes of that
@@ -126,7 +126,7 @@ def state_of(library: Library) -> State:
     What a person typed into the index is stamped first: LibraryError where that cannot be written.
     """
     index = library.index()
-    if not all(is_stamped(memo) for memo in index.memos if memo.born):
+    if not library.is_stamped(index):
         index = library.transaction(lambda index: index)
     now = known.read(library)
     return State(_table(index, now.graves), now.devices)
@@ -213,9 +213,12 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
 
 def place(library: Library) -> None:
     """Move files to where the index says that they are: some to the trash, some back."""
-    at_home, thrown = set(files.names(library.root, links=True)), set(files.names(library.trash))
+    at_home, thrown = set(files.names(library.root, links=True)), set[str]()
+    with contextlib.suppress(LibraryError):
+        thrown.update(files.names(library.trash))
     for memo in library.index().memos:
-        if memo.born and memo.file in (at_home if memo.trashed else thrown) and _misplaced(library, memo):
+        here, there = (at_home, thrown) if memo.trashed else (thrown, at_home)
+        if memo.born and memo.file in here and memo.file not in there and _misplaced(library, memo):
             with library.lock(memo.id), files.as_library_error(f"move {memo.file}"):
                 now = library.index().get(memo.id)
                 if now and (move := _misplaced(library, now)):
@@ -318,12 +321,13 @@ def _merged(library: Library, theirs: State, left: set[MemoId], index: Index) ->
     if any(memo.id not in left and not memo.uid and _is_to_be_identified(library, memo) for memo in index.memos):
         raise _Unidentified
     now, me = library.stamp()
-    memos = {memo.id: stamped(memo, now, me) for memo in index.memos}
+    memos = {memo.id: memo if memo.born else stamped(memo, now, me) for memo in index.memos}
     ids = {memo.uid: memo.id for memo in memos.values() if memo.uid}
     before = known.read(library)
     dead, joining = before.graves, before.joining
     mine = _table(replace(index, memos=tuple(memos.values())), dead)
-    buried, files_here, taken = dict(dead), _named(library), set(memos)
+    buried, taken = dict(dead), set(memos)
+    files_here: dict[MemoId, str] | None = None
     new: list[Memo] = []
     for uid in sorted({*news(State(mine), theirs).memos, *dead}):
         cells = merge_cells(mine.get(uid, {}), theirs.memos.get(uid, {}))
@@ -335,6 +339,7 @@ def _merged(library: Library, theirs: State, left: set[MemoId], index: Index) ->
         elif _is_alive(cells) or ("file" in cells and uid not in dead):
             memo_id, file = parse_id(cells["id"].value) if "id" in cells else None, None
             if memo_id and memo_id not in taken:
+                files_here = _named(library) if files_here is None else files_here
                 file = name if (name := files_here.get(memo_id)) and _is_here(library, name) else None
             else:
                 memo_id = library.take_id()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Served:
 def served(library: Library, network: Network) -> list[Served]:
     """Give all that is to be served, in the order of the index; LibraryError when that cannot be read."""
     now, index = known.read(library), library.index()
+    trackers = functools.cache(lambda own, typed: trackers_of(own, network, typed=typed))  # most have the same
     invitations = [
         Served(
             infohash=one.infohash,
@@ -46,7 +48,7 @@ def served(library: Library, network: Network) -> list[Served]:
             infohash=infohash,
             path=library.path(memo) if infohash == memo.infohash else library.form(infohash),
             torrent=library.torrent(infohash),
-            trackers=trackers_of(memo.trackers, network, typed=memo.typed),
+            trackers=trackers(memo.trackers, memo.typed),
             typed=memo.typed,
         )
         for memo in index.memos

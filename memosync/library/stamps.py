@@ -48,7 +48,17 @@ def is_stamped(memo: Memo) -> bool:
 
 
 def cells_of(memo: Memo) -> Cells:
-    """Give what a memo's entry, which is stamped, says to other devices."""
+    """Give what a memo's entry, which is stamped, says to other devices.
+
+    An entry does not change, and among ten thousand few do: what was made of one is kept with it.
+    """
+    if memo.cells is None:
+        object.__setattr__(memo, "cells", _cells_of(memo))
+    cells: Cells = memo.cells
+    return cells
+
+
+def _cells_of(memo: Memo) -> Cells:
     values, stamps, first = _values(memo), _stamps(memo), _first(memo)
     cells = {
         field: Cell(values.get(field, _nothing(field)), stamps[field][0] if field in stamps else first)
@@ -58,7 +68,7 @@ def cells_of(memo: Memo) -> Cells:
     cells["duration"] = Cell(round(memo.duration * 1000), first)
     if memo.fetched:
         cells["fetched"] = Cell(1, first)
-    if content := content_of(memo):
+    if content := _content_of(memo):
         cells["file"] = content
     return {**cells, **_more(memo)}
 
@@ -109,6 +119,10 @@ def arrived(uid: str, cells: Cells, memo_id: MemoId, file: str | None = None) ->
 
 def content_of(memo: Memo) -> Cell | None:
     """Give which bytes a memo's file has on all devices, or will have; None while nobody has said so."""
+    return cells_of(memo).get("file") if memo.content else None
+
+
+def _content_of(memo: Memo) -> Cell | None:
     clock_text, *rest = memo.content.split(" ")
     clock = manifest.parse_clock(clock_text)
     if clock is None or len(rest) != 3 or not rest[1].isdecimal():

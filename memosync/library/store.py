@@ -26,7 +26,7 @@ from .device import device
 from .entries import as_it_came, says
 from .patience import Patience
 from .snapshots import Snapshots
-from .stamps import stamped
+from .stamps import is_stamped, stamped
 
 _PART = ".webm.part"
 OPENED = "opened.webm"  # in a download that is sealed: what was in it, until that is a memo
@@ -55,6 +55,7 @@ class Library:
         self.snapshots = Snapshots(root, self.inner)
         self.known = files.Remembered[Any]()  # of the other devices, see `known`
         self._cached: tuple[tuple[int, int, int], Index] | None = None
+        self._checked: tuple[Memo, ...] = ()  # memos of which every word is stamped that has to be
 
     def refuse_links(self) -> None:
         """Insist that our directories are some, and no links, as the library itself may be; LibraryError."""
@@ -76,7 +77,8 @@ class Library:
             try:
                 identity = files.state_of(path)
                 if self._cached is None or self._cached[0] != identity:
-                    self._cached = identity, index.loads(files.read(path, links=True).decode("utf-8"))
+                    before, text = self._cached, files.read(path, links=True).decode("utf-8")
+                    self._cached = identity, index.loads(text, before[1] if before else None)
             except FileNotFoundError:
                 if path.is_symlink():  # what it leads to may become anything
                     raise LibraryError("index.toml is a symbolic link to nowhere", "take it away") from None
@@ -86,6 +88,10 @@ class Library:
             except UnicodeDecodeError as error:
                 raise LibraryError("index.toml is broken: it is not UTF-8", index.REBUILD) from error
         return self._cached[1]
+
+    def forget(self) -> None:
+        """Have the index read anew when it is needed again: of ten thousand memos it takes 15 MB."""
+        self._cached = None
 
     def index_bytes(self) -> bytes:
         """Read the index as it stands, broken or not; empty where there is none."""
@@ -117,10 +123,19 @@ class Library:
 
     def _noticed(self, index: Index) -> Index:
         """Stamp what a person typed into the index, where words are stamped, by the time that it was saved at."""
-        if not any(memo.born for memo in index.memos):
+        if self.is_stamped(index):
             return index
         me, saved = self.stamp()[1], min(int(self.clock() * 1000), self.index_time() // 1_000_000)
         return replace(index, memos=tuple(stamped(memo, saved, me) if memo.born else memo for memo in index.memos))
+
+    def is_stamped(self, index: Index) -> bool:
+        """Tell whether nobody typed something into the index that is not stamped yet, where words are stamped."""
+        if index.memos is not self._checked:
+            known = set(map(id, self._checked))
+            if not all(id(memo) in known or not memo.born or is_stamped(memo) for memo in index.memos):
+                return False
+            self._checked = index.memos
+        return True
 
     def _stamped(self, before: Index, after: Index) -> Index:
         """Stamp the words that are other ones than before, and in a group all that are new.

@@ -21,7 +21,7 @@ from ..torrent.server import Server
 _LOOK_EVERY = 2.0  # seconds between looks at the files themselves
 _SOONEST, _LATEST = 2.0, 600.0  # seconds after which what could not be read is looked at again
 _LOOKS = 400  # at files, in a second at most: ten thousand are looked at in 25 s
-_Signature = tuple[int, int, int] | None  # see files.state_of; None for what is no file
+_Signature = int  # of files.state_of, which takes ten times the room; 0 for what is no file
 
 
 class Reconciler:
@@ -43,13 +43,14 @@ class Reconciler:
             self._tried = seen
             try:
                 self._follow(served(self._library, self._network))
+                self._library.forget()
                 self.seen = seen
             except MemosyncError as error:
                 self._index.begin()
                 self._log_once(f"going on with what was served before: {error}")
         elif time.monotonic() - self._looked > max(_LOOK_EVERY, len(self._served) / _LOOKS):
             for infohash, (wanted, *signatures) in list(self._served.items()):
-                if [_signature(wanted.path), _signature(wanted.torrent)] != signatures:
+                if signatures != [_signature(wanted.path), _signature(wanted.torrent)]:
                     self._damaged.pop(infohash, None)
                     self._serve(wanted)
                 elif self._server.is_damaged(infohash) and self._damaged.setdefault(infohash, _begun()).is_over():
@@ -57,6 +58,11 @@ class Reconciler:
         else:
             return
         self._looked = time.monotonic()
+
+    def lacks_forms(self) -> bool:
+        """Tell whether a sealed form is not served that should be; any thread may ask."""
+        found = (self._served.get(infohash) for infohash in self._server.damaged)
+        return any(one and one[0].path.parent == self._library.forms for one in found)
 
     def _follow(self, all_wanted: list[Served]) -> None:
         unread = False
@@ -68,7 +74,7 @@ class Reconciler:
             del self._served[infohash]
             self._damaged.pop(infohash, None)
         for wanted in all_wanted:
-            before, *signatures = self._served.get(wanted.infohash, (None, None, None))
+            before, *signatures = self._served.get(wanted.infohash, (None, 0, 0))
             if before == wanted:
                 continue
             same_file = before is not None and (before.path, before.torrent) == (wanted.path, wanted.torrent)
@@ -85,12 +91,10 @@ class Reconciler:
         """Serve a file, looking at every byte of it first when it is younger than its torrent, or was damaged."""
         infohash, path = wanted.infohash, wanted.path
         self._server.drop(infohash)
-        signature = _signature(path)
-        self._served[infohash] = wanted, signature, _signature(wanted.torrent)
+        self._served[infohash] = wanted, _signature(path), _signature(wanted.torrent)
         name = path.name
         try:
-            files.status_of(path, links=True)
-            younger = signature is not None and signature[1] > files.time_of(wanted.torrent)
+            younger = files.status_of(path, links=True).st_mtime_ns > files.time_of(wanted.torrent)
             name = "its torrent"
             torrent = metainfo.believed(wanted.torrent, infohash)
             if torrent is None:
@@ -142,5 +146,5 @@ def _begun() -> _Pause:
 
 def _signature(path: Path) -> _Signature:
     with contextlib.suppress(OSError):
-        return files.state_of(path)
-    return None
+        return hash(files.state_of(path))
+    return 0

@@ -24,6 +24,7 @@ from ..torrent.seeding import Swarm
 from ..torrent.server import MOST_PEERS, Server
 from ..torrent.session import wait_for_port
 from . import readiness
+from .inotify import Changes
 from .reconcile import Reconciler
 from .state import (
     Kept,
@@ -40,7 +41,7 @@ from .state import (
 )
 from .sync import Sync, SyncState
 
-_COMPLETE_EVERY = 60.0  # seconds
+_LACKS_EVERY, _COMPLETE_EVERY = 0.5, 60.0  # seconds between looks whether a form is lacking, and at all of them
 _PATIENCE = 3.0  # seconds for whoever has the port that links name, most likely a seeder that is ending
 MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
 
@@ -112,17 +113,21 @@ def _serve(
     console.log(f"serving on port {server.port}")
     if server.port != server.wanted:
         console.warn(f"another program has port {server.wanted}, which links name; it is taken back when it is free")
-    threading.Thread(target=_complete, args=(library.root, console.log, over), daemon=True).start()
+    reconciler.look()
+    threading.Thread(target=_complete, args=(library.root, reconciler, console.log, over), daemon=True).start()
     sync = Sync(library.root, network, up=settings.up, down=settings.down, log=console.log)
     syncing = threading.Thread(target=sync.run, args=(over,), daemon=True)
     syncing.start()
+    changes = Changes(library.root, private, library.keys)
     said: SeederState | None = None
     said_at = 0.0
     synced = sync.state
     try:
         while not stop.is_set() and is_in_place(private, lock):
+            if server.is_idle and not synced.met and said and said.seen == reconciler.seen:
+                changes.wait(stop)
             reconciler.look()
-            server.poll(0.1)
+            server.poll(0 if server.is_idle else 0.1)
             now = sync.state
             urgent = said is None or not said.ready or said.seen != reconciler.seen or now != synced
             urgent |= said is not None and (said.addresses, said.port) != (server.addresses, server.port)
@@ -138,6 +143,7 @@ def _serve(
                 said = state
                 on_state(state, server.number)
     finally:
+        changes.close()
         over.set()
         syncing.join(timeout=2)
         if (known := server.close()) and is_in_place(private, lock):
@@ -193,9 +199,10 @@ def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
         raise
 
 
-def _complete(root: Path, log: Callable[[str], None], stop: Stop) -> None:
+def _complete(root: Path, reconciler: Reconciler, log: Callable[[str], None], stop: Stop) -> None:
     """Make sealed forms again that are lost, while the others are served: large ones take a while, or room is made."""
     said: set[str] = set()
+    again = 0.0
 
     def say_once(text: str) -> None:
         if text not in said:
@@ -203,9 +210,11 @@ def _complete(root: Path, log: Callable[[str], None], stop: Stop) -> None:
             log(text)
 
     while not stop.is_set():
-        with contextlib.suppress(LibraryError):  # which whoever follows the index says
-            sealed.complete(Library(root), say_once)
-        stop.wait(_COMPLETE_EVERY)
+        if reconciler.lacks_forms() and time.monotonic() > again:
+            with contextlib.suppress(LibraryError):  # which whoever follows the index says
+                sealed.complete(Library(root), say_once)
+            again = time.monotonic() + _COMPLETE_EVERY
+        stop.wait(_LACKS_EVERY)
 
 
 def _raise_limits() -> int:
@@ -217,18 +226,19 @@ def _raise_limits() -> int:
 
 def _state_of(server: Server, me: SeederState, before: SeederState | None, seen: int, synced: SyncState) -> SeederState:
     """Say how the server is that has acted on the index of `seen`; once ready it stays so while something is added."""
-    ready = not server.checking
+    is_quiet = not server.checking
+    ready = is_quiet or bool(before and before.ready)
     return replace(
         me,
         port=server.port,
         usual_port=server.wanted,
         addresses=server.addresses,
-        ready=ready or bool(before and before.ready),
-        seen=seen if ready else before.seen if before else 0,
+        ready=ready,
+        seen=seen if is_quiet else before.seen if before else 0,
         crowded=server.announced is not None,
         announced=server.announced or (),
         answering=tuple(sorted(server.answering)),
-        swarms=_swarms(server),
+        swarms=_swarms(server, ready),
         met=synced.met,
         even=synced.even,
         coming=tuple(f"{uid} {percent}" for uid, percent in synced.coming),
@@ -239,8 +249,12 @@ def _furthest(swarm: Swarm) -> list[tuple[int, str]]:
     return sorted(((percent, address) for address, percent in swarm.fetching.items()), reverse=True)
 
 
-def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
-    """Only those with something to say: ten thousand idle ones need not be written every second."""
+def _swarms(server: Server, ready: bool) -> dict[InfoHash, SwarmState]:
+    """Only those with something to say: ten thousand idle ones need not be written every second.
+
+    Before it is ready, all of which nothing is said are being checked.
+    """
+    silent = "seeding" if ready else "checking"
     return {
         infohash: SwarmState(
             infohash=infohash,
@@ -253,5 +267,5 @@ def _swarms(server: Server) -> dict[InfoHash, SwarmState]:
             fetching=tuple(f"{address} {percent}" for percent, address in _furthest(swarm)[:MOST_PEERS]),
         )
         for infohash, swarm in server.swarms()
-        if swarm.peers or swarm.given or swarm.delivered or swarm.state != "seeding"
+        if swarm.peers or swarm.given or swarm.delivered or swarm.state != silent
     }

@@ -107,6 +107,8 @@ class Sync:
             self._seen = seen
             if part:
                 part.learn()
+            else:
+                self._library.forget()
         if part:
             part.turn()
             self.state = part.state()

@@ -23,7 +23,7 @@ class Listening:
         self._listened: dict[int, dict[Address, None]] = {}  # ordered sets, by port; what is gone stays in them
         self._changes = Changes()
         self._own: list[Local] = []
-        self._at: dict[int, list[Address]] = {}  # by port, until something changes
+        self._at: dict[int, dict[Address, bool]] = {}  # by port, until something changes; see `with_routes`
         self._changed = 0.0  # when the networks last did
         self._is_new = False  # that, and libtorrent was not told
         self._pause = _SOONEST
@@ -62,17 +62,18 @@ class Listening:
 
     def at(self, port: int) -> list[Address]:
         """Give the addresses of this machine that are listened on now at a port, the best first."""
+        return list(self.with_routes(port))
+
+    def with_routes(self, port: int) -> dict[Address, bool]:
+        """Give the same, each with whether the default route leads there."""
         if port not in self._at:
             listened = self._listened.get(port, {})
             # where the kernel does not say, all are there still
             own = self._own or [Local(address=address) for address in listened]
-            self._at[port] = reachable_at([local for local in own if local.address in listened], self._network)
+            found = reachable_at([local for local in own if local.address in listened], self._network)
+            routed = {local.address: local.metric is not None for local in self._own}
+            self._at[port] = {address: routed.get(address, True) for address in found}
         return self._at[port]
-
-    def with_routes(self, port: int) -> dict[Address, bool]:
-        """Give the same, each with whether the default route leads there."""
-        routed = {local.address: local.metric is not None for local in self._own}
-        return {address: routed.get(address, True) for address in self.at(port)}
 
     def _listen_everywhere(self) -> None:
         """Have libtorrent look again: 2.1.1 listens nowhere that had no cable when it began."""

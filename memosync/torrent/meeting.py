@@ -236,7 +236,11 @@ class Meeting:
         now, devices = time.monotonic(), self._devices()
         called = _all({**devices, **self._last})
         are_there = {peer for name in self._last for peer in devices[name]}
-        lately = [peer for peer, at in self._met.items() if now - at < _LATELY and peer not in are_there]
+        lately = [
+            peer
+            for peer, at in self._met.items()
+            if peer not in are_there and (now - at < _LATELY or not self.pointers)
+        ]
         return list(dict.fromkeys([*called, *lately[:_ASKED]]))
 
     def _devices(self) -> dict[str, list[Address]]:

@@ -86,14 +86,14 @@ class Seeding:
         self._bootstrap = Bootstrap(session)
         self._checking: set[InfoHash] = set()
         self.busy_swarms: set[InfoHash] = set()  # those with peers
+        self._visited: set[InfoHash] = set()  # those that have had some
         self._replaced: set[InfoHash] = set()  # whose trackers were, before libtorrent had added them
         self._tracker_faults: dict[str, str] = {}
 
-    def add(self, params: lt.add_torrent_params, path: Path, trackers: Sequence[str]) -> None:
+    def add(self, infohash: InfoHash, params: lt.add_torrent_params, path: Path, trackers: Sequence[str]) -> None:
         """Serve a file by the torrent in `params`; `poll` until it is checked."""
         import libtorrent as lt
 
-        infohash = InfoHash(str(params.info_hashes.v1))
         params.save_path, params.renamed_files = str(path.parent), {0: path.name}
         # each in a tier of its own, or libtorrent changes their order
         params.trackers, params.tracker_tiers = list(trackers), list(range(len(trackers)))
@@ -110,6 +110,7 @@ class Seeding:
         self._checking.discard(infohash)
         self._replaced.discard(infohash)
         self.busy_swarms.discard(infohash)
+        self._visited.discard(infohash)
         swarm = self.swarms.pop(infohash, None)
         if swarm and swarm.handle:
             self.session.remove_torrent(swarm.handle)
@@ -127,6 +128,11 @@ class Seeding:
                 _set_trackers(swarm.handle, trackers)
             else:
                 self._replaced.add(infohash)
+
+    @property
+    def noted(self) -> set[InfoHash]:
+        """Those with something to say; the others have been idle since they were checked."""
+        return self._checking | self._visited
 
     @property
     def checking(self) -> bool:
@@ -175,7 +181,8 @@ class Seeding:
             case lt.peer_connect_alert():
                 if swarm := self.find(alert):
                     swarm.addresses.add(_text(alert.ip))
-                    self.busy_swarms.add(infohash_of(alert))
+                    self.busy_swarms.add(infohash := infohash_of(alert))
+                    self._visited.add(infohash)
                     swarm.visits += 1
             case lt.peer_disconnected_alert():
                 if swarm := self.find(alert):
@@ -205,11 +212,12 @@ class Seeding:
         return self.swarms.get(infohash_of(alert))
 
     def _added(self, alert: lt.add_torrent_alert) -> None:
-        infohash = InfoHash(str(alert.params.info_hashes.v1))
-        swarm = self.swarms.get(infohash)
         if alert.error.value():
-            self._on_damage(infohash, alert.message())
-        elif swarm and swarm.state != "damaged":
+            self._on_damage(InfoHash(str(alert.params.info_hashes.v1)), alert.message())
+            return
+        infohash = infohash_of(alert)
+        swarm = self.swarms.get(infohash)
+        if swarm and swarm.state != "damaged":
             swarm.handle = alert.handle
             if infohash in self._replaced:
                 self._replaced.discard(infohash)
@@ -227,6 +235,8 @@ class Seeding:
             swarm.peers = status.num_peers
             (self.busy_swarms.add if swarm.peers else self.busy_swarms.discard)(infohash)
             swarm.given = max(swarm.given, status.total_payload_upload)
+            if swarm.peers or swarm.given:
+                self._visited.add(infohash)
             if not swarm.peers:  # of one that was turned away for what it sent no alert tells
                 swarm.addresses.clear()
                 swarm.fetching = {}

@@ -100,6 +100,11 @@ def all_met(devices: Sequence[Device]) -> bool:
     return all(len(one.met()) == len(devices) - 1 for one in devices)
 
 
+def are_even(devices: Sequence[Device]) -> bool:
+    """Tell whether each says just what the others do."""
+    return all(len(state(one.program).get("even", ())) == len(devices) - 1 for one in devices)
+
+
 def arrival(first: Device, second: Device, sound: Path, title: str, seconds: float = SOON) -> float:
     """Record a memo on one device, and give the seconds until it is on the other."""
     first.record(sound, title)

@@ -107,6 +107,11 @@ class Host(Namespace):
         library.parent.mkdir(parents=True, exist_ok=True)
         return _Inside(self, library, {"HOME": str(library.parent), "MEMOSYNC_NETWORK": network})
 
+    def received(self) -> int:
+        """Give the bytes that came to this machine by its cable."""
+        (link,) = json.loads(self.run("ip", "-s", "-j", "link", "show", "eth0"))
+        return int(link["stats64"]["rx"]["bytes"])
+
     def tracker(self, address: str = "", peers: Iterable[str] = (), redirect: str = "") -> tuple[str, str]:
         """Start a tracker, on this machine's address unless told another; give its HTTP and its UDP URL.
 

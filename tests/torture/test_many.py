@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import filecmp
 import functools
-import json
 import os
 import random
 import re
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -22,10 +21,10 @@ from pathlib import Path
 
 import av
 import pytest
-from support.devices import Device, device, is_past, wait_for
+from support.devices import Device, are_even, device, is_past, wait_for
 from support.group import SECRET, SILENT, edit
 from support.library import WHEN
-from support.netns import Host, Network
+from support.netns import Network
 from support.seeder import is_alive, state
 from support.sound import noise
 
@@ -66,12 +65,6 @@ def filled(library: Library, count: int) -> None:
     assert group.identify(library, SILENT) == set()
 
 
-def received(host: Host) -> int:
-    """Give the bytes that came to a machine by its cable."""
-    (link,) = json.loads(host.run("ip", "-s", "-j", "link", "show", "eth0"))
-    return int(link["stats64"]["rx"]["bytes"])
-
-
 def seconds_of_cpu(process: int) -> float:
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -94,11 +87,6 @@ class Reader:
         if self.seen != (seen := self.path.stat().st_mtime_ns):
             self.seen, self.text = seen, self.path.read_bytes()
         return words.encode() in self.text
-
-
-def are_even(devices: Sequence[Device]) -> bool:
-    """Tell whether each says just what the others do."""
-    return all(len(state(one.program).get("even", ())) == len(devices) - 1 for one in devices)
 
 
 def files_of(one: Device) -> int:
@@ -131,9 +119,9 @@ def test_an_edit_among_thousands_of_memos_costs_little(
     with in_sync(count, tmp_path) as (one, other, _):
         wait_for((one, other), functools.partial(is_past, time.monotonic() + SETTLED), "them to settle", 2 * SETTLED)
         process = state(one.program)["pid"]
-        cpu, size = seconds_of_cpu(process), received(one.host)
+        cpu, size = seconds_of_cpu(process), one.host.received()
         wait_for((one, other), functools.partial(is_past, time.monotonic() + IDLE), "some time to pass", 2 * IDLE)
-        load, size = (seconds_of_cpu(process) - cpu) / IDLE, received(one.host) - size
+        load, size = (seconds_of_cpu(process) - cpu) / IDLE, one.host.received() - size
         figure(
             f"{count} memos, idle: {memory(process, 'VmRSS'):.0f} MB, {memory(process, 'VmHWM'):.0f} MB at most, "
             f"{load:.1%} of a core, {size / IDLE * 3600 / 1e6:.2f} MB in an hour came"
@@ -141,14 +129,14 @@ def test_an_edit_among_thousands_of_memos_costs_little(
         assert memory(process, "VmRSS") < 250
 
         took = []
-        before = [received(each.host) for each in (one, other)]
+        before = [each.host.received() for each in (one, other)]
         ids, readers = [memo.id for memo in one.library.index().memos], (Reader(one), Reader(other))
         for number in range(edits):
             edit((other, one)[number % 2].library, chance.choice(ids), title=f"Edited {number} times")
             is_there = functools.partial(readers[number % 2].has, f"Edited {number} times")
             took.append(wait_for((one, other), is_there, "it", 60))
         wait_for((one, other), lambda: are_even((one, other)), "both to say the same", 60)
-        costs = [(received(each.host) - size) / edits for each, size in zip((one, other), before, strict=True)]
+        costs = [(each.host.received() - size) / edits for each, size in zip((one, other), before, strict=True)]
         figure(
             f"{count} memos, {edits} edits: {', '.join(f'{cost / 1000:.1f} KB' for cost in costs)} came to each device "
             f"for one; shown after {statistics.median(took):.2f} s, {max(took):.2f} s at worst"

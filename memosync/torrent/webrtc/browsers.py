@@ -137,6 +137,11 @@ class Browsers(Seeding):
         self._earlier.pop(infohash, None)
 
     @property
+    def noted(self) -> set[InfoHash]:
+        """Those that have done something here, also before they were dropped to make room."""
+        return super().noted | self._earlier.keys()
+
+    @property
     def announced(self) -> tuple[InfoHash, ...] | None:
         """Which torrents browsers can find; None for all that are served."""
         return tuple(self._chosen) if len(self._chosen) < len(self._served) else None
@@ -309,7 +314,7 @@ class Browsers(Seeding):
                 path, trackers = self._served[infohash]
                 params = lt.add_torrent_params()
                 params.ti, params.info_hashes = info, info.info_hashes()
-                self.add(params, path, [*map(self._proxy.url_for, trackers)])
+                self.add(infohash, params, path, [*map(self._proxy.url_for, trackers)])
                 self._schedule.add(infohash, trackers, now)
 
     def _incomplete(self) -> bool:
