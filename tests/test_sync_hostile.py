@@ -338,7 +338,8 @@ def test_a_head_that_was_merged_is_never_fetched_again(
 
     monkeypatch.setattr(Exchange, "fetch", counted_fetch)
     monkeypatch.setattr(sync._Part, "_hear", counted_hear)
-    monkeypatch.setattr(sync, "KEPT", 0.0)  # else it would be served on for ten minutes, and not be fetched for that
+    for name in ("KEPT", "AGAIN"):  # else it would be served on for ten minutes, and not be fetched for that
+        monkeypatch.setattr(sync, name, 0.0)
     if forgetful:
         monkeypatch.setattr(sync._Part, "_remember", lambda part, head: None)
     part, stop = sync.Sync(library.root, Network.LOOPBACK, up=0, down=0, log=lambda text: None), Stop()

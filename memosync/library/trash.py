@@ -110,7 +110,9 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
 
     def is_overdue(memo: Memo, age: float) -> bool:
         thrown = memo.trashed.timestamp() if memo.trashed else seconds
-        after = MONTH if heard - thrown >= MONTH else YEAR
+        # thrown away by another clock, maybe: the month before that is one that passed here
+        was_heard = heard - thrown >= MONTH and age - (seconds - heard) >= MONTH
+        after = MONTH if was_heard else YEAR
         return age >= after and seconds - thrown >= after
 
     return [memo for name, memo in trashed.items() if is_overdue(memo, ages.get(name, 0.0))]

@@ -290,7 +290,7 @@ class Life:
                 for entry in found:  # what was written now was by its clock
                     if entry.is_file() and abs(entry.stat().st_mtime - time.time()) < _DAY:
                         os.utime(entry.path, ns=(clock, clock))
-        here = self.shown(device)
+        here, overruled = self.shown(device), set[int]()
         if not device.grouped:  # nobody keeps what it has thrown away
             device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
         for number, memo in here.items():
@@ -301,13 +301,15 @@ class Life:
                 is_back = before not in (None, now) and now in self.ancestors(number, name, before)
                 if is_back and not after_loss and number not in device.by_link:  # words in files have no clocks
                     raise Failure(f"stale: device {device.number} went back from {before!r} to {now!r}")
+                if is_back:
+                    overruled.add(number)
                 device.seen[number, name] = now
             if memo.trashed:
                 device.trash_seen.setdefault(number, set()).add(memo.trashed)
                 device.trashed_since.setdefault(number, self.now)
             else:
                 device.trashed_since.pop(number, None)
-        device.by_link &= device.fetched
+        device.by_link -= overruled
 
     def ancestors(self, number: int, name: str, text: str | None) -> set[str]:
         found: set[str] = set()
@@ -408,6 +410,7 @@ class Life:
         if (number in device.fetched or unnoticed) and any(each.skew for each in self.devices):
             before = None  # when that was typed nobody can say: by a clock that is off it may be later
         value = Value(before, device.number, acknowledged=False)
+        device.by_link.discard(number)
         self.values.setdefault((number, name), {})[text] = value
         self.pending.append(lambda acknowledged: setattr(value, "acknowledged", acknowledged))
 
@@ -511,7 +514,7 @@ class Life:
     def wait_for_weeks(self, device: Device) -> str:
         """Look again and again for weeks: what was in the trash for long enough goes by itself."""
         library, due = device.library, []
-        for _ in range(6):
+        for _ in range(7):
             self.now += 8 * _DAY
             due = trash.overdue(library, datetime.fromtimestamp(library.clock(), UTC))
         numbers = {memo.id: number for number, memo in self.shown(device).items()}
@@ -524,6 +527,7 @@ class Life:
             self.forget_what_only_it_has(device)
         for _batch in library.locked(due):
             trash.purge(library, due)
+        self.count["gone from a trash by itself"] += len(due)
         return f"sounds {sorted(str(numbers.get(memo.id)) for memo in due)} go"
 
     def bring_back(self, device: Device) -> str:

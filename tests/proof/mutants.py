@@ -84,7 +84,7 @@ def _words_without_stamps() -> None:
     """Index and stamps are written apart: who dies in between leaves words that seem to be typed here."""
     real, stamping = Library.transaction, Library._stamped
 
-    def transaction(library: Library, edit: Callable[[Index], Index]) -> Index:
+    def transaction(library: Library, edit: Callable[[Index], Index], **more: Any) -> Index:
         whole: list[Index] = []
 
         def words_alone(index: Index) -> Index:
@@ -95,7 +95,7 @@ def _words_without_stamps() -> None:
 
         _set(Library, "_stamped", lambda self, before, after: after)
         try:
-            real(library, words_alone)
+            real(library, words_alone, **more)
             return real(library, lambda index: whole[0])
         finally:
             _set(Library, "_stamped", stamping)

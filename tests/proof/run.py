@@ -39,6 +39,7 @@ LEAST = {  # of what has to have happened in a hundred lives, some half of what 
     "kill at os.rename": 15,
     "power cut that took something": 50,
     "wait_for_weeks": 20,
+    "gone from a trash by itself": 1,
     "brought back unheard": 3,
     "put race": 15,
     "lost put": 150,
