@@ -811,7 +811,12 @@ class Life:
             for number, undone in self.trashings.items():
                 for when in undone.keys() & thrown if number in alive else ():
                     undone[when].add("joined")
-        device.fetched.clear()
+        shown = self.shown(device)
+        for uid, cells in theirs.memos.items():
+            number = self.uids.get(uid, -1)  # whose words count only once it is said when they were typed
+            said = {field for field, cell in cells.items() if cell.clock != manifest.FETCHED}  # not by a file alone
+            if number in shown and said.issuperset(f"tag:{tag}" for tag in shown[number].tags):
+                device.fetched.discard(number)
         return theirs
 
     def said(self, data: bytes) -> manifest.State:
