@@ -19,7 +19,7 @@ from ..magnet import InfoHash
 from ..network import Network, is_websocket, parse_address, parse_peer, usable_trackers
 from ..sealing import hollow, tag
 from .dht import Bootstrap
-from .exchange import Address, Exchange, apart, call
+from .exchange import Address, Exchange, apart, call, is_incoming
 from .listening import Listening
 from .metainfo import Bencoded
 from .session import free_port, is_free, leave, open_session, renew_reach
@@ -376,7 +376,8 @@ class Meeting:
             case lt.session_stats_alert():
                 self._bootstrap.handle_nodes(alert.values["dht.dht_nodes"], [])
             case lt.peer_connect_alert() if alert.handle == self._place:
-                self._meet((alert.ip[0], alert.ip[1]))
+                if not (is_incoming(alert) and "(TCP)" in alert.message()):  # where that came from nobody listens
+                    self._meet((alert.ip[0], alert.ip[1]))
             case lt.peer_connect_alert() if alert.handle == self._pointer:
                 self._unread = time.monotonic() + 1
             case lt.peer_disconnected_alert() if alert.handle == self._pointer:
