@@ -554,6 +554,11 @@ def scratch() -> Iterator[Path]:
         yield Path(directory)
 
 
+def is_out_of_room(error: BaseException | None) -> bool:
+    """Tell whether it is that the disk is full, or a quota is."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 @contextlib.contextmanager
 def as_library_error(doing: str, otherwise: str = "another --library") -> Iterator[None]:
     """Turn what the operating system refused into a LibraryError that says what we were doing."""
@@ -563,7 +568,7 @@ def as_library_error(doing: str, otherwise: str = "another --library") -> Iterat
         reason = error.strerror or str(error)
         if isinstance(error, OddFile):
             raise LibraryError(f"cannot {doing}: {reason}", f"look at {error.filename}, and take it away") from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_out_of_room(error):
             hint = "make room and run it again"
         elif isinstance(error, NoLocks):
             hint = f"mount it with locks (NFS: with rpc.statd, or local_lock=flock), or give {otherwise}"

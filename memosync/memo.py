@@ -19,7 +19,14 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(f"[{ALPHABET}]{{8}}")
 _FILE = re.compile(rf"\d{{4}}-\d\d-\d\d(?:-[^/]+)?-([{ALPHABET}]{{8}})\.webm")
 _UNSAFE = re.compile(r'[/\\:*?"<>|]')
+_QUOTED = 60  # characters
 TITLE_LIMIT, DESCRIPTION_LIMIT, TAGS_LIMIT = 500, 20_000, 50
+
+
+def quoted(title: str) -> str:
+    """Write a title in a message, in 60 characters at most: `“Weekly standup”`."""
+    line = one_line(title)
+    return f"“{line if len(line) <= _QUOTED else line[: _QUOTED - 1] + '…'}”"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +61,7 @@ class Memo:
     @property
     def label(self) -> str:
         """Its name to a person who may have to type its id."""
-        return f"{self.id} “{one_line(self.title)[:60]}”"
+        return f"{self.id} {quoted(self.title)}"
 
     @property
     def words(self) -> Words:

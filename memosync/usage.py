@@ -119,7 +119,9 @@ def offers(program: TyperGroup) -> list[str]:
 def refusal(error: typer.TyperException, program: TyperGroup, words: Sequence[str]) -> UsageError:
     """Say in one line what is wrong with a command line, and where an option belongs that stands at a wrong place."""
     ctx = getattr(error, "ctx", None)
-    path = getattr(ctx, "command_path", "memosync")
+    # click gives no context for an option that lacks its value
+    verb = next((word for word in words if word in program.commands), "")
+    path = getattr(ctx, "command_path", f"memosync {verb}".rstrip())
     option = getattr(error, "option_name", None) if hasattr(error, "possibilities") else None
     if ctx and option and (found := _misplaced(option, ctx.info_name if ctx.parent else None, program, words)):
         return found

@@ -145,3 +145,20 @@ def test_n_and_b_go_to_the_next_memo_and_back(memosync: Program, ids: list[str],
     window.type(" n")  # there is none
     window.end()
     window.close()
+
+
+def test_titles_are_named_as_they_were_typed_and_say_that_they_are_cut(memosync: Program, tmp_path: Path) -> None:
+    (tmp_path / "sound.wav").write_bytes(sound.wav(sound.tone(0.2)))
+    titles = [f"{letter} " + "ü" * length for letter, length in zip("ABCD", (58, 59, 3, 3), strict=True)]
+    ids = [memosync("record", "--again", "-t", title, tmp_path / "sound.wav").out.strip() for title in titles]
+    by_id = sorted(ids, reverse=True)
+    first, second, third, _ = (titles[ids.index(memo_id)] for memo_id in by_id)
+
+    said = memosync("edit", *by_id, "--tag", "work").err
+
+    cut = {titles[1]: titles[1][:59] + "…"}
+    named = ", ".join(f"“{cut.get(title, title)}”" for title in (first, second, third))
+    assert said == f"memosync: {named} and 1 more: changed in the index and in the file\n"
+    assert cut[titles[1]] in memosync("rm", ids[1]).err
+    memosync("rm", *(memo_id for memo_id in ids if memo_id != ids[1]))
+    assert memosync("list").err == "memosync: every memo is in the trash; memosync list --trash shows them\n"

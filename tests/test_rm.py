@@ -9,12 +9,13 @@ import subprocess
 import threading
 import tomllib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.disk import SmallDisk
 from support.faults import at_every
 from support.handshake import offers
 from support.library import entries
@@ -497,3 +498,27 @@ def test_rm_purges_what_is_due_and_says_so(memosync: Program, library: Library, 
     assert "memosync: purged after a month in the trash: “First”\n" in result.err
     assert [memo.id for memo in library.index().memos] == [second.id, third.id]
     assert not list(memosync.library.rglob(first.file))
+
+
+# -- on a full disk
+
+
+def test_on_a_full_disk_purging_makes_the_room_that_it_needs(
+    memosync: Program, template: Path, disk: SmallDisk
+) -> None:
+    shutil.copytree(template, disk.seen / "Memos")
+    first, second, third = (entry["id"] for entry in entries(memosync))
+    memosync("share", second, "--no-seed")
+    sealed = entries(memosync)[1]["sealed"]
+    disk.fill(room=0)
+    with suppress(OSError), (disk.seen / "rest").open("wb", buffering=0) as rest:
+        while rest.write(bytes(4096)):  # what the file system did not count
+            pass
+
+    gone = memosync("rm", "--purge", "--force", first, second)
+
+    assert gone.lines == [first, second]
+    assert [entry["id"] for entry in entries(memosync)] == [third]
+    assert len(names(memosync.library)) == 1
+    assert not [path for path in memosync.library.rglob("*") if sealed in path.name]
+    assert memosync("check").lines[1].startswith("ok\tmemos")

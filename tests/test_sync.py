@@ -65,7 +65,7 @@ def test_two_libraries_become_one(memosync: Program, other: Program) -> None:
     joined = other("sync", "-", "--name", "desktop", stdin=invited.out)
 
     assert magnet.parse(link).key
-    assert "1 memo here go there, 1 there come here" in joined.err
+    assert "1 memo from here to there, 1 from there to here" in joined.err
     assert [line.split("\t")[1] for line in joined.lines] == ["desktop", "laptop"]
     wait_for("From one", other)
     wait_for("From another", memosync)

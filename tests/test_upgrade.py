@@ -317,7 +317,7 @@ def test_an_old_keeper_keeps_a_new_seeder_on_the_same_port(
     found = state(library)
     assert (found["port"], found["keeper"], found["restarts"]) == (port, old_keeper.pid, 1)
     assert is_served(library)
-    assert f"process {found['pid']} serves on port {port}" in library("seed", "--status").err
+    assert f"process {found['keeper']} serves on port {port}" in library("seed", "--status").err
     kill_its_child(library)
     assert state(library)["restarts"] == 2
     library("seed", "--stop")
@@ -352,7 +352,7 @@ def test_who_only_looks_reads_the_state_of_an_old_seeder_and_leaves_it(
     shown = json.loads(library("show", ID["Default trackers"], "--json").out)
 
     assert {memo: said for memo, said, *_ in map(fields, status.lines)} == dict.fromkeys(SHARED, "seeding")
-    assert f"process {old_seeder['pid']} serves on port {port}" in status.err
+    assert f"process {old_seeder['keeper']} serves on port {port}" in status.err
     assert link.endswith(f"&x.pe=127.0.0.1:{port}")
     assert (shown["state"], shown["link"]) == ("seeding", link)
     assert (state(library)["keeper"], state(library)["pid"]) == (old_seeder["keeper"], old_seeder["pid"])

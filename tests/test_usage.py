@@ -86,3 +86,13 @@ def test_a_wrong_option_says_where_it_belongs(memosync: Program, typed: str, sai
     assert result.err.splitlines()[0] == f"memosync: error: {said}"
     assert "COMMAND --help" not in result.err
     assert result.out == ""
+
+
+def test_an_option_that_lacks_its_value_names_the_help_of_its_command(memosync: Program) -> None:
+    for words, name in (
+        ("share last --link", "memosync share"),
+        ("-q list --tag", "memosync list"),
+        ("--library", "memosync"),
+    ):
+        refused = memosync(*words.split(), code=UsageError.exit_code).err
+        assert refused.endswith(f"memosync: hint: {name} --help says what it takes\n")

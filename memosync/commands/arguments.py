@@ -19,7 +19,7 @@ from ..library.downloads import Download
 from ..library.group import holders, is_awaited
 from ..library.store import Library
 from ..magnet import shorten
-from ..memo import Memo
+from ..memo import Memo, quoted
 from ..network import Network
 from ..stop import Stop
 
@@ -104,7 +104,7 @@ def insist_here(library: Library, memos: Iterable[Memo]) -> None:
 
 def titles(memos: Sequence[Memo | Download]) -> str:
     """Name memos to a person."""
-    named = ", ".join(f"“{one_line(memo.title)[:60]}”" for memo in memos[:3])
+    named = ", ".join(quoted(memo.title) for memo in memos[:3])
     return f"{named} and {len(memos) - 3} more" if len(memos) > 3 else named
 
 

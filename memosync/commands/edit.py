@@ -86,8 +86,10 @@ def apply(library: Library, memos: Sequence[Memo], change: Change, console: Cons
             others = f"; {format_count(written)} changed, the others not" if len(memos) > 1 else ""
             raise LibraryError(f"{error}{others}", error.hint) from error
     console.progress("", 1)
+    order = {memo.id: number for number, memo in enumerate(memos)}
     for where, of_these in changed.items():
-        if where:
+        if where:  # they were locked by their ids, and are named as they were typed
+            of_these.sort(key=lambda memo: order[memo.id])
             console.tell(f"{titles(of_these)}: {where}")
 
 

@@ -72,7 +72,11 @@ def list_memos(command: Globals, options: ListOptions, *, with_links: bool = Fal
         command.console.tell(f"{format_count(idle)} {are} not served now; memosync seed --detach starts the seeder")
     if not rows:
         empty = not any(options.trashed == bool(memo.trashed) for memo in library.index().memos)
-        nothing = "nothing is in the trash" if options.trashed else "no memos yet; memosync record makes one"
+        nothing = "no memos yet; memosync record makes one"
+        if options.trashed:
+            nothing = "nothing is in the trash"
+        elif library.index().memos:
+            nothing = "every memo is in the trash; memosync list --trash shows them"
         everything = f"memosync list{' --trash' if options.trashed else ''} shows all"
         command.console.tell(nothing if empty else f"no memo fits; {everything}")
     return rows

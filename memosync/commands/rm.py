@@ -76,15 +76,20 @@ def _wait_for_files(library: Library, memos: Sequence[Memo], console: Console, s
 
 def throw_away(library: Library, memos: Sequence[Memo], console: Console, *, purge: bool, now: datetime) -> None:
     for batch in library.locked(memos):
-        trashed = trash.put(library, batch, now)
         if purge:
-            trash.purge(library, trashed.values())
+            trash.destroy(library, batch, now)
+        else:
+            trash.put(library, batch, now)
     for memo in memos:
         console.answer(memo.id)
     if memos:
         where = "purged" if purge else "in the trash, from where memosync restore brings it back"
         if (many := len(others(library))) and any(memo.uid for memo in memos):
-            where = "purged here; the others keep it in the trash" if purge else f"{where} on all {many + 1} devices"
+            where = (
+                "purged here; the others keep it in the trash"
+                if purge
+                else f"{where} on {'both' if many == 1 else f'all {many + 1}'} devices"
+            )
         console.tell(f"{where}: {titles(memos)}")
 
 

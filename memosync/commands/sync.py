@@ -172,7 +172,7 @@ def _join(command: Globals, library: Library, options: SyncOptions, name: str, s
             "it goes on while both are there; memosync sync says how it is",
         )
     comes = sum(group.is_awaited(library, memo) or memo.id not in here for memo in _alive(library))
-    console.tell(f"{format_count(len(here))} here go there, {comes} there come here")
+    console.tell(f"{format_count(len(here))} from here to there, {comes} from there to here")
 
 
 def _is_known(library: Library) -> bool:
@@ -242,7 +242,7 @@ def _leave(library: Library, console: Console) -> None:
         raise UsageError("this library is in sync with no other", "there is nothing to leave")
     lost = sum(group.is_awaited(library, memo) for memo in _alive(library))
     group.leave(library)
-    console.tell(f"{format_count(len(_alive(library)))} stay here; the other devices go on without this one")
+    console.tell(f"kept here: {format_count(len(_alive(library)))}; the other devices go on without this one")
     if lost:
         console.warn(f"{format_count(lost)} had not come yet, and will not now")
 

@@ -1,14 +1,15 @@
 """The trash of a library, in an order that a crash at any point leaves whole; the callers hold the memos' locks.
 
 In, the entry says `trashed`, then the file moves; back, the file moves, then the entry; purged is the file, then the
-entry. A trashed memo's file may be in either place, and the entry alone says what holds.
+entry. A trashed memo's file may be in either place, and the entry alone says what holds. Only where the disk has no
+room for the entry, and a person said that a memo be destroyed, is its file first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -48,8 +49,34 @@ def take_back(library: Library, ids: Iterable[MemoId]) -> dict[MemoId, Memo]:
     return library.update({memo_id: lambda memo: replace(memo, trashed=None) for memo_id in ids})
 
 
-def purge(library: Library, memos: Iterable[Memo]) -> None:
-    """Destroy memos that are in the trash, and all that was kept of them; one that was taken back meanwhile stays."""
+def destroy(library: Library, ids: Iterable[MemoId], when: datetime) -> None:
+    """Throw memos away and purge them at once.
+
+    Where the disk has no room for an index that says so, their files go before their entries, one after the other,
+    until there is: a crash in between leaves an entry without its file, which is purged like any other.
+    """
+    ids = set(ids)
+    left = [memo for memo in library.index().memos if memo.id in ids]
+    digests: dict[MemoId, set[bytes]] = {}  # of the files that are gone
+    while True:
+        try:
+            memos = put(library, ids, when)
+            break
+        except LibraryError as error:
+            if not (left and files.is_out_of_room(error.__cause__)):
+                raise
+        memo = left.pop()
+        digests[memo.id] = _digests(library, memo)
+        with files.as_library_error("make room"):
+            _unlink(library.trash / memo.file, library.root / memo.file)
+    purge(library, memos.values(), digests)
+
+
+def purge(library: Library, memos: Iterable[Memo], gone: Mapping[MemoId, set[bytes]] | None = None) -> None:
+    """Destroy memos that are in the trash, and all that was kept of them; one that was taken back meanwhile stays.
+
+    `gone` are the SHA-256 of files that are destroyed already.
+    """
     wanted = {(memo.id, memo.trashed) for memo in memos if memo.trashed}
     index = library.index()
     if index.group:  # what was said of one that has no uid yet could not be kept
@@ -62,7 +89,11 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
         return
     every = list(keys.kept(library)) if keys.has_keys(library) else []
     staying = {key.digest for infohash, key in every if infohash in others}
-    digests = {memo.id: (_digests(library, memo) if every else set()) - staying for memo in doomed}
+    known = gone or {}
+    digests = {
+        memo.id: ((_digests(library, memo) if every else set()) | known.get(memo.id, set())) - staying
+        for memo in doomed
+    }
     group.bury(library, doomed)
     with files.as_library_error("empty the trash"):
         for memo in doomed:
@@ -72,20 +103,23 @@ def purge(library: Library, memos: Iterable[Memo]) -> None:
             ended = [library.keys / infohash for infohash, key in every if key.ended and infohash in links]
             kept = [path for path in kept if path not in ended]
             file = library.trash / memo.file, library.root / memo.file
-            for path in (*kept, *file, library.cache(memo.id), *ended):  # what was ended is, as long as there is a file
-                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # no directory there is ours
-                    path.unlink()
+            _unlink(*kept, *file, library.cache(memo.id), *ended)  # what was ended is, as long as there is a file
         files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
     library.transaction(lambda index: replace(index, memos=tuple(m for m in index.memos if m.id not in ids)))
 
 
 def _digests(library: Library, memo: Memo) -> set[bytes]:
-    """Give the SHA-256 of a memo's file, as its key says; of one in the trash also as the file does."""
+    """Give the SHA-256 of a memo's file, as its key says, and as the file does."""
     found = {key.digest for key in [memo.sealed and keys.find(library, memo.sealed)] if key}
-    if memo.trashed:
-        with contextlib.suppress(OSError):
-            found.add(digest_of(library.path(memo)))
+    with contextlib.suppress(OSError):
+        found.add(digest_of(library.path(memo)))
     return found
+
+
+def _unlink(*paths: Path) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # no directory there is ours
+            path.unlink()
 
 
 def overdue(library: Library, now: datetime) -> list[Memo]:

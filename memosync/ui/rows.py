@@ -115,7 +115,7 @@ def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) ->
     if hidden := sum(row.is_crowded_out for row in rows):
         tell(f"browsers cannot find {hidden} of these memos: there is no room for more, programs find them all")
     if not state.ready:
-        tell(f"process {state.pid} is starting")
+        tell(f"process {state.process} is starting")
         return
     if unheard := sum(row.browsers is False for row in rows) - hidden:
         tell(f"browsers cannot find {unheard} of these memos: no WebSocket tracker of theirs answers")
@@ -124,7 +124,7 @@ def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) ->
     if is_cut_off(state.addresses, state.network):
         warn("this machine is in no network: nobody else can fetch anything before it is")
     kept = f", started again {state.restarts} times" if state.restarts else ""
-    tell(f"process {state.pid} serves on port {state.port}, network {state.network.value}{kept}")
+    tell(f"process {state.process} serves on port {state.port}, network {state.network.value}{kept}")
 
 
 def _watched(row: Status) -> Iterator[tuple[str, ...]]:
