@@ -270,7 +270,7 @@ def test_a_port_of_last_time_that_is_being_left_is_waited_for(library: Program, 
     taken.close()
 
     assert [line.split("\t")[1] for line in status.lines] == ["checking"] * len(status.lines) != []
-    assert status.err == f"memosync: process {state(library)['pid']} is starting\n"
+    assert status.err == f"memosync: process {state(library)['keeper']} is starting\n"
 
     assert starting.wait(60) == 0
     assert state(library)["port"] == port
