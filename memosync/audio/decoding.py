@@ -111,6 +111,8 @@ class _Decoded(Source):
         assert self.stream
         begin = float((self.stream.start_time or 0) * (self.stream.time_base or 0))
         names, alone = self._container.format.name, len(self._container.streams) == 1
+        if names == "wav" and self.stream.codec_context.name == "aac":  # without lengths FFmpeg finds little of it
+            return True
         return alone and names in ("ogg", "matroska,webm") and abs(begin) < _GAP
 
     @property
@@ -303,7 +305,8 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             if file.seekable() and (sound := _opened(cast("BinaryIO", file))) and sound.format in _OTHERS:
                 yield stack.enter_context(contextlib.closing(_Sndfile(_Said(), sound, ())))
                 return
-            hint = None if file.seekable() else "some formats have to be read as a file: memosync record FILE"
+            is_any_way_the_same = file.seekable() or begin.startswith(b"OggS")
+            hint = None if is_any_way_the_same else "some formats have to be read as a file: memosync record FILE"
             raise AudioError(what_it_is(begin, error.__cause__), hint) from error
         add_utf16(container, info)
         add_unmarked(container, unmarked)
