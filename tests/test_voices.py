@@ -412,6 +412,23 @@ def test_a_last_page_that_is_lost_is_said(memosync: Program, tmp_path: Path, opu
     )
 
 
+LYRICS = b"LYRICSBEGININD0000200LYR00020la la la la la la la000048LYRICS200TAG" + bytes(125)
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("name", "codec", "behind"), [("gsm.w64", ["-ar", "8000", "-c:a", "libgsm_ms"], b""), ("lyrics.mp3", [], LYRICS)]
+)
+def test_what_stands_behind_the_sound_is_no_damage(
+    memosync: Program, tmp_path: Path, record: Ways, name: str, codec: list[str], behind: bytes
+) -> None:
+    source = ffmpeg(tmp_path / name, "-i", wav(tmp_path / "voice.wav", tones((440, 0.5), seconds=4)), *codec)
+    source.write_bytes(source.read_bytes() + behind)
+
+    assert "damaged" not in record(memosync, source)
+    assert only(memosync)["duration"] == pytest.approx(4, abs=0.05)
+
+
 @both_ways
 def test_of_aac_without_lengths_it_is_said_how_little_could_be_had(
     memosync: Program, tmp_path: Path, record: Ways

@@ -201,6 +201,13 @@ class _Decoded(Source):
         assert self.stream
         return self.stream.codec_context.decode(packet)
 
+    def _is_behind(self, packet: Packet) -> bool:
+        """Tell whether something is no sound, but what FFmpeg takes along behind it: Lyrics3, or what fills up a chunk.
+
+        Those of Wave64 are as long as multiples of eight bytes.
+        """
+        return bytes(packet).startswith(b"LYRICSBEGIN") or (self._container.format.name == "w64" and packet.size < 8)
+
     def _frames(self, damage: Damage, now: Callable[[], float]) -> Iterator[av.AudioFrame]:
         import av
 
@@ -210,7 +217,7 @@ class _Decoded(Source):
                 try:
                     yield from self.stream.codec_context.decode(packet)
                 except av.FFmpegError:  # of whatever kind: some decoders give -1, or a number of their own
-                    if packet:
+                    if packet and not self._is_behind(packet):
                         damage.hit(now(), float((packet.duration or 0) * (packet.time_base or 0)) or None)
 
 
