@@ -141,7 +141,7 @@ def test_garbage_between_pages_begins_no_link(links: Links) -> None:
 
 @pytest.mark.parametrize("links", [of_file, of_pipe])
 @pytest.mark.parametrize("missing", range(1, 20))
-@pytest.mark.parametrize("between", [b"", b"garbage"])
+@pytest.mark.parametrize("between", [b"", b"garbage" * 3])
 def test_a_page_that_lost_some_bytes_takes_nothing_of_the_next_link(links: Links, missing: int, between: bytes) -> None:
     """What is missing in the last page it claims of what follows: less than one can tell the next link by."""
     torn = FIRST[:-40] + FIRST[-40 + missing :] + between
@@ -159,6 +159,24 @@ def test_a_page_that_says_that_it_is_a_first_one_and_is_none_begins_no_link(link
     lying = ogg.stream(HEADS) + b"".join(pages)
 
     assert links(lying + SECOND) == [lying, SECOND]
+
+
+@pytest.mark.parametrize("links", [of_file, of_pipe])
+@pytest.mark.parametrize("at", [4, 5, 10, 12, 14, 17, 22])
+def test_a_wrong_bit_in_the_head_of_a_page_is_put_right(links: Links, at: int) -> None:
+    """In its version, its flags, its time, its serial number, its checksum."""
+    second = FIRST.index(b"OggS", 100)  # of those with sound
+    wrong = bytearray(FIRST)
+    wrong[second + at] ^= 4
+
+    assert links(bytes(wrong)) == [FIRST]
+
+
+@pytest.mark.parametrize("links", [of_file, of_pipe])
+def test_a_page_that_a_power_cut_filled_up_is_not_put_right(links: Links) -> None:
+    torn = FIRST[:-400] + bytes(400)
+
+    assert links(torn) == [torn]
 
 
 def test_streams_beside_each_other_are_one_link() -> None:

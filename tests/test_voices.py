@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import subprocess
 from collections.abc import Callable, Sequence
@@ -370,13 +371,76 @@ def test_a_page_that_is_lost_costs_itself_and_that_is_said(
 ) -> None:
     data = bytearray(ogg.stream(opus, pages_of=25))
     at = [place for place in range(len(data)) if data.startswith(b"OggS", place)][5]
-    data[at + 200] ^= 1
+    data[at] ^= 1
     (tmp_path / "odd.opus").write_bytes(data)
 
     said = record(memosync, tmp_path / "odd.opus")
 
     assert "holes in the source: 0.50 s at 00:01 are missing there" in said
     assert only(memosync)["duration"] == pytest.approx(3.5, abs=0.05)
+
+
+@both_ways
+@pytest.mark.parametrize("codec", ["libopus", "libvorbis", "libspeex"])
+def test_a_wrong_bit_on_each_page_costs_no_second_and_is_said(
+    memosync: Program, tmp_path: Path, record: Ways, codec: str
+) -> None:
+    """FFmpeg leaves out each page whose checksum is wrong, and says nothing: of these nearly all."""
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5), seconds=4))
+    source = ffmpeg(tmp_path / "voice.ogg", "-i", voice, "-ar", "16000", "-c:a", codec)
+    data = bytearray(source.read_bytes())
+    for at in [place for place in range(len(data)) if data.startswith(b"OggS", place)][2:]:
+        data[at + 27 + data[at + 26] + 300] ^= 16
+    source.write_bytes(data)
+
+    said = record(memosync, source)
+
+    assert "s at 00:00 may sound wrong in places" in said
+    assert only(memosync)["duration"] == pytest.approx(4, abs=0.1)
+    assert amplitude(decoded(next(memosync.library.rglob("*.webm"))), 440) == pytest.approx(0.5, rel=0.2)
+
+
+@both_ways
+def test_a_last_page_that_is_lost_is_said(memosync: Program, tmp_path: Path, opus: list[bytes], record: Ways) -> None:
+    data = bytearray(ogg.stream(opus, pages_of=70))
+    data[data.rindex(b"OggS")] ^= 1
+    (tmp_path / "odd.opus").write_bytes(data)
+
+    assert re.search(
+        "damaged: something at 00:02 could not be read|it says that it is 4.0 s long",
+        record(memosync, tmp_path / "odd.opus"),
+    )
+
+
+LYRICS = b"LYRICSBEGININD0000200LYR00020la la la la la la la000048LYRICS200TAG" + bytes(125)
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("name", "codec", "behind"), [("gsm.w64", ["-ar", "8000", "-c:a", "libgsm_ms"], b""), ("lyrics.mp3", [], LYRICS)]
+)
+def test_what_stands_behind_the_sound_is_no_damage(
+    memosync: Program, tmp_path: Path, record: Ways, name: str, codec: list[str], behind: bytes
+) -> None:
+    source = ffmpeg(tmp_path / name, "-i", wav(tmp_path / "voice.wav", tones((440, 0.5), seconds=4)), *codec)
+    source.write_bytes(source.read_bytes() + behind)
+
+    assert "damaged" not in record(memosync, source)
+    assert only(memosync)["duration"] == pytest.approx(4, abs=0.05)
+
+
+@both_ways
+def test_of_aac_without_lengths_it_is_said_how_little_could_be_had(
+    memosync: Program, tmp_path: Path, record: Ways
+) -> None:
+    """In a WAV nothing tells where a frame of it ends; FFmpeg writes such files, and reads little of them."""
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5), seconds=4))
+    source = ffmpeg(tmp_path / "aac.wav", "-i", voice, "-c:a", "aac")
+
+    said = record(memosync, source)
+
+    assert re.search(r"it says that it is [34]\.\d s long, and [01]\.\d s of it could be read", said)
+    assert "all else is saved" not in said
 
 
 @pytest.mark.parametrize("codec", ["m4a", "mp3", "aac", "flac"])

@@ -9,7 +9,6 @@ these formats is one link.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from . import ogg, opus, transport
+from . import ogg, transport
 from .headers import W64, Peek, behind_id3
 from .pcm import BEHIND, chunks_behind
 from .truncation import Watch
@@ -25,9 +24,6 @@ from .truncation import Watch
 if TYPE_CHECKING:
     from .webm import Reader
 
-_HEAD = 27  # bytes of a page before the lengths of its segments (RFC 3533, 6)
-_CONTINUED, _FIRST, _LAST = 1, 2, 4  # the flags of a page: it goes on with a packet, begins a stream, ends it
-_TIME = slice(6, 14)  # where that stands in it
 _INITIAL = re.escape(bytes(byte for byte in range(256) if byte & 8))  # WavPack's INITIAL_BLOCK
 _BEGINS = [  # how files begin, and go on, of whose format one can tell where the next one begins
     (b"\x1a\x45\xdf\xa3", rb".{1,48}?\x42\x82.(?:webm|matroska)"),  # EBML's DocType (RFC 8794, 11.2.4)
@@ -53,10 +49,10 @@ _BEGINS = [  # how files begin, and go on, of whose format one can tell where th
     (b".RMF\0\0\0\x12", rb"\0[\0\1]"),
 ]
 _BEGIN = 64  # bytes in which one can tell
+Place = tuple[float, float]  # where it begins, and its length: seconds, 0 where nobody knows
 _AT_ONCE = 1 << 20
 _BEGINNING = re.compile(rb"OggS\0[\2\6]\0{8}")  # a page on which a stream begins
 _NEVER = b"\xff" * 8  # the time of a page on which no packet ends
-_LONGEST = 1 << 47  # samples, 93 years: no time is later, or negative
 _FIRST_PACKETS = (  # how they begin; a page that only says that it is a first one begins nothing
     *(b"OpusHead", b"\x01vorbis", b"Speex   ", b"\x7fFLAC", b"fLaC", b"CELT", b"PCM     ", b"fishead"),
     *(b"\x80theora", b"\x80kate", b"\x01video", b"\x01audio", b"BBCD", b"OVP80", b"UVS "),
@@ -176,11 +172,12 @@ def _survey(file: BinaryIO) -> tuple[list[int], bool]:
         return starts, False
     while True:
         file.seek(at)
-        head = file.read(_HEAD + 255)
-        if head[:4] != b"OggS" or len(head) < _HEAD:
+        head = file.read(ogg.HEAD + 255)
+        if head[:4] != b"OggS" or len(head) < ogg.HEAD:
             file.seek(last + 1)  # of a page that was torn, the next link is among what it claims
-            torn = _BEGINNING.search(file.read(at - last + _HEAD))
-            if not torn and len(head) < _HEAD:
+            torn = _BEGINNING.search(file.read(at - last + ogg.HEAD))
+            is_odd |= len(head) == ogg.HEAD + 255  # of what is lost there only who reads on knows the length
+            if not torn and len(head) < ogg.HEAD:
                 return starts, is_odd
             file.seek(at + len(head))
             found = (head + file.read(1 << 16)).find(b"OggS", 1)
@@ -192,42 +189,24 @@ def _survey(file: BinaryIO) -> tuple[list[int], bool]:
             starts.append(at)
         is_opus = first.startswith(b"OpusHead") or (is_opus and not (first and inside))
         inside = not first
-        is_odd |= _has_no_time(head, is_opus)
-        at += _HEAD + head[26] + sum(head[_HEAD : _HEAD + head[26]])
+        size = ogg.HEAD + head[26] + sum(head[ogg.HEAD : ogg.HEAD + head[26]])
+        is_odd |= (
+            _has_no_time(head, is_opus) or ogg.crc(head[:size] + file.read(max(0, size - len(head)))) != head[ogg.CRC]
+        )
+        at += size
 
 
 def _first_packet(page: bytes, inside: bool) -> bytes:
     """Give how the first packet of a stream begins, `inside` a link only one that can be; nothing on another page."""
-    packet = page[_HEAD + page[26] :][:8]
-    return packet if page[5] & _FIRST and (not inside or packet.startswith(_FIRST_PACKETS)) else b""
+    packet = page[ogg.HEAD + page[26] :][:8]
+    return packet if page[ogg.FLAGS] & ogg.FIRST and (not inside or packet.startswith(_FIRST_PACKETS)) else b""
 
 
 def _has_no_time(head: bytes, is_opus: bool) -> bool:
     """Tell whether packets end on a page which says that none does, or for Opus that it is when nothing can be."""
-    if head[_TIME] == _NEVER:
-        return min(head[_HEAD : _HEAD + head[26]], default=255) < 255
-    return is_opus and int.from_bytes(head[_TIME], "little") >= _LONGEST
-
-
-def _timed(page: bytes, before: int) -> bytes:
-    """Give a page the time at which its packets of Opus end, `before` being that of the page before.
-
-    Where they are not Opus it is that of the page before: any is better than none. That it is the last one must not be
-    believed: the decoder would cut off its end.
-    """
-    at = _HEAD + page[26]
-    begins, time = not page[5] & _CONTINUED, before
-    for length in page[_HEAD:at]:
-        if begins and length:
-            with contextlib.suppress(ValueError):
-                time += opus.samples(page[at : at + length])
-        at += length
-        begins = length < 255
-    changed = bytearray(page)
-    changed[5] &= ~_LAST
-    changed[_TIME] = time.to_bytes(8, "little")
-    changed[ogg.CRC] = ogg.crc(changed)
-    return bytes(changed)
+    if head[ogg.TIME] == _NEVER:
+        return min(head[ogg.HEAD : ogg.HEAD + head[26]], default=255) < 255
+    return is_opus and int.from_bytes(head[ogg.TIME], "little") >= ogg.LONGEST
 
 
 class AsPipe:
@@ -298,6 +277,13 @@ class OfPipe:
 
     def _read(self, size: int) -> bytes:
         raise NotImplementedError
+
+    def damaged(self, _unit: float) -> tuple[list[Place], list[Place]]:
+        """Give where it was mended and where something is missing, and how long that is, all in seconds.
+
+        `_unit` is how long a sample is by which it counts.
+        """
+        return [], []
 
     def is_cut(self, heard: float, claimed: float | None) -> bool:
         """Read what is left, and tell whether sound is missing at its end, as `truncation.is_cut` does of a file."""
@@ -392,7 +378,7 @@ class _Link(OfPipe):
         super().__init__(pipe)
         self._left = 0  # bytes of the page that is being read
         self._given = b""  # the last bytes that were given
-        self._time = 0  # of the last page that had one
+        self._mender = ogg.Mender()
         self._changed = b""  # what of a page is left that was changed
         self._inside = self._is_opus = False
         self._is_ogg = pipe.peek(4) == b"OggS"
@@ -407,36 +393,53 @@ class _Link(OfPipe):
             return data
         data = self._pipe.read(min(size, self._left))
         self._left -= len(data)
-        self._given = (self._given + data)[-_HEAD:]
+        self._given = (self._given + data)[-ogg.HEAD :]
         return data
 
     def _turn(self) -> bool:
         """Look at the next page, and tell whether it belongs to this link."""
-        head = self._pipe.peek(_HEAD)
+        head = self._pipe.peek(ogg.HEAD)
         torn = _BEGINNING.search(self._given + head) if head[:4] != b"OggS" else None
         if torn and torn.start() < len(self._given):  # what the page before claimed of it has been given already
             self._pipe.unread(self._given[torn.start() :])
             self._given = b""
             return self._turn()
-        if head[:4] != b"OggS" or len(head) < _HEAD:
+        if head[:4] != b"OggS" or len(head) < ogg.HEAD:
             self._left = 1  # garbage, or the end
+            if len(head) == ogg.HEAD:
+                self._mender.skip()
             return True
-        first = _first_packet(self._pipe.peek(_HEAD + head[26] + 8), self._inside) if head[5] & _FIRST else b""
+        first = (
+            _first_packet(self._pipe.peek(ogg.HEAD + head[26] + 8), self._inside)
+            if head[ogg.FLAGS] & ogg.FIRST
+            else b""
+        )
         if first and self._inside:
             return False
         self._is_opus |= first.startswith(b"OpusHead")
         self._inside = not first
-        head = self._pipe.peek(_HEAD + head[26])
-        self._left = len(head) + sum(head[_HEAD:])
+        head = self._pipe.peek(ogg.HEAD + head[26])
+        self._left = len(head) + sum(head[ogg.HEAD :])
         if torn := _BEGINNING.search(self._pipe.peek(self._left), 1):  # a torn page claims what follows
             self._left = torn.start()
             return True
-        if _has_no_time(head, self._is_opus):
-            page = b""
-            while len(page) < self._left and (more := self._pipe.read(self._left - len(page))):
-                page += more
-            self._changed, self._left = _timed(page, self._time), 0
-            self._time = int.from_bytes(self._changed[_TIME], "little")
-        elif head[_TIME] != _NEVER:
-            self._time = int.from_bytes(head[_TIME], "little")
+        page = self._pipe.peek(self._left)
+        if len(page) < self._left:
+            return True
+        hurt = ogg.crc(page) != page[ogg.CRC]
+        mended = self._mender.follow(page, self._pipe.peek(6, self._left) if hurt else b"", self._is_opus)
+        if _has_no_time(mended, self._is_opus):
+            mended = self._mender.timed(mended)
+        if mended != page:
+            while self._left and (passed := self._pipe.read(self._left)):
+                self._left -= len(passed)
+            self._changed = mended
         return True
+
+    def damaged(self, unit: float) -> tuple[list[Place], list[Place]]:
+        self._mender.end()
+        hurt, lost = (
+            [(begin * unit, (end - begin) * unit) for begin, end in places]
+            for places in (self._mender.hurt, self._mender.lost)
+        )
+        return hurt, lost

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import dropwhile
+from itertools import chain, dropwhile
 
 from ..quantities import format_clock
 
 _PATIENCE, _FOLLOWS = 25, 0.1  # packets after which a jump is one for good; how fast its slow drift is followed
 _LACKS = 0.5  # seconds that a source may be shorter than it says
+_NEAR = 0.1  # seconds between two places of damage that are one
 _TOLD = 5  # places of damage that are told one by one
 _LAST = 1.5  # seconds before a cut in which what cannot be read is what was cut
 
@@ -19,6 +20,7 @@ class Damage:
     def __init__(self) -> None:
         self._broken: list[tuple[float, float]] = []
         self._missing: list[tuple[float, float]] = []
+        self._doubtful: list[tuple[float, float]] = []
         self._cut: list[float] = []
         self._lacking = ""
 
@@ -30,6 +32,19 @@ class Damage:
         """Note a hole in the source."""
         self._note(self._missing, at, length)
 
+    def doubt(self, at: float, length: float) -> None:
+        """Note that what was read there is not quite what was written."""
+        if self._doubtful and at - sum(self._doubtful[-1]) < _NEAR:
+            begin, _ = self._doubtful.pop()
+            at, length = begin, at + length - begin
+        self._doubtful.append((at, length))
+
+    def lose(self, at: float, length: float) -> None:
+        """Note that something is missing, where nothing is known of that yet; 0 where nobody knows how much."""
+        known = chain(self._broken, self._missing, ((cut, 0.0) for cut in self._cut))
+        if not any(begin - _LAST < at < begin + more + _LAST for begin, more in known):
+            self.hit(at, length)
+
     def cut(self, at: float) -> None:
         """Note that the source ends there, before it says that it does."""
         if self._broken and at - self._broken[-1][0] < _LAST:
@@ -37,8 +52,10 @@ class Damage:
         self._cut.append(at)
 
     def lack(self, claimed: float, heard: float) -> None:
-        """Note that a source is shorter than it says, where nothing else that is known of it explains that."""
-        if claimed - heard > _LACKS and not (self._broken or self._missing or self._cut):
+        """Note that a source is shorter than it says, where what else is known of it does not explain that."""
+        known = [*self._broken, *self._missing]
+        is_little = all(length for _, length in known) and sum(length for _, length in known) < (claimed - heard) / 2
+        if claimed - heard > _LACKS and is_little and not self._cut:
             self._lacking = f"it says that it is {claimed:.1f} s long, and {heard:.1f} s of it could be read: "
 
     def excuse(self) -> str:
@@ -50,7 +67,10 @@ class Damage:
     def told(self) -> Iterator[str]:
         """Say it, a line for each kind."""
         if self._broken:
-            yield f"damaged: {self._places(self._broken)} could not be read; all else is saved"
+            rest = "" if self._lacking else "; all else is saved"
+            yield f"damaged: {self._places(self._broken)} could not be read{rest}"
+        if self._doubtful:
+            yield f"damaged: {self._places(self._doubtful)} may sound wrong in places; it is saved as far as it goes"
         if self._missing:
             yield f"holes in the source: {self._places(self._missing)} are missing there, and left out"
         if self._cut:

@@ -34,6 +34,9 @@ _SIGNS = [  # that mean others: 2019年3月4日 10时11分12秒, 2019년 3월 4�
 _YMD = r"(?P<y>\d{4})\s?(?P<by>[-/:._ ])\s?(?P<m>\d\d?)\s?(?P=by)\s?(?P<d>\d\d?)"
 _DMY = r"(?P<d>\d\d?)(?P<by>[-/.])\s?(?P<m>\d\d?)(?P=by)\s?(?P<y>\d{4})"
 _SOLID = r"(?P<y>\d{4})(?P<m>\d\d)(?P<d>\d\d)"
+_SHORT = (
+    r"(?P<y>[01]\d|2[1-9])(?P<m>\d\d)(?P<d>\d\d)(?P<H>\d\d)(?P<M>\d\d)(?P<S>\d\d)"  # no year begins so, or it is 1901
+)
 _MON = r"(?P<month>[A-Za-z]{3,9})\.?"
 _WEEKDAY = r"(?:[A-Za-z]{3,9},?\s+)?"
 _WRITTEN = [
@@ -48,6 +51,7 @@ _YEAR = r"(?P<y>\d{4})(?:[-/:.](?P<m>\d\d))?"
 _CTIME = rf"{_WEEKDAY}{_MON}\s+(?P<d>\d\d?),?\s+{_CLOCK}{_ZONE}\s+(?P<y>\d{{4}})"
 _IN_TAGS = [
     *(rf"{date}(?:(?:\s*[T_,]\s*|\s+(?:(?:at|-)\s+)?|-){_CLOCK}{_HALF}{_ZONE})?" for date in (_YMD, _DMY, *_WRITTEN)),
+    _SHORT,
     rf"{_SOLID}(?:[ T_-]?{_CLOCK}{_ZONE})?",
     _CTIME,
 ]
@@ -138,9 +142,10 @@ def parse_date(text: str) -> Date | None:
     """Read a date, or a date and time, as the tags of a file have it; None for anything else and what cannot be.
 
     These are known: year, month and day with any of `- / : . _` between them or a blank (EBU Tech 3285 allows all of
-    them in a broadcast WAV), or nothing (ISO 8601); day, month and year, where it is clear which is which; months by
-    their English names, as in RFC 5322 and C's `asctime`; years and months alone; Unix times of nine digits on, in
-    seconds, milliseconds or microseconds; and whatever else `datetime.fromisoformat` takes.
+    them in a broadcast WAV), or nothing (ISO 8601), then also with two digits of the year and the time to the second;
+    day, month and year, where it is clear which is which; months by their English names, as in RFC 5322 and C's
+    `asctime`; years and months alone; Unix times of nine digits on, in seconds, milliseconds or microseconds; and
+    whatever else `datetime.fromisoformat` takes.
     """
     text = _plain(text)
     if not text or len(text) > _LONGEST:

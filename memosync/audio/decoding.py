@@ -111,6 +111,8 @@ class _Decoded(Source):
         assert self.stream
         begin = float((self.stream.start_time or 0) * (self.stream.time_base or 0))
         names, alone = self._container.format.name, len(self._container.streams) == 1
+        if names == "wav" and self.stream.codec_context.name == "aac":  # without lengths FFmpeg finds little of it
+            return True
         return alone and names in ("ogg", "matroska,webm") and abs(begin) < _GAP
 
     @property
@@ -199,6 +201,13 @@ class _Decoded(Source):
         assert self.stream
         return self.stream.codec_context.decode(packet)
 
+    def _is_behind(self, packet: Packet) -> bool:
+        """Tell whether something is no sound, but what FFmpeg takes along behind it: Lyrics3, or what fills up a chunk.
+
+        Those of Wave64 are as long as multiples of eight bytes.
+        """
+        return bytes(packet).startswith(b"LYRICSBEGIN") or (self._container.format.name == "w64" and packet.size < 8)
+
     def _frames(self, damage: Damage, now: Callable[[], float]) -> Iterator[av.AudioFrame]:
         import av
 
@@ -208,7 +217,7 @@ class _Decoded(Source):
                 try:
                     yield from self.stream.codec_context.decode(packet)
                 except av.FFmpegError:  # of whatever kind: some decoders give -1, or a number of their own
-                    if packet:
+                    if packet and not self._is_behind(packet):
                         damage.hit(now(), float((packet.duration or 0) * (packet.time_base or 0)) or None)
 
 
@@ -303,7 +312,8 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             if file.seekable() and (sound := _opened(cast("BinaryIO", file))) and sound.format in _OTHERS:
                 yield stack.enter_context(contextlib.closing(_Sndfile(_Said(), sound, ())))
                 return
-            hint = None if file.seekable() else "some formats have to be read as a file: memosync record FILE"
+            is_any_way_the_same = file.seekable() or begin.startswith(b"OggS")
+            hint = None if is_any_way_the_same else "some formats have to be read as a file: memosync record FILE"
             raise AudioError(what_it_is(begin, error.__cause__), hint) from error
         add_utf16(container, info)
         add_unmarked(container, unmarked)

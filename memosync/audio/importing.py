@@ -304,11 +304,24 @@ class _Import:
                         self._damage.cut(writer.duration)
                     elif source.is_exact and source.duration:
                         self._damage.lack(source.duration, heard)
+                    self._doubt(link, source, begun)
             assert writer
             if not writer.duration:
                 damage, self._damage = self._damage, Damage()  # which is all that there is
                 raise AudioError(damage.excuse() or "there is no sound in it")
         return self._listen_again(tracks, track)
+
+    def _doubt(self, link: Reader, source: Source, begun: float) -> None:
+        """Note what of a link was mended, and what is missing."""
+        if not isinstance(link, OfPipe) or not source.stream:
+            return
+        unit = float(source.stream.time_base or 0)
+        start = (source.stream.start_time or 0) * unit
+        hurt, lost = link.damaged(unit)
+        for at, length in hurt:
+            self._damage.doubt(begun + max(0.0, at - start), length)
+        for at, length in lost:
+            self._damage.lose(begun + max(0.0, at - start), length)
 
     def _listen_again(self, tracks: list[int], track: int) -> _Way | None:
         """See whether another track has the voice, when this one has none; say which was taken."""

@@ -6,7 +6,7 @@ import struct
 
 RATE = 48_000  # Hz, at which Opus counts whatever it was given
 PRE_SKIP = 312  # samples that libopus has a decoder throw away at 48 kHz, 6.5 ms
-_LONGEST = 5_760  # samples of a packet: 120 ms
+LONGEST = 5_760  # samples of a packet: 120 ms
 
 
 def _frame(config: int) -> int:
@@ -27,7 +27,7 @@ def count_samples(packet: bytes | memoryview) -> int:
     if samples := SAMPLES[packet[0]]:
         return samples
     samples = _FRAMES[packet[0]] * (packet[1] & 63) if len(packet) > 1 else 0
-    return samples if samples <= _LONGEST else 0
+    return samples if samples <= LONGEST else 0
 
 
 def samples(packet: bytes) -> int:
