@@ -69,7 +69,7 @@ def two_devices(place: str, home: Path) -> Iterator[tuple[Network, Device, Devic
                 known.path_of(each.library).unlink()
             for each in (one, other):
                 each.start()
-            # where their nodes of before are near the name, which chance says, whoever announces waits for their answers
+            # where nodes that have just died are near the name, whoever announces waits for their answers
             wait_for((one, other), lambda: all_met([one, other]), "them to meet by the DHT alone", 180)
         yield network, one, other
 
