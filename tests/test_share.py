@@ -412,6 +412,26 @@ def test_it_waits_for_what_the_seeder_says_instead_of_asking_again_and_again(
 Met = Callable[..., subprocess.Popen[str]]
 
 
+SLOW = """
+import time
+from memosync.library import sealed
+form_of = sealed.form_of
+sealed.form_of = lambda *given: [time.sleep(0.3), form_of(*given)][1]
+"""
+
+
+def test_of_many_a_terminal_shows_how_far_it_is(memosync: Program, three: list[str]) -> None:
+    memosync.meddle(SLOW)
+    terminal = Terminal([*PROGRAM, "share", "--all", "--no-seed"], memosync.environment, columns=100)
+    try:
+        terminal.end()
+    finally:
+        terminal.close()
+
+    assert f"67%  of {len(three)} memos" in terminal.wrote
+    assert "of 3 memos" not in terminal.screen.text
+
+
 @pytest.fixture
 def met(memosync: Program, ended: Ended) -> Met:
     """Start it, and type Ctrl-C while the keeper is still in the process group of who started it, and dies of it."""

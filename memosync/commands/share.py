@@ -102,7 +102,13 @@ def share(
     if options.public and not options.assured:
         _refuse_unasked(memos, console)
     form: Form = "new" if options.new else "public" if options.public else "sealed"
-    shared, fault = freeze(library, memos, trackers, form)
+
+    def progress(number: int) -> None:
+        if len(memos) > 1:
+            console.progress(f"of {len(memos)} memos", number / len(memos))
+
+    shared, fault = freeze(library, memos, trackers, form, progress)
+    progress(len(memos))
     _say_who_can_listen(library, shared, console, public=options.public)
 
     def answer_all(state: SeederState | None) -> None:

@@ -27,19 +27,27 @@ Form = Literal["public", "sealed", "new"]  # the file itself; sealed; sealed, an
 
 
 def freeze(
-    library: Library, memos: Sequence[Memo], trackers: tuple[str, ...], form: Form
+    library: Library,
+    memos: Sequence[Memo],
+    trackers: tuple[str, ...],
+    form: Form,
+    on_memo: Callable[[int], None] = lambda _number: None,
 ) -> tuple[list[Memo], LibraryError | None]:
     """Freeze memos and mark them as shared, to anybody or to who has a private link, many at a time.
 
     With `trackers`, typed here, instead of those they had. LibraryError when a link cannot be made. One of what comes
     after that, such as to end the link before, is given with them: they have their links, and only these are served.
+    `on_memo` is told of each how many are done.
     """
     marked: dict[MemoId, Memo] = {}
     fault: LibraryError | None = None
     for batch in library.locked(memos):
         before = [memo for memo in library.index().memos if memo.id in batch]
+        changes: dict[MemoId, Callable[[Memo], Memo]] = {}
         try:
-            changes = {memo_id: _freeze(library, memo_id, trackers, form) for memo_id in batch}
+            for memo_id in batch:
+                on_memo(len(marked) + len(changes))
+                changes[memo_id] = _freeze(library, memo_id, trackers, form)
         except LibraryError as error:
             others = f"{len(marked)} others were shared" if marked else "nothing was shared"
             raise LibraryError(f"{error}; {others}" if len(memos) > 1 else str(error), error.hint) from error
