@@ -84,7 +84,7 @@ def test_what_is_done_on_one_device_is_done_on_the_other(pair: tuple[Program, Pr
     assert set(only(one)["tags"]) == {"work", "weekly"}
 
     said = one("rm", memo_id).err
-    assert "on all 2 devices" in said
+    assert "on both devices" in said
     wait_until(lambda: not memos(other), "the trash")
     assert [json.loads(line)["id"] for line in other("list", "--trash", "--json").lines] == [memo_id]
 

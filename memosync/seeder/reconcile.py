@@ -60,7 +60,7 @@ class Reconciler:
         self._looked = time.monotonic()
 
     def lacks_forms(self) -> bool:
-        """Tell whether a sealed form is not served that should be; any thread may ask."""
+        """Tell whether a sealed form is not served that should be."""
         found = (self._served.get(infohash) for infohash in self._server.damaged)
         return any(one and one[0].path.parent == self._library.forms for one in found)
 

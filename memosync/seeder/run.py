@@ -114,7 +114,8 @@ def _serve(
     if server.port != server.wanted:
         console.warn(f"another program has port {server.wanted}, which links name; it is taken back when it is free")
     reconciler.look()
-    threading.Thread(target=_complete, args=(library.root, reconciler, console.log, over), daemon=True).start()
+    lacking = threading.Event()  # and not the session: it has its port as long as anybody names it
+    threading.Thread(target=_complete, args=(library.root, lacking, console.log, over), daemon=True).start()
     sync = Sync(library.root, network, up=settings.up, down=settings.down, log=console.log)
     syncing = threading.Thread(target=sync.run, args=(over,), daemon=True)
     syncing.start()
@@ -127,6 +128,8 @@ def _serve(
             if server.is_idle and not synced.met and said and said.seen == reconciler.seen:
                 changes.wait(stop)
             reconciler.look()
+            if reconciler.lacks_forms():
+                lacking.set()
             server.poll(0 if server.is_idle else 0.1)
             now = sync.state
             urgent = said is None or not said.ready or said.seen != reconciler.seen or now != synced
@@ -199,7 +202,7 @@ def be_kept(library: Library, kept: Kept, stop: Stop) -> Iterator[None]:
         raise
 
 
-def _complete(root: Path, reconciler: Reconciler, log: Callable[[str], None], stop: Stop) -> None:
+def _complete(root: Path, lacking: threading.Event, log: Callable[[str], None], stop: Stop) -> None:
     """Make sealed forms again that are lost, while the others are served: large ones take a while, or room is made."""
     said: set[str] = set()
     again = 0.0
@@ -210,7 +213,8 @@ def _complete(root: Path, reconciler: Reconciler, log: Callable[[str], None], st
             log(text)
 
     while not stop.is_set():
-        if reconciler.lacks_forms() and time.monotonic() > again:
+        if lacking.is_set() and time.monotonic() > again:
+            lacking.clear()
             with contextlib.suppress(LibraryError):  # which whoever follows the index says
                 sealed.complete(Library(root), say_once)
             again = time.monotonic() + _COMPLETE_EVERY
