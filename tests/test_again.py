@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 from support import ogg, sound
 from support.library import memos, only
@@ -72,9 +73,21 @@ def test_a_file_that_is_here_already_is_answered_by_its_id(
 
 def altered(memosync: Program, speech: Path) -> Path:
     """Change a byte of its sound, and nothing of its size."""
+    return _flipped(memosync, speech, 10)
+
+
+def mistimed(memosync: Program, speech: Path) -> Path:
+    """Change when one of its packets is to be heard, and none of them."""
+    return _flipped(memosync, speech, 2)
+
+
+def _flipped(memosync: Program, speech: Path, offset: int) -> Path:
+    """Change a byte of a block: its track, two of its time, its flags, then its packet (RFC 9559, 10)."""
     path = Path(only(memosync)["path"])
+    with av.open(path) as file:
+        block = next(packet.pos or 0 for packet in file.demux() if (packet.pts or 0) > 1500)
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
+    data[block + offset] ^= 0xFF
     path.write_bytes(data)
     return speech
 
@@ -102,7 +115,9 @@ def louder(memosync: Program, speech: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("source", [altered, cut, gone, thrown_away, louder], ids=lambda source: source.__name__)
+@pytest.mark.parametrize(
+    "source", [altered, mistimed, cut, gone, thrown_away, louder], ids=lambda source: source.__name__
+)
 def test_what_is_not_here_as_it_was_is_saved(
     memosync: Program, speech: Path, source: Callable[[Program, Path], Path]
 ) -> None:

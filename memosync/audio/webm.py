@@ -186,7 +186,9 @@ def sound_of(path: Path) -> bytes:
 
 
 def have_same_sound(one: Path, other: Path) -> bool:
-    """Tell whether two WebM files have the same packets, to be decoded in the same way; the first other one ends it.
+    """Tell whether two WebM files have the same packets at the same times, to be decoded in the same way.
+
+    A memo one of whose time stamps was hit has all of its packets, and is damaged. The first difference ends it.
 
     AudioError when one of them cannot be read to its end, OSError as `probe`.
     """
@@ -195,10 +197,13 @@ def have_same_sound(one: Path, other: Path) -> bool:
         for path in (one, other):
             source = opened.enter_context(open_input(opened.enter_context(files.open_regular(path))))
             stream = audio_stream(source)
-            found.append((opus.decoding(stream.codec_context.extradata), packets(source, stream)))
-        (mine, ours), (theirs, others) = found
-        pairs = itertools.zip_longest(ours, others)
-        return mine == theirs and all(a and b and memoryview(a) == memoryview(b) for a, b in pairs)
+            how = opus.decoding(stream.codec_context.extradata)
+            found.append((how, packets(source, stream), float(stream.time_base or 0)))
+        (mine, ours, tick), (theirs, others, tock) = found
+        return mine == theirs and all(
+            a and b and abs((a.pts or 0) * tick - (b.pts or 0) * tock) < _ROUNDED and memoryview(a) == memoryview(b)
+            for a, b in itertools.zip_longest(ours, others)
+        )
 
 
 def timeline_of(path: Path) -> Timeline:
