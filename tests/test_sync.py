@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 import tomllib
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from support.long import more
 from support.pairs import is_here, join, record, titles, wait_for
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
-from support.waiting import wait_until
+from support.waiting import takes_less, wait_until
 
 from memosync import magnet
 from memosync.console import Console
@@ -122,6 +123,34 @@ def test_wait_ends_where_nobody_is(pair: tuple[Program, Program]) -> None:
     wait_until(lambda: not json.loads(other("sync", "--json").lines[1])["here"], "it to be gone")
 
     assert "nothing new in 1 s" in other("sync", "--wait", "--timeout", "1", code=4).err
+
+
+def test_devices_that_say_the_same_rest(pair: tuple[Program, Program]) -> None:
+    for program in pair:
+        wait_until(lambda: seeder.state(program).get("even"), "both to say the same")  # noqa: B023
+
+    for program in pair:
+        process = seeder.state(program)["pid"]
+
+        def taken(process: int = process) -> float:
+            before, ends = seeder.cpu(process), time.monotonic() + 1
+            wait_until(lambda: time.monotonic() > ends, "a second")
+            return seeder.cpu(process) - before
+
+        takes_less(0.1, taken)
+
+
+def test_a_seeder_that_nobody_hears_ends_at_once(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    one("seed", "--stop")
+
+    def attempt() -> float:
+        other("sync")  # starts it
+        began = time.monotonic()
+        other("seed", "--stop")
+        return time.monotonic() - began
+
+    takes_less(1.5, attempt)
 
 
 def test_what_one_lacks_is_said_with_the_reason(pair: tuple[Program, Program], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..stop import Stop
 
 _CHANGED = 0x008 | 0x040 | 0x080 | 0x200  # IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_DELETE
-_SELDOM, _OFTEN = 0.5, 0.1  # seconds between looks: where the kernel tells, but not what others do on a server; else
+SELDOM, _OFTEN = 0.5, 0.1  # seconds between looks: where the kernel tells, but not what others do on a server; else
 
 
 class Changes:
@@ -25,12 +25,12 @@ class Changes:
             for place in places:
                 libc.inotify_add_watch(self._descriptor, os.fsencode(place), _CHANGED)
 
-    def wait(self, stop: Stop) -> None:
-        """Wait until something has changed or may have, no longer than until `stop`."""
+    def wait(self, stop: Stop, most: float) -> None:
+        """Wait until something has changed or may have, `most` seconds, no longer than until `stop`."""
         if self._descriptor < 0:
-            stop.wait(_OFTEN)
+            stop.wait(min(_OFTEN, most))
         else:
-            stop.wait(_SELDOM, self._descriptor)
+            stop.wait(most, self._descriptor)
             with contextlib.suppress(BlockingIOError):
                 os.read(self._descriptor, 65_536)
 

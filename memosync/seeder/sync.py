@@ -76,7 +76,7 @@ class Sync:
         self.state = SyncState()
 
     def run(self, stop: Stop) -> None:
-        """Take part while there is a group, until `stop`."""
+        """Take part while there is a group, until `stop`; its session is open then as long as this is named."""
         try:
             while not stop.is_set():
                 try:
@@ -92,7 +92,8 @@ class Sync:
                     self._seen = (0, 0)
                     stop.wait(AGAIN)
         finally:
-            self._close()
+            if self._taking_part:
+                self._taking_part.close()
 
     def _turn(self, stop: Stop) -> None:
         seen = self._library.index_time(), files.time_of(known.path_of(self._library))

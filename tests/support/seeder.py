@@ -29,6 +29,12 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def cpu(process: int) -> float:
+    """Give the seconds that a process has taken of the machine."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def port_of_our_own() -> int:
     """Give a port below those that the kernel gives away by itself, so that it is free a second time."""
     return 20000 + os.getpid() % 10000

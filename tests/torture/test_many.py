@@ -25,7 +25,7 @@ from support.devices import Device, are_even, device, is_past, wait_for
 from support.group import SECRET, SILENT, edit
 from support.library import WHEN
 from support.netns import Network
-from support.seeder import is_alive, state
+from support.seeder import cpu, is_alive, state
 from support.sound import noise
 
 from memosync import index
@@ -63,11 +63,6 @@ def filled(library: Library, count: int) -> None:
     (library.root / "index.toml").write_text(index.dumps(Index(tuple(memos))))
     group.enter(library, SECRET)
     assert group.identify(library, SILENT) == set()
-
-
-def seconds_of_cpu(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(process: int, name: str) -> float:
@@ -119,9 +114,9 @@ def test_an_edit_among_thousands_of_memos_costs_little(
     with in_sync(count, tmp_path) as (one, other, _):
         wait_for((one, other), functools.partial(is_past, time.monotonic() + SETTLED), "them to settle", 2 * SETTLED)
         process = state(one.program)["pid"]
-        cpu, size = seconds_of_cpu(process), one.host.received()
+        taken, size = cpu(process), one.host.received()
         wait_for((one, other), functools.partial(is_past, time.monotonic() + IDLE), "some time to pass", 2 * IDLE)
-        load, size = (seconds_of_cpu(process) - cpu) / IDLE, one.host.received() - size
+        load, size = (cpu(process) - taken) / IDLE, one.host.received() - size
         figure(
             f"{count} memos, idle: {memory(process, 'VmRSS'):.0f} MB, {memory(process, 'VmHWM'):.0f} MB at most, "
             f"{load:.1%} of a core, {size / IDLE * 3600 / 1e6:.2f} MB in an hour came"
