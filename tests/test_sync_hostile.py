@@ -266,7 +266,7 @@ class Rogue:
         self.calls = [f"127.0.0.1:{known.read(library).port}"]
         self.meeting.call({"": self.calls})
         self.lock, self.ends = threading.Lock(), threading.Event()
-        self.thread = threading.Thread(target=self._poll)
+        self.thread = threading.Thread(target=self._poll, daemon=True)  # a test that fails closes nothing
         self.thread.start()
 
     def _poll(self) -> None:

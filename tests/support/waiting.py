@@ -10,11 +10,12 @@ import pytest
 
 def wait_until(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = 60) -> None:
     """Return as soon as the condition holds; fail when it does not in time, and say `what` was waited for."""
-    deadline = time.monotonic() + seconds
+    deadline = (looked := time.monotonic()) + seconds
     while not condition():
-        if time.monotonic() > deadline:
+        if (now := time.monotonic()) > deadline:
             pytest.fail(f"not in {seconds:.1f} s: {what if isinstance(what, str) else what()}")
-        time.sleep(0.01)
+        time.sleep(max(0.01, 2 * (now - looked)))  # a look that costs much leaves the machine to what is waited for
+        looked = time.monotonic()
 
 
 def until(condition: Callable[[], object], what: str) -> float:
