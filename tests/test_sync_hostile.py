@@ -19,6 +19,7 @@ import pytest
 from support import seeder
 from support.disk import SmallDisk
 from support.handshake import offers
+from support.library import entries
 from support.pairs import join, record, titles, wait_for
 from support.program import Program
 from support.waiting import wait_until
@@ -507,6 +508,9 @@ def test_a_pointer_that_is_none_is_passed_over(pair: tuple[Program, Program], tm
     head = rogue.keep(rogue.seal(packed({UID: {"title": ["A lie"]}})))
     if lie == "our name":
         rogue.point(head)
+        with rogue.lock:
+            rogue.meeting.call({"": [f"127.0.0.1:{known.read(Library(program.library)).port}" for program in pair]})
+        wait_until(lambda: any(entry["title"] == "A lie" for entry in entries(pair[1])), "it to be heard")
     else:
         said = bytes.fromhex(head) + bytes.fromhex(THEM)
         said += sealing.tag(sealing.keep_key(rogue.secret), "pointer", said, 8)

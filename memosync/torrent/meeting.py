@@ -114,6 +114,7 @@ class Meeting:
         self._said = b""
         self._pointed = 0.0
         self.pointers: dict[str, Pointer] = {}  # of the devices that are connected now, by device
+        self._said_since: dict[Pointer, float] = {}  # monotonic; by those that are connected
         self._endpoints: dict[str, list[Address]] = {}  # where each of them is
         self._here: set[str] = set()  # devices that are connected at this moment
         self._last: dict[str, list[Address]] = {}  # where each was connected last
@@ -271,7 +272,7 @@ class Meeting:
 
     def _look(self, now: float) -> None:
         """Read what those who are connected say."""
-        found: dict[str, Pointer] = {}
+        said: dict[Pointer, float] = {}  # by all who are connected, and since when
         endpoints: dict[str, list[Address]] = {}
         silent = False
         for peer in self._pointer.get_peer_info() if self._pointer else ():
@@ -280,11 +281,14 @@ class Meeting:
                 silent = True
                 continue
             if pointer := self._read(pieces):
-                found[pointer.device] = pointer
+                said[pointer] = self._said_since.get(pointer, now)
                 if not peer.flags & peer.local_connection:
                     self._callers.add(pointer.device)
                 if peer.flags & (peer.local_connection | _UTP):
                     endpoints.setdefault(pointer.device, []).append((peer.ip[0], peer.ip[1]))
+        # a device may be connected twice: what it said before it moved stands there until that connection is given up
+        found = {pointer.device: pointer for pointer in sorted(said, key=lambda one: said[one])}
+        self._said_since = said
         self._seen |= dict.fromkeys(found, now)
         there = {name: one for name, one in self.pointers.items() if now - self._seen[name] < _LINGER} | found
         if found.keys() != self.pointers.keys() and there.keys() != self.pointers.keys():
