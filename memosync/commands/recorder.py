@@ -143,7 +143,7 @@ def record_microphone(recorder: Recorder, device: str | None, control: Control |
                 library.patience.save_first()
                 warn()
                 trashed = local(datetime.now(UTC)) if key == "discard" else None
-                memo = finish_recording(library, memo_id, trashed)
+                memo = finish_recording(library, memo_id, console, trashed)
     finally:  # without the memo's lock, which sharing takes
         if memo:
             keep_measured(library, memo, gauge)
