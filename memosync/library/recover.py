@@ -13,6 +13,7 @@ from ..console import Console
 from ..errors import AudioError, Interrupted, LibraryError
 from ..files import make_directory, move, status_of
 from ..memo import Memo, MemoId
+from ..quantities import format_duration
 from .entries import new_memo
 from .store import Library
 
@@ -59,7 +60,7 @@ def recover(library: Library, memo_id: MemoId, part: Path, console: Console) -> 
         return
     try:
         if memo := finish_recording(library, memo_id, console):
-            console.tell(f"recovered the interrupted recording {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+            console.tell(f"recovered the interrupted recording {memo.label}, {format_duration(memo.duration)}")
     except AudioError:  # a power cut's work: no reason to try again every time, and none to throw it away
         kept = library.trash / part.name
         make_directory(kept.parent)
