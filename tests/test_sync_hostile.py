@@ -37,7 +37,7 @@ from memosync.seeder import sync
 from memosync.seeder.bases import DEEPEST
 from memosync.stop import Stop
 from memosync.torrent.exchange import Exchange
-from memosync.torrent.meeting import _SAID, Meeting, _hollow
+from memosync.torrent.meeting import _ASKED, _SAID, Meeting, _hollow
 from memosync.torrent.metainfo import Metainfo
 
 SECRET = bytes(range(32))
@@ -625,3 +625,39 @@ def test_a_disk_that_would_not_take_what_a_stranger_sent_is_asked_again(tmp_path
 
     wait_until(goes_on, "it to be asked again")
     meeting.close()
+
+
+def test_who_calls_often_takes_the_place_of_nobody_who_is_asked_whether_he_is_of_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He calls by TCP, from a port at which nobody listens."""
+    monkeypatch.setitem(STRANGE, "enable_outgoing_utp", False)
+    keep = bytes(range(32))
+    one, other = (
+        Meeting(Network.LOOPBACK, keep=keep, device=device, place=tmp_path, log=lambda _text: None)
+        for device in (ME, THEM)
+    )
+    for meeting in (one, other):
+        meeting._session.apply_settings({"enable_outgoing_utp": False})
+        meeting.point(InfoHash("0" * 40))
+    torrent = _hollow(keep, "meeting", 1)
+    callers = [Stranger(one.port, torrent, tmp_path / f"caller {n}", gives=False) for n in range(_ASKED + 1)]
+
+    def poll() -> None:
+        for meeting in (one, other):
+            meeting.poll(0.01)
+
+    def have_called() -> bool:
+        poll()
+        return all(caller.was_there for caller in callers)
+
+    wait_until(have_called, "all to call", 60)
+    one._place.connect_peer(("127.0.0.1", other.port))  # as a tracker or a node names it
+
+    def is_found() -> bool:
+        poll()
+        return THEM in one.pointers
+
+    wait_until(is_found, "it to be found among them", 20)
+    for meeting in (one, other):
+        meeting.close()

@@ -20,11 +20,20 @@ class Served:
     """One torrent to serve."""
 
     infohash: InfoHash
-    path: Path  # the file that is served
-    torrent: Path  # its kept .torrent
+    place: Path  # the directory of the file that is served, one for all: ten thousand paths take as many megabytes
+    name: str  # of that file
+    torrents: Path  # where its .torrent is kept
     trackers: tuple[str, ...]  # that it is announced to
     typed: bool = False  # they were, by a person here
     seek: bool = False  # who wants it waits for it
+
+    @property
+    def path(self) -> Path:
+        return self.place / self.name
+
+    @property
+    def torrent(self) -> Path:
+        return self.torrents / f"{self.infohash}.torrent"
 
 
 def served(library: Library, network: Network) -> list[Served]:
@@ -34,8 +43,9 @@ def served(library: Library, network: Network) -> list[Served]:
     invitations = [
         Served(
             infohash=one.infohash,
-            path=library.form(one.infohash),
-            torrent=library.torrent(one.infohash),
+            place=library.forms,
+            name=one.infohash,
+            torrents=library.torrents,
             trackers=trackers_of(index.meeting, network, typed=True),
             typed=True,
             seek=True,
@@ -46,8 +56,9 @@ def served(library: Library, network: Network) -> list[Served]:
     return invitations + [
         Served(
             infohash=infohash,
-            path=library.path(memo) if infohash == memo.infohash else library.form(infohash),
-            torrent=library.torrent(infohash),
+            place=library.root if infohash == memo.infohash else library.forms,
+            name=memo.file if infohash == memo.infohash else infohash,
+            torrents=library.torrents,
             trackers=trackers(memo.trackers, memo.typed),
             typed=memo.typed,
         )

@@ -62,7 +62,7 @@ class Reconciler:
     def lacks_forms(self) -> bool:
         """Tell whether a sealed form is not served that should be."""
         found = (self._served.get(infohash) for infohash in self._server.damaged)
-        return any(one and one[0].path.parent == self._library.forms for one in found)
+        return any(one and one[0].place == self._library.forms for one in found)
 
     def _follow(self, all_wanted: list[Served]) -> None:
         unread = False
@@ -77,7 +77,7 @@ class Reconciler:
             before, *signatures = self._served.get(wanted.infohash, (None, 0, 0))
             if before == wanted:
                 continue
-            same_file = before is not None and (before.path, before.torrent) == (wanted.path, wanted.torrent)
+            same_file = before is not None and before.path == wanted.path
             if same_file and self._server.replace_trackers(wanted.infohash, wanted.trackers, typed=wanted.typed):
                 self._served[wanted.infohash] = wanted, signatures[0], signatures[1]
             else:
@@ -89,16 +89,16 @@ class Reconciler:
 
     def _serve(self, wanted: Served, *, thorough: bool = False) -> None:
         """Serve a file, looking at every byte of it first when it is younger than its torrent, or was damaged."""
-        infohash, path = wanted.infohash, wanted.path
+        infohash, path, kept = wanted.infohash, wanted.path, wanted.torrent
         self._server.drop(infohash)
-        self._served[infohash] = wanted, _signature(path), _signature(wanted.torrent)
+        self._served[infohash] = wanted, _signature(path), _signature(kept)
         name = path.name
         try:
-            younger = files.status_of(path, links=True).st_mtime_ns > files.time_of(wanted.torrent)
+            younger = files.status_of(path, links=True).st_mtime_ns > files.time_of(kept)
             name = "its torrent"
-            torrent = metainfo.believed(wanted.torrent, infohash)
+            torrent = metainfo.believed(kept, infohash)
             if torrent is None:
-                files.read(wanted.torrent)
+                files.read(kept)
                 self._server.call_damaged(infohash, "its torrent is broken")
                 return
             name = path.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ SEEDING: lt.settings_pack = {
 FLOOD = 1_000_000  # bytes a second that peers may send us, which are requests and nothing else
 _WATCHED = 50  # swarms with peers of which it is known how far each is
 _ASK_EVERY = 0.5  # seconds between two questions to libtorrent what each torrent has sent
+_NOBODY: dict[str, int] = {}  # one for all: of ten thousand swarms most are idle
 
 
 @dataclass(slots=True)
@@ -45,8 +46,9 @@ class Swarm:
     given: int = 0  # bytes of payload that were sent
     visits: int = 0  # connections that were made
     delivered: int = 0  # peers that were seen to have all of it
-    addresses: set[str] = field(default_factory=set)  # of the connected peers, each as address:port
-    fetching: dict[str, int] = field(default_factory=dict)  # of those of them that lack some of it: percent they have
+    addresses: frozenset[str] = frozenset()  # of the connected peers, each as address:port
+    # of those of them that lack some of it: percent they have
+    fetching: Mapping[str, int] = field(default_factory=lambda: _NOBODY)
     trackers: tuple[str, ...] = ()  # as libtorrent is to know them
     fault: str = ""  # why it is damaged
     handle: lt.torrent_handle | None = field(default=None, repr=False)  # None until libtorrent has added it
@@ -60,7 +62,7 @@ class Swarm:
             visits=self.visits + other.visits,
             delivered=self.delivered + other.delivered,
             addresses=self.addresses | other.addresses,
-            fetching=self.fetching | other.fetching,
+            fetching={**self.fetching, **other.fetching},
         )
 
 
@@ -180,13 +182,13 @@ class Seeding:
                 self._on_damage(infohash_of(alert), alert.message())
             case lt.peer_connect_alert():
                 if swarm := self.find(alert):
-                    swarm.addresses.add(_text(alert.ip))
+                    swarm.addresses |= {_text(alert.ip)}
                     self.busy_swarms.add(infohash := infohash_of(alert))
                     self._visited.add(infohash)
                     swarm.visits += 1
             case lt.peer_disconnected_alert():
                 if swarm := self.find(alert):
-                    swarm.addresses.discard(_text(alert.ip))
+                    swarm.addresses -= {_text(alert.ip)}
                     # a peer that has become a seed is of no more use to one, and is let go with this reason
                     swarm.delivered += "upload to upload" in alert.message()
             case lt.state_update_alert():
@@ -238,8 +240,7 @@ class Seeding:
             if swarm.peers or swarm.given:
                 self._visited.add(infohash)
             if not swarm.peers:  # of one that was turned away for what it sent no alert tells
-                swarm.addresses.clear()
-                swarm.fetching = {}
+                swarm.addresses, swarm.fetching = frozenset(), _NOBODY
         # a request of 17 bytes is for 16 KiB; a limit at all times would cost a third of the speed
         if status.download_rate > FLOOD + status.upload_rate // 10:
             status.handle.set_download_limit(min(FLOOD, self._down or FLOOD))

@@ -67,7 +67,7 @@ class Server:
         self._network = network
         self._descriptors = descriptors
         self._damaged: dict[InfoHash, Swarm] = {}
-        self._paths: dict[InfoHash, Path] = {}  # of what is served and not damaged
+        self._paths: dict[InfoHash, str] = {}  # of what is served and not damaged; a Path takes four times the room
         self.port = port if port and is_free(port, network) else 0
         if insist and not self.port:
             raise SeederError(f"port {port} is taken", "choose another --port, or none")
@@ -104,7 +104,7 @@ class Server:
         params = lt.load_torrent_buffer(torrent)
         infohash = InfoHash(str(params.info_hashes.v1))
         self._damaged.pop(infohash, None)
-        self._paths[infohash] = path
+        self._paths[infohash] = str(path)
         if seek:
             self._sought.add(infohash)
         for_programs, for_browsers = _by_session(trackers)
@@ -126,7 +126,7 @@ class Server:
         for_programs, for_browsers = _by_session(trackers)
         self._programs.replace_trackers(infohash, self._programs.urls(for_programs, typed))
         if for_browsers:
-            self._for_browsers().serve(infohash, path, for_browsers, typed=typed)
+            self._for_browsers().serve(infohash, Path(path), for_browsers, typed=typed)
         elif self._browsers:
             self._browsers.retire(infohash)
         return True

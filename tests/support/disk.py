@@ -30,20 +30,22 @@ def without_temporary(directory: Path) -> list[str]:
     return [*NAMESPACE, "sh", "-c", mount, str(directory.resolve())]
 
 
-class Ext2:
-    """A disk of ext2, mounted at `place` for what runs `under` it: its time stamps are of whole seconds."""
+class CoarseDisk:
+    """A disk mounted at `place` for what runs `under` it: its time stamps are of one second (ext2) or two (vfat)."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, kind: str) -> None:
         place.mkdir()
         image = place.with_suffix(".image")
         with image.open("wb") as file:
-            file.truncate(8_000_000)
-        subprocess.run(["mkfs.ext2", "-q", "-F", "-I", "128", image], capture_output=True, check=True)
-        command = [*NAMESPACE, "fuse2fs", "-f", "-o", "fakeroot", str(image), str(place)]
-        self.holder = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            file.truncate(16_000_000)
+        options = ["-q", "-F", "-I", "128"] if kind == "ext2" else ["-F", "16"]
+        subprocess.run([f"mkfs.{kind}", *options, image], capture_output=True, check=True)
+        mount = ["fuse2fs", "-f", "-o", "fakeroot"] if kind == "ext2" else ["fusefat", "-f", "-o", "rw+"]
+        command = [*NAMESPACE, *mount, str(image), str(place)]
+        self.holder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.seen = Path(f"/proc/{self.holder.pid}/root{place}")  # the same from outside
         self.under = [*ENTER, f"--target={self.holder.pid}"]
-        wait_until((self.seen / "lost+found").exists, "the disk to be there")
+        wait_until(lambda: os.stat(self.seen).st_dev != os.stat(place).st_dev, "the disk to be there")
 
     def close(self) -> None:
         """End what holds it."""
