@@ -11,15 +11,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from material import ask, environment, many, memo_of, memosync
 from measure import US, Bar, Contestants, Measures, Prepare, Row, cpu, memory, run, wait_until
 from startup import short_memo
 
+from memosync import magnet
 from memosync.seeder.state import read_state
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from support.beginning import beginning_of
 from support.tracker import Tracker
 
 PEERS = Path(__file__).parent / "peers"
@@ -135,6 +138,33 @@ def resuming(directory: Path, quick: bool) -> Iterator[Contestants]:
             run(memosync(home, "seed", "--stop"), env)
 
     yield {US: resume}
+
+
+@contextmanager
+def refusing(directory: Path, quick: bool) -> Iterator[Contestants]:
+    """Fetch with a wrong key from a peer that has the first piece alone, and time from when it has given it."""
+    env = environment(directory)
+    home = directory / "home"
+    memo = ask(home, "record", memo_of(20_000_000, directory), "-t", "Memo", environment=env)
+    link = magnet.parse(ask(home, "share", memo, "--no-seed", environment=env))
+    inner = home / ".memosync"
+    form, torrent = inner / "sealed" / link.infohash, inner / "torrents" / f"{link.infohash}.torrent"
+    with beginning_of(form, torrent, directory) as (port, piece, given):
+        wrong = replace(link, key=bytes(16), peers=(f"127.0.0.1:{port}",))
+
+        def refuse() -> Measures:
+            before = given()
+            process = subprocess.Popen(
+                [str(part) for part in memosync(directory / "other", "fetch", wrong)], env=env, stderr=subprocess.PIPE
+            )
+            wait_until(lambda: given() >= before + piece, "the first piece to be given")
+            began = time.perf_counter()
+            _, said = process.communicate(timeout=60)
+            if b"not the one of this memo" not in said:
+                raise RuntimeError(f"it was not refused: {said[-300:]!r}")
+            return {"s after the first piece": time.perf_counter() - began}
+
+        yield {US: refuse}
 
 
 def seeding(number: int) -> Prepare:
@@ -259,6 +289,7 @@ ROWS = [
         repeat=3,
     ),
     Row("fetch-resumed", "the rest of 20 MB after kill -9", resuming, [Bar("s", 2)]),
+    Row("fetch-wrong-key", "a wrong key", refusing, [Bar("s after the first piece", 0.5)], repeat=5),
     Row("share-14m", "first link of 14 MB", sharing(14_000_000), [Bar("s", 0.3, more_than=PUBLIC)], repeat=5, quick=3),
     Row("share-500m", "first link of 500 MB", sharing(500_000_000), [Bar("s", 3, times=COPY)]),
     _seeder_row(1, 0.6, 40, 0.3),

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hmac
 import io
+import queue
 import re
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Self
 
 from .errors import TorrentError, WrongKeyError
 
@@ -22,7 +24,8 @@ CHUNK = 16_384  # bytes of what is sealed
 TAG = 16  # bytes behind each sealed chunk
 KEY, SALT, COMMITMENT = 16, 24, 32  # bytes
 HEAD = SALT + COMMITMENT
-_AT_ONCE = 4 * CHUNK  # more is given back to the system each time, and costs as much again
+_AT_ONCE = 16  # chunks
+_BUFFERS = 4  # of so many chunks: what is further ahead waits
 DIGEST = 32  # bytes of a SHA-256
 MEMO = b"memosync memo v1"  # the context of every sealed memo
 SYNC = "sync"  # the kind of key that devices use among themselves
@@ -92,7 +95,9 @@ def seal_bytes(secret: bytes, kind: str, data: bytes) -> bytes:
 
 def open_bytes(secret: bytes, kind: str, sealed: bytes) -> bytes:
     """Open what `seal_bytes` gives; TorrentError unless it is that, bit for bit."""
-    return b"".join(opened(io.BytesIO(sealed), _key_of(secret, kind), _context_of(kind)))
+    opened = io.BytesIO()
+    unseal(io.BytesIO(sealed), opened.write, _key_of(secret, kind), _context_of(kind))
+    return opened.getvalue()
 
 
 def _key_of(secret: bytes, kind: str) -> bytes:
@@ -129,32 +134,54 @@ def opened_size(size: int) -> int:
     return chunks * CHUNK + rest - TAG
 
 
-def seal(source: IO[bytes], write: Callable[[bytes | memoryview], object], seal: Seal, context: bytes = MEMO) -> bytes:
+def seal(source: IO[bytes], write: Callable[[memoryview], object], seal: Seal, context: bytes = MEMO) -> bytes:
     """Seal a file from where it stands to its end, and have it written; give the SHA-256 of what was sealed.
 
-    What `write` is given is overwritten once it returned. What is not the file that the seal was derived from must not
-    be kept: two files under one seal give both away.
+    Another thread may call `write`, and what it is given is overwritten once it returned. What is not the file that the
+    seal was derived from must not be kept: two files under one seal give both away.
     """
     import hashlib
 
     box = _Box(seal.key, seal.salt, context)
     digest = hashlib.sha256()
-    write(seal.salt + box.commitment)
-    sealed = memoryview(bytearray(_AT_ONCE // CHUNK * (CHUNK + TAG)))
     number, last = 0, False
-    while not last:
-        data = source.read(_AT_ONCE)
-        while len(data) < _AT_ONCE and (more := source.read(_AT_ONCE - len(data))):
-            data += more
-        digest.update(data)
-        last = len(data) < _AT_ONCE
-        whole, end = memoryview(data), 0
-        for at in range(0, len(data) + last, CHUNK):  # the last one may be empty
-            chunk = whole[at : at + CHUNK]
-            begin, end = end, end + len(chunk) + TAG
-            box.cipher.encrypt_into(box.nonce(number), chunk, None, sealed[begin:end])
-            number += 1
-        write(sealed[:end])
+    write(memoryview(seal.salt + box.commitment))
+    with _Stage(digest.update, _AT_ONCE * CHUNK) as plain, _Stage(write, _AT_ONCE * (CHUNK + TAG)) as sealed:
+        while not last:
+            data, target = plain.buffer(), sealed.buffer()
+            count, end = _fill(source, data), 0
+            last = count < len(data)
+            plain.put(data[:count])  # what is hashed may be read here meanwhile
+            for at in range(0, count + last, CHUNK):  # the last one may be empty
+                chunk = data[at : min(at + CHUNK, count)]
+                begin, end = end, end + len(chunk) + TAG
+                box.cipher.encrypt_into(box.nonce(number), chunk, None, target[begin:end])
+                number += 1
+            sealed.put(target[:end])
+    return digest.digest()
+
+
+def unseal(source: IO[bytes], write: Callable[[memoryview], object], key: bytes, context: bytes = MEMO) -> bytes:
+    """Open a sealed file from its beginning to its end, and have it written; give the SHA-256 of what was in it.
+
+    What `write` is given is overwritten once it returned. WrongKeyError, and TorrentError at the first chunk that is
+    wrong: what was written before is authentic, but no memo, for an end may be missing.
+    """
+    import hashlib
+
+    opener, digest = Opener(source.read(HEAD), key, context), hashlib.sha256()
+    sealed = memoryview(bytearray(_AT_ONCE * (CHUNK + TAG)))
+    number, last = 0, False
+    with _Stage(digest.update, _AT_ONCE * CHUNK) as hashed:
+        while not last:
+            count, target, end = _fill(source, sealed), hashed.buffer(), 0
+            last = count < len(sealed)
+            for at in range(0, count + last, CHUNK + TAG):  # where nothing is, the end is missing
+                begin, end = end, end + max(0, min(CHUNK, count - at - TAG))
+                opener.open_into(number, sealed[at : min(at + CHUNK + TAG, count)], target[begin:end])
+                number += 1
+            hashed.put(target[:end])
+            write(target[:end])
     return digest.digest()
 
 
@@ -171,26 +198,18 @@ class Opener:
 
     def open(self, number: int, chunk: bytes) -> bytes:
         """Open a chunk, counted from 0; TorrentError unless it is the one of this number, bit for bit."""
+        opened = bytearray(max(0, len(chunk) - TAG))
+        self.open_into(number, memoryview(chunk), memoryview(opened))
+        return bytes(opened)
+
+    def open_into(self, number: int, chunk: memoryview, target: memoryview) -> None:
+        """Open a chunk as `open` does, into what is as long as what is in it."""
         from cryptography.exceptions import InvalidTag
 
         try:
-            return self._box.cipher.decrypt(self._box.nonce(number), chunk, None)
+            self._box.cipher.decrypt_into(self._box.nonce(number), chunk, None, target)
         except InvalidTag:
             raise TorrentError("this memo was altered") from None
-
-
-def opened(source: IO[bytes], key: bytes, context: bytes = MEMO) -> Iterator[bytes]:
-    """Open a sealed file from its beginning to its end, chunk by chunk.
-
-    TorrentError at the first one that is wrong. What came before is authentic, but no memo: an end may be missing.
-    """
-    opener = Opener(source.read(HEAD), key, context)
-    number, last = 0, False
-    while not last:
-        chunk = source.read(CHUNK + TAG)
-        last = len(chunk) < CHUNK + TAG
-        yield opener.open(number, chunk)
-        number += 1
 
 
 def is_sealed_with(head: bytes, key: bytes, context: bytes = MEMO) -> bool:
@@ -218,3 +237,66 @@ class _Box:
 
     def nonce(self, number: int) -> bytes:
         return (self._base ^ number).to_bytes(12, "big")
+
+
+class _Stage:
+    """Has another thread, on another core, take what is put in; a context manager that ends when it has taken all.
+
+    Data is put in buffers of the stage's own, which are used again. What `take` raises, the next call does.
+    """
+
+    def __init__(self, take: Callable[[memoryview], object], size: int) -> None:
+        """Have buffers of `size` bytes."""
+        self._take, self._size = take, size
+        self._made = 0
+        self._free, self._full = queue.SimpleQueue[memoryview](), queue.SimpleQueue[memoryview | None]()
+        self._fault: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._full.put(None)
+        if self._thread.ident:
+            self._thread.join()
+        elif not kind:
+            self._work()
+        if not kind:
+            self._check()
+
+    def buffer(self) -> memoryview:
+        """Give a buffer that nothing is in any more, once there is one."""
+        self._check()
+        if self._free.empty() and self._made < _BUFFERS:
+            self._made += 1
+            return memoryview(bytearray(self._size))
+        return self._free.get()
+
+    def put(self, data: memoryview) -> None:
+        """Have the beginning of a buffer, or all of it, taken; the buffer is the stage's again."""
+        self._check()
+        self._full.put(data)
+        if self._full.qsize() > 1 and not self._thread.ident:  # one buffer alone is taken in the end, without a thread
+            self._thread.start()
+
+    def _check(self) -> None:
+        if self._fault:
+            raise self._fault
+
+    def _work(self) -> None:
+        while (data := self._full.get()) is not None:
+            try:
+                if not self._fault:
+                    self._take(data)
+            except BaseException as fault:  # who puts something in is told
+                self._fault = fault
+            self._free.put(memoryview(data.obj))
+
+
+def _fill(source: IO[bytes], buffer: memoryview) -> int:
+    """Read as much as a buffer takes, or as there is; give how many bytes that is."""
+    count = 0
+    while count < len(buffer) and (more := source.readinto(buffer[count:])):  # type: ignore[attr-defined]  # not in IO
+        count += more
+    return count

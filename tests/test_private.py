@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support import faults
+from support.beginning import beginning_of
 from support.handshake import offers
 from support.library import memos, only
 from support.program import PROGRAM, Ended, Program, Result
@@ -181,15 +182,20 @@ def test_a_link_without_its_key_or_with_another_is_refused_and_nothing_is_kept(
     assert key not in wrong.err + without.err
 
 
-def test_a_wrong_key_is_refused_before_the_rest_is_there(memosync: Program, other: Program, tmp_path: Path) -> None:
-    memosync("record", noise(tmp_path / "long.flac", 60), "--bitrate", "128k")
-    memosync("seed", "--detach", "--up", "100k")
-    link = shared(memosync)
+def test_a_wrong_key_is_told_by_the_first_piece_alone(memosync: Program, other: Program, tmp_path: Path) -> None:
+    """Nobody has any other piece; with the right key it is waited for."""
+    memosync("record", noise(tmp_path / "long.flac", 20), "--bitrate", "64k")
+    link = shared(memosync, "--no-seed")
+    key, infohash = magnet.format_key(magnet.parse(link).key), magnet.parse(link).infohash
+    form, torrent = inner(memosync) / "sealed" / infohash, inner(memosync) / f"torrents/{infohash}.torrent"
+    with beginning_of(form, torrent, tmp_path) as (port, piece, given):
+        link = f"magnet:?xt=urn:btih:{infohash}&x.key={key}&x.pe=127.0.0.1:{port}"
 
-    refused(other, link.replace(magnet.format_key(magnet.parse(link).key), 26 * "a"))
+        refused(other, link.replace(key, 26 * "a"))
 
-    given = json.loads(memosync("show", "last", "--json").out)["given"]
-    assert given < only(memosync)["size"] / 2
+        assert given() == piece
+        waited = other("fetch", "-", "--timeout", "2", stdin=link, code=SwarmError.exit_code)
+        assert f"{piece} of {form.stat().st_size} bytes are here" in waited.err
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "longer", "swapped", "another's", "public"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,24 @@ def test_another_library_with_the_same_secret_serves_the_same_swarm(
 
 def test_each_link_of_a_memo_is_another_one(library: Library, memo: Memo) -> None:
     assert sealed.seal(library, memo).infohash != sealed.seal(library, memo, renewals=1).infohash
+
+
+def test_for_a_first_link_the_file_is_read_twice(library: Library, memo: Memo) -> None:
+    """Once for its key, and once to seal it."""
+    path = library.path(memo)
+    path.write_bytes(os.urandom(2**24))
+    before = _read_so_far()
+
+    form = sealed.form_of(library, memo)
+
+    assert 2 * 2**24 <= _read_so_far() - before < 2.5 * 2**24
+    assert metainfo.fits(metainfo.read(library.torrent(form.infohash).read_bytes()), library.form(form.infohash))
+
+
+def _read_so_far() -> int:
+    """Give the bytes that this process has read."""
+    said = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(said["rchar"])
 
 
 def test_a_lost_form_is_made_again_byte_for_byte(library: Library, memo: Memo) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import io
 import json
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,11 @@ VECTORS = json.loads((Path(__file__).parent / "support/chunked_encryption.json")
 SEAL = Seal(bytes(range(16)), bytes(range(100, 124)))
 SIZES = st.one_of(
     st.integers(0, 40),
-    st.builds(lambda chunks, more: max(0, chunks * CHUNK + more), st.integers(1, 4), st.integers(-2, 2)),
+    st.builds(
+        lambda chunks, more: max(0, chunks * CHUNK + more),
+        st.sampled_from([1, 2, 4, 15, 16, 17, 32, 100]),
+        st.integers(-2, 2),
+    ),
 )
 
 
@@ -34,7 +40,9 @@ def sealed(data: bytes, seal: Seal = SEAL, context: bytes = sealing.MEMO) -> byt
 
 
 def opened(data: bytes, key: bytes = SEAL.key, context: bytes = sealing.MEMO) -> bytes:
-    return b"".join(sealing.opened(io.BytesIO(data), key, context))
+    target = io.BytesIO()
+    assert sealing.unseal(io.BytesIO(data), target.write, key, context) == hashlib.sha256(target.getvalue()).digest()
+    return target.getvalue()
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["comment"])
@@ -111,14 +119,32 @@ def test_no_sealed_file_has_such_a_size(size: int) -> None:
 
 def test_a_short_read_is_not_the_end() -> None:
     class Dripping(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            return super().read(min(1000, size or 0))
+        def readinto(self, buffer: Any) -> int:
+            return super().readinto(memoryview(buffer)[:1000])
 
     data = bytes(3 * CHUNK)
-    target = io.BytesIO()
+    target, again = io.BytesIO(), io.BytesIO()
     sealing.seal(Dripping(data), target.write, SEAL)
+    sealing.unseal(Dripping(target.getvalue()), again.write, SEAL.key)
 
-    assert target.getvalue() == sealed(data)
+    assert (target.getvalue(), again.getvalue()) == (sealed(data), data)
+
+
+@pytest.mark.parametrize("size", [0, 10, 100 * CHUNK])
+@pytest.mark.parametrize("work", ["seal", "unseal"])
+def test_what_a_disk_refuses_is_told_and_ends_it(work: str, size: int) -> None:
+    source, taken = io.BytesIO(bytes(size) if work == "seal" else sealed(bytes(size))), list[int]()
+
+    def write(data: bytes | memoryview) -> None:
+        taken.append(len(data))
+        if len(data) != HEAD:
+            raise OSError(errno.ENOSPC, "no room")
+
+    with pytest.raises(OSError, match="no room"):
+        sealing.seal(source, write, SEAL) if work == "seal" else sealing.unseal(source, write, SEAL.key)
+
+    assert len([count for count in taken if count != HEAD]) == 1
+    assert threading.active_count() == 1
 
 
 def test_the_seal_of_a_memo_is_this_for_ever() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -128,17 +127,18 @@ class Incoming:
             if not self._secret:
                 return self.file
             source.seek(0)
-            digest = hashlib.sha256()
             with files.staged(self._opened) as (staged, target):
                 writeback = files.Writeback(staged)
-                for chunk in sealing.opened(source, self._secret):
-                    digest.update(chunk)
-                    target.write(chunk)
+
+                def write(data: memoryview) -> None:
+                    target.write(data)
                     writeback.reach(target.tell())
+
+                digest = sealing.unseal(source, write, self._secret)
                 target.flush()
                 writeback.end()
                 files.move(staged, self._opened)
-        self.key = Key(seal=Seal(self._secret, head[: sealing.SALT]), digest=digest.digest())
+        self.key = Key(seal=Seal(self._secret, head[: sealing.SALT]), digest=digest)
         return self._opened
 
     def shut(self) -> None:

@@ -59,9 +59,10 @@ def invite(library: Library, addresses: Sequence[str]) -> Magnet:
 
 def open_invitation(data: bytes, key: bytes) -> Told:
     """Open one; TorrentError when it is none, or was altered, WrongKeyError with another key."""
-    text = b"".join(sealing.opened(io.BytesIO(data), key, sealing.INVITATION))
+    text = io.BytesIO()
+    sealing.unseal(io.BytesIO(data), text.write, key, sealing.INVITATION)
     try:
-        table = json.loads(text)
+        table = json.loads(text.getvalue())
         version, secret = table["version"], bytes.fromhex(table["secret"])
         trackers, addresses = _texts(table.get("trackers")), _texts(table.get("addresses"))
     except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:

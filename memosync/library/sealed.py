@@ -138,12 +138,7 @@ def seal(library: Library, memo: Memo, renewals: int = 0) -> Metainfo:
 
     After so many `renewals` it is another one. The caller holds the memo's lock, and its file says its words.
     """
-    digest = _digest(library, memo)
-    seal = sealing.derive(keys.secret(library), sealing.link(renewals), digest)
-    torrent = _make(library, memo, seal, digest)
-    assert torrent
-    keys.keep(library, torrent.infohash, Key(seal=seal, digest=digest))
-    return torrent
+    return _seal(library, memo, renewals, _digest(library, memo))
 
 
 def seal_again(library: Library, memo: Memo, infohash: InfoHash) -> None:
@@ -172,7 +167,7 @@ def form_for_devices(library: Library, path: Path, form: Path | None = None) -> 
             staged, target = stack.enter_context(files.staged(form))
             write = target.write
 
-        def take(data: bytes | memoryview) -> None:
+        def take(data: memoryview) -> None:
             pieces.update(data)
             if write:
                 write(data)
@@ -188,33 +183,37 @@ def form_for_devices(library: Library, path: Path, form: Path | None = None) -> 
 def open_from_devices(library: Library, form: Path, digest: str, path: Path) -> None:
     """Open a form for the devices of the group into a new file; TorrentError unless it has this SHA-256, OSError."""
     seal = sealing.derive(keys.secret(library), sealing.SYNC, bytes.fromhex(digest))
-    found = hashlib.sha256()
     with files.open_regular(form) as source, files.staged(path) as (staged, target):
-        for chunk in sealing.opened(source, seal.key):
-            found.update(chunk)
-            target.write(chunk)
+        found = sealing.unseal(source, target.write, seal.key)
         target.flush()
-        if found.hexdigest() != digest:
+        if found.hex() != digest:
             raise TorrentError("what another device gave is not what it said")
         files.move(staged, path)
 
 
 def digest_of(path: Path) -> bytes:
     """Give the SHA-256 of a file, raw; OSError."""
-    digest = hashlib.sha256()
     with files.open_regular(path) as file:
-        while data := file.read(1 << 20):
-            digest.update(data)
-    return digest.digest()
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _new(library: Library, memo: Memo, renewals: int) -> Form:
     """Make a form that is not the memo's, and was never ended."""
     digest = _digest(library, memo)
     renewals = max(renewals, sum(key.ended and key.digest == digest for _, key in keys.kept(library)))
-    while (infohash := seal(library, memo, renewals).infohash) == memo.sealed or keys.is_ended(library, infohash):
+    while (infohash := _seal(library, memo, renewals, digest).infohash) == memo.sealed or keys.is_ended(
+        library, infohash
+    ):
         renewals += 1
     return Form(infohash, renewals)
+
+
+def _seal(library: Library, memo: Memo, renewals: int, digest: bytes) -> Metainfo:
+    seal = sealing.derive(keys.secret(library), sealing.link(renewals), digest)
+    torrent = _make(library, memo, seal, digest)
+    assert torrent
+    keys.keep(library, torrent.infohash, Key(seal=seal, digest=digest))
+    return torrent
 
 
 def _digest(library: Library, memo: Memo) -> bytes:
@@ -243,7 +242,7 @@ def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: Inf
         with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
             pieces, writeback = metainfo.Pieces(needed), files.Writeback(staged)
 
-            def write(data: bytes | memoryview) -> None:
+            def write(data: memoryview) -> None:
                 target.write(data)
                 pieces.update(data)
                 writeback.reach(target.tell())

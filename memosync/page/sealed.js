@@ -44,13 +44,15 @@ class Sealed {
   }
 
   async #unlock () {
-    const { value: head } = await this.#file[Symbol.asyncIterator]({ start: 0, end: HEAD - 1 }).next()
-    if (!head) return new Promise(() => {})
     const ascii = text => new TextEncoder().encode(text)
     const { subtle } = crypto
+    const [{ value: head }, mac] = await Promise.all([
+      this.#file[Symbol.asyncIterator]({ start: 0, end: HEAD - 1 }).next(),
+      subtle.importKey('raw', this.#key, { name: 'HMAC', hash: 'SHA-512' }, false, ['sign'])
+    ])
+    if (!head) return new Promise(() => {})
     const name = ascii('c2sp.org/chunked-encryption@v1+AEAD_AES_128_GCM\0')
     const info = joined([name, head.subarray(0, 24), ascii('memosync memo v1\x01')])
-    const mac = await subtle.importKey('raw', this.#key, { name: 'HMAC', hash: 'SHA-512' }, false, ['sign'])
     const made = new Uint8Array(await subtle.sign('HMAC', mac, info)) // HKDF-Expand, one block
     if (head.subarray(24).some((byte, i) => byte !== made[28 + i])) throw new Fault(words.wrong)
     const key = await subtle.importKey('raw', made.subarray(0, 16), 'AES-GCM', false, ['decrypt'])
