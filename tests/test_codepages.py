@@ -15,7 +15,8 @@ TITLES = {
         Straße 5|Besprechung für Jörg
         œuvre|L’été dernier|Fußgänger|Ö|über|Voilà|Tür 4|ÄRZTE|À l'école|Discussão|l'Hôpital|10 € für Äpfel|20 °C|§ 5
         Überprüfung|Mädchen|Ich möchte|Ação|København|Åsa|Ångström|Mötesanteckningar|Ñandú|Garçon|Noël|é
-        «Oui»|São Paulo|Viðtal við Þór|Það er|Fundur á Akureyri|Ný upptaka|Jón Þorláksson|Sigurður|Dýrð|Ýmislegt
+        «Oui»|São Paulo|Viðtal við Þór|Það er|Fundur á Akureyri|Perù|Può essere|Hawaïaans|Razões|þörf|Þolinmæði|
+        Zoë|Ný upptaka|Jón Þorláksson|Sigurður|Dýrð|Ýmislegt
         Ráðstefna í Reykjavík|þetta er gott|Örn|puuttuva ”e”|Žabljak|Saraj †""",
     "gbk": """长相思|会议记录|录音|你好|新录音 5|第一次会议|采访张三|语音备忘录|课堂录音2024|上海|北京 - 天安门
         电话录音|我的录音|周杰伦|讲座（上）|日记|笔记|家庭|项目讨论|客户电话|老师的课|2024年3月4日""",
@@ -27,7 +28,9 @@ TITLES = {
     "koi8-r": "Привет мир|Лекция по физике|Новая запись|Интервью с Ивановым",
     "big5": "會議記錄|電話錄音|我的錄音|台灣大學|第一次會議",
     "cp949": "회의 녹음|안녕하세요|음성 메모|새로운 녹음|강의",
-    "cp1250": "Zażółć gęślą jaźń|Příliš žluťoučký kůň|Książka|Wywiad z Łukaszem|wykład",
+    "cp1250": """Zażółć gęślą jaźń|Příliš žluťoučký kůň|Książka|Wywiad z Łukaszem|wykład|Schůzka|Rozhovor s Jiřím|Večeře
+        Děti|Píseň|Dům|Święta|Środa|Lekcja języka|Świnoujście|Győr|Szűcs|Gyűlés|Erdő|Tűz|Čakovec|Priča|Dievča|Večer
+        Ljubljana – četrtek|Porada v piatok – čas|Interviu cu Ştefan|Lecţie|Discuţie|Sfârşit|Účet 12 €|Schůzka 15 €""",
     "cp1253": "Καλημέρα|Νέα εγγραφή|Συνέντευξη με τον Γιώργο",
     "cp1254": """Görüşme|Toplantı notları|Işık|İstanbul|Şarkı|Ses kaydı 3|Yeni kayıt|Doğum günü|Öğretmen toplantısı
         Müşteri görüşmesi|Kadıköy|Türkçe ders|Çalışma|Ayşe ile röportaj|Ders kaydı|günlük|Alışveriş listesi

@@ -159,6 +159,24 @@ def test_meridians_formats_are_taken(made: Made, record: Record, form: str, code
 
 
 @both_ways
+@pytest.mark.parametrize(
+    ("form", "options", "length"),
+    [
+        ("wtv", ["-c:a", "mp2"], 1.0),
+        ("swf", ["-c:a", "libmp3lame", "-ar", "44100"], 0.8),  # FFmpeg writes no more than what fills its frames
+        ("gxf", ["-f", "lavfi", "-i", "color=s=720x576:r=25:d=1", "-c:v", "mpeg2video", "-pix_fmt", "yuv420p"], 1.0),
+    ],
+)
+def test_formats_of_television_and_flash_are_taken(
+    made: Made, record: Record, form: str, options: list[str], length: float
+) -> None:
+    heard, _ = record(made(form, *options))
+
+    assert length - 0.05 < len(heard) / RATE < length + 0.5  # GXF is filled up to a whole field of its map
+    assert amplitude(heard[: round(length * RATE)], 440) == pytest.approx(0.5, rel=0.2)
+
+
+@both_ways
 @pytest.mark.parametrize(("tag", "channels"), [(0x38, 2), (0x77, 1), (0x78, 1), (0x4342, 1)])
 def test_a_wav_of_a_codec_that_nobody_knows_is_not_guessed_at(
     tmp_path: Path, record: Record, tag: int, channels: int

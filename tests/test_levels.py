@@ -64,6 +64,27 @@ def test_clipping_is_told_and_not_again_and_again() -> None:
     assert len(blocks(monitor, 20, -1.0)) == 1
 
 
+@pytest.mark.parametrize(("at", "height"), [(3, 1.0), (2 * BLOCK - 1, -1.0)])
+def test_no_sample_is_overlooked_of_either_channel(at: int, height: float) -> None:
+    monitor, samples = Monitor(2), array.array("f", [0.1] * 2 * BLOCK)
+    samples[at] = height
+
+    monitor.feed(samples.tobytes())
+
+    assert monitor.meter(1, paused=False).peak == 0
+    (warning,) = warnings(monitor)
+    assert "clipping" in warning
+
+
+def test_a_sample_that_is_no_number_hides_no_voice() -> None:
+    monitor = Monitor()
+
+    monitor.feed(array.array("f", [0.5, math.nan] * BLOCK).tobytes())
+    monitor.feed(array.array("f", [math.nan] * BLOCK).tobytes())
+
+    assert monitor.meter(1, paused=False).peak == pytest.approx(-6.02, abs=0.01)
+
+
 def test_lost_frames_are_told_with_their_length() -> None:
     monitor = Monitor()
     for tenth in range(50):

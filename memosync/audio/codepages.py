@@ -1,8 +1,8 @@
 """Text in a code page that nobody named, as older recorders and taggers write it.
 
 UTF-8 where it can be. Otherwise each page is asked how many bits its language spends on these characters: frequent
-letters few, signs among letters many. Titles are short: of the 243 in the tests charset-normalizer 3.5 read 40, chardet
-7.7 read 192; of Größe they made åÊ6ÿÁ and Grˆþe.
+letters few, signs among letters many. Titles are short: of 243 of those in the tests charset-normalizer 3.5 read 40,
+chardet 7.7 read 192; of Größe they made åÊ6ÿÁ and Grˆþe.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from .bigrams import CENTRAL, WESTERN
 
 _CERTAIN = 2.0  # bits, to doubt what says that it is Latin-1
 _ENOUGH, _MANY = 200, 20  # bytes of a value that are looked at, and values
@@ -38,6 +40,7 @@ _KOREAN = (
     "여와과면장소니"
 )
 _SIGNS = "、。・！？：（）「」『』《》〈〉，；～ー　“”‘’…—々"
+_FOREIGN, _MOST = 8.0, 3  # bits of letters side by side as nobody in the West puts them; how many count
 _OPENING = "¡¿£§«“„"  # what begins a word
 _MIXED = (8.0, 12.0)  # bits of another script within a word: in East Asia, elsewhere
 _ODD, _SIGN, _LOWER = 6.0, 9.0, 3.0  # bits of a letter or a sign where no language puts it; of a small first letter
@@ -169,7 +172,22 @@ def _bits(data: bytes, page: _Page) -> float:
     bits += _SIGN * len(re.findall(_IN_WORDS, text.lower())) * page.is_latin
     bits += _LOWER * (text[:1].islower() and not text[:1].isascii())
     bits += _ODD * sum(map(_is_odd, text, text[1:], text[2:]))
+    if page.letters == _SLAVIC and whole:
+        bits -= _FOREIGN * min(_MOST, _foreign(text, data))
     return bits if whole else bits + 25.0
+
+
+def _foreign(text: str, data: bytes) -> int:
+    """Count what no Western language has of a text in cp1250 read as cp1252; 0 where no Central European one has it."""
+    is_word = not any(before.islower() and char.isupper() for before, char in itertools.pairwise(text))
+    western = _decoded(data, "cp1252")
+    return len(_bigrams(western) - WESTERN) if is_word and text != western and _bigrams(text) <= CENTRAL else 0
+
+
+def _bigrams(text: str) -> set[str]:
+    """Give the letters beyond ASCII with what is beside them, `_` for the edge of a word."""
+    words = "_" + re.sub(r"[\W\d_]", "_", text.lower()) + "_"
+    return {before + char for before, char in itertools.pairwise(words) if not (before + char).isascii()}
 
 
 def _surprise(before: str, char: str, page: _Page) -> float:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .headers import Peek
 
 FORMATS = (  # of FFmpeg, that have sound in them and name no other file
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,eac3,flac,flv,g722,g726,g723_1,gsm,iff,ircam,"
-    "latm,loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tta,tak,truehd,voc,"
-    "w64,wav,webm,wsd,wv,xwma"
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,eac3,flac,flv,g722,g726,g723_1,gsm,gxf,iff,ircam,"
+    "latm,loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,swf,tta,tak,truehd,"
+    "voc,w64,wav,webm,wsd,wtv,wv,xwma"
 )
 _SNDFILE = (b"2BIT", b" paf", b"fap ", b"PVF1", b"\xf0\x7e", b"ALawSoundFile", b"MATLAB 5.0 MAT")  # read by it alone
 _WAV_CODECS = {b"\x14\0", b"\x38\0", b"\x40\0"}  # G.723, NMS, G.721 (mmreg.h): FFmpeg takes the second for AMR

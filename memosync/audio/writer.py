@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -210,19 +211,28 @@ class Recording:
         rate: int = RATE,  # Hz, of what is written
         channels: int | None = None,  # of what is written; those of the memo
         on_samples: Callable[[bytes], None] = lambda _samples: None,  # is given each block, as it was written
+        promptly: bool = True,  # as soon as it was, and not once there is enough to encode: that wakes more often
         tap: Tap | None = None,  # is given it as a listener will get it
     ) -> None:
         self.error: AudioError | LibraryError | None = None  # set once the encoder has failed and takes no more
         self._writer = Writer(path, words, sound, live=True, tap=tap)
         self._rate, self._channels, self._on_samples = rate, channels or sound.channels, on_samples
         self._resampler = Resampler(rate, self._channels, sound)
-        self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._at_once = 4 * self._channels * (FRAMES_AT_ONCE * rate // RATE)  # bytes
+        self._blocks: deque[bytes] = deque()
+        self._unheard = 0  # bytes since the encoder was last woken
+        self._enough = 1 if promptly else self._at_once
+        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()  # wakes the encoder; True: that was all
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def write(self, block: bytes) -> None:
         """Queue interleaved native float32 samples of the rate and the channels that were named; never waits."""
-        self._blocks.put(block)
+        self._blocks.append(block)
+        self._unheard += len(block)
+        if self._unheard >= self._enough:
+            self._unheard %= self._enough
+            self._bell.put(False)
 
     @property
     def duration(self) -> float:
@@ -241,7 +251,7 @@ class Recording:
 
     def close(self) -> None:
         """Encode what is queued and end the file; a failure is in `error`."""
-        self._blocks.put(None)
+        self._bell.put(True)
         self._thread.join()
 
     def _run(self) -> None:
@@ -258,20 +268,25 @@ class Recording:
                 self._writer.abandon()
 
     def _encode(self) -> None:
-        size, at_once = 4 * self._channels, FRAMES_AT_ONCE * self._rate // RATE
         pending = bytearray()
         ended = False
         while not ended:
-            block = self._blocks.get()
-            ended = block is None
-            if block:
+            ended = self._bell.get()
+            for _ in range(len(self._blocks)):  # of those that come meanwhile the bell tells, or nobody wants them
+                block = self._blocks.popleft()
                 self._on_samples(block)
                 pending += block
-            while len(pending) >= at_once * size or (ended and pending):
-                taken = bytes(pending[: at_once * size])
-                del pending[: at_once * size]
-                for frame in self._resampler.feed(taken):
-                    self._writer.encode(frame)
+                while len(pending) >= self._at_once:
+                    self._take(pending, self._at_once)
+        if pending:
+            self._take(pending, len(pending))
         for frame in self._resampler.flush():
             self._writer.encode(frame)
         self._writer.close()
+
+    def _take(self, pending: bytearray, size: int) -> None:
+        """Encode so many bytes of what is pending, in whole frames."""
+        taken = bytes(pending[:size])
+        del pending[:size]
+        for frame in self._resampler.feed(taken):
+            self._writer.encode(frame)

@@ -120,7 +120,14 @@ def record_microphone(recorder: Recorder, device: str | None, control: Control |
             look_again, gauge = 0.0, Gauge()
             recorder.on_begin(words)
             recording = Recording(
-                part, words, sound, rate=rate, channels=channels, on_samples=monitor.feed, tap=gauge.feed
+                part,
+                words,
+                sound,
+                rate=rate,
+                channels=channels,
+                on_samples=monitor.feed,
+                promptly=control is not None,
+                tap=gauge.feed,
             )
             try:
                 files.sync_directory(part.parent)
