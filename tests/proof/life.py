@@ -7,11 +7,11 @@ that is looked at. A sound is known by ear, a word by its text: none is used twi
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import os
 import shutil
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -96,12 +96,38 @@ class Device:
     looked: tuple[list[tuple[int, int]], dict[int | str, Shown]] | None = None
     digests: Digests = field(default_factory=Digests)
     identified: int = 0  # the time stamp that the index had when every memo had its uid
+    observed: list[tuple[int, int]] | None = None
+    heard: dict[tuple[str, int, int], int | None] = field(default_factory=dict)  # by file, as it was
+
+    def __post_init__(self) -> None:
+        names = "index.toml", "", ".memosync/trash", ".memosync/sync.toml"
+        self.places = [os.path.join(self.root, name) for name in names]
 
     def state(self) -> list[tuple[int, int]]:
         """Tell what is on its disk from what was: of all that it shows, and of all that it knows."""
-        names = "index.toml", "", ".memosync/trash", ".memosync/sync.toml"
-        found = (stat_of(f"{self.root}/{name}") for name in names)
-        return [(status.st_ino, status.st_mtime_ns) if status else (0, 0) for status in found]
+        found = []
+        for place in self.places:
+            status = stat_of(place)
+            found.append((status.st_ino, status.st_mtime_ns) if status else (0, 0))
+        return found
+
+    def ear(self, name: str) -> int | None:
+        """Tell which sound a file is, here or in the trash; none is decoded twice."""
+        for place in (self.places[1], self.places[2]):
+            path = os.path.join(place, name)
+            if status := stat_of(path):
+                key = path, status.st_ino, status.st_ctime_ns
+                if key not in self.heard:
+                    self.heard[key] = heard(Path(path).read_bytes())
+                return self.heard[key]
+        return None
+
+
+def release(error: BaseException | None) -> None:
+    """Let go of what the frames of an error hold, which may be locks."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def stat_of(path: str) -> os.stat_result | None:
@@ -125,7 +151,7 @@ class Life:
     def __init__(self, seed: int, place: Path, acts: int = 50) -> None:
         self.random, self.power = Random(seed), Random(seed + 1)
         self.place, self.acts = place, acts
-        crash.watch_disk(place / "disk")
+        crash.use_disk(place / "disk")
         setattr(os, "urandom", Random(seed + 2).randbytes)  # noqa: B010  # the same life again has the same ids
         self.now = 1_790_000_000.0
         self.count: Counter[str] = Counter()
@@ -238,10 +264,10 @@ class Life:
 
     def shown(self, device: Device, *, once: bool = False) -> dict[int | str, Shown]:
         """Give what it lists, by sound; by uid where nobody has heard it yet."""
-        path = device.root / "index.toml"
         state = device.state()
         if device.looked and device.looked[0] == state and not once:
             return device.looked[1]
+        path = device.root / "index.toml"
         found: dict[int | str, Shown] = {}
         table: dict[str, Any] = tomli.loads(path.read_text()) if path.exists() else {}
         for entry in table.get("memo", []):
@@ -256,7 +282,7 @@ class Life:
                 trashed=trashed.astimezone(UTC).isoformat() if trashed else "",
                 uid=entry.get("uid", ""),
             )
-            number = self.ear(device, memo)
+            number = device.ear(memo.file)
             if number is not None and memo.uid and self.uids.setdefault(memo.uid, number) != number:
                 raise Failure(f"one uid for sounds {number} and {self.uids[memo.uid]}")
             if number is None:
@@ -276,20 +302,11 @@ class Life:
         known = list(self.uids)
         return bool(memo.trashed), known.index(memo.uid) if memo.uid in known else len(known)
 
-    def ear(self, device: Device, memo: Shown) -> int | None:
-        for place in (device.root, device.root / ".memosync/trash"):
-            if (path := place / memo.file).exists():
-                return heard(path.read_bytes())
-        return None
-
     def observe(self, device: Device, after_loss: bool = False) -> None:
         """Look at what it shows; it must not go back from what it showed, unless a person put an old state back."""
-        clock = int((self.now + device.skew) * 10**9)
-        for place in (device.root, device.root / ".memosync/trash"):
-            with contextlib.suppress(FileNotFoundError), os.scandir(place) as found:
-                for entry in found:  # what was written now was by its clock
-                    if entry.is_file() and abs(entry.stat().st_mtime - time.time()) < _DAY:
-                        os.utime(entry.path, ns=(clock, clock))
+        if device.observed != device.state():
+            self.set_times(device)
+            device.observed = device.state()
         here, overruled = self.shown(device), set[int]()
         if not device.grouped:  # nobody keeps what it has thrown away
             device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
@@ -310,6 +327,15 @@ class Life:
             else:
                 device.trashed_since.pop(number, None)
         device.by_link -= overruled
+
+    def set_times(self, device: Device) -> None:
+        """What was written just now was by the device's clock."""
+        clock, now = int((self.now + device.skew) * 10**9), time.time()
+        for place in device.places[1:3]:
+            with contextlib.suppress(FileNotFoundError), os.scandir(place) as found:
+                for entry in found:
+                    if entry.is_file() and abs(entry.stat().st_mtime - now) < _DAY:
+                        os.utime(entry.path, ns=(clock, clock))
 
     def ancestors(self, number: int, name: str, text: str | None) -> set[str]:
         found: set[str] = set()
@@ -351,14 +377,14 @@ class Life:
             after = None
         self.pending: list[Callable[[bool], None]] = []
         said = ""
-        crash.all_is_written(device.root)
+        by_others = what in (self.copy, self.back_up, self.put_back, self.edit_by_hand)
+        cut = self.cuts_power(device, after, chance=0.0 if by_others else 0.05)
         with crash.dying(after) as died:
             try:
                 said = what(device)
             except MemosyncError as error:
                 said = f"refused: {error}"
-        if said.startswith("refused: "):
-            gc.collect()  # the frames of an error may hold locks
+                release(error)
         acknowledged = not died and not said.startswith("refused")
         for settle in self.pending:
             settle(acknowledged)
@@ -369,8 +395,7 @@ class Life:
             self.count["copy that lives on"] += pair == {device.number}
             pair.discard(device.number)
         self.died(name, died)
-        by_others = what in (self.copy, self.back_up, self.put_back, self.edit_by_hand)
-        if self.loses_power(bool(died), chance=0.0 if by_others else 0.05) or died:
+        if self.loses_power(cut, bool(died)) or died:
             self.reboot(device)
         self.observe(device, after_loss=what == self.put_back)
 
@@ -378,9 +403,16 @@ class Life:
         for write in died:
             self.count.update(["kill", f"kill in {act}", f"kill at {write}"])
 
-    def loses_power(self, died: bool, chance: float) -> bool:
-        """Cut the power, which takes what the disk was not told to keep."""
-        if self.power.random() >= (0.5 if died else chance):
+    def cuts_power(self, device: Device, after: int | None, chance: float) -> str:
+        """Choose whether the power goes after what is done next: `always`, or when it `dies`; else nothing."""
+        chosen = self.power.random()
+        cut = "always" if chosen < chance else "dies" if chosen < 0.5 and after is not None else ""
+        crash.watch(device.root if cut else None)
+        return cut
+
+    def loses_power(self, cut: str, died: bool) -> bool:
+        """Cut the power where that was chosen, which takes what the disk was not told to keep."""
+        if not cut or (cut == "dies" and not died):
             return False
         self.count["power cut"] += 1
         if lost := crash.lose_power(self.power.choice([1, 2, 3, 100])):
@@ -399,7 +431,7 @@ class Life:
             for number, memo in sorted(self.shown(device).items(), key=str)
             if isinstance(number, int)
             and bool(memo.trashed) == trashed
-            and here in (None, self.ear(device, memo) is not None)
+            and here in (None, device.ear(memo.file) is not None)
         ]
         if found and self.random.random() < 0.6:
             return min(found, key=lambda each: each[0])  # what everybody works at
@@ -745,7 +777,7 @@ class Life:
         if not device.grouped:
             return
         after = self.random.randint(0, 40) if lossy and self.random.random() < 0.2 else None
-        crash.all_is_written(device.root)
+        cut = self.cuts_power(device, after, chance=0.05 if lossy else 0.0)
         with crash.dying(after) as died:
             try:
                 self.sync(device, lossy=lossy)
@@ -753,7 +785,7 @@ class Life:
                 self.note(f"device {device.number}: sync refused: {error}")
         self.note(f"device {device.number}: meets{' DIED' if died else ''}")
         self.died("a merge", died)
-        if self.loses_power(bool(died), chance=0.05 if lossy else 0.0) or died:
+        if self.loses_power(cut, bool(died)) or died:
             self.reboot(device)
         self.observe(device)
 
@@ -906,7 +938,7 @@ class Life:
             memo = shown.get(number)
             if not memo or memo.trashed:
                 raise Failure(f"lost: sound {number} is not on device {device.number}")
-            if self.ear(device, memo) != number:
+            if device.ear(memo.file) != number:
                 raise Failure(f"lost: sound {number} cannot be heard on device {device.number}")
             self.count["sound judged"] += 1
         for (number, name), values in self.values.items():
