@@ -92,6 +92,11 @@ def format_clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
+def format_duration(seconds: float) -> str:
+    """Write how long a memo is as `3.0 s`, `01:35` or `1:02:03`."""
+    return f"{seconds:.1f} s" if round(seconds, 1) < 60 else format_clock(seconds)
+
+
 def format_level(peak: float) -> str:
     """Write a level in dBFS as `−18 dB`."""
     return f"{max(peak, -99):.0f} dB".replace("-", "−") if math.isfinite(peak) else "−∞ dB"

@@ -58,9 +58,10 @@ def test_a_file_that_is_here_already_is_answered_by_its_id(
     assert memos(memosync) == [memo]
     assert os.listdir(memosync.library / ".memosync/recording") == []
 
-    refused = memosync("record", path, "-t", "It's “new”", "--tag", "work", code=UsageError.exit_code)
+    refused = memosync("record", path, path, "-t", "It's “new”", "--tag", "work", code=UsageError.exit_code)
     assert refused.out == ""
     assert memos(memosync) == [memo]
+    assert refused.err.count("it is here already") == 2
     (edit,) = re.findall(r"hint: memosync (edit .*?); ", refused.err)
     command = [*PROGRAM, *shlex.split(edit)]
     subprocess.run(command, env=memosync.environment, check=True, capture_output=True, timeout=60)

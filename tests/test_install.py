@@ -72,7 +72,7 @@ def test_the_single_file_is_the_same_each_time_and_does_it_all(tmp_path: Path) -
     }
 
     path = f"{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin"
-    env = {"HOME": str(tmp_path), "PATH": path, "MEMOSYNC_NETWORK": "loopback", "LANG": "C.UTF-8"}
+    env = {"HOME": str(tmp_path), "PATH": path, "MEMOSYNC_NETWORK": "loopback", "LANG": "C.UTF-8", "SHELL": "/bin/bash"}
     moved = shutil.move(tree / "dist/memosync.pyz", tmp_path / "memosync")
     shutil.rmtree(tree)
 
@@ -81,6 +81,8 @@ def test_the_single_file_is_the_same_each_time_and_does_it_all(tmp_path: Path) -
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()
 
+    script = Path(memosync("--install-completion"))
+    assert script.read_bytes() == (ROOT / "memosync/completions/memosync.bash").read_bytes()
     recorded = memosync("record", noise(tmp_path / "voice.wav", 2))
     try:
         link = memosync("share", "last")

@@ -25,8 +25,10 @@ from support.program import PROGRAM, Ended, Program
 from support.waiting import wait_until
 
 from memosync import files, index
+from memosync.console import Console
 from memosync.errors import LibraryError, NotFoundError
 from memosync.index import Index
+from memosync.library.recover import finish_recording
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.memo import MemoId
@@ -426,6 +428,18 @@ def test_a_recording_that_somebody_makes_is_left_alone_and_finished_after_his_de
     recovered = next(entry for entry in memos(memosync) if entry["id"] == memo_id)
     assert (recovered["title"], recovered["tags"], recovered["description"]) == ("One", ["work"], "two\nlines")
     assert sound.probe(Path(recovered["path"]))["tags"]["title"] == "One"
+
+
+def test_who_finishes_a_recording_says_how_far_it_is(library: Library) -> None:
+    library.prepare()
+    sound.noise(library.part(MemoId("abcdefgh")), 150, "-c:a", "libopus", "-b:a", "6k", "-f", "webm")
+    said: list[tuple[str, float]] = []
+
+    finish_recording(library, MemoId("abcdefgh"), Console(progress=lambda of, fraction: said.append((of, fraction))))
+
+    assert {of for of, _ in said} == {"of the recording saved"}
+    fractions = [round(fraction, 1) for _, fraction in said]
+    assert fractions == [0, 0.4, 0.8, 1]
 
 
 def test_two_verbs_that_find_one_recording_finish_it_once(memosync: Program, library: Library, one: Path) -> None:

@@ -179,6 +179,13 @@ def test_a_duration_is_written_as_a_clock(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "text"), [(0.22, "0.2 s"), (59.94, "59.9 s"), (59.96, "00:59"), (95, "01:35"), (3723, "1:02:03")]
+)
+def test_a_short_duration_is_written_in_seconds(seconds: float, text: str) -> None:
+    assert text == quantities.format_duration(seconds)
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "1 s"), (7.2, "8 s"), (90, "90 s"), (91, "2 min"), (3541, "1 h 00 min"), (7_500, "2 h 05 min")],
 )

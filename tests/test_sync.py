@@ -227,7 +227,7 @@ def test_who_leaves_keeps_every_memo_and_forgets_the_secret(pair: tuple[Program,
     record(one, "Ours")
     wait_for("Ours", other)
 
-    other("sync", "--leave")
+    assert "kept here: 1 memo; the other devices go on without this one" in other("sync", "--leave").err
     record(one, "Later")
 
     assert titles(other) == ["Ours"]

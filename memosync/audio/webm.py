@@ -46,6 +46,7 @@ _ROUNDED = 0.003  # seconds that a copied time stamp may differ from its packet'
 _EXACT = 0.001_25  # seconds: within half of the shortest packet (RFC 6716, 2.1.4) none is before the one before it
 _START = -(2**40)  # microseconds: at 0 the packets before it would be passed over, which prepare the first sound
 _SAMPLE = Fraction(1, RATE)  # seconds
+_A_MINUTE = 3_000  # packets of most recorders
 _BITRATES = range(6_000, 510_001)
 
 
@@ -80,7 +81,13 @@ class Reader(Protocol):
 
 
 def finish(
-    part: Path, target: Path, words: Words | None = None, carried: Carried | None = None, *, is_believed: bool = True
+    part: Path,
+    target: Path,
+    words: Words | None = None,
+    carried: Carried | None = None,
+    *,
+    is_believed: bool = True,
+    on_progress: Callable[[float], None] = lambda _fraction: None,
 ) -> AudioInfo:
     """Remux `part`, a recording that ended or was killed, into `target`, with other words where they are given.
 
@@ -118,7 +125,7 @@ def finish(
             file.metadata.update(to_tags(words) | to_matroska(carried, words))
             file.set_chapters(to_chapters(carried))
             copied = file.add_stream_from_template(stream)
-            found = _until_damage(source.demux(stream))
+            found = _until_damage(source.demux(stream), max(1, part.stat().st_size), on_progress)
             if is_exact:  # as all are that `record` wrote: there is nothing to put right
                 for packet in found:
                     if packet.pts is not None and packet.size:
@@ -130,9 +137,9 @@ def finish(
                     packet.stream = copied
                     file.mux_one(packet)
     if is_exact and not _ends_at(known, final):  # FFmpeg stumbled where the walk did not
-        return finish(part, target, words, carried, is_believed=False)
+        return finish(part, target, words, carried, is_believed=False, on_progress=on_progress)
     if (cut := carried.until(last)) != carried:  # its end is known only now, and chapters stand before it
-        return finish(part, target, words, cut)
+        return finish(part, target, words, cut, on_progress=on_progress)
     return AudioInfo(duration=last, words=words)
 
 
@@ -464,12 +471,15 @@ def samples_of(frame: av.AudioFrame) -> bytes:
     return bytes(frame.planes[0])[: frame.samples * frame.layout.nb_channels * frame.format.bytes]
 
 
-def _until_damage(packets: Iterator[Packet]) -> Iterator[Packet]:
-    """Give the packets before the garbage that a power cut may leave at the end."""
+def _until_damage(packets: Iterator[Packet], size: int, on_progress: Callable[[float], None]) -> Iterator[Packet]:
+    """Give the packets before the garbage that a power cut may leave at the end, and tell which fraction they are."""
     import av
 
     with contextlib.suppress(av.FFmpegError):
-        yield from packets
+        for number, packet in enumerate(packets):
+            if number % _A_MINUTE == 0:
+                on_progress(min(1.0, (packet.pos or 0) / size))
+            yield packet
 
 
 def layout(sound: Sound) -> str:

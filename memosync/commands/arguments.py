@@ -53,7 +53,10 @@ class Globals:
 def each(
     items: Iterable[Item], do: Callable[[Item], None], *, name: Callable[[Item], str], stop: Stop, console: Console
 ) -> None:
-    """Do it for every item; Several with the highest exit code when some failed, Interrupted at once."""
+    """Do it for every item; Several with the highest exit code when some failed, Interrupted at once.
+
+    A hint that many share is said once.
+    """
     errors: list[MemosyncError] = []
     for item in items:
         try:
@@ -64,7 +67,8 @@ def each(
                 raise
             errors.append(error)
         except MemosyncError as error:
-            console.fail(error, shorten(name(item)))
+            was_said = error.hint in {other.hint for other in errors}
+            console.fail(MemosyncError(str(error)) if was_said else error, shorten(name(item)))
             errors.append(error)
     if errors:
         raise Several(errors)

@@ -23,6 +23,7 @@ from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo, clean_title
 from ..network import Network, parse_peer, usable_trackers
+from ..quantities import format_duration
 from ..sealing import is_name, opened_size
 from ..seeder import client
 from ..seeder.links import linker
@@ -88,7 +89,7 @@ def fetch(
                 play_memo(library, memo, console, stop=stop, steering=steering)
 
     def answer_one(source: _Source, memo: Memo, was_here: bool) -> None:
-        console.tell(f"{'already here' if was_here else 'fetched'}: “{memo.title}”, {memo.duration:.1f} s")
+        console.tell(f"{'already here' if was_here else 'fetched'}: “{memo.title}”, {format_duration(memo.duration)}")
         answer(row_of(library, memo, linker(library, client.current(library), command.network)))
         if options.seed:
             public = not source.link.key and bool(memo.infohash)  # in the form that it came in

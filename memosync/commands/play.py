@@ -20,7 +20,7 @@ from ..errors import AudioError, UsageError
 from ..library.measures import watch_wave
 from ..library.store import Library
 from ..memo import Memo
-from ..quantities import format_clock
+from ..quantities import format_clock, format_duration
 from ..stop import Stop
 from .arguments import Globals, choose, each, insist_here
 
@@ -110,7 +110,7 @@ def play_memo(
         file = files.open_regular(library.path(memo))
     webm.warm_up()
     with file, closing(ask(Speaker)) as speaker, opened(file) as recording:
-        console.tell(f"playing {memo.label}, {memo.duration:.1f} s")
+        console.tell(f"playing {memo.label}, {format_duration(memo.duration)}")
         wave = watch_wave(library, memo, stop=stop) if steering else bytes
         now = replace(begin or _START, duration=memo.duration)
         return _hear(recording, now, speaker, ask, stop=stop, steering=steering, wave=wave)
@@ -138,7 +138,7 @@ def play_arriving(
     `on_begun` is told once it can, and whether somebody steers it; what AudioError says before holds only for now.
     """
     with opened_as_it_comes(arriving) as (recording, duration), closing(patiently(Speaker, stop)) as speaker:
-        console.tell(f"playing it while it arrives, {duration:.1f} s")
+        console.tell(f"playing it while it arrives, {format_duration(duration)}")
         with steered() as steering:
             on_begun(steering is not None)
             _hear(

@@ -209,7 +209,7 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
                     console.progress(shown, 1)
                     library.patience.save_first()
                     if live and part.exists():
-                        memo = finish_recording(library, memo_id)
+                        memo = finish_recording(library, memo_id, console)
                     elif not live:
                         target.unlink(missing_ok=True)
         finally:  # without the memo's lock, which sharing takes

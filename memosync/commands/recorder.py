@@ -26,7 +26,7 @@ from ..library.recorder import RecorderState
 from ..library.recover import finish_recording
 from ..library.store import Library
 from ..memo import Memo, MemoId, Words
-from ..quantities import format_moment, local
+from ..quantities import format_duration, format_moment, local
 from ..seeder import readiness
 from ..stop import Stop
 from .arguments import Globals
@@ -69,7 +69,7 @@ def _say_saved(command: Globals, library: Library, memo: Memo, *, share_it: bool
     if memo.trashed:
         command.console.tell(f"discarded: {memo.label} is in the trash")
         return
-    command.console.tell(f"saved {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+    command.console.tell(f"saved {memo.label}, {format_duration(memo.duration)}")
     answer(command, library, memo, share_it=share_it)
 
 
@@ -143,7 +143,7 @@ def record_microphone(recorder: Recorder, device: str | None, control: Control |
                 library.patience.save_first()
                 warn()
                 trashed = local(datetime.now(UTC)) if key == "discard" else None
-                memo = finish_recording(library, memo_id, trashed)
+                memo = finish_recording(library, memo_id, console, trashed)
     finally:  # without the memo's lock, which sharing takes
         if memo:
             keep_measured(library, memo, gauge)
@@ -280,7 +280,7 @@ def _tell_of_the_last(console: Console, library: Library) -> None:
         for text in filter(None, [*state.warnings, state.fault]):
             console.warn(text)
         if memo := library.index().get(MemoId(state.memo)):
-            console.tell(f"the recording before this one was saved: {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+            console.tell(f"the recording before this one was saved: {memo.label}, {format_duration(memo.duration)}")
         recorder.forget(library)
 
 

@@ -328,7 +328,7 @@ def _why(row: Device, holders: list[Device], state: SeederState | None) -> str:
         return ""
     if not state or not state.met:
         return "no other device is there"
-    return "on their way" if holders else "nobody has them now"
+    return "on the way" if holders else "held by nobody now"
 
 
 def _name(text: str | None) -> str:

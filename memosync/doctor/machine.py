@@ -24,6 +24,7 @@ from .finding import Finding
 from .network import port, sources
 
 BYTES_AN_HOUR = 32_000 / 8 * 3600  # of a recording as it is made when nothing else is said
+_MAKE_ROOM = "memosync list --trash | memosync rm --purge --force - empties the trash"
 
 
 def look_over(
@@ -61,7 +62,8 @@ def _disk(root: Path) -> Finding:
     except OSError as error:
         return Finding("note", "disk", f"its free space is not known: {error.strerror}")
     hours = free / BYTES_AN_HOUR
-    return Finding("ok" if hours >= 1 else "note", "disk", f"{format_size(free)} free, {hours:.0f} hours of recording")
+    text = f"{format_size(free)} free, {hours:.0f} hours of recording"
+    return Finding("ok", "disk", text) if hours >= 1 else Finding("note", "disk", f"{text}; {_MAKE_ROOM}")
 
 
 def _rights(library: Library) -> Finding:

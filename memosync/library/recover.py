@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from ..audio import webm
@@ -12,11 +13,14 @@ from ..console import Console
 from ..errors import AudioError, Interrupted, LibraryError
 from ..files import make_directory, move, status_of
 from ..memo import Memo, MemoId
+from ..quantities import format_duration
 from .entries import new_memo
 from .store import Library
 
 
-def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None = None) -> Memo | None:
+def finish_recording(
+    library: Library, memo_id: MemoId, console: Console, trashed: datetime | None = None
+) -> Memo | None:
     """Turn a locked `.part` into a memo, None when there is no sound in it.
 
     When that fails, the `.part` stays and the error says where it is, or the hint of Interrupted.
@@ -24,7 +28,7 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
     part = library.part(memo_id)
     staged = part.with_name(f"{memo_id}.webm")
     try:
-        info = webm.finish(part, staged)
+        info = webm.finish(part, staged, on_progress=partial(console.progress, "of the recording saved"))
         if not info.duration:
             staged.unlink(missing_ok=True)
             part.unlink()
@@ -37,6 +41,8 @@ def finish_recording(library: Library, memo_id: MemoId, trashed: datetime | None
         if isinstance(error, Interrupted):
             raise Interrupted(error.signal_number, kept) from error
         raise type(error)(f"{error}; {kept}", error.hint) from error
+    finally:
+        console.progress("of the recording saved", 1)
     with contextlib.suppress(OSError):  # else the next command does it
         part.unlink()
     return memo
@@ -53,8 +59,8 @@ def recover(library: Library, memo_id: MemoId, part: Path, console: Console) -> 
         part.unlink()
         return
     try:
-        if memo := finish_recording(library, memo_id):
-            console.tell(f"recovered the interrupted recording {memo.id} “{memo.title}”, {memo.duration:.1f} s")
+        if memo := finish_recording(library, memo_id, console):
+            console.tell(f"recovered the interrupted recording {memo.label}, {format_duration(memo.duration)}")
     except AudioError:  # a power cut's work: no reason to try again every time, and none to throw it away
         kept = library.trash / part.name
         make_directory(kept.parent)

@@ -199,7 +199,7 @@ def serving(state: SeederState, served: int) -> None:
     if is_screen(sys.stderr):
         peers = sum(swarm.peers for swarm in state.swarms.values())
         given = sum(swarm.given for swarm in state.swarms.values())
-        coming = f", {format_count(len(state.coming))} on their way" if state.coming else ""
+        coming = f", {format_count(len(state.coming))} on the way" if state.coming else ""
         devices = f", {format_count(len(state.met), 'device')} in sync{coming}" if state.met else ""
         show(
             f"serving {format_count(served)}",
