@@ -19,7 +19,7 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import IO, Generic, TypeVar
 
@@ -197,6 +197,14 @@ def refuse_links(directory: Path) -> None:
             raise OddFile(directory, _KINDS[kind])
 
 
+def refuse_links_in(directory: Path, names: Container[str]) -> None:
+    """Insist in the same way on those of these names that are in a directory of ours."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as found:
+        for entry in found:
+            if entry.name in names and not entry.is_dir(follow_symlinks=False):
+                refuse_links(directory / entry.name)
+
+
 def open_regular(path: Path, links: bool = True) -> io.BufferedReader:
     """Open a file for reading; OddFile for what would hang, never end or do something by being opened."""
     status_of(path, links)
@@ -250,7 +258,7 @@ def refuse_to_make(path: Path) -> None:
 
 def make_directory(path: Path) -> None:
     """Make a directory and those above it, each closed to others where the one above it is, else as the umask says."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         refuse_to_make(path)
         make_directory(path.parent)
         try:

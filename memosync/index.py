@@ -207,11 +207,18 @@ def differences(memo: Memo, other: Memo) -> list[str]:
     return [f"{name} “{getattr(other, name)}”" for name in KEYS if getattr(other, name) != getattr(memo, name)]
 
 
-def dumps(index: Index) -> str:
-    """Write an index; `loads` gives the same index back."""
+def dumps(index: Index, known: dict[int, str] | None = None) -> str:
+    """Write an index; `loads` gives the same index back.
+
+    What is `known` of the entries, by their place in memory, is taken from there, and what is not is put into it.
+    """
     table = {"version": index.version, **index.extra, **({"group": index.group} if index.group else {})}
-    known = index.written.entries() if index.written else {}
-    entries = [known.get(id(memo)) or format_toml({"memo": [to_table(memo)]}) for memo in index.memos]
+    known = {} if known is None else known
+    known |= index.written.entries() if index.written else {}
+    for memo in index.memos:
+        if id(memo) not in known:
+            known[id(memo)] = _format_entry(memo)
+    entries = [known[id(memo)] for memo in index.memos]
     top = (index.head + "\n\n" if index.head else "") + format_toml(table if entries else {**table, "memo": []})
     return "\n\n".join(text.rstrip() for text in (top, *entries)) + "\n"
 
@@ -239,6 +246,13 @@ def to_table(memo: Memo) -> dict[str, Any]:
     table = {name: getattr(memo, name) for name in _ALL}
     table |= {name: list(table[name]) for name in _LISTS}
     return dict(memo.extra) | {name: value for name, value in table.items() if value or name in _REQUIRED}
+
+
+def _format_entry(memo: Memo) -> str:
+    table = to_table(memo)
+    if any(isinstance(value, dict | list) for value in memo.extra.values()):  # which may be tables, with headers
+        return format_toml({"memo": [table]})
+    return "[[memo]]\n" + format_toml(table)  # tomli_w would try first how long each is in one line
 
 
 def _parts(text: str) -> list[str]:

@@ -51,7 +51,6 @@ class Library:
         self.underway = self.inner / "sync"  # what is on its way to other devices of the group, or from them
         self._lock, self._locks = self.inner / "lock", self.inner / "locks"
         self._cache = self.inner / "cache"
-        self._ours = self.inner, *(self.inner / name for name in _PLACES)
         self.snapshots = Snapshots(root, self.inner)
         self.known = files.Remembered[Any]()  # of the other devices, see `known`
         self._cached: tuple[tuple[int, int, int], Index] | None = None
@@ -60,8 +59,8 @@ class Library:
     def refuse_links(self) -> None:
         """Insist that our directories are some, and no links, as the library itself may be; LibraryError."""
         with files.as_library_error(f"use {self.inner}"):
-            for place in self._ours:
-                files.refuse_links(place)
+            files.refuse_links(self.inner)
+            files.refuse_links_in(self.inner, _PLACES)
             if not self._cache.is_file():  # nothing can be kept there then, and nothing has to be
                 files.refuse_links(self._cache)
 
@@ -187,9 +186,9 @@ class Library:
                 if after != before or not path.exists():
                     known = set(map(id, before.memos))
                     changed = tuple(memo for memo in after.memos if id(memo) not in known)
-                    text = index.dumps(after)
+                    text = index.dumps(after, entries := dict[int, str]())
                     # nothing we could not read again ever locks a library
-                    index.loads(index.dumps(replace(after, memos=changed, written=None)))
+                    index.loads(index.dumps(replace(after, memos=changed, written=None), entries))
                     self.snapshots.keep(path)
                     # a clock set back must not make a new index look older than the one before
                     files.write(path, text.encode(), newer_than=self.index_time())

@@ -11,7 +11,7 @@ import functools
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ class _Death:
             if self.left < 0:
                 self.at = self.at or event  # what is done on the way out is refused, too
                 raise Crash
-        _disk.look(event, arguments)
+        if _disk.watching and (event == "os.rename" or event == "os.remove"):
+            _disk.look(event, arguments)
 
 
 @dataclass
@@ -55,23 +56,20 @@ class _Disk:
     """What the disk has not got for good."""
 
     def __init__(self) -> None:
-        self.place: Path | None = None  # for what would be there again
+        self.place = Path()  # for what would be there again
         self.names: list[_Name] = []
         self.synced: set[int] = set()  # inodes of files
-        self.looking = False
+        self.watching = False
 
     def look(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.place is None or self.looking or event not in ("os.rename", "os.remove"):
-            return
-        self.looking = True
+        self.watching = False
         try:
             with contextlib.suppress(OSError):  # what is about to fail
                 self._note(event, arguments)
         finally:
-            self.looking = False
+            self.watching = True
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
-        assert self.place
         *names, _, _ = arguments if event == "os.rename" else (*arguments, None)
         path, source = Path(os.fsdecode(names[-1])), Path(os.fsdecode(names[0]))
         if not path.is_absolute() or path.parent.name == "locks":
@@ -86,6 +84,8 @@ class _Disk:
         self.names.append(_Name(path, source if content else None, before, directories, content))
 
     def sync(self, descriptor: int) -> None:
+        if not self.watching:
+            return
         status = os.fstat(descriptor)
         if not stat.S_ISDIR(status.st_mode):
             self.synced.add(status.st_ino)
@@ -94,13 +94,14 @@ class _Disk:
             if not name.content or name.content in self.synced:
                 name.unsynced.discard(status.st_ino)
 
-    def has(self, places: Iterable[Path]) -> None:
+    def watch(self, root: Path | None) -> None:
         self.names.clear()
-        self.synced = {inode for place in places for inode in _inodes(os.fspath(place))}
+        self.watching = root is not None
+        self.synced = set(_inodes(os.fspath(root))) if root else set()
 
     def lose(self, most: int) -> int:
         """Lose what was done last, `most` names at the most, and tell how many."""
-        self.looking = True
+        self.watching = False
         lost = [name for name in self.names if name.unsynced][::-1][:most]
         for name in lost:
             here = name.path.stat().st_ino if name.path.exists() else 0
@@ -112,7 +113,6 @@ class _Disk:
                 name.path.unlink()
             if name.before:
                 os.link(name.before, name.path, follow_symlinks=False)
-        self.looking = False
         return len(lost)
 
 
@@ -162,16 +162,19 @@ def install() -> None:
     setattr(files.Lock, "release", _keeping_release)  # noqa: B010
 
 
-def watch_disk(place: Path) -> None:
-    """Have power cuts take what nobody has synced; no disk is waited for. `place` is a directory that this makes."""
+def use_disk(place: Path) -> None:
+    """Have no disk be waited for. `place` is a directory that this makes, for what a power cut would bring back."""
     place.mkdir()
     _disk.place = place
     setattr(os, "fsync", _disk.sync)  # noqa: B010
 
 
-def all_is_written(*places: Path) -> None:
-    """Say that enough time has passed for the disk to have all that is there."""
-    _disk.has(places)
+def watch(root: Path | None) -> None:
+    """Note from now on what in a directory would not survive a power cut: the disk has all that is there by now.
+
+    That takes a third of the time of what is looked at, so with None nothing is noted, and no power cut may come.
+    """
+    _disk.watch(root)
 
 
 def lose_power(most: int) -> int:

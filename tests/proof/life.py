@@ -1,20 +1,14 @@
-"""One life of a group of devices, made by chance: what is done on each, what fails, and what must be there in the end.
-
-What must be there is worked out here from what each device showed when something was done; nothing of it is the code's
-that is looked at. A sound is known by ear, a word by its text: none is used twice.
-"""
+"""One life of a group of devices, made by chance: what is done on each, what fails, and how all is healed."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 import os
 import shutil
-import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -40,75 +34,19 @@ from memosync.torrent import metainfo
 
 from . import crash
 from .sounds import MANY, heard, sound
+from .witness import DAY, FIELDS, Device, Failure, Shown, Value, Witness
 
-FIELDS = ("title", "description", "recorded")
 ROUNDS = 12  # in which all have to agree, once everybody meets everybody
 _SECRET = bytes(range(32))
-_DAY = 86_400.0
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SILENT = Console()
 
 
-class Failure(AssertionError):
-    """Something was lost, is there twice, or is stale."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What a device shows of one memo."""
-
-    id: str
-    file: str
-    title: str
-    description: str
-    recorded: str
-    tags: frozenset[str]
-    trashed: str
-    uid: str
-
-
-@dataclass
-class Value:
-    """A word that was typed, or a tag that was added or taken away."""
-
-    before: str | None  # what stood there
-    device: int
-    acknowledged: bool
-    destroyed: bool = False  # with the only disk that had it
-
-
-@dataclass
-class Device:
-    number: int
-    root: Path
-    skew: float  # seconds that its clock is off
-    library: Library
-    grouped: bool = False
-    backups: list[tuple[str, Path]] = field(default_factory=list)
-    seen: dict[tuple[int, str], str] = field(default_factory=dict)  # by sound and field: the word it showed last
-    trash_seen: dict[int, set[str]] = field(default_factory=dict)
-    trashed_since: dict[int, float] = field(default_factory=dict)  # by sound
-    heard_at: float = 0.0  # when it merged what another one says
-    fetched: set[int] = field(default_factory=set)  # and not met by what other devices say of it
-    by_link: set[int] = field(default_factory=set)  # fetched, and shown with the words of its file alone
-    by_hand: dict[tuple[int, str], str] = field(default_factory=dict)  # words that nobody may have noticed yet
-    joining: bool = False
-    looked: tuple[list[tuple[int, int]], dict[int | str, Shown]] | None = None
-    digests: Digests = field(default_factory=Digests)
-    identified: int = 0  # the time stamp that the index had when every memo had its uid
-
-    def state(self) -> list[tuple[int, int]]:
-        """Tell what is on its disk from what was: of all that it shows, and of all that it knows."""
-        names = "index.toml", "", ".memosync/trash", ".memosync/sync.toml"
-        found = (stat_of(f"{self.root}/{name}") for name in names)
-        return [(status.st_ino, status.st_mtime_ns) if status else (0, 0) for status in found]
-
-
-def stat_of(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except OSError:
-        return None
+def release(error: BaseException | None) -> None:
+    """Let go of what the frames of an error hold, which may be locks."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 @dataclass
@@ -119,30 +57,21 @@ class Node:
     head: str = ""
 
 
-class Life:
+class Life(Witness):
     """Devices that live for a while; `run` gives what happened how often, or raises Failure."""
 
     def __init__(self, seed: int, place: Path, acts: int = 50) -> None:
+        super().__init__()
         self.random, self.power = Random(seed), Random(seed + 1)
         self.place, self.acts = place, acts
-        crash.watch_disk(place / "disk")
+        crash.use_disk(place / "disk")
         setattr(os, "urandom", Random(seed + 2).randbytes)  # noqa: B010  # the same life again has the same ids
-        self.now = 1_790_000_000.0
-        self.count: Counter[str] = Counter()
         self.log: list[str] = []
         self.numbers = iter(self.random.sample(range(MANY), 200))
-        self.words = iter(range(10**9))
-        self.values: dict[tuple[int, str], dict[str, Value]] = {}
-        self.trashings: dict[int, dict[str, set[str]]] = {}  # by sound: each time it was thrown away, and what undid it
-        self.made: dict[int, bool] = {}  # by sound: whether that was acknowledged
-        self.destroyed: set[int] = set()  # sounds whose last bytes are gone
-        self.uids: dict[str, int] = {}
-        self.devices: list[Device] = []
         self.nodes = [Node() for _ in range(self.random.randint(1, 4))]
         self.heads: dict[str, tuple[bytes, set[int], set[str]]] = {}  # with who has it, and what it says is thrown away
         self.read: dict[bytes, manifest.State] = {}
         self.shared: dict[int, list[tuple[bytes, bytes]]] = {}  # what strangers have: files, each with its torrent
-        self.came: dict[int, set[int]] = {}  # which of them were fetched, by sound
         self.own: set[int] = set()  # what of it came from here
         self.apart: dict[int, int] = {}
         self.has_room = True  # for files of other devices
@@ -158,7 +87,7 @@ class Life:
         for device in self.devices[:2]:
             self.act(device, self.record)
         for _ in range(self.random.randint(15, self.acts)):
-            self.now += self.random.choice([0.001, 1.0, 60.0, _DAY / 3])
+            self.now += self.random.choice([0.001, 1.0, 60.0, DAY / 3])
             if self.random.random() < 0.15:
                 self.apart = {device.number: self.random.randint(0, 1) for device in self.devices}
                 self.count["partition"] += len(set(self.apart.values())) > 1
@@ -213,7 +142,7 @@ class Life:
         root = self.place / f"d{number}"
         if source:
             shutil.copytree(source.root, root, symlinks=True)
-        skew = self.random.choice([0, 0, 0, 3 * _DAY, -3 * _DAY, 3650 * _DAY, -3650 * _DAY])
+        skew = self.random.choice([0, 0, 0, 3 * DAY, -3 * DAY, 3650 * DAY, -3650 * DAY])
         self.count["clock off"] += skew != 0
         device = Device(number, root, skew, Library(root))
         self.devices.append(device)
@@ -233,90 +162,6 @@ class Life:
         device.digests, device.identified = Digests(), 0
         if device.library.index().group:
             group.place(device.library)
-
-    # What a device shows: read from the disk, without the code that is looked at
-
-    def shown(self, device: Device, *, once: bool = False) -> dict[int | str, Shown]:
-        """Give what it lists, by sound; by uid where nobody has heard it yet."""
-        path = device.root / "index.toml"
-        state = device.state()
-        if device.looked and device.looked[0] == state and not once:
-            return device.looked[1]
-        found: dict[int | str, Shown] = {}
-        table: dict[str, Any] = tomli.loads(path.read_text()) if path.exists() else {}
-        for entry in table.get("memo", []):
-            trashed = entry.get("trashed")
-            memo = Shown(
-                id=entry["id"],
-                file=entry["file"],
-                title=entry["title"],
-                description=entry.get("description", ""),
-                recorded=entry["recorded"].isoformat(),
-                tags=frozenset(entry.get("tags", [])),
-                trashed=trashed.astimezone(UTC).isoformat() if trashed else "",
-                uid=entry.get("uid", ""),
-            )
-            number = self.ear(device, memo)
-            if number is not None and memo.uid and self.uids.setdefault(memo.uid, number) != number:
-                raise Failure(f"one uid for sounds {number} and {self.uids[memo.uid]}")
-            if number is None:
-                number = self.uids.get(memo.uid)
-            if number is None and not memo.uid:
-                continue  # an old index names it: what it was is not here any more
-            key: int | str = memo.uid if number is None else number
-            if once and key in found and not (found[key].trashed or memo.trashed):
-                raise Failure(f"duplicated: sound {key} is twice in the list of device {device.number}")
-            if key not in found or self.precedence(memo) < self.precedence(found[key]):
-                found[key] = memo
-        device.looked = state, found
-        return found
-
-    def precedence(self, memo: Shown) -> tuple[bool, int]:
-        """Order those of one sound: what is not in the trash, then what had a uid first; a second one is the spare."""
-        known = list(self.uids)
-        return bool(memo.trashed), known.index(memo.uid) if memo.uid in known else len(known)
-
-    def ear(self, device: Device, memo: Shown) -> int | None:
-        for place in (device.root, device.root / ".memosync/trash"):
-            if (path := place / memo.file).exists():
-                return heard(path.read_bytes())
-        return None
-
-    def observe(self, device: Device, after_loss: bool = False) -> None:
-        """Look at what it shows; it must not go back from what it showed, unless a person put an old state back."""
-        clock = int((self.now + device.skew) * 10**9)
-        for place in (device.root, device.root / ".memosync/trash"):
-            with contextlib.suppress(FileNotFoundError), os.scandir(place) as found:
-                for entry in found:  # what was written now was by its clock
-                    if entry.is_file() and abs(entry.stat().st_mtime - time.time()) < _DAY:
-                        os.utime(entry.path, ns=(clock, clock))
-        here, overruled = self.shown(device), set[int]()
-        if not device.grouped:  # nobody keeps what it has thrown away
-            device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
-        for number, memo in here.items():
-            if not isinstance(number, int):
-                continue
-            for name in FIELDS:
-                now, before = getattr(memo, name), device.seen.get((number, name))
-                is_back = before not in (None, now) and now in self.ancestors(number, name, before)
-                if is_back and not after_loss and number not in device.by_link:  # words in files have no clocks
-                    raise Failure(f"stale: device {device.number} went back from {before!r} to {now!r}")
-                if is_back:
-                    overruled.add(number)
-                device.seen[number, name] = now
-            if memo.trashed:
-                device.trash_seen.setdefault(number, set()).add(memo.trashed)
-                device.trashed_since.setdefault(number, self.now)
-            else:
-                device.trashed_since.pop(number, None)
-        device.by_link -= overruled
-
-    def ancestors(self, number: int, name: str, text: str | None) -> set[str]:
-        found: set[str] = set()
-        values = self.values.get((number, name), {})
-        while text in values and (text := values[text].before) and text not in found:
-            found.add(text)
-        return found
 
     # What a person does
 
@@ -349,16 +194,16 @@ class Life:
         after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
         if what in (self.copy, self.back_up, self.put_back, self.edit_by_hand, self.enter_or_leave):
             after = None
-        self.pending: list[Callable[[bool], None]] = []
+        self.pending.clear()
         said = ""
-        crash.all_is_written(device.root)
+        by_others = what in (self.copy, self.back_up, self.put_back, self.edit_by_hand)
+        cut = self.cuts_power(device, after, chance=0.0 if by_others else 0.05)
         with crash.dying(after) as died:
             try:
                 said = what(device)
             except MemosyncError as error:
                 said = f"refused: {error}"
-        if said.startswith("refused: "):
-            gc.collect()  # the frames of an error may hold locks
+                release(error)
         acknowledged = not died and not said.startswith("refused")
         for settle in self.pending:
             settle(acknowledged)
@@ -369,8 +214,7 @@ class Life:
             self.count["copy that lives on"] += pair == {device.number}
             pair.discard(device.number)
         self.died(name, died)
-        by_others = what in (self.copy, self.back_up, self.put_back, self.edit_by_hand)
-        if self.loses_power(bool(died), chance=0.0 if by_others else 0.05) or died:
+        if self.loses_power(cut, bool(died)) or died:
             self.reboot(device)
         self.observe(device, after_loss=what == self.put_back)
 
@@ -378,9 +222,16 @@ class Life:
         for write in died:
             self.count.update(["kill", f"kill in {act}", f"kill at {write}"])
 
-    def loses_power(self, died: bool, chance: float) -> bool:
-        """Cut the power, which takes what the disk was not told to keep."""
-        if self.power.random() >= (0.5 if died else chance):
+    def cuts_power(self, device: Device, after: int | None, chance: float) -> str:
+        """Choose whether the power goes after what is done next: `always`, or when it `dies`; else nothing."""
+        chosen = self.power.random()
+        cut = "always" if chosen < chance else "dies" if chosen < 0.5 and after is not None else ""
+        crash.watch(device.root if cut else None)
+        return cut
+
+    def loses_power(self, cut: str, died: bool) -> bool:
+        """Cut the power where that was chosen, which takes what the disk was not told to keep."""
+        if not cut or (cut == "dies" and not died):
             return False
         self.count["power cut"] += 1
         if lost := crash.lose_power(self.power.choice([1, 2, 3, 100])):
@@ -399,20 +250,11 @@ class Life:
             for number, memo in sorted(self.shown(device).items(), key=str)
             if isinstance(number, int)
             and bool(memo.trashed) == trashed
-            and here in (None, self.ear(device, memo) is not None)
+            and here in (None, device.ear(memo.file) is not None)
         ]
         if found and self.random.random() < 0.6:
             return min(found, key=lambda each: each[0])  # what everybody works at
         return self.random.choice(found) if found else None
-
-    def typed(self, device: Device, number: int, name: str, text: str, before: str | None) -> None:
-        unnoticed = device.by_hand.get((number, name)) == before
-        if (number in device.fetched or unnoticed) and any(each.skew for each in self.devices):
-            before = None  # when that was typed nobody can say: by a clock that is off it may be later
-        value = Value(before, device.number, acknowledged=False)
-        device.by_link.discard(number)
-        self.values.setdefault((number, name), {})[text] = value
-        self.pending.append(lambda acknowledged: setattr(value, "acknowledged", acknowledged))
 
     def word(self, name: str) -> str:
         number = next(self.words)
@@ -515,7 +357,7 @@ class Life:
         """Look again and again for weeks: what was in the trash for long enough goes by itself."""
         library, due = device.library, []
         for _ in range(7):
-            self.now += 8 * _DAY
+            self.now += 8 * DAY
             due = trash.overdue(library, datetime.fromtimestamp(library.clock(), UTC))
         numbers = {memo.id: number for number, memo in self.shown(device).items()}
         for number in {numbers.get(memo.id) for memo in due}:
@@ -540,17 +382,6 @@ class Life:
         for batch in device.library.locked([each for each in device.library.index().memos if each.id == memo.id]):
             trash.take_back(device.library, batch)
         return f"sound {number}"
-
-    def undo_trashings(self, device: Device, number: int) -> None:
-        """Once it is acknowledged, all that this device had shown of it as thrown away is undone."""
-        token = str(next(self.words))
-        seen = set(device.trash_seen.get(number, set()))
-
-        def undo(acknowledged: bool) -> None:
-            for when in seen if acknowledged else ():
-                self.trashings.get(number, {}).setdefault(when, set()).add(token)
-
-        self.pending.append(undo)
 
     def share(self, device: Device) -> str:
         if not (found := self.choose(device, here=True)):
@@ -699,45 +530,6 @@ class Life:
             self.count["index-only restore"] += 1
         return what
 
-    def forget_what_only_it_has(self, device: Device, *, only_index: bool = False) -> None:
-        """What no other device shows, nor anything later, may be gone once this one's index is, or all that it has."""
-        elsewhere = [other for other in self.devices if other is not device]
-        others = [self.shown(other) for other in elsewhere]
-        mine = {number: memo for number, memo in self.shown(device).items() if isinstance(number, int)}
-        for (sounding, name), values in self.values.items():
-            for text, value in values.items():
-                shown = any(self.shows(other, sounding, name, text) for other in others)
-                # a tag that is not there was taken away, or has not come yet
-                value.destroyed |= not shown or (text == "taken away" and value.device == device.number)
-        for number, memo in mine.items():
-            for when, undone in () if memo.trashed else self.trashings.get(number, {}).items():
-                # who has not heard that it was thrown away does not know either that it was brought back
-                knowing = [other for other in elsewhere if when in other.trash_seen.get(number, ())]
-                if not any(self.is_alive(self.shown(other), number) for other in knowing):
-                    undone.clear()
-            known = any(number in other for other in others) or self.has_bytes(number, besides=device)
-            if not known and not only_index:
-                self.destroyed.add(number)
-
-    def is_alive(self, shown: dict[int | str, Shown], number: int) -> bool:
-        return number in shown and not shown[number].trashed
-
-    def shows(self, shown: dict[int | str, Shown], number: int, name: str, text: str) -> bool:
-        if number not in shown:
-            return False
-        if name.startswith("tag "):
-            return (name[4:] in shown[number].tags) == (text == "there")
-        now = getattr(shown[number], name)
-        return now == text or text in self.ancestors(number, name, now)
-
-    def has_bytes(self, number: int, besides: Device) -> bool:
-        others = [device for device in self.devices if device is not besides]
-        return any(self.has_bytes_in(device.root, number) for device in others)
-
-    def has_bytes_in(self, root: Path, number: int) -> bool:
-        paths = [*root.glob("*.webm"), *root.glob(".memosync/trash/*.webm")]
-        return any(heard(path.read_bytes()) == number for path in paths)
-
     # What devices tell each other
 
     def meet(self, device: Device, *, lossy: bool) -> None:
@@ -745,7 +537,7 @@ class Life:
         if not device.grouped:
             return
         after = self.random.randint(0, 40) if lossy and self.random.random() < 0.2 else None
-        crash.all_is_written(device.root)
+        cut = self.cuts_power(device, after, chance=0.05 if lossy else 0.0)
         with crash.dying(after) as died:
             try:
                 self.sync(device, lossy=lossy)
@@ -753,7 +545,7 @@ class Life:
                 self.note(f"device {device.number}: sync refused: {error}")
         self.note(f"device {device.number}: meets{' DIED' if died else ''}")
         self.died("a merge", died)
-        if self.loses_power(bool(died), chance=0.05 if lossy else 0.0) or died:
+        if self.loses_power(cut, bool(died)) or died:
             self.reboot(device)
         self.observe(device)
 
@@ -869,66 +661,3 @@ class Life:
     def world(self) -> object:
         """Tell how all is from how it was."""
         return [device.state() for device in self.devices], [(node.seq, node.head) for node in self.nodes]
-
-    def judge(self) -> None:
-        devices = self.devices
-        self.count["one sound with other words"] += sum({0, 1} <= versions for versions in self.came.values())
-        for values in self.values.values():
-            before = {value.before for value in values.values()}
-            edits = {text: value for text, value in values.items() if value.acknowledged and value.before is not None}
-            ends = edits.keys() - before
-            self.count["edited at once"] += max(0, len(ends) - 1)
-        shown = [self.shown(device, once=True) for device in devices]
-        words = [
-            {key: replace(memo, id="", file="") for key, memo in each.items() if not memo.trashed} for each in shown
-        ]
-        for device, each in zip(devices, words, strict=True):
-            for key in {*each, *words[0]}:
-                if each.get(key) != words[0].get(key):
-                    here, there = each.get(key), words[0].get(key)
-                    raise Failure(
-                        f"stale: sound {key} is {here} on device {device.number}, {there} on {devices[0].number}"
-                    )
-        for device, each in zip(devices, shown, strict=True):
-            self.judge_device(device, each)
-            names = Counter(heard(path.read_bytes()) for path in device.root.glob("*.webm"))
-            for number, many in names.items():
-                if many > 1:
-                    raise Failure(f"duplicated: sound {number} is {many} times on the disk of device {device.number}")
-
-    def judge_device(self, device: Device, shown: dict[int | str, Shown]) -> None:
-        for number, acknowledged in self.made.items():
-            if not acknowledged or number in self.destroyed:
-                continue
-            if not all(self.trashings.get(number, {}).values()):
-                self.count["sound that may be in the trash"] += 1
-                continue
-            memo = shown.get(number)
-            if not memo or memo.trashed:
-                raise Failure(f"lost: sound {number} is not on device {device.number}")
-            if self.ear(device, memo) != number:
-                raise Failure(f"lost: sound {number} cannot be heard on device {device.number}")
-            self.count["sound judged"] += 1
-        for (number, name), values in self.values.items():
-            if number not in shown or shown[number].trashed:
-                continue
-            later = {value.before for value in values.values() if value.acknowledged and not value.destroyed}
-            if name.startswith("tag "):
-                there = values["there"]
-                if "taken away" in values:
-                    if "there" in later and name[4:] in shown[number].tags:
-                        raise Failure(f"lost: {name} of sound {number} is there again on device {device.number}")
-                elif there.acknowledged and not there.destroyed and name[4:] not in shown[number].tags:
-                    raise Failure(f"lost: {name} of sound {number} is gone on device {device.number}")
-                continue
-            now = getattr(shown[number], name)
-            if now not in values:
-                raise Failure(
-                    f"lost: {name} of sound {number} is {now!r} on device {device.number}, which nobody typed"
-                )
-            if now in later:
-                by = [text for text, value in values.items() if value.before == now and value.acknowledged]
-                raise Failure(
-                    f"lost: {name} of sound {number} is {now!r} on device {device.number}, and {by} came later"
-                )
-            self.count["word judged"] += 1

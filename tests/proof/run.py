@@ -18,7 +18,8 @@ from collections import Counter
 from pathlib import Path
 
 from . import crash, mutants
-from .life import Failure, Life
+from .life import Life
+from .witness import Failure
 
 LEAST = {  # of what has to have happened in a hundred lives, some half of what does: else they prove nothing
     "edited at once": 10,

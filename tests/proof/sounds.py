@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 _RATE = 48_000
-_STEP = 4_800  # samples of one tone
+_STEP = 2_400  # samples of one tone
 _TONES = [400, 700, 1100, 1600, 2300, 3200, 4400, 6000]  # hertz
 _LENGTH = 3  # tones a sound
 MANY = len(_TONES) ** _LENGTH
