@@ -153,6 +153,12 @@ INDEX: dict[str, Callable[[bytes], bytes | None]] = {
 }
 
 
+def test_a_broken_index_is_said_once(memosync: Program, library: Library) -> None:
+    (library.root / "index.toml").write_text("garbage")
+
+    assert memosync("check", code=LibraryError.exit_code).out.count("is broken") == 1
+
+
 @pytest.mark.parametrize("breakage", INDEX)
 def test_a_broken_index_is_rebuilt_and_nothing_is_lost(library: Library, breakage: str) -> None:
     path = library.root / "index.toml"

@@ -19,17 +19,21 @@ from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
 
 from memosync import index, manifest
 from memosync.audio import webm
+from memosync.commands import sync
 from memosync.errors import UsageError
 from memosync.library import group, keys, stamps, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
 from memosync.library.freeze import freeze
 from memosync.library.incoming import Incoming, take_in
+from memosync.library.known import Device
 from memosync.library.reword import reword
 from memosync.library.served import served_as
 from memosync.library.stamps import content_of
 from memosync.library.store import Library
 from memosync.manifest import BIRTH, Cell, Clock, State
+from memosync.network import Network
+from memosync.seeder.state import SeederState
 from memosync.torrent import metainfo
 
 Make = Callable[[str], Library]
@@ -541,3 +545,22 @@ def test_one_word_more_among_many_memos_is_all_that_is_read_and_stamped(
     assert group.state_of(library) == group.state_of(again)
     assert "Better" in {memo.title for memo in again.index().memos}
     assert len(seen) < 30, "not once for each memo"
+
+
+@pytest.mark.parametrize(
+    ("lacking", "there", "said"),
+    [
+        ({"me": "ab", "other": "c"}, ["other"], {"me": "on the way", "other": "on the way"}),  # two that have just met
+        ({"me": "a", "other": "a"}, ["other"], {"me": "held by nobody now", "other": "held by nobody now"}),
+        ({"me": "a", "other": "ab", "third": ""}, ["other"], {"me": "held by nobody now", "other": "on the way"}),
+        ({"me": "a", "other": "a", "third": ""}, ["other", "third"], {"me": "on the way", "other": "on the way"}),
+        ({"me": "a", "other": ""}, [], {"me": "no other device is there", "other": ""}),
+    ],
+)
+def test_what_a_device_lacks_is_on_the_way_when_one_that_is_there_has_some_of_it(
+    lacking: dict[str, str], there: list[str], said: dict[str, str]
+) -> None:
+    rows = {name: Device(id=name, lacking=len(memos), lacks=tuple(memos)) for name, memos in lacking.items()}
+    state = SeederState(network=Network.LOOPBACK, met=tuple(there))
+
+    assert {name: sync.why(rows[name], rows, "me", state) for name in said} == said

@@ -503,6 +503,26 @@ def test_rm_purges_what_is_due_and_says_so(memosync: Program, library: Library, 
 # -- on a full disk
 
 
+def fill(disk: SmallDisk) -> None:
+    """Leave no room for a byte."""
+    disk.fill(room=0)
+    with suppress(OSError), (disk.seen / "rest").open("wb", buffering=0) as rest:
+        while rest.write(bytes(4096)):  # what the file system did not count
+            pass
+
+
+def test_on_a_full_disk_check_says_nothing_of_a_secret_that_never_was_and_of_a_trash_that_is_empty(
+    memosync: Program, template: Path, disk: SmallDisk
+) -> None:
+    shutil.copytree(template, disk.seen / "Memos")
+    fill(disk)
+    memosync("share", "last", code=LibraryError.exit_code)
+
+    (told,) = (line for line in memosync("check").lines if "hours of recording" in line)
+    assert told.endswith("hours of recording")
+    assert "secret" not in memosync("check").out
+
+
 def test_on_a_full_disk_purging_makes_the_room_that_it_needs(
     memosync: Program, template: Path, disk: SmallDisk
 ) -> None:
@@ -511,10 +531,7 @@ def test_on_a_full_disk_purging_makes_the_room_that_it_needs(
     memosync("share", second, "--no-seed")
     sealed = entries(memosync)[1]["sealed"]
     memosync("rm", first, second)
-    disk.fill(room=0)
-    with suppress(OSError), (disk.seen / "rest").open("wb", buffering=0) as rest:
-        while rest.write(bytes(4096)):  # what the file system did not count
-            pass
+    fill(disk)
 
     (told,) = (line for line in memosync("check").lines if "hours of recording" in line)
     assert told.endswith("memosync list --trash | memosync rm --purge --force - empties the trash")

@@ -709,7 +709,7 @@ def test_a_memo_whose_file_is_gone_is_not_shared(memosync: Program, three: list[
     assert str(file) in result.err
 
 
-@pytest.mark.parametrize("fault", ["a directory", "closed", "a disk that fails"])
+@pytest.mark.parametrize("fault", ["a directory", "closed", "a disk that fails", "empty"])
 def test_a_memo_that_cannot_be_read_is_not_shared(memosync: Program, three: list[str], fault: str) -> None:
     memo = three[0]
     file = memosync.library / entry(memosync, memo)["file"]
@@ -719,6 +719,8 @@ def test_a_memo_that_cannot_be_read_is_not_shared(memosync: Program, three: list
     elif fault == "a directory":
         file.unlink()
         file.mkdir()
+    elif fault == "empty":
+        file.write_bytes(b"")
     else:
         memosync.under = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(file), "-e", "inject=read:error=EIO"]
 

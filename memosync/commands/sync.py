@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -303,8 +303,8 @@ def _status(library: Library, state: SeederState | None = None) -> list[Status]:
     now, me = known.read(library), group.device_of(library)
     rows = known.devices(now)
     if me in rows:  # whose row may be a moment old
-        rows[me] = replace(rows[me], lacking=sum(group.is_awaited(library, memo) for memo in _alive(library)))
-    holders = [row for row in rows.values() if not row.lacking]
+        lacks = tuple((memo.uid or "")[: known.LACK] for memo in _alive(library) if group.is_awaited(library, memo))
+        rows[me] = replace(rows[me], lacking=len(lacks), lacks=lacks)
     found = [
         Status(
             device=row,
@@ -313,7 +313,7 @@ def _status(library: Library, state: SeederState | None = None) -> list[Status]:
             is_even=(is_even := bool(state and row.id in state.even)),
             met=now.met.get(row.id),
             as_of=None if is_even or row.id == me else max(row.as_of, float(now.even.get(row.id, 0))),
-            why=_why(row, holders, state),
+            why=why(row, rows, me, state),
         )
         for row in rows.values()
         if not row.gone
@@ -321,14 +321,21 @@ def _status(library: Library, state: SeederState | None = None) -> list[Status]:
     return sorted(found, key=lambda row: not row.is_this)
 
 
-def _why(row: Device, holders: list[Device], state: SeederState | None) -> str:
+def why(row: Device, rows: Mapping[str, Device], me: str, state: SeederState | None) -> str:
+    """Say why a device lacks what it lacks, as this one, which is `me`, and those say that it has met."""
     if row.why == "room":
         return "no room on its disk"
     if not row.lacking:
         return ""
     if not state or not state.met:
         return "no other device is there"
-    return "on the way" if holders else "held by nobody now"
+    there = [other for other in rows.values() if other.id != row.id and (other.id == me or other.id in state.met)]
+    return "on the way" if any(_has_some(other, row) for other in there) else "held by nobody now"
+
+
+def _has_some(other: Device, row: Device) -> bool:
+    """Tell whether a device has some of what another one lacks, as both say: of two that join, both may lack."""
+    return not other.lacking or bool(set(row.lacks) - set(other.lacks))
 
 
 def _name(text: str | None) -> str:

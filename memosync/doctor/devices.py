@@ -18,8 +18,11 @@ def devices(library: Library, state: SeederState | None) -> Iterator[Finding]:
     """Say how the library is in sync, if it is; nothing of it is a defect."""
     try:
         index = library.index()
-        if not index.group:
-            return
+    except LibraryError:  # which is a defect of its own
+        return
+    if not index.group:
+        return
+    try:
         group.insist_on_secret(library)
         others = group.others(library)
     except LibraryError as error:

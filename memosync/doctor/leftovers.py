@@ -71,7 +71,7 @@ def _keys(library: Library) -> Iterator[Finding]:
         if any(files.mode_of(place) & 0o077 for place in places):
             yield Finding("note", "keys", f"others may read {library.keys}; chmod -R go= {library.keys} closes it")
     try:
-        if not keys.has_secret(library):
+        if not keys.has_secret(library) and files.names(library.keys):  # else none was ever made: a full disk, say
             text = "the library's secret is lost; links that were given go on, new ones come from another one"
             yield Finding("note", "keys", text)
     except LibraryError as error:

@@ -34,7 +34,7 @@ def look_over(
     library = Library(root)
     yield _device("microphone", lambda: find(device).name, stop)
     yield _device("output", output, stop)
-    yield _disk(root)
+    yield _disk(library)
     yield _rights(library)
     yield from _readers(library)
     state = client.current(library)
@@ -56,14 +56,16 @@ def _device(subject: str, name: Callable[[], str], stop: Stop) -> Finding:
         return Finding("note", subject, f"{error}{f'; {error.hint}' if error.hint else ''}")
 
 
-def _disk(root: Path) -> Finding:
+def _disk(library: Library) -> Finding:
     try:
-        free = files.free_space(root)
+        free = files.free_space(library.root)
     except OSError as error:
         return Finding("note", "disk", f"its free space is not known: {error.strerror}")
     hours = free / BYTES_AN_HOUR
     text = f"{format_size(free)} free, {hours:.0f} hours of recording"
-    return Finding("ok", "disk", text) if hours >= 1 else Finding("note", "disk", f"{text}; {_MAKE_ROOM}")
+    if hours >= 1:
+        return Finding("ok", "disk", text)
+    return Finding("note", "disk", f"{text}; {_MAKE_ROOM}" if files.names(library.trash) else text)
 
 
 def _rights(library: Library) -> Finding:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from .. import files
 from ..audio import webm
-from ..errors import LibraryError, NotFoundError, TorrentError
+from ..errors import AudioError, LibraryError, NotFoundError, TorrentError
 from ..magnet import InfoHash
 from ..memo import Memo, MemoId, Words, torrent_name
 from ..torrent import metainfo
@@ -121,8 +121,11 @@ def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...], form: 
     memo = library.index().get(memo_id)
     if memo is None or memo.trashed:
         raise NotFoundError(f"memo {memo_id} was removed meanwhile")
-    with files.as_library_error(f"read {memo.file}"):
-        return _frozen(library, memo, trackers, form)
+    try:
+        with files.as_library_error(f"read {memo.file}"):
+            return _frozen(library, memo, trackers, form)
+    except AudioError as error:
+        raise LibraryError(f"cannot read {memo.file}: {error}", "memosync check says more") from error
 
 
 def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form) -> Callable[[Memo], Memo]:
