@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,6 +175,19 @@ def test_formats_of_television_and_flash_are_taken(
 
     assert length - 0.05 < len(heard) / RATE < length + 0.5  # GXF is filled up to a whole field of its map
     assert amplitude(heard[: round(length * RATE)], 440) == pytest.approx(0.5, rel=0.2)
+
+
+@both_ways
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)], ids=["bare", "ID3"])
+def test_mp3_whose_frames_tell_no_bit_rate_is_taken(made: Made, tmp_path: Path, record: Record, tag: bytes) -> None:
+    (tmp_path / "tone.wav").write_bytes(made("wav"))
+    command = ["lame", "--quiet", "--freeformat", "-b", "330", str(tmp_path / "tone.wav"), str(tmp_path / "tone.mp3")]
+    subprocess.run(command, check=True)
+
+    heard, _ = record(tag + (tmp_path / "tone.mp3").read_bytes())
+
+    assert len(heard) / RATE == pytest.approx(1, abs=0.1)
+    assert amplitude(heard[RATE // 10 : RATE * 9 // 10], 440) == pytest.approx(0.5, rel=0.02)
 
 
 @both_ways

@@ -20,9 +20,10 @@ from support import sound
 from support.disk import SmallDisk
 from support.library import Listed, memos, only
 from support.program import PROGRAM, Ended, Program
+from support.terminal import Terminal
 from support.waiting import wait_until
 
-from memosync.errors import AudioError, LibraryError, UsageError
+from memosync.errors import AudioError, Interrupted, LibraryError, UsageError
 
 ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}\n")
 TAGS = {"title": "Tag title", "comment": "said in the tags", "date": "2019-03-04"}
@@ -337,6 +338,18 @@ def test_several_sources_are_answered_in_their_order_and_one_that_fails_stops_no
     found = {memo["id"]: memo["title"] for memo in memos(memosync)}
     assert (found[first], len(found), second in found) == ("My talk – day 2", 2, True)
     assert re.findall(r"^memosync: error: (\S+): .*(?:not audio|no sound)", err, re.MULTILINE) == names
+    assert leftovers(memosync) == []
+
+
+def test_a_terminal_shows_how_far_a_file_is_and_how_long_it_will_take(memosync: Program, tmp_path: Path) -> None:
+    sound.noise(tmp_path / "long.flac", 900)
+    window = Terminal([*PROGRAM, "record", "long.flac"], memosync.environment, 40, cwd=tmp_path)
+    window.wait_for(lambda screen: re.search(r"^ *\d+%  long.flac  (\d+ s|\d min) left$", screen.lines[0]), "a time")
+    window.type("\x03")
+    window.end(Interrupted(signal.SIGINT).exit_code)
+    window.close()
+
+    assert memos(memosync) == []
     assert leftovers(memosync) == []
 
 

@@ -19,7 +19,7 @@ from . import headers, opus, pcm
 from .carried import NOTHING, Carried, carried_of
 from .chains import AsPipe, Part
 from .damage import Clock, Damage
-from .formats import FORMATS, what_it_is
+from .formats import FORMATS, is_free_format, what_it_is
 from .tags import add_unmarked, add_utf16, words_of
 from .webm import Reader, open_input, skipped, translated
 
@@ -282,6 +282,10 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
         begin = seekable.read(64)
         if opened := _open_plain(seekable):
             with opened as source:
+                yield source
+            return
+        if is_free_format(reading(seekable)) and (free := _opened(seekable)):
+            with contextlib.closing(_Sndfile(_Said(), free, ())) as source:
                 yield source
             return
         info = headers.info(reading(seekable), behind=True)

@@ -75,7 +75,7 @@ def format_of(suffix: str) -> Format:
     name = suffix[1:].lower()
     found = {"": "webm", "oga": "ogg"}.get(name, name)
     if found not in get_args(Format):
-        raise UsageError(f"{suffix} is none of the formats", "give -f webm, ogg, wav, flac or mp3")
+        raise UsageError(f"{suffix} is none of the formats", "give -f webm, ogg, opus, wav, flac or mp3")
     return cast("Format", found)
 
 

@@ -64,6 +64,13 @@ def what_it_is(begin: bytes, error: BaseException | None) -> str:
     return "not audio, as far as FFmpeg and libsndfile know"
 
 
+def is_free_format(peek: Peek) -> bool:
+    """Tell whether it is MP3 whose frames tell no bit rate (ISO/IEC 11172-3, 2.4.2.3): libsndfile alone reads that."""
+    head = peek(behind_id3(peek), 4)
+    is_layer_3 = len(head) == 4 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
+    return is_layer_3 and head[2] & 0xF0 == 0 and head[2] & 0x0C != 0x0C  # and a rate
+
+
 def why_whole(pipe: Peeking | OfPipe) -> str:
     """Say why what comes has to be there as a whole before it can be read; nothing where it can be read as it comes."""
 
@@ -105,7 +112,7 @@ def _is_for_sndfile(peek: Peek) -> bool:
     """Tell whether only libsndfile reads it well, which has to have a file, or FFmpeg no pipe of it."""
     begin = behind_id3(peek)
     head = peek(begin, 32)
-    if head.startswith(_SNDFILE):
+    if head.startswith(_SNDFILE) or is_free_format(peek):
         return True
     if head[:4] == b".snd":
         return head[12:16] in _AU_CODECS
