@@ -31,6 +31,7 @@ from .state import (
     read_fault,
     read_state,
     second,
+    silent_state,
     stamp,
     unsaid,
     why_unwritten,
@@ -218,7 +219,7 @@ def swarm_of(library: Library, state: SeederState, memo: Memo) -> SwarmState | N
 
 
 def _sum_up(state: SeederState, forms: Sequence[InfoHash]) -> SwarmState:
-    silent = "seeding" if state.ready else "checking"
+    silent = silent_state(ready=state.ready)
     swarms = [state.swarms.get(infohash, SwarmState(infohash=infohash, state=silent)) for infohash in forms]
     return SwarmState(
         infohash=swarms[0].infohash,

@@ -35,6 +35,7 @@ from .state import (
     dumps,
     is_in_place,
     last_port,
+    silent_state,
     sole,
     wait_for_library,
     write_fault,
@@ -270,11 +271,8 @@ def _furthest(swarm: Swarm) -> list[tuple[int, str]]:
 
 
 def _swarms(server: Server, ready: bool) -> dict[InfoHash, SwarmState]:
-    """Only those with something to say: ten thousand idle ones need not be written every second.
-
-    Before it is ready, all of which nothing is said are being checked.
-    """
-    silent = "seeding" if ready else "checking"
+    """Only those with something to say: ten thousand idle ones need not be written every second."""
+    silent = silent_state(ready=ready)
     return {
         infohash: SwarmState(
             infohash=infohash,

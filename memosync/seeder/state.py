@@ -39,6 +39,11 @@ class SwarmState:
     fetching: tuple[str, ...] = ()  # some of those that lack some of it, who has most first: address and percent
 
 
+def silent_state(*, ready: bool) -> str:
+    """Give the state of a torrent of which a seeder says nothing: all of them are checked before it is ready."""
+    return "seeding" if ready else "checking"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeederState:
     """What the running seeder says of itself."""
