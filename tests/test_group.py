@@ -25,13 +25,14 @@ from memosync.library import group, keys, stamps, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
 from memosync.library.freeze import freeze
-from memosync.library.incoming import Incoming, take_in
+from memosync.library.incoming import Incoming, already_here, take_in
 from memosync.library.known import Device
 from memosync.library.reword import reword
 from memosync.library.served import served_as
 from memosync.library.stamps import content_of
 from memosync.library.store import Library
 from memosync.manifest import BIRTH, Cell, Clock, State
+from memosync.memo import MemoId
 from memosync.network import Network
 from memosync.seeder.state import SeederState
 from memosync.torrent import metainfo
@@ -474,6 +475,55 @@ def test_a_fetch_that_dies_anywhere_leaves_nothing_that_seems_to_be_recorded_her
             break
     assert memos
     assert after > 10
+
+
+def come_by_link(library: Library, path: Path) -> MemoId:
+    """Take a file in as a fetch does that got it from a stranger."""
+    torrent = metainfo.make(path, path.name)
+    memo = already_here(library, torrent.infohash)
+    if not memo:
+        incoming = Incoming(library, torrent.infohash, 10**9)
+        incoming.accept(torrent.data)
+        shutil.copy(path, incoming.file)
+        memo = take_in(library, incoming, incoming.plain(), webm.probe(path), ())
+        incoming.remove()
+    return group.claim(library, group.original_of(library, memo).id)
+
+
+def test_what_comes_by_link_is_one_with_what_an_old_index_has_just_brought_back(make: Make, tmp_path: Path) -> None:
+    one, other = make("one"), make("other")  # as in life 300804
+    memo_id = record(one, 1, "Mine")
+    before = (one.root / "index.toml").read_bytes()
+    tell(one, other)
+    (one.root / "index.toml").write_bytes(before)
+    (path := tmp_path / "theirs.webm").write_bytes(sound(1))
+
+    assert come_by_link(one, path) == memo_id
+
+    tell(one, other)
+    tell(other, one)
+    for library in (one, other):
+        assert [memo.title for memo in library.index().memos if not memo.trashed] == ["Mine"]
+
+
+def test_a_link_to_a_spare_brings_back_the_memo_that_has_the_words(make: Make, tmp_path: Path) -> None:
+    one, other = make("one"), make("other")  # as in life 303721
+    memo_id = record(one, 1, "Mine")
+    tell(one, other)
+    (path := tmp_path / "theirs.webm").write_bytes(sound(1))
+    assert come_by_link(one, path) == memo_id
+    (spare,) = [memo for memo in one.index().memos if memo.trashed]
+    trash.put(one, [memo_id], WHEN)
+
+    assert group.original_of(one, spare).id == memo_id
+    assert come_by_link(one, path) == memo_id
+    tell(one, other)
+    for library in (one, other):
+        assert [memo.title for memo in library.index().memos if not memo.trashed] == ["Mine"]
+
+    trash.put(one, [memo_id], WHEN)
+    trash.purge(one, [memo for memo in one.index().memos if memo.id == memo_id])
+    assert group.original_of(one, spare) == spare  # nothing else is left of it
 
 
 def test_an_index_that_is_put_back_finds_what_was_thrown_away_since(make: Make, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from support.disk import SmallDisk
 from support.faults import at_every
 from support.handshake import offers
-from support.library import entries
+from support.library import entries, memos, only
 from support.program import PROGRAM, Program, answer
 from support.seeder import state
 from support.sound import noise
@@ -26,8 +26,10 @@ from support.terminal import Terminal
 from support.waiting import takes_less, until
 
 from memosync.commands.list_ import ListOptions, find_rows
+from memosync.console import Console
 from memosync.errors import LibraryError, NotFoundError, UsageError
-from memosync.library import trash
+from memosync.library import group, trash
+from memosync.library.adopt import open_library
 from memosync.library.store import Library
 from memosync.memo import Memo
 from memosync.seeder.links import Links
@@ -200,6 +202,28 @@ def test_a_link_to_what_is_in_the_trash_brings_it_back(memosync: Program, three:
     assert "back from the trash" in done.stderr
     assert "AF_INET" not in trace.read_text()
     assert before == entries(memosync)
+
+
+def test_in_a_group_a_link_brings_back_the_memo_with_the_words_and_not_what_came_twice(
+    memosync: Program, tmp_path: Path
+) -> None:
+    path = noise(tmp_path / "talk.wav", 1)
+    memo = memosync("record", path, "-t", "Mine").out.strip()
+    other = memosync.on(tmp_path / "Theirs")
+    other("record", Path(only(memosync)["path"]), "-t", "Theirs")
+    link = other("share", "--public", "last").out.strip()
+    group.enter(open_library(memosync.library, Console()), bytes(32))
+
+    assert memosync("fetch", link).out == memo + "\n"  # the same sound is here, with my words
+    other("seed", "--stop")
+    assert [found["title"] for found in memos(memosync)] == ["Mine"]
+    again = memosync("fetch", link)
+    assert (again.out, [found["title"] for found in memos(memosync)]) == (memo + "\n", ["Mine"])
+    assert "back from the trash" not in again.err
+    memosync("rm", memo)
+    back = memosync("fetch", link)
+    assert (back.out, [found["title"] for found in memos(memosync)]) == (memo + "\n", ["Mine"])
+    assert "back from the trash: “Mine”" in back.err
 
 
 def test_a_fetched_memo_whose_file_is_lost_in_the_trash_is_fetched_into_its_entry(

@@ -17,7 +17,7 @@ from ..audio.arriving import Arriving
 from ..console import Console
 from ..errors import AudioError, Interrupted, MemosyncError, SwarmError, TorrentError, WrongKeyError
 from ..library import keys
-from ..library.group import claim
+from ..library.group import claim, original_of
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet
@@ -253,6 +253,7 @@ def _fetch(
             if listener:
                 listener.complete(path)
             memo = take_in(library, incoming, path, sandbox.probe(path), source.link.trackers)
+            memo = _out_of_trash(library, memo, console)
             memo = library.index().get(claim(library, memo.id)) or memo
         except WrongKeyError:
             if not resumed:
@@ -270,11 +271,12 @@ def _fetch(
         finally:
             incoming.shut()
         incoming.remove()
-        return _out_of_trash(library, memo, console), False
+        return memo, False
 
 
 def _out_of_trash(library: Library, memo: Memo, console: Console) -> Memo:
-    """Bring a memo back when it is in the trash."""
+    """Bring a memo back when it is in the trash, or the one that is here instead of it."""
+    memo = original_of(library, memo)
     if memo.trashed:
         bring_back(library, [memo], Console(tell=console.tell))
     return library.index().get(memo.id) or memo

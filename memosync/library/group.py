@@ -164,6 +164,7 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
     memo = library.index().get(memo_id)
     if not memo or not library.index().group:
         return memo_id
+    give_uids(library, (memo for memo in library.index().memos if not memo.fetched))  # an old index may be back
     found = {memo_id: _identity(library, memo)} if _is_to_be_identified(library, memo) else {}
     twin = _same_sound(library, memo, found[memo_id][0]) if found else None
     one = twin.id if twin else memo_id
@@ -180,6 +181,13 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
     library.transaction(edit)
     place(library)
     return one
+
+
+def original_of(library: Library, memo: Memo) -> Memo:
+    """Give the memo that has the words, for a fetched one in the trash that is there because this was here already."""
+    if not (memo.trashed and memo.fetched and memo.uid):
+        return memo
+    return _same_sound(library, memo, _sound(library.path(memo))) or memo
 
 
 def merge_in(library: Library, theirs: State, console: Console) -> None:

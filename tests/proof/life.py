@@ -427,6 +427,7 @@ class Life(Witness):
         known = metainfo.read(torrent)
         memo = library.index().with_infohash(known.infohash)
         if memo and library.path(memo).is_file():
+            memo = group.original_of(library, memo)
             if memo.trashed:
                 for batch in library.locked([memo]):
                     trash.take_back(library, batch)
@@ -435,7 +436,7 @@ class Life(Witness):
             incoming.accept(torrent)
             incoming.file.write_bytes(data)
             path = incoming.plain()
-            memo = take_in(library, incoming, path, webm.probe(path), ())
+            memo = group.original_of(library, take_in(library, incoming, path, webm.probe(path), ()))
             incoming.remove()
             if memo.trashed:
                 for batch in library.locked([memo]):
