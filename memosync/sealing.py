@@ -210,24 +210,24 @@ def seal(
 def unseal(source: IO[bytes], write: Callable[[memoryview], object], key: bytes, context: bytes = MEMO) -> bytes:
     """Open a sealed file from its beginning to its end, and have it written; give the SHA-256 of what was in it.
 
-    What `write` is given is overwritten once it returned. WrongKeyError, and TorrentError at the first chunk that is
-    wrong: what was written before is authentic, but no memo, for an end may be missing.
+    Another thread may call `write`, and what it is given is overwritten once it returned. WrongKeyError, and
+    TorrentError at the first chunk that is wrong: what was written before is authentic, but no memo, for an end may be
+    missing.
     """
     import hashlib
 
     opener, digest = Opener(source.read(HEAD), key, context), hashlib.sha256()
     sealed = memoryview(bytearray(_AT_ONCE * (CHUNK + TAG)))
     number, last = 0, False
-    with _Relay(_AT_ONCE * CHUNK, digest.update) as hashed:
+    with _Relay(_AT_ONCE * CHUNK, digest.update, write) as plain:
         while not last:
-            count, target, end = _fill(source, sealed), hashed.buffer(), 0
+            count, target, end = _fill(source, sealed), plain.buffer(), 0
             last = count < len(sealed)
             for at in range(0, count + last, CHUNK + TAG):  # where nothing is, the end is missing
                 begin, end = end, end + max(0, min(CHUNK, count - at - TAG))
                 opener.open_into(number, sealed[at : min(at + CHUNK + TAG, count)], target[begin:end])
                 number += 1
-            hashed.put(target[:end])
-            write(target[:end])
+            plain.put(target[:end])
     return digest.digest()
 
 
