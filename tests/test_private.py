@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 from support import faults
 from support.beginning import beginning_of
+from support.disk import SmallDisk
 from support.handshake import offers
 from support.library import memos, only
 from support.program import PROGRAM, Ended, Program, Result
-from support.sound import noise
+from support.sound import noise, tone, wav
 from support.terminal import Terminal
 from support.waiting import wait_until
 
@@ -39,6 +40,7 @@ from memosync.seeder.state import read_state
 from memosync.stop import Stop
 from memosync.torrent import metainfo
 
+SECOND = wav(tone(1))
 TITLE, DESCRIPTION = "The merger nobody may know of", "what was said about the price of it"
 
 
@@ -482,6 +484,24 @@ def test_a_form_for_which_there_is_no_room_is_made_when_there_is(library: Progra
     sealed.complete(seeder, said.append)
 
     assert ["cannot be served" in said[0], "was made again" in said[1]] == [True, True]
+
+
+def test_a_first_link_for_which_there_is_no_room_leaves_nothing_that_an_older_program_refuses(
+    memosync: Program, disk: SmallDisk
+) -> None:
+    (disk.seen / "one.wav").write_bytes(SECOND)
+    memosync("record", disk.place / "one.wav")
+    disk.fill(0)
+
+    refusal = memosync("share", "last", "--no-seed", code=LibraryError.exit_code).err
+
+    assert "cannot keep the library's secret: no space left on device" in refusal
+    assert not (inner(memosync) / "keys").exists()
+    disk.make_room()
+    memosync("edit", "last", "--title", "Any other")
+    assert b"version = 1" in (memosync.library / "index.toml").read_bytes()
+    memosync("share", "last", "--no-seed")
+    assert stat.S_IMODE((inner(memosync) / "keys").stat().st_mode) == 0o700
 
 
 def test_what_may_come_counts_as_it_is_sealed_and_as_it_is_opened(library: Program, other: Program) -> None:
