@@ -790,6 +790,37 @@ def test_where_one_cannot_be_shared_none_is(library: Program, tmp_path: Path) ->
     assert [memo["private"] for memo in memos(library)] == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("who", "learns"),
+    [
+        ("A tracker, and nodes of the DHT, learn", ["a number that tells nothing of the memo", "addresses", "when"]),
+        ("Who helps to carry it", ["the size", "how long you spoke", "can open nothing, not the title either"]),
+        ("Who watches your network", ["that you speak BitTorrent", "with whom", "when", "how much"]),
+        ("Who gets the link", ["can listen"]),
+        ("Whoever controls the host of a page that opens any link", ["reads the keys", "is sent to no host"]),
+        ("Who has the page of a private memo", ["the key is in it"]),
+        ("On its way all of that is sealed", ["in your library, and in theirs, nothing is encrypted"]),
+        ("The keys are in .memosync/keys", ["Keep a copy of the directory with the one of your memos"]),
+        ("the secret that they are made of", ["with which all private links of the library can be opened"]),
+    ],
+    ids=["tracker, DHT", "helper", "observer", "friend", "host", "page", "disk", "backup", "secret"],
+)
+def test_the_manual_says_what_others_learn_of_a_private_memo_and_what_to_back_up(who: str, learns: list[str]) -> None:
+    (said,) = (part for part in passages() if who in part)
+
+    assert [words for words in learns if words not in said] == []
+
+
+def passages() -> list[str]:
+    """Give what the manual says of privacy and of private links, each point and each paragraph by itself."""
+    manual = (Path(__file__).parent.parent / "man/memosync.1").read_text()
+    begin, end = manual.index("\n.Sh NETWORK AND PRIVACY"), manual.index("\n.Sh DEVICES IN SYNC")
+    parts = re.split(r"\n\.(?:It|Pp|Sh|Bl|El|Bd|Ed)\b", manual[begin:end])
+    return [
+        " ".join(re.sub(r"^\.[A-Z][a-z] ", "", part, flags=re.MULTILINE).split()).replace(" ,", ",") for part in parts
+    ]
+
+
 def test_it_is_opened_without_memosync(library: Program, tmp_path: Path) -> None:
     manual = (Path(__file__).parent.parent / "man/memosync.1").read_text()
     lines = manual.partition(".Sh PRIVATE LINKS")[2].partition(".Bd -literal -offset indent\n")[2].partition(".Ed")[0]

@@ -73,6 +73,10 @@ def test_a_private_page_plays_while_it_loads_and_gives_the_plain_file(
     assert hear(visitor, sound) > 0.95
     visitor.wait_for_words("All of it is here", 60)
     visitor.wait_until("document.getElementById('save').href", "the plain file")
+    read = page.locator("body").aria_snapshot()
+    controls = re.findall(r'^ *- (?:button|combobox|link|progressbar|region|slider)\b(?: "(.*?)")?', read, re.MULTILINE)
+    assert len(controls) >= 12
+    assert [name for name in controls if not re.search("[a-z]{3}", name)] == []  # what a screen reader says of it
     with page.expect_download() as download:
         page.click("#save")
     assert download.value.path().read_bytes() == Path(only(author)["path"]).read_bytes()
