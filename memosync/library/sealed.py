@@ -6,6 +6,7 @@ A form is a cache of what the memo's file and its key make, the same every time,
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -241,11 +242,7 @@ def _make(
             )
         with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
             pieces, writeback = metainfo.Pieces(needed), files.Writeback(staged)
-
-            def write(data: memoryview) -> None:
-                target.write(data)
-                writeback.reach(target.tell())
-
+            write = functools.partial(writeback.write, target)
             try:
                 sealing.seal(source, seal, write, pieces.update, original=original)
             except TorrentError:
