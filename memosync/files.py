@@ -431,6 +431,18 @@ class Writeback:
             self._thread = threading.Thread(target=self._sync, daemon=True)
             self._thread.start()
 
+    def reach_end(self) -> None:
+        """Note that all of it is written."""
+        before = self._thread
+
+        def sync_rest() -> None:
+            if before:
+                before.join()
+            self._sync()
+
+        self._thread = threading.Thread(target=sync_rest, daemon=True)
+        self._thread.start()
+
     def end(self) -> None:
         """Wait for what is under way; OSError that was met: who syncs the file after that is not told."""
         if self._thread:

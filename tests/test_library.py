@@ -639,7 +639,10 @@ def test_an_ambiguous_beginning_names_the_candidates(memosync: Program) -> None:
     assert re.match(r"memosync: error: 'abc' .*abcdefgh.*abczzzzz", result.err)
 
 
-def test_a_fault_that_the_disk_has_in_the_background_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [files.Writeback.EVERY + 1, None], ids=["on the way", "at the end"])
+def test_a_fault_that_the_disk_has_in_the_background_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | None
+) -> None:
     (tmp_path / "file").write_bytes(b"something")
     writeback = files.Writeback(tmp_path / "file")
     writeback.reach(files.Writeback.EVERY)
@@ -649,7 +652,7 @@ def test_a_fault_that_the_disk_has_in_the_background_is_told(tmp_path: Path, mon
         raise OSError(errno.EIO, "the disk is broken")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    writeback.reach(files.Writeback.EVERY + 1)
+    writeback.reach(size) if size else writeback.reach_end()
 
     with pytest.raises(OSError, match="the disk is broken"):
         writeback.end()

@@ -16,6 +16,7 @@ from ..audio import sandbox
 from ..audio.arriving import Arriving
 from ..console import Console
 from ..errors import AudioError, Interrupted, MemosyncError, SwarmError, TorrentError, WrongKeyError
+from ..files import as_library_error
 from ..library import keys
 from ..library.group import claim, original_of
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
@@ -236,7 +237,7 @@ def _fetch(
             ):  # of a file nothing may be missing
                 incoming.remove()
                 raise nobody
-            download.fetch(
+            writeback = download.fetch(
                 source.link,
                 incoming.file,
                 torrent=incoming.torrent,
@@ -252,7 +253,10 @@ def _fetch(
             path = incoming.plain()
             if listener:
                 listener.complete(path)
-            memo = take_in(library, incoming, path, sandbox.probe(path), source.link.trackers)
+            info = sandbox.probe(path)  # meanwhile the last of it reaches the disk
+            with as_library_error("keep what arrives"):
+                writeback.end()
+            memo = take_in(library, incoming, path, info, source.link.trackers)
             memo = _out_of_trash(library, memo, console)
             memo = library.index().get(claim(library, memo.id)) or memo
         except WrongKeyError:

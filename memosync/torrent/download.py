@@ -72,8 +72,10 @@ def fetch(
     follow: Callable[[bytes], None] | None = None,  # gets all pieces, one after the other, as they come
     dht: bytes = b"",  # what `dht_state` of an earlier session gave
     on_progress: Callable[[Progress], None] = lambda _progress: None,
-) -> None:
-    """Fetch a torrent's one file as `path`, continuing what is there; end once all of it is on the disk.
+) -> Writeback:
+    """Fetch a torrent's one file as `path`, continuing what is there; end once all of it is written.
+
+    The last of it may still be on its way to the disk: whoever keeps it waits for the end of what is given back.
 
     `accept` gets the .torrent as soon as it is there and raises TorrentError to refuse it; then nothing of it stays.
     So may `begins`; after WrongKeyError what arrived stays. The last pieces may be there before `follow` has had them.
@@ -118,7 +120,7 @@ def fetch(
                 if isinstance(alert, lt.metadata_received_alert) and (info := handle.torrent_file()):
                     accept(wrap(info.info_section()))
                     if info_only:
-                        return
+                        return writeback
                 elif isinstance(alert, lt.read_piece_alert) and not alert.error.value():
                     download.followed, download.asked = alert.piece + 1, -1
                     if begins:
@@ -135,9 +137,9 @@ def fetch(
                 with as_library_error("keep what arrives"):
                     if refused := download.flush():  # a piece is verified before it is written
                         raise refused
-                    writeback.end()
+                writeback.reach_end()
                 session.remove_torrent(handle)
-                return
+                return writeback
             on_progress(progress := download.progress())
             if (begins or follow) and progress.size:
                 download.ask_next()
