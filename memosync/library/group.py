@@ -29,6 +29,7 @@ from .digests import Digests
 from .entries import as_it_came
 from .known import LACK, Device, Known
 from .sealed import form_for_devices
+from .sounds import is_as_long
 from .stamps import arrived, cells_of, content_of, stamped, with_cells
 from .store import Library
 
@@ -164,7 +165,8 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
     memo = library.index().get(memo_id)
     if not memo or not library.index().group:
         return memo_id
-    give_uids(library, (memo for memo in library.index().memos if not memo.fetched))  # an old index may be back
+    alike = (other for other in library.index().memos if not other.fetched and is_as_long(other, memo.duration))
+    give_uids(library, alike)  # an index that was put back may not know that of any
     found = {memo_id: _identity(library, memo)} if _is_to_be_identified(library, memo) else {}
     twin = _same_sound(library, memo, found[memo_id][0]) if found else None
     one = twin.id if twin else memo_id
