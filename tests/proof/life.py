@@ -23,7 +23,7 @@ from memosync.audio import webm
 from memosync.commands import edit as edit_verb
 from memosync.console import Console
 from memosync.errors import MemosyncError
-from memosync.library import adopt, group, trash
+from memosync.library import adopt, group, identity, places, trash
 from memosync.library.digests import Digests
 from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
@@ -161,7 +161,7 @@ class Life(Witness):
             device.library = adopt.open_library(device.root, SILENT)
         device.digests, device.identified = Digests(), 0
         if device.library.index().group:
-            group.place(device.library)
+            places.place(device.library)
 
     # What a person does
 
@@ -427,7 +427,7 @@ class Life(Witness):
         known = metainfo.read(torrent)
         memo = library.index().with_infohash(known.infohash)
         if memo and library.path(memo).is_file():
-            memo = group.original_of(library, memo)
+            memo = identity.original_of(library, memo)
             if memo.trashed:
                 for batch in library.locked([memo]):
                     trash.take_back(library, batch)
@@ -436,12 +436,12 @@ class Life(Witness):
             incoming.accept(torrent)
             incoming.file.write_bytes(data)
             path = incoming.plain()
-            memo = group.original_of(library, take_in(library, incoming, path, webm.probe(path), ()))
+            memo = identity.original_of(library, take_in(library, incoming, path, webm.probe(path), ()))
             incoming.remove()
             if memo.trashed:
                 for batch in library.locked([memo]):
                     trash.take_back(library, batch)
-        group.claim(library, memo.id)
+        identity.claim(library, memo.id)
         return f"sound {number}"
 
     def stranger(self) -> int:
@@ -569,7 +569,7 @@ class Life(Witness):
             points = [self.random.choice(points)]
         said = [theirs for head in points if (theirs := self.hear(device, head, near, lossy=lossy))]
         if library.index_time() != device.identified:  # what was done here meanwhile
-            group.identify(library, SILENT)
+            identity.identify(library, SILENT)
             device.identified = library.index_time()
         state = group.state_of(library)
         if any(manifest.news(theirs, state) != manifest.State() for theirs in said or [manifest.State()]):
