@@ -24,7 +24,7 @@ from memosync.errors import UsageError
 from memosync.library import group, identity, keys, places, stamps, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
-from memosync.library.freeze import freeze
+from memosync.library.freeze import Form, freeze
 from memosync.library.incoming import Incoming, already_here, take_in
 from memosync.library.known import Device
 from memosync.library.reword import reword
@@ -394,6 +394,24 @@ def test_what_a_person_typed_before_any_word_was_changed_is_no_word_that_it_came
 
     assert only(library).title == "Typed by hand"
     assert any(stamp.startswith("title ") for stamp in only(library).stamps)
+
+
+@pytest.mark.parametrize("form", ["public", "sealed"])
+def test_what_a_person_typed_before_it_was_shared_is_no_word_that_it_came_with(tmp_path: Path, form: Form) -> None:
+    one = open_library(tmp_path / "one", SILENT)  # as in life 314465
+    memo_id = record(one, 1, "Untitled")
+    shutil.copytree(one.root, tmp_path / "other", symlinks=True)
+    other = open_library(tmp_path / "other", SILENT)
+    path = one.root / "index.toml"
+    path.write_text(path.read_text().replace('title = "Untitled"', 'title = "Typed by hand"'))
+    freeze(one, [one.find(memo_id)], (), form)  # which writes them into its file
+
+    for library in (one, other):
+        group.enter(library, SECRET)
+    tell(one, other)
+    tell(other, one)
+
+    assert [only(library).title for library in (one, other)] == ["Typed by hand"] * 2
 
 
 def test_words_typed_into_the_index_are_said_with_the_time_of_that(make: Make) -> None:
