@@ -290,8 +290,10 @@ def _voc(at: int) -> _Walk:
     at += int.from_bytes((yield at + 20, 2), "little")
     while len(head := (yield at, 4)) == 4 and head[0]:
         at += 4 + int.from_bytes(head[1:], "little")
-        if (yield from _is_torn(at)):
+        if not (behind := (yield at - 1, 11)):
             return True
+        if head[0] == 9 and len(behind) == 10 and not behind[9]:  # SoX 14.4.2 counts four of its header's twelve bytes
+            return False
     return False
 
 
