@@ -318,6 +318,23 @@ def test_opus_is_as_long_as_its_packets_are_whatever_its_clock_says(
 
 
 @both_ways
+def test_what_a_decoder_throws_away_is_no_part_of_the_length_anywhere(
+    memosync: Program, tmp_path: Path, opus: list[bytes], record: Ways
+) -> None:
+    """FFmpeg counts it in the header; 80 ms are what RFC 7845, 4.2, tells encoders to write."""
+    head = opus[0][:10] + struct.pack("<H", 3_840) + opus[0][12:]
+    (tmp_path / "voice.opus").write_bytes(ogg.stream([head, *opus[1:]]))
+
+    record(memosync, tmp_path / "voice.opus")
+
+    for words in ("A title", "Another"):  # the file is written anew for the second
+        memo = only(memosync)
+        assert float(sound.probe(Path(memo["path"]))["duration"]) == pytest.approx(memo["duration"], abs=0.01)
+        assert len(decoded(memo["path"])) / RATE == pytest.approx(memo["duration"], abs=0.01)
+        memosync("edit", "last", "-t", words)
+
+
+@both_ways
 @pytest.mark.parametrize("burst", [2, 3, 5])
 def test_packets_that_have_their_times_in_bursts_have_no_holes_between_them(
     memosync: Program, tmp_path: Path, record: Ways, burst: int

@@ -140,7 +140,21 @@ def finish(
         return finish(part, target, words, carried, is_believed=False, on_progress=on_progress)
     if (cut := carried.until(last)) != carried:  # its end is known only now, and chapters stand before it
         return finish(part, target, words, cut, on_progress=on_progress)
+    put_length(target, last, opus.pre_skip(stream.codec_context.extradata) or 0)
     return AudioInfo(duration=last, words=words)
+
+
+def put_length(path: Path, seconds: float, skip: int) -> None:
+    """Have a file's header say how long its sound is: FFmpeg counts `skip` samples more, which a decoder throws away.
+
+    Those of our own encoder, 6.5 ms, are left to be counted. LibraryError when the disk refuses.
+    """
+    if skip < timeline.NEAR * RATE:
+        return
+    with files.as_library_error("write the audio"), path.open("r+b") as file:
+        if found := _DURATION.search(file.read(2**16).partition(_CLUSTER)[0]):
+            file.seek(found.end())
+            file.write(struct.pack(">d" if found[0].endswith(b"\x88") else ">f", seconds * 1_000))
 
 
 def _ends_at(known: Timeline, packet: Packet | None) -> bool:
