@@ -229,11 +229,12 @@ def film(tmp_path: Path) -> Path:
 
 @both_ways
 def test_the_track_that_a_file_calls_its_default_is_taken_and_said(
-    memosync: Program, tmp_path: Path, film: Path, record: Ways
+    memosync: Program, tmp_path: Path, record: Ways
 ) -> None:
-    options = ["-c", "copy", "-map", "0", "-disposition:a:0", "0", "-disposition:a:1", "default"]
+    noise, voice = wav(tmp_path / "noise.wav", tones((700, 0.5))), wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    options = ["-map", "0", "-map", "1", "-c:a", "flac", "-disposition:a:0", "0", "-disposition:a:1", "default"]
 
-    said = record(memosync, ffmpeg(tmp_path / "default.mkv", "-i", film, *options))
+    said = record(memosync, ffmpeg(tmp_path / "default.mkv", "-i", noise, "-i", voice, *options))
 
     assert "of its 2 tracks number 2 is taken" in said
     assert amplitude(decoded(only(memosync)["path"]), 440) == pytest.approx(0.5, rel=0.02)
