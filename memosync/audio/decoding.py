@@ -106,6 +106,8 @@ class _Decoded(Source):
         self.tracks, self.track = [stream.index for stream in streams], stream.index
         self.stream, codec = stream, stream.codec_context
         self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
+        if self.is_opus and self.duration:  # FFmpeg counts what a decoder throws away
+            self.duration -= (opus.pre_skip(codec.extradata) or 0) / opus.RATE
         sample = codec.format.name if codec.format else ""  # damage may leave none
         self.is_float = codec.name.startswith("pcm_f") or (codec.name == "wavpack" and "flt" in sample)
         self.head = bytes([codec.channels]) + opus.decoding(codec.extradata)
