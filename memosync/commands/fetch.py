@@ -18,7 +18,7 @@ from ..console import Console
 from ..errors import AudioError, Interrupted, MemosyncError, SwarmError, TorrentError, WrongKeyError
 from ..files import as_library_error
 from ..library import keys
-from ..library.group import claim, original_of
+from ..library.identity import claim, original_of
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet
