@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +16,7 @@ from ..errors import AudioError
 from .arriving import Arriving
 from .opus import count_samples, pre_skip
 from .timeline import Timeline
-from .webm import RATE, START, audio_stream, decode, lay_out, open_input, pulled, samples_of, translated
+from .webm import RATE, audio_stream, decode, lay_out, open_input, pulled, samples_of, translated
 
 if TYPE_CHECKING:
     import av
@@ -57,7 +56,7 @@ class Recording:
             if self._timeline.steady:
                 begin = 0.0 if self._timeline.is_right else self._timeline.begin
                 with translated("read"):
-                    self._source.seek(int((begin + first) * 1_000_000) if first > 0 else START, backward=True)
+                    self._source.seek(int((begin + first) * 1_000_000), backward=True)
                 stream = audio_stream(self._source)
                 heard, unit = _by_clock(self._source, stream, begin, first), stream.time_base
             else:
@@ -136,7 +135,7 @@ def _by_clock(
 ) -> Iterator[av.AudioFrame | None]:
     """Give the frames from `first` on (seconds) as the container times them, less its `begin`; then None."""
     unit = stream.time_base or Fraction(1)
-    earliest = (begin + first) / unit if first > 0 else -math.inf
+    earliest = (begin + first) / unit
     shift = round(begin / unit)
     with translated("read"):
         later = (packet for packet in source.demux(stream) if packet.pts is None or packet.pts >= earliest)

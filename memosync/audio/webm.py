@@ -44,7 +44,7 @@ _CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RF
 _OPUS = ("opus", "libopus")
 _ROUNDED = 0.003  # seconds that a copied time stamp may differ from its packet's: it has whole milliseconds
 _EXACT = 0.001_25  # seconds: within half of the shortest packet (RFC 6716, 2.1.4) none is before the one before it
-START = -(2**40)  # microseconds: at 0 the packets before it would be passed over, which prepare the first sound
+_START = -(2**40)  # microseconds: at 0 the packets before it would be passed over, which prepare the first sound
 _SAMPLE = Fraction(1, RATE)  # seconds
 _A_MINUTE = 3_000  # packets of most recorders
 _BITRATES = range(6_000, 510_001)
@@ -257,7 +257,7 @@ def lay_out(file: BinaryIO, source: av.container.InputContainer) -> Timeline:
 def _counted(source: av.container.InputContainer, stream: av.AudioStream, found: Timeline) -> Timeline:
     """Count what FFmpeg finds in a file that is damaged, or written in a rare way."""
     with contextlib.suppress(AudioError), translated("read"):
-        source.seek(START)
+        source.seek(_START)
     end, samples, skip = 0.0, 0, -1
     for packet in packets(source, stream):
         begin, cut = skipped(packet)
@@ -277,7 +277,7 @@ def _span(source: av.container.InputContainer, stream: av.AudioStream) -> tuple[
         if packet.pts is not None and packet.time_base:
             begin = float(packet.pts * packet.time_base)
             break
-    for start in (-START, START):  # the last cluster by its cue; without cues all of it
+    for start in (-_START, _START):  # the last cluster by its cue; without cues all of it
         with contextlib.suppress(AudioError), translated("read"):
             source.seek(start, backward=True)
         for packet in packets(source, stream):
@@ -439,7 +439,7 @@ def _without_subtitles(source: av.container.InputContainer) -> None:
         for words in source.streams.subtitles:
             words.discard = av.stream.Discard.all
         with contextlib.suppress(AudioError), translated("read"):
-            source.seek(START)
+            source.seek(_START)
 
 
 def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Packet]:
