@@ -15,6 +15,7 @@ import pytest
 from support.devices import Device, all_met, are_even, arrival, device, invite, is_past, rewording, wait_for
 from support.internet import small_internet
 from support.library import WHEN, memos
+from support.long import more
 from support.netns import Capture, Host, Network
 from support.packets import Packet
 from support.sound import noise
@@ -118,7 +119,7 @@ def test_what_is_recorded_and_worded_on_one_is_soon_on_the_other(
         assert statistics.median(costs) < 8_000
 
 
-@pytest.mark.parametrize("place", ["lan", "tracker"])
+@pytest.mark.parametrize("place", ["lan", *more("tracker")])
 def test_what_was_recorded_while_one_was_off_comes_newest_first(
     tmp_path: Path, sound: Path, place: str, long: bool, figure: Callable[[str], None]
 ) -> None:
