@@ -381,43 +381,43 @@ def test_a_backup_that_is_put_back_is_brought_up_to_date(new_pair: tuple[Program
 
 
 @AGAIN
-def test_both_edit_one_title_offline(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_both_edit_one_title_offline(new_pair: tuple[Program, Program]) -> None:
+    one, other = new_pair
     memo_id = record(one, "Undecided")
     wait_for("Undecided", other)
-    for program in pair:
+    for program in new_pair:
         program("seed", "--stop")
     one("edit", memo_id, "--title", "First")
     other("edit", memo_id, "--title", "Second")
 
-    for program in pair:
+    for program in new_pair:
         program("sync")
 
-    for program in pair:
+    for program in new_pair:
         wait_for("Second", program)
         assert not {"Undecided", "First"} & set(titles(program))
 
 
 @AGAIN
-def test_one_throws_away_what_the_other_edits_offline(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_one_throws_away_what_the_other_edits_offline(new_pair: tuple[Program, Program]) -> None:
+    one, other = new_pair
     memo_id = record(one, "Doubtful")
     wait_for("Doubtful", other)
-    for program in pair:
+    for program in new_pair:
         program("seed", "--stop")
     one("rm", memo_id)
     other("edit", memo_id, "--title", "Worth keeping")
 
-    for program in pair:
+    for program in new_pair:
         program("sync")
 
     def thrown(program: Program) -> list[str]:
         return [json.loads(line)["title"] for line in program("list", "--trash", "--json").lines]
 
-    wait_until(lambda: all("Worth keeping" in thrown(program) for program in pair), "both to say the same")
-    assert not any({"Worth keeping", "Doubtful"} & set(titles(program)) for program in pair)
+    wait_until(lambda: all("Worth keeping" in thrown(program) for program in new_pair), "both to say the same")
+    assert not any({"Worth keeping", "Doubtful"} & set(titles(program)) for program in new_pair)
     other("restore", memo_id)
-    for program in pair:
+    for program in new_pair:
         wait_for("Worth keeping", program)
 
 
