@@ -178,6 +178,8 @@ def test_an_invitation_is_good_for_one_device(memosync: Program, other: Program,
     refused = third("sync", "-", "--timeout", "2", stdin=invitation, code=4)
 
     assert "nobody gives this invitation" in refused.err
+    assert "good for one device" in refused.err
+    assert "memosync sync --invite device makes another" in refused.err
     assert not open_library(third.library, SILENT).index().group
     assert not list((memosync.library / ".memosync" / "sealed").iterdir())
 
@@ -238,6 +240,28 @@ def test_wrong_arguments_say_what_to_do(memosync: Program) -> None:
     assert not memosync.library.exists() or not (memosync.library / ".memosync" / "keys").exists()
 
 
+@pytest.mark.parametrize("loopback", ["ip link set lo up", "true"])
+def test_without_a_network_that_is_said_and_the_devices_are_shown(
+    new_pair: tuple[Program, Program], loopback: str
+) -> None:
+    one = new_pair[0]
+    one("seed", "--stop")
+    apart = one.on(one.library)
+    apart.under = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", f'{loopback} && exec "$@"', "sh"]
+    apart.environment["MEMOSYNC_NETWORK"] = "public"
+
+    shown = apart("sync")
+
+    assert len(shown.lines) == 2
+    assert "warning: this machine is in no network" in shown.err or "did not start: this machine is in no" in shown.err
+    if loopback == "true":
+        assert "did not start" in apart("sync", "--wait", code=8).err
+        return
+    apart("seed", "--stop")
+    assert "warning: this machine is in no network" in apart("sync", "--invite", "device").err
+    apart("seed", "--stop")
+
+
 def test_a_second_group_is_refused_with_what_to_do(pair: tuple[Program, Program], memosync: Program) -> None:
     one, other = pair
     third = memosync
@@ -254,8 +278,11 @@ def test_who_leaves_keeps_every_memo_and_forgets_the_secret(new_pair: tuple[Prog
     one, other = new_pair
     record(one, "Ours")
     wait_for("Ours", other)
+    device = json.loads(other("sync", "--json").lines[0])["device"]
 
-    assert "kept here: 1 memo; the other devices go on without this one" in other("sync", "--leave").err
+    left = other("sync", "--leave").err
+    assert "kept here: 1 memo; the other devices go on without this one" in left
+    assert f"memosync sync --forget {device[:4]} there ends waiting for this one" in left
     record(one, "Later")
 
     assert titles(other) == ["Ours"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -535,6 +536,76 @@ def test_a_pointer_that_is_none_is_passed_over(pair: tuple[Program, Program], tm
         if lie != "our name":
             assert not said_of(pair[0], LIED)
     assert len(pair[0]("sync").lines) == 2
+
+
+def met(tmp_path: Path, *devices: str) -> list[Meeting]:
+    """Give devices of one group that call each other."""
+    said: dict[str, Any] = {"keep": bytes(range(32)), "place": tmp_path, "log": lambda _text: None}
+    meetings = [Meeting(Network.LOOPBACK, device=device, **said) for device in devices]
+    for meeting in meetings:
+        others = [("127.0.0.1", other.port) for other in meetings if other is not meeting]
+        meeting.call({"": [f"{host}:{port}" for host, port in others]})
+        meeting.exchange.call({"": others}, {"": others}, ())
+        meeting.point(InfoHash("0" * 40))
+    return meetings
+
+
+def polled(meetings: list[Meeting], condition: Callable[[], object]) -> Callable[[], object]:
+    def holds() -> object:
+        for meeting in meetings:
+            meeting.poll(0.01)
+        return condition()
+
+    return holds
+
+
+def test_who_calls_himself_as_we_are_called_is_no_other_device(tmp_path: Path) -> None:
+    one, same, other = meetings = met(tmp_path, ME, ME, THEM)
+
+    wait_until(polled(meetings, lambda: {*one.pointers, *same.pointers} == {THEM}), "both to meet the other one", 20)
+    wait_until(polled(meetings, lambda: len(one._place.get_peer_info()) > 1), "the two to meet", 20)
+    until = time.monotonic() + 1
+    wait_until(polled(meetings, lambda: time.monotonic() > until), "a second", 20)
+
+    assert one.pointers.keys() == same.pointers.keys() == {THEM}
+    assert other.pointers.keys() == {ME}
+    for meeting in meetings:
+        meeting.close()
+
+
+SAID = {"as it was said": True, "of two files": False, "larger": False, "of another size": False}
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_what_is_not_as_it_was_said_is_let_go(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "served" / "x").mkdir(parents=True)
+    files = [{b"length": 20_000, b"path": [b"a"]}, {b"length": 20_000, b"path": [b"b"]}]
+    data = bytes(40_000)
+    pieces = b"".join(hashlib.sha1(data[at : at + 16_384]).digest() for at in range(0, len(data), 16_384))
+    info: dict[bytes, Any] = {b"piece length": 16_384, b"name": b"x", b"pieces": pieces}
+    info |= {b"files": files} if kind == "of two files" else {b"length": len(data)}
+    entry: Any = {b"info": info}
+    torrent = lt.bencode(entry)
+    infohash = InfoHash(str(lt.load_torrent_buffer(torrent).info_hashes.v1))
+    served = tmp_path / "served" / "first"
+    served.write_bytes(data[:20_000] if kind == "of two files" else data)
+    (tmp_path / "served" / "x" / "b").write_bytes(data[20_000:])
+    one, other = meetings = met(tmp_path, ME, THEM)
+
+    one.exchange.serve(Metainfo(infohash=infohash, name="", size=0, piece_length=0, pieces=b"", data=torrent), served)
+    largest, size = 39_999 if kind == "larger" else 40_000, 39_000 if kind == "of another size" else 0
+    other.exchange.fetch(infohash, tmp_path / "came", largest=largest, size=size)
+
+    arrived: list[InfoHash] = []
+
+    def is_over() -> bool:
+        arrived.extend(other.exchange.arrived())
+        return bool(arrived) or not other.exchange.has(infohash)
+
+    wait_until(polled(meetings, is_over), "it to come, or to be let go", 30)
+    assert bool(arrived) is SAID[kind]
+    for meeting in meetings:
+        meeting.close()
 
 
 STRANGE: lt.settings_pack = {
