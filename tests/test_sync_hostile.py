@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
 import threading
@@ -39,7 +42,7 @@ from memosync.seeder import sync
 from memosync.seeder.bases import DEEPEST
 from memosync.stop import Stop
 from memosync.torrent.exchange import Exchange
-from memosync.torrent.meeting import _ASKED, _SAID, Meeting, _hollow
+from memosync.torrent.meeting import _ASKED, _AT_MEETING, _SAID, Meeting, _hollow
 from memosync.torrent.metainfo import Metainfo
 
 SECRET = bytes(range(32))
@@ -138,15 +141,18 @@ def test_a_file_says_no_more_than_an_index_keeps(library: Library) -> None:
 
 def test_devices_that_are_named_again_and_again_are_some_in_the_end(library: Library) -> None:
     known.say(library, ME, {"name": "laptop"})
+    for number in range(5):
+        group.merge_in(library, manifest.loads(packed({}, {THEM: {f"word{number}": ["x" * 20_000]}})), SILENT)
     for first in range(0, 600, 100):
         rows = {f"{number:08x}": {"name": [f"device {number}", 5, 0, THEM]} for number in range(first, first + 100)}
         group.merge_in(library, manifest.loads(packed({}, rows)), SILENT)
-    for number in range(5):
-        group.merge_in(library, manifest.loads(packed({}, {THEM: {f"word{number}": ["x" * 20_000]}})), SILENT)
 
+    long = {f"word{number}": ["x" * 20_000] for number in range(2)}
+    assert manifest.loads(packed({}, {THEM: long})).devices == {}
     found = known.read(library).devices
     assert len(found) == manifest.MOST_DEVICES
     assert found[ME]["name"].value == "laptop"
+    assert set(found[THEM]) == {"word0"}
     assert known.path_of(library).stat().st_size < 100_000
 
 
@@ -657,7 +663,6 @@ def test_noise_and_a_crowd_where_devices_meet_do_not_keep_them_apart(
     count = 60 if kind == "meeting" else 5
     strangers = [Stranger(port, torrent, tmp_path / f"stranger {n}", gives=n % 2 == 0) for n in range(count)]
     wait_until(lambda: sum(stranger.was_there for stranger in strangers) > count // 3, "a crowd")
-    assert not offers(port, str(strangers[0].handle.info_hashes().v1)), "nobody is answered in the clear"
 
     insist_that_it_goes_on(pair, before)
     for program in pair:  # they find each other anew
@@ -707,6 +712,51 @@ def test_a_disk_that_would_not_take_what_a_stranger_sent_is_asked_again(tmp_path
         return not meeting._place.status().flags & lt.torrent_flags.paused
 
     wait_until(goes_on, "it to be asked again")
+    meeting.close()
+
+
+@pytest.mark.parametrize("kind", ["meeting", "pointer"])
+def test_nobody_is_answered_in_the_clear(tmp_path: Path, kind: str) -> None:
+    (meeting,) = met(tmp_path, ME)
+    torrent = _hollow(meeting._keep, kind, 1 if kind == "meeting" else _SAID + 1)
+
+    assert not offers(meeting.port, str(lt.load_torrent_buffer(torrent).info_hashes.v1))
+
+    stranger = Stranger(meeting.port, torrent, tmp_path / "stranger", gives=False)
+    wait_until(polled([meeting], lambda: stranger.was_there), "one who encrypts to be there", 20)
+    meeting.close()
+
+
+def test_of_a_crowd_where_devices_meet_some_are_asked_whether_they_are_of_the_group(tmp_path: Path) -> None:
+    (meeting,) = met(tmp_path, ME)
+    meeting._session.apply_settings({"enable_outgoing_utp": False})
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3 * _ASKED)]
+        for one in crowd:
+            meeting._meet(("127.0.0.1", one.getsockname()[1]))
+
+        def called() -> int:
+            return len(select.select(crowd, [], [], 0)[0])
+
+        wait_until(polled([meeting], lambda: called() >= _ASKED), "some to be called", 20)
+        until = time.monotonic() + 1
+        wait_until(polled([meeting], lambda: time.monotonic() > until), "a second", 20)
+        assert called() == _ASKED
+    assert meeting._place.max_connections() == _AT_MEETING
+    meeting.close()
+
+
+def test_nobody_is_told_of_a_torrent_but_of_the_meeting_place(tmp_path: Path) -> None:
+    (meeting,) = met(tmp_path, ME)
+    head = heads.describe(b"what a device says")
+    (tmp_path / "head").write_bytes(head.data)
+    meeting.exchange.serve(head.torrent, tmp_path / "head")
+    meeting.exchange.fetch(InfoHash("dd" * 20), tmp_path / "other", largest=1)
+    wait_until(polled([meeting], lambda: len(meeting._session.get_torrents()) == 4), "all to be there", 20)
+
+    apart = lt.torrent_flags.disable_dht | lt.torrent_flags.disable_lsd | lt.torrent_flags.disable_pex
+    for torrent in meeting._session.get_torrents():
+        assert (torrent == meeting._place) or (torrent.flags() & apart == apart and not torrent.trackers())
     meeting.close()
 
 
