@@ -13,6 +13,8 @@ from support import sound
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
 
+from memosync.audio import headers
+
 Chapters = list[tuple[Any, Any, str]]  # seconds, and titles
 
 CHAPTERS: Chapters = [(0, 1, "Intro"), (1, 2.345, "Zwei = drei; #4 ü"), (2.345, 4, "End")]
@@ -126,6 +128,25 @@ def test_chapters_come_in_from_a_pipe(memosync: Program, plain: Path, tmp_path: 
 
     assert chapters_of(file_of(memosync)) == near(CHAPTERS)
     assert said(file_of(memosync))["artist"] == TAGS["artist"]
+
+
+@pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
+def test_the_words_of_an_mp3_whose_frames_tell_no_bit_rate_come_in(
+    memosync: Program, plain: Path, tmp_path: Path, piped: bool
+) -> None:
+    """libsndfile, which alone reads its sound, does not read its tag."""
+    words = {"title": "A title", "comment": "A comment", "date": "2019-03-04"}
+    tag = tagged(plain, tmp_path / "tagged.mp3", tags=TAGS | words).read_bytes()
+    source = tmp_path / "free.mp3"
+    subprocess.run(["lame", "--quiet", "--freeformat", "-b", "330", plain, source], check=True)
+    source.write_bytes(tag[: headers.behind_id3(lambda at, size: tag[at : at + size])] + source.read_bytes())
+
+    memosync("record", *(["-"] if piped else [source]), stdin=source.read_bytes() if piped else b"")
+    found = said(file_of(memosync))
+
+    assert chapters_of(file_of(memosync)) == near(CHAPTERS)
+    assert (found["title"], found["description"], found["artist"]) == ("A title", "A comment", TAGS["artist"])
+    assert found["date_recorded"].startswith("2019-03-04")
 
 
 @pytest.mark.parametrize("form", ["webm", "ogg", "opus", "flac", "mp3"])

@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
-from support import ogg, sound
+from support import matroska, ogg, sound
 from support.program import Program
 from support.recorders import RATE, Record, amplitude, by_file, by_pipe, chunk, form, integers, riff, tones
 
@@ -20,6 +21,7 @@ from memosync.errors import AudioError
 VOICE = tones((440, 0.5))
 PLAIN = riff(form(width=2, bits=16), integers(VOICE, 16))
 SILENT = riff(form(width=2, bits=16), bytes(2 * RATE))
+EARLY = np.concatenate([VOICE[: RATE // 4], 0 * VOICE[RATE // 4 :]])  # what is said at once
 AS_FILE = "what comes can only be read as a file"
 Made = Callable[..., bytes]
 both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
@@ -190,6 +192,47 @@ def test_mp3_whose_frames_tell_no_bit_rate_is_taken(made: Made, tmp_path: Path, 
     assert amplitude(heard[RATE // 10 : RATE * 9 // 10], 440) == pytest.approx(0.5, rel=0.02)
 
 
+def of_sox(folder: Path) -> bytes:
+    """Make a VOC of 16 bits, whose block SoX 14.4.2 counts eight bytes too short."""
+    (folder / "voice.wav").write_bytes(PLAIN)
+    subprocess.run(["sox", folder / "voice.wav", folder / "voice.voc"], check=True)
+    return (folder / "voice.voc").read_bytes()
+
+
+def tagged_behind(folder: Path) -> bytes:
+    """Make an MP3 with its tag at its end, which has a footer then (ID3v2.4, 3.4)."""
+    (folder / "voice.wav").write_bytes(PLAIN)
+    mp3 = sound.convert(folder / "voice.wav", folder / "voice.mp3", "-id3v2_version", "0").read_bytes()
+    head, frame = b"\4\0\x10\0\0\0\x12", b"TIT2\0\0\0\x08\0\0\3A title"
+    return mp3 + b"ID3" + head + frame + b"3DI" + head
+
+
+@both_ways
+@pytest.mark.parametrize("make", [of_sox, tagged_behind])
+def test_what_is_whole_is_called_neither_cut_off_nor_damaged(
+    tmp_path: Path, record: Record, make: Callable[[Path], bytes]
+) -> None:
+    heard, said = record(make(tmp_path))
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+
+
+@both_ways
+@pytest.mark.parametrize("codec", ["aac", "libopus"])
+def test_an_mp4_whose_edit_list_leaves_nothing_is_whole(made: Made, record: Record, codec: str) -> None:
+    """A length of 0 is for fragments, and means all that follows there (ISO/IEC 14496-12, 8.6.6)."""
+    data = bytearray(made("mp4", "-c:a", codec))
+    at = data.index(b"elst") + 12
+    data[at : at + 4] = bytes(4)
+
+    heard, said = record(bytes(data))
+
+    assert "its edit list leaves nothing of it: all of it is saved" in said
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.05)
+
+
 @both_ways
 @pytest.mark.parametrize(("tag", "channels"), [(0x38, 2), (0x77, 1), (0x78, 1), (0x4342, 1)])
 def test_a_wav_of_a_codec_that_nobody_knows_is_not_guessed_at(
@@ -218,11 +261,14 @@ def test_more_channels_than_can_be_mixed_are_counted(record: Record) -> None:
 
 
 @both_ways
-def test_what_cannot_be_read_as_it_comes_is_read_as_a_file(tmp_path: Path, record: Record) -> None:
-    heard, said = record(by_sndfile(tmp_path / "voice", "HTK", "PCM_16"))
+@pytest.mark.parametrize(("kind", "subtype", "rate"), [("HTK", "PCM_16", RATE), ("XI", "DPCM_16", 44_100)])
+def test_what_cannot_be_read_as_it_comes_is_read_as_a_file(
+    tmp_path: Path, record: Record, kind: str, subtype: str, rate: int
+) -> None:
+    heard, said = record(by_sndfile(tmp_path / "voice", kind, subtype))  # XI has no rate
 
     assert said == ""
-    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+    assert len(heard) / RATE == pytest.approx(RATE / rate, abs=0.05)
     assert abs(heard).max() == pytest.approx(0.5, rel=0.1)
 
 
@@ -311,6 +357,30 @@ def test_the_gain_and_the_pre_skip_of_each_link_are_its_own(record: Record, opus
     assert len(heard) / RATE == pytest.approx(1.5, abs=0.05)
     assert amplitude(heard[: RATE * 9 // 10], 440) == pytest.approx(0.5, rel=0.05)
     assert amplitude(heard[RATE * 11 // 10 :], 440) == pytest.approx(0.5 * 10 ** (-12 / 20), rel=0.05)
+
+
+@both_ways
+def test_padding_that_is_more_than_a_packet_has_is_none(record: Record, opus: list[bytes]) -> None:
+    """GStreamer 1.22 writes such where frames are shorter than the milliseconds that Matroska counts."""
+    data = matroska.webm([opus[0], *opus[2:]], lambda number: 20 * number, matroska.Shape(padding=10**10))
+
+    heard, said = record(data)
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+
+
+@both_ways
+def test_a_head_with_its_numbers_the_wrong_way_round_costs_nothing(made: Made, record: Record) -> None:
+    """GStreamer 1.22 writes it so into MP4: FFmpeg leaves out the first 0.3 s then."""
+    data = bytearray(made("mp4", "-c:a", "libopus", voice=riff(form(width=2, bits=16), integers(EARLY, 16))))
+    at = data.index(b"dOps") + 6
+    data[at : at + 8] = struct.pack("<HIh", *struct.unpack_from(">HIh", data, at))
+
+    heard, _ = record(bytes(data))
+
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+    assert amplitude(heard[: RATE // 4], 440) == pytest.approx(0.5, rel=0.05)
 
 
 @both_ways

@@ -304,7 +304,7 @@ def test_what_is_no_memo_is_refused_loaded_no_further_and_a_file_that_lies_does_
     junk, sealed, lying = tmp_path / "junk", tmp_path / "sealed", tmp_path / "lying.webm"
     junk.write_bytes(random.Random(1).randbytes(2_000_000))
     with junk.open("rb") as plain, sealed.open("wb") as target:
-        sealing.seal(plain, target.write, Seal(KEY, bytes(24)), sealing.MEMO)
+        sealing.seal(plain, Seal(KEY, bytes(24)), target.write)
     words = {"title": HTML, "description": HTML, "KEYWORDS": ",".join(map(str, range(1000))), "__proto__": "x"}
     tags = [option for name, value in words.items() for option in ("-metadata", f"{name}={value}")]
     honest = noise(tmp_path / "honest.webm", 3, "-c:a", "libopus", "-cues_to_front", "1", *tags).read_bytes()

@@ -88,7 +88,7 @@ def test_a_long_quiet_beginning_of_24_in_32_is_not_taken_for_low_bits(header: di
 
     _, samples = read(data)
 
-    assert samples[0, : len(room)] == pytest.approx(room / 2**31, abs=1e-7)
+    assert np.allclose(samples[0, : len(room)], room / 2**31, rtol=0, atol=1e-7)
     assert samples[0, -4_800:] == pytest.approx(VOICE, abs=1e-6)
 
 

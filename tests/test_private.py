@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 from support import faults
 from support.beginning import beginning_of
+from support.disk import SmallDisk
 from support.handshake import offers
 from support.library import memos, only
 from support.program import PROGRAM, Ended, Program, Result
-from support.sound import noise
+from support.sound import noise, tone, wav
 from support.terminal import Terminal
 from support.waiting import wait_until
 
@@ -39,6 +40,7 @@ from memosync.seeder.state import read_state
 from memosync.stop import Stop
 from memosync.torrent import metainfo
 
+SECOND = wav(tone(1))
 TITLE, DESCRIPTION = "The merger nobody may know of", "what was said about the price of it"
 
 
@@ -484,6 +486,24 @@ def test_a_form_for_which_there_is_no_room_is_made_when_there_is(library: Progra
     assert ["cannot be served" in said[0], "was made again" in said[1]] == [True, True]
 
 
+def test_a_first_link_for_which_there_is_no_room_leaves_nothing_that_an_older_program_refuses(
+    memosync: Program, disk: SmallDisk
+) -> None:
+    (disk.seen / "one.wav").write_bytes(SECOND)
+    memosync("record", disk.place / "one.wav")
+    disk.fill(0)
+
+    refusal = memosync("share", "last", "--no-seed", code=LibraryError.exit_code).err
+
+    assert "cannot keep the library's secret: no space left on device" in refusal
+    assert not (inner(memosync) / "keys").exists()
+    disk.make_room()
+    memosync("edit", "last", "--title", "Any other")
+    assert b"version = 1" in (memosync.library / "index.toml").read_bytes()
+    memosync("share", "last", "--no-seed")
+    assert stat.S_IMODE((inner(memosync) / "keys").stat().st_mode) == 0o700
+
+
 def test_what_may_come_counts_as_it_is_sealed_and_as_it_is_opened(library: Program, other: Program) -> None:
     link, size = shared(library), path(library).stat().st_size
 
@@ -768,6 +788,37 @@ def test_where_one_cannot_be_shared_none_is(library: Program, tmp_path: Path) ->
     assert f"the file of {memos(library)[0]['id']} “" in result.err
     assert "nothing was shared" in result.err
     assert [memo["private"] for memo in memos(library)] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("who", "learns"),
+    [
+        ("A tracker, and nodes of the DHT, learn", ["a number that tells nothing of the memo", "addresses", "when"]),
+        ("Who helps to carry it", ["the size", "how long you spoke", "can open nothing, not the title either"]),
+        ("Who watches your network", ["that you speak BitTorrent", "with whom", "when", "how much"]),
+        ("Who gets the link", ["can listen"]),
+        ("Whoever controls the host of a page that opens any link", ["reads the keys", "is sent to no host"]),
+        ("Who has the page of a private memo", ["the key is in it"]),
+        ("On its way all of that is sealed", ["in your library, and in theirs, nothing is encrypted"]),
+        ("The keys are in .memosync/keys", ["Keep a copy of the directory with the one of your memos"]),
+        ("the secret that they are made of", ["with which all private links of the library can be opened"]),
+    ],
+    ids=["tracker, DHT", "helper", "observer", "friend", "host", "page", "disk", "backup", "secret"],
+)
+def test_the_manual_says_what_others_learn_of_a_private_memo_and_what_to_back_up(who: str, learns: list[str]) -> None:
+    (said,) = (part for part in passages() if who in part)
+
+    assert [words for words in learns if words not in said] == []
+
+
+def passages() -> list[str]:
+    """Give what the manual says of privacy and of private links, each point and each paragraph by itself."""
+    manual = (Path(__file__).parent.parent / "man/memosync.1").read_text()
+    begin, end = manual.index("\n.Sh NETWORK AND PRIVACY"), manual.index("\n.Sh DEVICES IN SYNC")
+    parts = re.split(r"\n\.(?:It|Pp|Sh|Bl|El|Bd|Ed)\b", manual[begin:end])
+    return [
+        " ".join(re.sub(r"^\.[A-Z][a-z] ", "", part, flags=re.MULTILINE).split()).replace(" ,", ",") for part in parts
+    ]
 
 
 def test_it_is_opened_without_memosync(library: Program, tmp_path: Path) -> None:

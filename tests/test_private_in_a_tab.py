@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import firefox, vmic
 from support.library import only
 from support.netns import Network
 from support.program import Program
@@ -69,6 +73,10 @@ def test_a_private_page_plays_while_it_loads_and_gives_the_plain_file(
     assert hear(visitor, sound) > 0.95
     visitor.wait_for_words("All of it is here", 60)
     visitor.wait_until("document.getElementById('save').href", "the plain file")
+    read = page.locator("body").aria_snapshot()
+    controls = re.findall(r'^ *- (?:button|combobox|link|progressbar|region|slider)\b(?: "(.*?)")?', read, re.MULTILINE)
+    assert len(controls) >= 12
+    assert [name for name in controls if not re.search("[a-z]{3}", name)] == []  # what a screen reader says of it
     with page.expect_download() as download:
         page.click("#save")
     assert download.value.path().read_bytes() == Path(only(author)["path"]).read_bytes()
@@ -103,3 +111,44 @@ def test_what_the_key_does_not_open_and_what_was_altered_is_not_played(
         visitor.tab.run("() => audio.buffered.length ? audio.buffered.end(0) : 0") < 4.8
     )  # of 8 s; the fifth chunk ends behind 5
     assert visitor.tab.page.get_attribute("#save", "href") is None
+
+
+def test_firefox_opens_a_private_memo_by_its_page_and_by_the_page_that_opens_any_link(
+    network: Network, author: Program, tmp_path: Path
+) -> None:
+    tracker, place, opener = network.hosts[0].websocket_tracker(), tmp_path / "page.html", tmp_path / "open.html"
+    author("record", noise(tmp_path / "noise.webm", 8, "-c:a", "libopus", "-b:a", "128k"), "-t", "The merger")
+    author("share", "--page", opener, "--tracker", tracker.url)
+    link = author("share", "last", "--tracker", tracker.url, "--page", place, "--link", f"file://{opener}").out.strip()
+    key = only(author)["link"].partition("x.key=")[2][:26]
+    element = "document.getElementById('{}')".format
+    plays = f"!{element('audio')}.error && {element('audio')}.currentTime > 1 && {element('audio')}.duration"
+    here = f"{element('save')}.href && {element('state')}.innerText"
+    begins = f"{element('play')} && !{element('play')}.disabled && ({element('play')}.click(), document.title)"
+    asked = [
+        begins,
+        plays,
+        here,
+        f"(location = {json.dumps(link)}, true)",
+        "/open.html/.test(location) && document.readyState === 'complete'",
+    ]
+    asked += [
+        begins.replace(" && (", f" && {element('title')}.innerText === 'The merger' && ("),
+        plays,
+        here,
+        "location.href",
+    ]
+
+    command = [sys.executable, firefox.__file__, f"file://{place}", "60"]
+    with vmic.plugged_in() as speaker:  # without an output Firefox plays nothing
+        options = {"env": {**os.environ, **speaker.environment}, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        process = network.hosts[1].start(*command, text=True, **options)
+        said, _ = process.communicate("\n".join(asked), timeout=300)
+    found = [json.loads(line) for line in said.splitlines()]
+
+    assert found[:1] == found[5:6] == ["The merger"]
+    assert 7.9 < found[1] < 8.1
+    assert 7.9 < found[6] < 8.1
+    assert "All of it is here" in found[2]
+    assert "All of it is here" in found[7]
+    assert key not in found[8]

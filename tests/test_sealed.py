@@ -10,6 +10,7 @@ import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -20,7 +21,7 @@ from memosync.library.keys import Key
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.memo import Memo
-from memosync.sealing import Opener, Seal
+from memosync.sealing import Opener, Original, Seal
 from memosync.torrent import metainfo
 
 OLD = Path(__file__).parent / "upgrade/library-0.1.0.tar.gz"
@@ -124,15 +125,30 @@ def test_an_altered_file_is_never_sealed_with_the_key_of_what_it_was(library: Li
     assert library.form(other.infohash).read_bytes()[:24] != before[:24]
 
 
+@pytest.mark.parametrize("form", ["link", "devices"])
+@pytest.mark.parametrize("change", ["a bit", "longer", "shorter"])
 def test_a_file_that_changes_while_it_is_sealed_is_not_kept(
-    library: Library, memo: Memo, monkeypatch: pytest.MonkeyPatch
+    library: Library, memo: Memo, monkeypatch: pytest.MonkeyPatch, change: str, form: str
 ) -> None:
-    monkeypatch.setattr(sealed, "digest_of", lambda _path: hashlib.sha256(b"what it was a moment ago").digest())
+    path, read = library.path(memo), Original.read
+    path.write_bytes(os.urandom(2_000_000))
 
-    with pytest.raises(LibraryError, match="not what its link was given for"):
-        sealed.seal(library, memo)
+    def read_and_change(source: IO[bytes]) -> Original:
+        original = read(source)
+        with path.open("r+b") as file:
+            if change == "a bit":
+                byte = os.pread(file.fileno(), 1, 1_999_990)[0]
+                os.pwrite(file.fileno(), bytes([byte ^ 1]), 1_999_990)
+            else:
+                file.truncate(2_000_001 if change == "longer" else 1_999_999)
+        return original
 
-    assert [] == list(library.forms.iterdir())
+    monkeypatch.setattr(Original, "read", read_and_change)
+
+    with pytest.raises(LibraryError, match=r"is not what its link was given for|is being changed"):
+        sealed.seal(library, memo) if form == "link" else sealed.form_for_devices(library, path, library.forms / "form")
+
+    assert [] == (list(library.forms.iterdir()) if library.forms.exists() else [])
 
 
 def test_a_key_of_another_memo_makes_nothing(library: Library, memo: Memo) -> None:

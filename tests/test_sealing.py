@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from memosync import sealing
 from memosync.errors import TorrentError
-from memosync.sealing import CHUNK, HEAD, TAG, Opener, Seal
+from memosync.sealing import CHUNK, HEAD, TAG, Opener, Original, Seal
 
 VECTORS = json.loads((Path(__file__).parent / "support/chunked_encryption.json").read_text())["tests"]
 SEAL = Seal(bytes(range(16)), bytes(range(100, 124)))
@@ -27,7 +27,7 @@ SIZES = st.one_of(
     st.integers(0, 40),
     st.builds(
         lambda chunks, more: max(0, chunks * CHUNK + more),
-        st.sampled_from([1, 2, 4, 15, 16, 17, 32, 100]),
+        st.sampled_from([1, 2, 4, 63, 64, 65, 128, 300]),
         st.integers(-2, 2),
     ),
 )
@@ -35,7 +35,7 @@ SIZES = st.one_of(
 
 def sealed(data: bytes, seal: Seal = SEAL, context: bytes = sealing.MEMO) -> bytes:
     target = io.BytesIO()
-    assert sealing.seal(io.BytesIO(data), target.write, seal, context) == hashlib.sha256(data).digest()
+    sealing.seal(io.BytesIO(data), seal, target.write, context=context)
     return target.getvalue()
 
 
@@ -103,6 +103,24 @@ def test_nothing_that_was_altered_is_opened(data: st.DataObject) -> None:
         opened(bytes(text))
 
 
+@given(SIZES, st.booleans(), st.data())
+def test_nothing_but_the_original_is_sealed(size: int, just_read: bool, data: st.DataObject) -> None:
+    plain = bytearray(hashlib.shake_128(b"%d" % size).digest(size))
+    read = Original.read(io.BytesIO(plain))
+    original = read if just_read else Original(read.digest)
+    assert read.digest == hashlib.sha256(plain).digest()
+    sealing.seal(io.BytesIO(plain), SEAL, lambda _data: None, original=original)
+    if size and data.draw(st.booleans()):
+        plain[data.draw(st.integers(0, size - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    elif size and data.draw(st.booleans()):
+        del plain[data.draw(st.integers(0, size - 1)) :]
+    else:
+        plain += data.draw(st.binary(min_size=1))
+
+    with pytest.raises(TorrentError):
+        sealing.seal(io.BytesIO(plain), SEAL, lambda _data: None, original=original)
+
+
 @pytest.mark.parametrize(
     ("key", "context"), [(bytes(16), sealing.MEMO), (SEAL.key, b"memosync invitation v1"), (bytes(15), sealing.MEMO)]
 )
@@ -124,13 +142,13 @@ def test_a_short_read_is_not_the_end() -> None:
 
     data = bytes(3 * CHUNK)
     target, again = io.BytesIO(), io.BytesIO()
-    sealing.seal(Dripping(data), target.write, SEAL)
+    sealing.seal(Dripping(data), SEAL, target.write)
     sealing.unseal(Dripping(target.getvalue()), again.write, SEAL.key)
 
     assert (target.getvalue(), again.getvalue()) == (sealed(data), data)
 
 
-@pytest.mark.parametrize("size", [0, 10, 100 * CHUNK])
+@pytest.mark.parametrize("size", [0, 10, 400 * CHUNK])
 @pytest.mark.parametrize("work", ["seal", "unseal"])
 def test_what_a_disk_refuses_is_told_and_ends_it(work: str, size: int) -> None:
     source, taken = io.BytesIO(bytes(size) if work == "seal" else sealed(bytes(size))), list[int]()
@@ -142,7 +160,7 @@ def test_what_a_disk_refuses_is_told_and_ends_it(work: str, size: int) -> None:
 
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="no room"):
-        sealing.seal(source, write, SEAL) if work == "seal" else sealing.unseal(source, write, SEAL.key)
+        sealing.seal(source, SEAL, write) if work == "seal" else sealing.unseal(source, write, SEAL.key)
 
     assert len([count for count in taken if count != HEAD]) == 1
     assert set(threading.enumerate()) <= before

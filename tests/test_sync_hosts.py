@@ -231,6 +231,7 @@ def test_devices_that_have_everything_are_quiet(
             most = most_in_a_second([packet for packet in packets if packet.source in (one.host.address, OURS)])
             size = sum(len(packet.data) // 2 for packet in packets) * 3600 / watched
             figure(f"{place}, idle, {what}: {size / 1e6:.2f} MB in an hour, {most} packets in a second to one address")
-            assert 0 < most <= 3, "packets in a second to one address"
-            if what == "together":  # who is alone looks for the other one
+            if what == "together":  # who is alone looks for the other one, and in the DHT asks its nodes
                 assert size < 1_000_000, "bytes in an hour"
+            if what == "together" or place != "dht":
+                assert 0 < most <= 3, "packets in a second to one address"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import struct
 import subprocess
 import time
 from array import array
@@ -336,6 +337,18 @@ def test_a_position_is_found_in_a_damaged_file_and_in_several_in_one() -> None:
         whole = decoded(data)
         for position in (0.5, 2.5, len(whole) / RATE - 0.5):
             assert abs(shift(heard(data, position, 0.1), whole, position)) <= 0.05
+
+
+@pytest.mark.parametrize("skip", [3_840, 48_000])
+def test_what_a_decoder_throws_away_costs_nothing_that_is_heard(skip: int) -> None:
+    """As much as a second is where somebody cut the beginning off without decoding it (RFC 7845, 4.2)."""
+    head, *audio = matroska.packets()
+    data = matroska.webm([head[:10] + struct.pack("<H", skip) + head[12:], *audio], lambda number: 20 * number)
+    whole = decoded(data)
+
+    assert len(heard(data, 0.0, 9)) / RATE == pytest.approx(len(whole) / RATE, abs=0.05)
+    for position in (0.0, 0.1, 0.3, 0.73, 2.5):
+        assert abs(shift(heard(data, position, 0.1), whole, position)) <= 0.05
 
 
 def test_playing_ends_with_the_sound() -> None:

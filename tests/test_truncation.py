@@ -256,6 +256,19 @@ def test_a_length_of_8_bytes_that_was_never_filled_in_is_no_cut(record: Record, 
 
 
 @both_ways
+def test_an_mp3_whose_frames_were_never_counted_is_not_called_cut(made: Path, record: Record) -> None:
+    data = bytearray((made / "made.mp3").read_bytes())
+    at = re.search(rb"(?:Xing|Info)\0{3}", data)
+    assert at
+    data[at.end() + 1 : at.end() + 9] = b"\xff" * 8  # how many, and in how many bytes
+
+    heard, said = record(bytes(data))
+
+    assert said == ""
+    assert len(heard) / RATE == pytest.approx(3, abs=0.1)
+
+
+@both_ways
 def test_a_box_of_8_bytes_of_length_is_followed_to_where_it_cannot_be(made: Path, record: Record) -> None:
     data = (made / "made.m4a").read_bytes()
     end = b"\0\0\0\1free" + (2**64 - 1).to_bytes(8, "big")

@@ -229,11 +229,12 @@ def film(tmp_path: Path) -> Path:
 
 @both_ways
 def test_the_track_that_a_file_calls_its_default_is_taken_and_said(
-    memosync: Program, tmp_path: Path, film: Path, record: Ways
+    memosync: Program, tmp_path: Path, record: Ways
 ) -> None:
-    options = ["-c", "copy", "-map", "0", "-disposition:a:0", "0", "-disposition:a:1", "default"]
+    noise, voice = wav(tmp_path / "noise.wav", tones((700, 0.5))), wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    options = ["-map", "0", "-map", "1", "-c:a", "flac", "-disposition:a:0", "0", "-disposition:a:1", "default"]
 
-    said = record(memosync, ffmpeg(tmp_path / "default.mkv", "-i", film, *options))
+    said = record(memosync, ffmpeg(tmp_path / "default.mkv", "-i", noise, "-i", voice, *options))
 
     assert "of its 2 tracks number 2 is taken" in said
     assert amplitude(decoded(only(memosync)["path"]), 440) == pytest.approx(0.5, rel=0.02)
@@ -315,6 +316,24 @@ def test_opus_is_as_long_as_its_packets_are_whatever_its_clock_says(
     for heard in map(decoded, places[:11]):
         for second, frequency in enumerate((300, 400, 500, 600)):
             assert amplitude(heard[second * RATE : (second + 1) * RATE], frequency) == pytest.approx(0.5, rel=0.1)
+
+
+@both_ways
+def test_what_a_decoder_throws_away_is_no_part_of_the_length_anywhere(
+    memosync: Program, tmp_path: Path, opus: list[bytes], record: Ways
+) -> None:
+    """FFmpeg counts it in the header; a second is where the beginning was cut off without decoding (RFC 7845, 4.2)."""
+    head = opus[0][:10] + struct.pack("<H", RATE) + opus[0][12:]
+    (tmp_path / "voice.opus").write_bytes(ogg.stream([head, *opus[1:]]))
+
+    said = record(memosync, tmp_path / "voice.opus")
+
+    assert "warning" not in said
+    for words in ("A title", "Another"):  # the file is written anew for the second
+        memo = only(memosync)
+        assert float(sound.probe(Path(memo["path"]))["duration"]) == pytest.approx(memo["duration"], abs=0.01)
+        assert len(decoded(memo["path"])) / RATE == pytest.approx(memo["duration"], abs=0.01)
+        memosync("edit", "last", "-t", words)
 
 
 @both_ways

@@ -41,8 +41,9 @@ _SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and make
     *("NMS_ADPCM_", "G721_", "G723_", "DWVW_"),
 )
 _KINDS = {pcm.PCM: "PCM_", pcm.FLOAT: ("FLOAT", "DOUBLE"), pcm.ALAW: "ALAW", pcm.ULAW: "ULAW"}
-_OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE"}  # formats that it alone reads
+_OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE", "XI"}  # formats that it alone reads
 _AMR = {"amrnb": 0x57, "amrwb": 0x58}  # FFmpeg takes NMS (0x38) and Voxware (0x77, 0x78) for it, too (mmreg.h)
+_SILENCE = (b"\xff\xfb\x14\xc0" + bytes(92)) * 10  # of MP3, 32 kb/s
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
 _LONGEST = 0.12  # seconds of a packet of Opus (RFC 6716, 2.1.4); FFmpeg may count a broken one as a page of them
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
@@ -80,6 +81,11 @@ class Source:
         return False
 
     @property
+    def has_edits(self) -> bool:
+        """Tell whether it may leave some of its sound out, as MP4 does."""
+        return False
+
+    @property
     def is_short(self) -> bool:
         """Tell, once all of it was read, whether its header counts more than its last packet does."""
         return False
@@ -100,6 +106,8 @@ class _Decoded(Source):
         self.tracks, self.track = [stream.index for stream in streams], stream.index
         self.stream, codec = stream, stream.codec_context
         self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
+        if self.is_opus and self.duration:  # FFmpeg counts what a decoder throws away
+            self.duration -= (opus.pre_skip(codec.extradata) or 0) / opus.RATE
         sample = codec.format.name if codec.format else ""  # damage may leave none
         self.is_float = codec.name.startswith("pcm_f") or (codec.name == "wavpack" and "flt" in sample)
         self.head = bytes([codec.channels]) + opus.decoding(codec.extradata)
@@ -114,6 +122,10 @@ class _Decoded(Source):
         if names == "wav" and self.stream.codec_context.name == "aac":  # without lengths FFmpeg finds little of it
             return True
         return alone and names in ("ogg", "matroska,webm") and abs(begin) < _GAP
+
+    @property
+    def has_edits(self) -> bool:
+        return self._container.format.name.startswith("mov")
 
     @property
     def is_short(self) -> bool:
@@ -155,7 +167,10 @@ class _Decoded(Source):
         for packet in self._demuxed(damage, now):
             if held:
                 yield _whole(held)
-            held = packet if skipped(packet)[1] else None
+            cut = skipped(packet)[1]
+            if self.is_opus and cut > opus.count_samples(memoryview(packet)):  # which decoders take for none
+                packet, cut = _whole(packet), 0
+            held = packet if cut else None
             if not held:
                 yield packet
         if held:
@@ -202,11 +217,12 @@ class _Decoded(Source):
         return self.stream.codec_context.decode(packet)
 
     def _is_behind(self, packet: Packet) -> bool:
-        """Tell whether something is no sound, but what FFmpeg takes along behind it: Lyrics3, or what fills up a chunk.
+        """Tell whether something is no sound, but what FFmpeg takes along behind it: tags, or what fills up a chunk.
 
         Those of Wave64 are as long as multiples of eight bytes.
         """
-        return bytes(packet).startswith(b"LYRICSBEGIN") or (self._container.format.name == "w64" and packet.size < 8)
+        is_tag = bytes(packet).startswith((b"LYRICSBEGIN", b"ID3"))
+        return is_tag or (self._container.format.name == "w64" and packet.size < 8)
 
     def _frames(self, damage: Damage, now: Callable[[], float]) -> Iterator[av.AudioFrame]:
         import av
@@ -269,13 +285,14 @@ class _Sndfile(Source):
 
 
 @contextlib.contextmanager
-def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
+def open_source(file: Reader, track: int | None = None, *, edited: bool = True) -> Iterator[Source]:
     """Open a source from its beginning, with whoever reads it best; a pipe has to be `Peeking`.
 
     `track` is the number of a stream; where none is given it is the one that the file calls its default, or the first
-    that can be decoded. AudioError, which says what it is, where it cannot be read.
+    that can be decoded; `edited` leaves out what the edit list of an MP4 does. AudioError, which says what it is, where
+    it cannot be read.
     """
-    ahead: dict[str, str] = {}
+    ahead: dict[str, str] = {} if edited else {"ignore_editlist": "1"}
     if file.seekable():
         seekable = cast("BinaryIO", file)
         seekable.seek(0)
@@ -284,12 +301,14 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             with opened as source:
                 yield source
             return
-        if is_free_format(reading(seekable)) and (free := _opened(seekable)):
-            with contextlib.closing(_Sndfile(_Said(), free, ())) as source:
-                yield source
-            return
+        if is_free_format(reading(seekable)):
+            said = _tagged(seekable)
+            if free := _opened(seekable):
+                with contextlib.closing(_Sndfile(said, free, ())) as source:
+                    yield source
+                return
         info = headers.info(reading(seekable), behind=True)
-        unmarked = headers.unmarked(reading(seekable))
+        unmarked, tag = headers.unmarked(reading(seekable)), headers.resynchronised(reading(seekable))
         seekable.seek(0)
         sound = headers.encoded(reading(seekable))
         length = sound.reach(seekable.seek(0, io.SEEK_END), reading(seekable)) if sound else None
@@ -304,11 +323,12 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             return
         info = headers.info(lambda at, size: pipe.peek(size, at), behind=False)
         unmarked = headers.unmarked(lambda at, size: pipe.peek(size, at))
+        tag = headers.resynchronised(lambda at, size: pipe.peek(size, at))
         if sound := headers.encoded(lambda at, size: pipe.peek(size, at)):
             file = _Wave(pipe.read, sound, sound.length, pipe.peek)
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
         # same, 0.9 s at 48 kHz
-        ahead = {"analyzeduration": "1", "max_probe_packets": "20"}
+        ahead |= {"analyzeduration": "1", "max_probe_packets": "20"}
     with contextlib.ExitStack() as stack:
         try:
             container = stack.enter_context(open_input(file, FORMATS, None, **ahead))
@@ -321,7 +341,11 @@ def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
             raise AudioError(what_it_is(begin, error.__cause__), hint) from error
         add_utf16(container, info)
         add_unmarked(container, unmarked)
-        yield _Decoded(container, track)
+        decoded = _Decoded(container, track)
+        if tag:
+            said = _described(io.BytesIO(tag + _SILENCE), "mp3")
+            decoded.words, decoded.carried = said.words, said.carried
+        yield decoded
 
 
 def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | None:
@@ -430,13 +454,22 @@ def _taken(read: Callable[[int], bytes], size: int) -> bytes:
     return data
 
 
-def _described(file: BinaryIO) -> _Said:
-    """Have FFmpeg read what a file of WAV's family says of itself."""
+def _tagged(file: BinaryIO) -> _Said:
+    """Have FFmpeg read the tags of an MP3 whose frames it cannot: between them it is given silence."""
+    size = headers.behind_id3(reading(file))
+    tag = headers.resynchronised(reading(file)) or reading(file)(0, size)
+    last = reading(file)(max(size, file.seek(0, io.SEEK_END) - 128), 128)
+    return _described(io.BytesIO(tag + _SILENCE + last * last.startswith(b"TAG")), "mp3")
+
+
+def _described(file: BinaryIO, formats: str = _FAMILY) -> _Said:
+    """Have FFmpeg read what a file, of WAV's family unless it is said, says of itself."""
     with contextlib.suppress(AudioError):
-        info = headers.info(reading(file), behind=True)
+        info, unmarked = headers.info(reading(file), behind=True), headers.unmarked(reading(file))
         file.seek(0)
-        with open_input(file, _FAMILY, None) as container:
+        with open_input(file, formats, None) as container:
             add_utf16(container, info)
+            add_unmarked(container, unmarked)
             for stream in filter(_can_be, container.streams.audio):
                 names = names_of(stream.codec_context.layout)
                 return _Said(words_of(container, stream), carried_of(container, stream), names)

@@ -66,6 +66,18 @@ def behind_id3(peek: Peek) -> int:
     return 10 + _synchsafe(head[6:]) + (10 if head[5] & 16 else 0)  # a footer
 
 
+def resynchronised(peek: Peek) -> bytes:
+    """Give an ID3 tag as it was before zeros were put into it (ID3v2.3, 5; v2.2, 3.1); nothing where none were.
+
+    FFmpeg (8.1) takes them for a part of its frames. Of v2.4, where each frame has its own, it does not.
+    """
+    head = peek(0, 10)
+    if not (end := behind_id3(peek)) or head[3] not in (2, 3) or not head[5] & 0x80 or end > _HEADER:
+        return b""
+    tag = peek(10, end - 10).replace(b"\xff\0", b"\xff")
+    return head[:5] + bytes([head[5] & 0x7F, *(len(tag) >> bits & 127 for bits in (21, 14, 7, 0))]) + tag
+
+
 def unmarked(peek: Peek) -> dict[bytes, bytes]:
     """Find the texts of an ID3 tag that are UTF-16 without its mark (ID3v2.4, 4; v2.3, 3.3), by the names of frames."""
     head = peek(0, 10)

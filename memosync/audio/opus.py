@@ -7,6 +7,7 @@ import struct
 RATE = 48_000  # Hz, at which Opus counts whatever it was given
 PRE_SKIP = 312  # samples that libopus has a decoder throw away at 48 kHz, 6.5 ms
 LONGEST = 5_760  # samples of a packet: 120 ms
+_FASTEST = 768_000  # Hz of which anybody has recorded
 
 
 def _frame(config: int) -> int:
@@ -53,8 +54,13 @@ def head(channels: int, pre_skip: int = PRE_SKIP) -> bytes:
 
 
 def pre_skip(extradata: bytes | None) -> int | None:
-    """Read from a stream's head how many samples a decoder throws away at the start; None without a head."""
+    """Read from a stream's head how many samples a decoder throws away at the start; None without a head.
+
+    One whose numbers are the wrong way round, as GStreamer 1.22 writes it into MP4, is none: by its rate that is seen.
+    """
     if not extradata or len(extradata) < 19 or extradata[:8] != b"OpusHead":
+        return None
+    if int.from_bytes(extradata[12:16], "little") > _FASTEST >= int.from_bytes(extradata[12:16], "big"):
         return None
     return int.from_bytes(extradata[10:12], "little")
 

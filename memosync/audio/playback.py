@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +17,7 @@ from ..errors import AudioError
 from .arriving import Arriving
 from .opus import count_samples, pre_skip
 from .timeline import Timeline
-from .webm import RATE, audio_stream, decode, lay_out, open_input, pulled, samples_of, translated
+from .webm import RATE, START, audio_stream, decode, lay_out, open_input, pulled, samples_of, translated
 
 if TYPE_CHECKING:
     import av
@@ -51,18 +52,19 @@ class Recording:
         `position` is in seconds; `speed`, from `SLOWEST` to `FASTEST`, is how many of them pass in one. A new one ends
         the one before. AudioError when it cannot be read.
         """
+        first = position - _PREROLL - self._timeline.skip / RATE  # FFmpeg throws that away wherever one begins
         with contextlib.ExitStack() as opened:
             if self._timeline.steady:
                 begin = 0.0 if self._timeline.is_right else self._timeline.begin
                 with translated("read"):
-                    self._source.seek(int((begin + position - _PREROLL) * 1_000_000), backward=True)
+                    self._source.seek(int((begin + first) * 1_000_000) if first > 0 else START, backward=True)
                 stream = audio_stream(self._source)
-                heard, unit = _by_clock(self._source, stream, begin, position - _PREROLL), stream.time_base
+                heard, unit = _by_clock(self._source, stream, begin, first), stream.time_base
             else:
-                start, splice = self._splice(position - _PREROLL)
+                start, splice = self._splice(first)
                 source = opened.enter_context(open_input(splice))
                 stream = audio_stream(source)
-                heard, unit = _by_samples(source, stream, start, position - _PREROLL), _SAMPLE
+                heard, unit = _by_samples(source, stream, start, first), _SAMPLE
             with translated("read"):
                 graph = _graph(stream, unit, position, speed, output)
                 graph.set_audio_frame_size(output.block)
@@ -134,7 +136,7 @@ def _by_clock(
 ) -> Iterator[av.AudioFrame | None]:
     """Give the frames from `first` on (seconds) as the container times them, less its `begin`; then None."""
     unit = stream.time_base or Fraction(1)
-    earliest = (begin + first) / unit
+    earliest = (begin + first) / unit if first > 0 else -math.inf
     shift = round(begin / unit)
     with translated("read"):
         later = (packet for packet in source.demux(stream) if packet.pts is None or packet.pts >= earliest)

@@ -9,6 +9,7 @@ where FFmpeg's demuxer takes one. What the walk does not understand it leaves to
 from __future__ import annotations
 
 import math
+import struct
 import time
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
@@ -34,6 +35,9 @@ _AUDIO = 2
 _CODECS: dict[bytes, Literal["opus", "vorbis"]] = {b"A_OPUS": "opus", b"A_VORBIS": "vorbis"}
 
 
+# How a SimpleBlock begins (RFC 9559, 10.2): name, size of two bytes, track | time | flags, first byte of the packet;
+# and the last two of these where the size has one byte.
+_LONG, _SHORT = struct.Struct(">IhH"), struct.Struct(">3xhH")
 _WIDTHS = [9 - first.bit_length() for first in range(256)]  # bytes of a name or a size that begins so (RFC 8794, 4)
 
 
@@ -234,32 +238,34 @@ class _Walk:
         stop = min(len(data), rest) - 8
         if not 0 <= at < stop or data[at] != _SIMPLE_BLOCK:
             return start
-        track, tick, zero = 0x80 | self.number, self._tick, stamp - 0x8000  # what is added to a time makes it positive
-        samples, done, low, high = self._samples, self._done, self._low, self._high
-        body = more = 0
-        while at < stop and data[at] == _SIMPLE_BLOCK:
-            size = data[at + 1]
-            if size >= 0x80:
-                size, here = size - 0x80, at + 2
-            elif size >= 0x40:
-                size, here = (size - 0x40) << 8 | data[at + 2], at + 3
+        tick, samples, done, low, high = self._tick, self._samples, self._done, self._low, self._high
+        long, short = 0xA3400080 | self.number, 0xA3808000 | self.number << 8
+        clock, more = 0.0, 0
+        read_long, read_short = _LONG.unpack_from, _SHORT.unpack_from
+        while at < stop:
+            begin, ticks, kind = read_long(data, at)
+            if begin & 0xFFC000FF == long:
+                size, here = begin >> 8 & 0x3FFF, at + 3
+            elif begin & 0xFF80FF00 == short:
+                ticks, kind = read_short(data, at)
+                size, here = begin >> 16 & 0x7F, at + 2
             else:
                 break
-            if data[here] != track or data[here + 3] & 6 or size < 5 or here + size > rest:
+            if kind & 0x600 or size < 5 or here + size > rest:  # kind: laced or not, and the packet's first byte
                 break
-            if not (more := samples[data[here + 4]] or count_samples(data[here + 4 : here + size])):
+            if not (gives := samples[kind & 0xFF] or count_samples(data[here + 4 : here + size])):
                 break
-            clock = (zero + ((data[here + 1] ^ 0x80) << 8 | data[here + 2])) * tick - done
-            if not low < clock < high:
+            clock = (stamp + ticks) * tick
+            if not low < clock - done < high:
                 self._is_steady = False
                 low, high = -math.inf, math.inf
-            done += more
-            at, body = here + size, here
-        if body:
+            done += gives
+            at, more = here + size, gives
+        if at > start - self._from:
             if self._codec == "opus":
                 self._done = done
             self._low, self._high = low, high
-            self._last = (zero + ((data[body + 1] ^ 0x80) << 8 | data[body + 2])) * tick + more
+            self._last = clock + more
         return at + self._from
 
     def _group(self, stamp: int, data: bytes) -> None:

@@ -290,8 +290,10 @@ def _voc(at: int) -> _Walk:
     at += int.from_bytes((yield at + 20, 2), "little")
     while len(head := (yield at, 4)) == 4 and head[0]:
         at += 4 + int.from_bytes(head[1:], "little")
-        if (yield from _is_torn(at)):
+        if not (behind := (yield at - 1, 11)):
             return True
+        if head[0] == 9 and len(behind) == 10 and not behind[9]:  # SoX 14.4.2 counts four of its header's twelve bytes
+            return False
     return False
 
 
@@ -323,7 +325,8 @@ def _mp3(at: int) -> _Walk:
     """Find the end of an MP3 by what encoders put into its first frame; some count the tags in front of it, too."""
     head = yield at, 64
     found = re.search(rb"(?:Xing|Info)\0{3}[\3\7\x0b\x0f](.{4})(.{4})", head, re.DOTALL)
-    if not found or not (yield from _is_torn(at + int.from_bytes(found[2], "big"))):
+    length = int.from_bytes(found[2], "big") if found else 0
+    if not found or length >= _NO_LENGTH or not (yield from _is_torn(at + length)):
         return False
     halved = {0b11: 0, 0b10: 1}.get(head[1] >> 3 & 3, 2)  # MPEG 1, 2 and 2.5
     rate = (44_100, 48_000, 32_000, 0)[head[2] >> 2 & 3] >> halved

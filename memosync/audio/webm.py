@@ -44,7 +44,7 @@ _CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RF
 _OPUS = ("opus", "libopus")
 _ROUNDED = 0.003  # seconds that a copied time stamp may differ from its packet's: it has whole milliseconds
 _EXACT = 0.001_25  # seconds: within half of the shortest packet (RFC 6716, 2.1.4) none is before the one before it
-_START = -(2**40)  # microseconds: at 0 the packets before it would be passed over, which prepare the first sound
+START = -(2**40)  # microseconds: at 0 the packets before it would be passed over, which prepare the first sound
 _SAMPLE = Fraction(1, RATE)  # seconds
 _A_MINUTE = 3_000  # packets of most recorders
 _BITRATES = range(6_000, 510_001)
@@ -140,7 +140,21 @@ def finish(
         return finish(part, target, words, carried, is_believed=False, on_progress=on_progress)
     if (cut := carried.until(last)) != carried:  # its end is known only now, and chapters stand before it
         return finish(part, target, words, cut, on_progress=on_progress)
+    put_length(target, last, opus.pre_skip(stream.codec_context.extradata) or 0)
     return AudioInfo(duration=last, words=words)
+
+
+def put_length(path: Path, seconds: float, skip: int) -> None:
+    """Have a file's header say how long its sound is: FFmpeg counts `skip` samples more, which a decoder throws away.
+
+    Those of our own encoder, 6.5 ms, are left to be counted. LibraryError when the disk refuses.
+    """
+    if skip < timeline.NEAR * RATE:
+        return
+    with files.as_library_error("write the audio"), path.open("r+b") as file:
+        if found := _DURATION.search(file.read(2**16).partition(_CLUSTER)[0]):
+            file.seek(found.end())
+            file.write(struct.pack(">d" if found[0].endswith(b"\x88") else ">f", seconds * 1_000))
 
 
 def _ends_at(known: Timeline, packet: Packet | None) -> bool:
@@ -243,7 +257,7 @@ def lay_out(file: BinaryIO, source: av.container.InputContainer) -> Timeline:
 def _counted(source: av.container.InputContainer, stream: av.AudioStream, found: Timeline) -> Timeline:
     """Count what FFmpeg finds in a file that is damaged, or written in a rare way."""
     with contextlib.suppress(AudioError), translated("read"):
-        source.seek(_START)
+        source.seek(START)
     end, samples, skip = 0.0, 0, -1
     for packet in packets(source, stream):
         begin, cut = skipped(packet)
@@ -263,7 +277,7 @@ def _span(source: av.container.InputContainer, stream: av.AudioStream) -> tuple[
         if packet.pts is not None and packet.time_base:
             begin = float(packet.pts * packet.time_base)
             break
-    for start in (-_START, _START):  # the last cluster by its cue; without cues all of it
+    for start in (-START, START):  # the last cluster by its cue; without cues all of it
         with contextlib.suppress(AudioError), translated("read"):
             source.seek(start, backward=True)
         for packet in packets(source, stream):
@@ -425,7 +439,7 @@ def _without_subtitles(source: av.container.InputContainer) -> None:
         for words in source.streams.subtitles:
             words.discard = av.stream.Discard.all
         with contextlib.suppress(AudioError), translated("read"):
-            source.seek(_START)
+            source.seek(START)
 
 
 def packets(source: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Packet]:

@@ -21,7 +21,7 @@ from . import opus
 from .carried import NOTHING, Carried, to_chapters, to_matroska
 from .resampling import Resampler
 from .tags import to_tags
-from .webm import FINISHED, RATE, Sound, finish, layout, make_place, skipped, translated
+from .webm import FINISHED, RATE, Sound, finish, layout, make_place, put_length, skipped, translated
 
 if TYPE_CHECKING:
     import av
@@ -152,6 +152,8 @@ class Writer:
                 self._mux(self._stream.encode(None))
                 self._listen(None)
             self._file.close()
+        if self._copies and not self._live:
+            put_length(self._path, self.duration, -self._begin)
         if self._frames and not self._live and self._carried.until(self.duration) != self._carried:
             half = self._path.with_suffix(".half")
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -129,12 +130,7 @@ class Incoming:
             source.seek(0)
             with files.staged(self._opened) as (staged, target):
                 writeback = files.Writeback(staged)
-
-                def write(data: memoryview) -> None:
-                    target.write(data)
-                    writeback.reach(target.tell())
-
-                digest = sealing.unseal(source, write, self._secret)
+                digest = sealing.unseal(source, functools.partial(writeback.write, target), self._secret)
                 target.flush()
                 writeback.end()
                 files.move(staged, self._opened)

@@ -45,7 +45,7 @@ def invite(library: Library, addresses: Sequence[str]) -> Magnet:
         "addresses": list(addresses[:MOST_ADDRESSES]),
     }
     seal, sealed = Seal(os.urandom(KEY), os.urandom(SALT)), io.BytesIO()
-    sealing.seal(io.BytesIO(manifest.canonical(told)), sealed.write, seal, sealing.INVITATION)
+    sealing.seal(io.BytesIO(manifest.canonical(told)), seal, sealed.write, context=sealing.INVITATION)
     file = heads.describe(sealed.getvalue())
     until = int(library.clock()) + LIFETIME
     with files.as_library_error("keep the invitation"):

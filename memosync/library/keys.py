@@ -43,8 +43,7 @@ def has_keys(library: Library) -> bool:
 def secret(library: Library) -> bytes:
     """Give the library's secret, 32 bytes, which is made when it is first needed; LibraryError when it is broken."""
     with files.as_library_error("keep the library's secret"):
-        _prepare(library)
-        with library.index_lock():
+        with _writing(library):
             if not has_secret(library):
                 files.write(_secret(library), os.urandom(_SECRET))
         return files.read(_secret(library))
@@ -63,14 +62,12 @@ def has_secret(library: Library) -> bool:
 
 def replace_secret(library: Library, secret: bytes, when: datetime) -> None:
     """Have another secret from now on; the one before is kept beside it, and nothing is sealed anew with it."""
-    with files.as_library_error("keep the library's secret"):
-        _prepare(library)
-        with library.index_lock():
-            path, before = _secret(library), b""
-            if has_secret(library) and (before := files.read(path)) != secret:
-                files.write(library.keys / f"before-{when:%Y-%m-%d-%H%M%S}", before)
-            if before != secret:
-                files.write(path, secret)
+    with files.as_library_error("keep the library's secret"), _writing(library):
+        path, before = _secret(library), b""
+        if has_secret(library) and (before := files.read(path)) != secret:
+            files.write(library.keys / f"before-{when:%Y-%m-%d-%H%M%S}", before)
+        if before != secret:
+            files.write(path, secret)
 
 
 def forget_secret(library: Library) -> None:
@@ -82,12 +79,10 @@ def forget_secret(library: Library) -> None:
 
 def keep(library: Library, infohash: InfoHash, key: Key) -> None:
     """Keep the key of a link for as long as there is a library; an ended one stays ended."""
-    with files.as_library_error("keep the key"):
-        _prepare(library)
-        with library.index_lock():
-            kept = find(library, infohash)
-            if kept is None or (kept != key and not kept.ended):
-                files.write(library.keys / infohash, key.dumps())
+    with files.as_library_error("keep the key"), _writing(library):
+        kept = find(library, infohash)
+        if kept is None or (kept != key and not kept.ended):
+            files.write(library.keys / infohash, key.dumps())
 
 
 def find(library: Library, infohash: InfoHash) -> Key | None:
@@ -135,11 +130,20 @@ def _secret(library: Library) -> Path:
     return library.keys / "library"
 
 
-def _prepare(library: Library) -> None:
+@contextlib.contextmanager
+def _writing(library: Library) -> Iterator[None]:
+    """Be the only one who writes keys, in a directory that is closed to others; a new one goes with what is refused."""
     library.prepare()
-    with contextlib.suppress(FileExistsError):
-        library.keys.mkdir(0o700)
-        files.sync_directory(library.inner)
-    files.refuse_links(library.keys)
-    if files.mode_of(library.keys) & 0o077:  # a backup that was put back
-        library.keys.chmod(0o700)
+    with library.index_lock():
+        with contextlib.suppress(FileExistsError):
+            library.keys.mkdir(0o700)
+            files.sync_directory(library.inner)
+        files.refuse_links(library.keys)
+        if files.mode_of(library.keys) & 0o077:  # a backup that was put back
+            library.keys.chmod(0o700)
+        try:
+            yield
+        except OSError:
+            with contextlib.suppress(OSError):  # there are keys in it
+                library.keys.rmdir()
+            raise

@@ -6,6 +6,7 @@ A form is a cache of what the memo's file and its key make, the same every time,
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from ..errors import LibraryError, MemosyncError, TorrentError
 from ..magnet import InfoHash
 from ..memo import Memo
 from ..quantities import format_size
-from ..sealing import Seal
+from ..sealing import Original, Seal
 from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
 from . import keys
@@ -45,11 +46,11 @@ def form_of(library: Library, memo: Memo, *, thorough: bool = False) -> Form:
     if key and key.ended:
         return _new(library, memo, memo.renewals + 1)
     if not key:  # the secret may make it again
-        digest = _digest(library, memo)
-        seal = sealing.derive(keys.secret(library), sealing.link(memo.renewals), digest)
-        if not _make(library, memo, seal, digest, memo.sealed):
+        original = _read(library, memo)
+        seal = sealing.derive(keys.secret(library), sealing.link(memo.renewals), original.digest)
+        if not _make(library, memo, seal, original, memo.sealed):
             raise _lost(memo)
-        keys.keep(library, memo.sealed, Key(seal=seal, digest=digest))
+        keys.keep(library, memo.sealed, Key(seal=seal, digest=original.digest))
     elif not is_kept(library, memo.sealed, thorough=thorough):
         seal_again(library, memo, memo.sealed)
     return Form(memo.sealed, memo.renewals)
@@ -138,7 +139,7 @@ def seal(library: Library, memo: Memo, renewals: int = 0) -> Metainfo:
 
     After so many `renewals` it is another one. The caller holds the memo's lock, and its file says its words.
     """
-    return _seal(library, memo, renewals, _digest(library, memo))
+    return _seal(library, memo, renewals, _read(library, memo))
 
 
 def seal_again(library: Library, memo: Memo, infohash: InfoHash) -> None:
@@ -148,7 +149,7 @@ def seal_again(library: Library, memo: Memo, infohash: InfoHash) -> None:
         raise _lost(memo)
     if key.ended:
         raise LibraryError(f"this link of {memo.label} was ended")
-    if not _make(library, memo, key.seal, key.digest, infohash):
+    if not _make(library, memo, key.seal, Original(key.digest), infohash):
         raise LibraryError(f"the key of {memo.label} is another one's", "put back .memosync/keys from a backup")
 
 
@@ -157,27 +158,25 @@ def form_for_devices(library: Library, path: Path, form: Path | None = None) -> 
 
     Only where a `form` is named is it kept. OSError, and LibraryError when the library's secret is broken.
     """
-    digest = digest_of(path)
-    seal = sealing.derive(keys.secret(library), sealing.SYNC, digest)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(files.open_regular(path))
+        original = Original.read(source)
+        source.seek(0)
+        seal = sealing.derive(keys.secret(library), sealing.SYNC, original.digest)
         size = sealing.sealed_size(files.status_of(path, links=True).st_size)
-        pieces, write = metainfo.Pieces(size), None
+        pieces = metainfo.Pieces(size)
+        takes: list[Callable[[memoryview], object]] = [pieces.update]
         if form:
             staged, target = stack.enter_context(files.staged(form))
-            write = target.write
-
-        def take(data: memoryview) -> None:
-            pieces.update(data)
-            if write:
-                write(data)
-
-        if sealing.seal(source, take, seal) != digest:
-            raise LibraryError(f"{path.name} is being changed", "wait until that is done")
+            takes.append(target.write)
+        try:
+            sealing.seal(source, seal, *takes, original=original)
+        except TorrentError:
+            raise LibraryError(f"{path.name} is being changed", "wait until that is done") from None
         if form:
             target.flush()
             files.move(staged, form, sync=False)
-    return digest, metainfo.describe(seal.salt[:8].hex(), size, pieces.hashes())
+    return original.digest, metainfo.describe(seal.salt[:8].hex(), size, pieces.hashes())
 
 
 def open_from_devices(library: Library, form: Path, digest: str, path: Path) -> None:
@@ -199,26 +198,26 @@ def digest_of(path: Path) -> bytes:
 
 def _new(library: Library, memo: Memo, renewals: int) -> Form:
     """Make a form that is not the memo's, and was never ended."""
-    digest = _digest(library, memo)
-    renewals = max(renewals, sum(key.ended and key.digest == digest for _, key in keys.kept(library)))
-    while (infohash := _seal(library, memo, renewals, digest).infohash) == memo.sealed or keys.is_ended(
+    original = _read(library, memo)
+    renewals = max(renewals, sum(key.ended and key.digest == original.digest for _, key in keys.kept(library)))
+    while (infohash := _seal(library, memo, renewals, original).infohash) == memo.sealed or keys.is_ended(
         library, infohash
     ):
         renewals += 1
     return Form(infohash, renewals)
 
 
-def _seal(library: Library, memo: Memo, renewals: int, digest: bytes) -> Metainfo:
-    seal = sealing.derive(keys.secret(library), sealing.link(renewals), digest)
-    torrent = _make(library, memo, seal, digest)
+def _seal(library: Library, memo: Memo, renewals: int, original: Original) -> Metainfo:
+    seal = sealing.derive(keys.secret(library), sealing.link(renewals), original.digest)
+    torrent = _make(library, memo, seal, original)
     assert torrent
-    keys.keep(library, torrent.infohash, Key(seal=seal, digest=digest))
+    keys.keep(library, torrent.infohash, Key(seal=seal, digest=original.digest))
     return torrent
 
 
-def _digest(library: Library, memo: Memo) -> bytes:
-    with files.as_library_error(f"read the file of {memo.label}"):
-        return digest_of(library.path(memo))
+def _read(library: Library, memo: Memo) -> Original:
+    with files.as_library_error(f"read the file of {memo.label}"), files.open_regular(library.path(memo)) as source:
+        return Original.read(source)
 
 
 def _lost(memo: Memo) -> LibraryError:
@@ -226,7 +225,9 @@ def _lost(memo: Memo) -> LibraryError:
     return LibraryError(f"the key of {memo.label} is lost", hint)
 
 
-def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: InfoHash | None = None) -> Metainfo | None:
+def _make(
+    library: Library, memo: Memo, seal: Seal, original: Original, expected: InfoHash | None = None
+) -> Metainfo | None:
     """Seal a memo's file, and keep that and its torrent only when the file is the one the seal was made for.
 
     None, and nothing kept, when it is not the form that is `expected`. Errors name no title: they stand in a log.
@@ -241,18 +242,14 @@ def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: Inf
             )
         with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
             pieces, writeback = metainfo.Pieces(needed), files.Writeback(staged)
-
-            def write(data: memoryview) -> None:
-                target.write(data)
-                pieces.update(data)
-                writeback.reach(target.tell())
-
-            sealed = sealing.seal(source, write, seal)
+            write = functools.partial(writeback.write, target)
+            try:
+                sealing.seal(source, seal, write, pieces.update, original=original)
+            except TorrentError:
+                text = f"the file of {memo.label} is not what its link was given for"
+                raise LibraryError(text, "bring back the file as it was") from None
             target.flush()
             writeback.end()
-            if sealed != digest:
-                text = f"the file of {memo.label} is not what its link was given for"
-                raise LibraryError(text, "bring back the file as it was")
             torrent = metainfo.describe(seal.salt.hex()[:16], needed, pieces.hashes())
             if expected not in (None, torrent.infohash):
                 return None

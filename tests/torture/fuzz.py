@@ -247,7 +247,7 @@ def sealed_memos() -> list[bytes]:
     """Seal memos with every key in every context, and say what is to be done to them: nothing, or one thing."""
     for number, (key, context, length) in enumerate(itertools.product(KEYS, CONTEXTS, LENGTHS)):
         plain, target = random.Random(length).randbytes(length), io.BytesIO()
-        sealing.seal(io.BytesIO(plain), target.write, Seal(key, bytes([number]) * sealing.SALT), context)
+        sealing.seal(io.BytesIO(plain), Seal(key, bytes([number]) * sealing.SALT), target.write, context=context)
         SEALED[target.getvalue()] = key, context, plain
     many = len(LENGTHS)
     right = [bytes([number, number // (2 * many), number // many]) for number in range(len(SEALED))]
