@@ -9,7 +9,8 @@ PARALLEL := -n 4 --dist worksteal  # the tests of a file follow each other in on
 NOBODY := unshare --user --map-user=65534 --map-group=65534
 NESTED := unshare --user --map-root-user --net --mount
 ORDINARY = $(shell [ "$$(id -u)" = 0 ] && $(NOBODY) $(NESTED) $(BIN)/python -c '' 2>/dev/null && echo $(NOBODY))
-ROW_sync := $(wildcard tests/test_sync*.py) tests/torture/test_devices.py tests/torture/test_many.py
+ROW_sync := $(wildcard tests/test_sync*.py) $(addprefix tests/,test_group.py test_words.py test_heads.py) \
+	tests/torture/test_devices.py tests/torture/test_many.py
 ROOTS := tests/test_library.py tests/test_lan.py
 # The page's scripts share one scope; they stand in it in this order.
 SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEFORE, *AFTER)')

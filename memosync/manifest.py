@@ -177,7 +177,6 @@ def is_cell(name: str, value: Json, rules: Rules) -> bool:
     if not (0 < len(name) <= MOST_FIELD) or "\0" in name:
         return False
     try:
-        (value if isinstance(value, str) else "").encode()
         name.encode()
         if name.startswith(TAG):
             return isinstance(value, str) and (not value or tag_field(value) == name) and clean_title(value) == value

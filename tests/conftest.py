@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 from support import vmic
 from support.disk import SmallDisk
+from support.pairs import join, wait_until_even
 from support.program import Ended, Program
 
 if TYPE_CHECKING:
@@ -87,7 +88,33 @@ def memosync(tmp_path: Path) -> Iterator[Program]:
     home.mkdir()
     program = Program(tmp_path / "Memos", {"HOME": str(home)})
     yield program
-    for lock in tmp_path.glob("*/.memosync/seeder.lock"):
+    stop_seeders(program)
+
+
+@pytest.fixture(scope="module")
+def in_sync(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Program]]:
+    """Two devices in sync, made once for the tests of a file."""
+    place = tmp_path_factory.mktemp("pair")
+    (place / "home").mkdir()
+    one = Program(place / "Memos", {"HOME": str(place / "home")})
+    other = one.on(place / "Other")
+    join(one, other)
+    yield one, other
+    stop_seeders(one)
+
+
+@pytest.fixture
+def pair(in_sync: tuple[Program, Program]) -> tuple[Program, Program]:
+    """Two devices in sync that run, know the same, and have what earlier tests of the file left to them."""
+    for program in in_sync:
+        program("sync")
+    wait_until_even(in_sync)
+    return in_sync
+
+
+def stop_seeders(program: Program) -> None:
+    """Stop the seeders of all libraries beside a program's."""
+    for lock in program.library.parent.glob("*/.memosync/seeder.lock"):
         program.on(lock.parent.parent).run("seed", "--stop")
 
 

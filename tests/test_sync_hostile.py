@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import itertools
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,13 +42,14 @@ from memosync.seeder import sync
 from memosync.seeder.bases import DEEPEST
 from memosync.stop import Stop
 from memosync.torrent.exchange import Exchange
-from memosync.torrent.meeting import _ASKED, _SAID, Meeting, _hollow
+from memosync.torrent.meeting import _ASKED, _AT_MEETING, _SAID, Meeting, _hollow
 from memosync.torrent.metainfo import Metainfo
 
 SECRET = bytes(range(32))
-UID = "5c" * 32
+UID, LIED = "5c" * 32, "1e" * 32
 ME, THEM = "00000001", "7be1c20d"
 SILENT = Console()
+MORE = itertools.count()  # for titles that nothing has yet
 LATEST = [manifest.MOST_MS - 1, manifest.MOST_TURNS - 1, "ffffffff"]  # the end of the year 9999
 MEASURE = """
 import sys
@@ -135,15 +141,18 @@ def test_a_file_says_no_more_than_an_index_keeps(library: Library) -> None:
 
 def test_devices_that_are_named_again_and_again_are_some_in_the_end(library: Library) -> None:
     known.say(library, ME, {"name": "laptop"})
+    for number in range(5):
+        group.merge_in(library, manifest.loads(packed({}, {THEM: {f"word{number}": ["x" * 20_000]}})), SILENT)
     for first in range(0, 600, 100):
         rows = {f"{number:08x}": {"name": [f"device {number}", 5, 0, THEM]} for number in range(first, first + 100)}
         group.merge_in(library, manifest.loads(packed({}, rows)), SILENT)
-    for number in range(5):
-        group.merge_in(library, manifest.loads(packed({}, {THEM: {f"word{number}": ["x" * 20_000]}})), SILENT)
 
+    long = {f"word{number}": ["x" * 20_000] for number in range(2)}
+    assert manifest.loads(packed({}, {THEM: long})).devices == {}
     found = known.read(library).devices
     assert len(found) == manifest.MOST_DEVICES
     assert found[ME]["name"].value == "laptop"
+    assert set(found[THEM]) == {"word0"}
     assert known.path_of(library).stat().st_size < 100_000
 
 
@@ -211,6 +220,25 @@ def test_cells_of_every_wrong_kind_are_dropped_or_merged_and_the_library_goes_on
     known.say(library, ME, {"name": "laptop", "addresses": [], "lacks": {"count": 0, "memos": [], "why": ""}})
     memo = library.index().memos[0]
     library.update({memo.id: lambda memo: replace(memo, title="Mine")})
+
+
+def test_what_a_device_says_of_itself_is_read_as_far_as_it_may_go() -> None:
+    hold = {"uid": UID, "sha256": UID, "size": 1, "infohash": "a" * 40}
+    said = {
+        "name": ["two\nlines" + "n" * 100],
+        "addresses": [[f"127.0.0.1:{6881 + number}" for number in range(50)]],
+        "lacks": [{"count": 500, "memos": ["5c" * 8] * 500, "why": "because"}],
+        "holds": [[hold] * 400],
+    }
+
+    def read(words: dict[str, Any]) -> known.Device:
+        return known.devices(known.Known(devices={THEM: manifest.read_cells(words, {})}))[THEM]
+
+    device = read(said)
+    assert (len(device.name), "\n" in device.name, device.why) == (known.LONGEST_NAME, False, "")
+    assert len(device.addresses) == known.MOST_ADDRESSES
+    assert len(device.lacks) == len(device.holds) == known.MOST_LACKS
+    assert not read({"holds": [[{**hold, "infohash": "../x"}, {**hold, "size": -1}]]}).holds
 
 
 def test_only_what_may_be_an_address_is_called(library: Library) -> None:
@@ -369,48 +397,55 @@ def test_a_head_that_was_merged_is_never_fetched_again(
 
 
 @pytest.fixture
-def pair(memosync: Program, tmp_path: Path) -> tuple[Program, Program]:
-    """Two devices in sync, that have a memo each."""
-    other = memosync.on(tmp_path / "Other")
-    join(memosync, other)
-    record(memosync, "From one")
-    record(other, "From another")
-    wait_for("From another", memosync)
-    wait_for("From one", other)
-    return memosync, other
-
-
-@pytest.fixture
 def rogue(pair: tuple[Program, Program], tmp_path: Path) -> Iterator[Rogue]:
     rogue = Rogue(pair[0], tmp_path / "rogue")
     yield rogue
     rogue.close()
 
 
+def forget_memory(program: Program) -> int:
+    """Give what the seeder has, in KB, and have its kernel forget that it ever had more."""
+    Path(f"/proc/{seeder.state(program)['pid']}/clear_refs").write_text("5")
+    return memory(program)
+
+
 def memory(program: Program) -> int:
-    """Give the most that the seeder ever had, in KB."""
+    """Give the most that the seeder had since then, in KB."""
     text = Path(f"/proc/{seeder.state(program)['pid']}/status").read_text()
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM"))
 
 
-def insist_that_it_goes_on(pair: tuple[Program, Program], before: list[int]) -> None:
-    """Insist that what is new on each is on the other, that no memo is lost, and that no seeder died of it."""
+Before = tuple[list[int], list[str]]  # the processes of the seeders, and the titles of what is there
+
+
+def begin(pair: tuple[Program, Program]) -> Before:
+    """Have each device have a memo more, and give how they are before they hear of what is wrong."""
     one, other = pair
-    for program, title in ((one, "To the other"), (other, "Back")):
-        record(program, title)
+    for program in pair:
+        record(program, f"Before {next(MORE)}")
+    wait_until(lambda: titles(one) == titles(other), "both to have them")
+    return [seeder.state(program)["pid"] for program in pair], titles(one)
+
+
+def insist_that_it_goes_on(pair: tuple[Program, Program], before: Before) -> None:
+    """Insist that what is new on each is on the other, that no memo is lost, and that no seeder died of it."""
+    processes, there = before
+    for program in pair:
+        record(program, title := f"After {next(MORE)}")
         for each in pair:
             wait_for(title, each)
     for program in pair:
-        assert {"From one", "From another"} <= set(titles(program))
-    assert [seeder.state(program)["pid"] for program in pair] == before
+        assert {*there} <= {*titles(program)}
+    assert [seeder.state(program)["pid"] for program in pair] == processes
 
 
 def test_a_device_that_says_everything_that_is_wrong_is_not_believed_and_nothing_stops(
     pair: tuple[Program, Program], rogue: Rogue, tmp_path: Path
 ) -> None:
-    one = pair[0]
-    before, most = [seeder.state(program)["pid"] for program in pair], memory(one)
-    outside = set(tmp_path.iterdir())
+    one, before = pair[0], begin(pair)
+    most = forget_memory(one)
+    place = one.library.parent
+    outside = {*place.iterdir(), *tmp_path.iterdir()}
     wrong = {
         "noise": os.urandom(50_000),
         "another group's": heads.seal(bytes(32), State()).data,
@@ -438,7 +473,7 @@ def test_a_device_that_says_everything_that_is_wrong_is_not_believed_and_nothing
 
     insist_that_it_goes_on(pair, before)
     assert memory(one) - most < 100_000, "KB"
-    assert {path.suffix for path in set(tmp_path.iterdir()) - outside} == {".flac"}
+    assert {path.suffix for path in {*place.iterdir(), *tmp_path.iterdir()} - outside} == {".flac"}
     assert "Traceback" not in seeder.log(one)
 
 
@@ -469,26 +504,27 @@ def test_what_is_said_takes_no_more_of_a_disk_than_it_has_room_for(memosync: Pro
 
 
 def test_a_torrent_that_is_no_head_is_left_and_leaves_nothing(pair: tuple[Program, Program], rogue: Rogue) -> None:
-    one = pair[0]
-    before = [seeder.state(program)["pid"] for program in pair]
+    one, before = pair[0], begin(pair)
     files = [{b"length": 20_000, b"path": [b"..", b"..", b"index.toml"]}, {b"length": 20_000, b"path": [b"b"]}]
     piece = {b"piece length": 16_384, b"name": b"x"}
     torrents: list[dict[bytes, Any]] = [
         {**piece, b"length": 10**9, b"piece length": 2**20, b"pieces": bytes(20 * 954)},
-        {**piece, b"length": 40_000_001, b"piece length": 2**20, b"pieces": bytes(20 * 39)},
         {**piece, b"files": files, b"pieces": bytes(60)},
     ]
+    said = seeder.log(one).count("is not what it said")
+    rogue.point(large := rogue.keep(bytes(heads.LARGEST + 1)))
+    wait_until(lambda: seeder.log(one).count("is not what it said") > said, "a word of it in the log")
     for info in torrents:
         rogue.point(infohash := rogue.serve(info))
         wait_until(lambda: rogue.given(infohash) > 500, "it to have been asked for")
-    wait_until(lambda: "is not what it said" in seeder.log(one), "a word of it in the log")
+    assert rogue.given(large) < 1_000_000, "bytes"
 
     insist_that_it_goes_on(pair, before)
     assert not [path for path in (one.library / ".memosync" / "sync").iterdir() if path.is_dir()]
 
 
 def test_a_device_that_points_elsewhere_all_the_time_costs_little(pair: tuple[Program, Program], rogue: Rogue) -> None:
-    before = [seeder.state(program)["pid"] for program in pair]
+    before = begin(pair)
     old = rogue.keep(rogue.seal(packed({})))
     for number in range(20):
         rogue.point(InfoHash(f"{number:040x}"))
@@ -499,30 +535,103 @@ def test_a_device_that_points_elsewhere_all_the_time_costs_little(pair: tuple[Pr
     insist_that_it_goes_on(pair, before)
 
 
-@pytest.mark.parametrize("lie", ["our name", "a wrong tag", "every piece"])
-def test_a_pointer_that_is_none_is_passed_over(pair: tuple[Program, Program], tmp_path: Path, lie: str) -> None:
-    before = [seeder.state(program)["pid"] for program in pair]
-    rows = known.read(Library(pair[0].library)).devices
-    (me,) = (name for name in rows if json.loads(pair[0]("sync", "--json").lines[0])["device"] == name)
-    rogue = Rogue(pair[0], tmp_path / "rogue", me if lie == "our name" else THEM)
-    head = rogue.keep(rogue.seal(packed({UID: {"title": ["A lie"]}})))
-    if lie == "our name":
-        rogue.point(head)
-        with rogue.lock:
-            rogue.meeting.call({"": [f"127.0.0.1:{known.read(Library(program.library)).port}" for program in pair]})
-        wait_until(lambda: any(entry["title"] == "A lie" for entry in entries(pair[1])), "it to be heard")
-    else:
-        said = bytes.fromhex(head) + bytes.fromhex(THEM)
-        said += sealing.tag(sealing.keep_key(rogue.secret), "pointer", said, 8)
-        with rogue.lock:
-            rogue.meeting._said = b"\xff" * len(said) if lie == "every piece" else said[:-1] + bytes([said[-1] ^ 1])
-            rogue.meeting._ring()
+def said_of(program: Program, uid: str) -> list[str]:
+    """Give the titles that the index has for a memo."""
+    return [entry["title"] for entry in entries(program) if entry.get("uid") == uid]
 
-    insist_that_it_goes_on(pair, before)
-    rogue.close()
-    if lie != "our name":  # whom the other one may hear, who is not called so
-        assert "A lie" not in titles(pair[0])
+
+def test_a_pointer_that_is_none_is_passed_over(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    before, (me, *_) = begin(pair), [json.loads(line)["device"] for line in pair[0]("sync", "--json").lines]
+    for lie in ("a wrong tag", "every piece", "our name"):
+        rogue = Rogue(pair[0], tmp_path / lie, me if lie == "our name" else THEM)
+        head = rogue.keep(rogue.seal(packed({LIED: {"title": [f"A lie: {lie}"]}})))
+        if lie == "our name":
+            rogue.point(head)
+            with rogue.lock:
+                rogue.meeting.call({"": [f"127.0.0.1:{known.read(Library(program.library)).port}" for program in pair]})
+            wait_until(lambda: said_of(pair[1], LIED) == ["A lie: our name"], "it to be heard by who is not called so")
+        else:
+            said = bytes.fromhex(head) + bytes.fromhex(THEM)
+            said += sealing.tag(sealing.keep_key(rogue.secret), "pointer", said, 8)
+            with rogue.lock:
+                rogue.meeting._said = b"\xff" * len(said) if lie == "every piece" else said[:-1] + bytes([said[-1] ^ 1])
+                rogue.meeting._ring()
+
+        insist_that_it_goes_on(pair, before)
+        rogue.close()
+        if lie != "our name":
+            assert not said_of(pair[0], LIED)
     assert len(pair[0]("sync").lines) == 2
+
+
+def met(tmp_path: Path, *devices: str) -> list[Meeting]:
+    """Give devices of one group that call each other."""
+    said: dict[str, Any] = {"keep": bytes(range(32)), "place": tmp_path, "log": lambda _text: None}
+    meetings = [Meeting(Network.LOOPBACK, device=device, **said) for device in devices]
+    for meeting in meetings:
+        others = [("127.0.0.1", other.port) for other in meetings if other is not meeting]
+        meeting.call({"": [f"{host}:{port}" for host, port in others]})
+        meeting.exchange.call({"": others}, {"": others}, ())
+        meeting.point(InfoHash("0" * 40))
+    return meetings
+
+
+def polled(meetings: list[Meeting], condition: Callable[[], object]) -> Callable[[], object]:
+    def holds() -> object:
+        for meeting in meetings:
+            meeting.poll(0.01)
+        return condition()
+
+    return holds
+
+
+def test_who_calls_himself_as_we_are_called_is_no_other_device(tmp_path: Path) -> None:
+    one, same, other = meetings = met(tmp_path, ME, ME, THEM)
+
+    wait_until(polled(meetings, lambda: {*one.pointers, *same.pointers} == {THEM}), "both to meet the other one", 20)
+    wait_until(polled(meetings, lambda: len(one._place.get_peer_info()) > 1), "the two to meet", 20)
+    until = time.monotonic() + 1
+    wait_until(polled(meetings, lambda: time.monotonic() > until), "a second", 20)
+
+    assert one.pointers.keys() == same.pointers.keys() == {THEM}
+    assert other.pointers.keys() == {ME}
+    for meeting in meetings:
+        meeting.close()
+
+
+SAID = {"as it was said": True, "of two files": False, "larger": False, "of another size": False}
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_what_is_not_as_it_was_said_is_let_go(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "served" / "x").mkdir(parents=True)
+    files = [{b"length": 20_000, b"path": [b"a"]}, {b"length": 20_000, b"path": [b"b"]}]
+    data = bytes(40_000)
+    pieces = b"".join(hashlib.sha1(data[at : at + 16_384]).digest() for at in range(0, len(data), 16_384))
+    info: dict[bytes, Any] = {b"piece length": 16_384, b"name": b"x", b"pieces": pieces}
+    info |= {b"files": files} if kind == "of two files" else {b"length": len(data)}
+    entry: Any = {b"info": info}
+    torrent = lt.bencode(entry)
+    infohash = InfoHash(str(lt.load_torrent_buffer(torrent).info_hashes.v1))
+    served = tmp_path / "served" / "first"
+    served.write_bytes(data[:20_000] if kind == "of two files" else data)
+    (tmp_path / "served" / "x" / "b").write_bytes(data[20_000:])
+    one, other = meetings = met(tmp_path, ME, THEM)
+
+    one.exchange.serve(Metainfo(infohash=infohash, name="", size=0, piece_length=0, pieces=b"", data=torrent), served)
+    largest, size = 39_999 if kind == "larger" else 40_000, 39_000 if kind == "of another size" else 0
+    other.exchange.fetch(infohash, tmp_path / "came", largest=largest, size=size)
+
+    arrived: list[InfoHash] = []
+
+    def is_over() -> bool:
+        arrived.extend(other.exchange.arrived())
+        return bool(arrived) or not other.exchange.has(infohash)
+
+    wait_until(polled(meetings, is_over), "it to come, or to be let go", 30)
+    assert bool(arrived) is SAID[kind]
+    for meeting in meetings:
+        meeting.close()
 
 
 STRANGE: lt.settings_pack = {
@@ -566,22 +675,21 @@ def test_noise_and_a_crowd_where_devices_meet_do_not_keep_them_apart(
     pair: tuple[Program, Program], tmp_path: Path, kind: str
 ) -> None:
     """At the pointer only who has the secret can be: a device of the group that gives noise."""
-    one = pair[0]
-    before, most = [seeder.state(program)["pid"] for program in pair], memory(one)
+    one, before = pair[0], begin(pair)
+    most = forget_memory(one)
     library = Library(one.library)
     port, keep = known.read(library).port, sealing.keep_key(keys.secret(library))
     torrent = _hollow(keep, kind, 1 if kind == "meeting" else _SAID + 1)
     count = 60 if kind == "meeting" else 5
     strangers = [Stranger(port, torrent, tmp_path / f"stranger {n}", gives=n % 2 == 0) for n in range(count)]
     wait_until(lambda: sum(stranger.was_there for stranger in strangers) > count // 3, "a crowd")
-    assert not offers(port, str(strangers[0].handle.info_hashes().v1)), "nobody is answered in the clear"
 
     insist_that_it_goes_on(pair, before)
     for program in pair:  # they find each other anew
         program("seed", "--stop")
         program("sync")
-    record(one, "Once more")
-    wait_for("Once more", pair[1])
+    record(one, f"Once more, {kind}")
+    wait_for(f"Once more, {kind}", pair[1])
     assert memory(one) - most < 100_000, "KB"
 
 
@@ -624,6 +732,51 @@ def test_a_disk_that_would_not_take_what_a_stranger_sent_is_asked_again(tmp_path
         return not meeting._place.status().flags & lt.torrent_flags.paused
 
     wait_until(goes_on, "it to be asked again")
+    meeting.close()
+
+
+@pytest.mark.parametrize("kind", ["meeting", "pointer"])
+def test_nobody_is_answered_in_the_clear(tmp_path: Path, kind: str) -> None:
+    (meeting,) = met(tmp_path, ME)
+    torrent = _hollow(meeting._keep, kind, 1 if kind == "meeting" else _SAID + 1)
+
+    assert not offers(meeting.port, str(lt.load_torrent_buffer(torrent).info_hashes.v1))
+
+    stranger = Stranger(meeting.port, torrent, tmp_path / "stranger", gives=False)
+    wait_until(polled([meeting], lambda: stranger.was_there), "one who encrypts to be there", 20)
+    meeting.close()
+
+
+def test_of_a_crowd_where_devices_meet_some_are_asked_whether_they_are_of_the_group(tmp_path: Path) -> None:
+    (meeting,) = met(tmp_path, ME)
+    meeting._session.apply_settings({"enable_outgoing_utp": False})
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3 * _ASKED)]
+        for one in crowd:
+            meeting._meet(("127.0.0.1", one.getsockname()[1]))
+
+        def called() -> int:
+            return len(select.select(crowd, [], [], 0)[0])
+
+        wait_until(polled([meeting], lambda: called() >= _ASKED), "some to be called", 20)
+        until = time.monotonic() + 1
+        wait_until(polled([meeting], lambda: time.monotonic() > until), "a second", 20)
+        assert called() == _ASKED
+    assert meeting._place.max_connections() == _AT_MEETING
+    meeting.close()
+
+
+def test_nobody_is_told_of_a_torrent_but_of_the_meeting_place(tmp_path: Path) -> None:
+    (meeting,) = met(tmp_path, ME)
+    head = heads.describe(b"what a device says")
+    (tmp_path / "head").write_bytes(head.data)
+    meeting.exchange.serve(head.torrent, tmp_path / "head")
+    meeting.exchange.fetch(InfoHash("dd" * 20), tmp_path / "other", largest=1)
+    wait_until(polled([meeting], lambda: len(meeting._session.get_torrents()) == 4), "all to be there", 20)
+
+    apart = lt.torrent_flags.disable_dht | lt.torrent_flags.disable_lsd | lt.torrent_flags.disable_pex
+    for torrent in meeting._session.get_torrents():
+        assert (torrent == meeting._place) or (torrent.flags() & apart == apart and not torrent.trackers())
     meeting.close()
 
 

@@ -9,14 +9,14 @@ from typing import Literal, TypeVar
 
 from .. import files, magnet, sealing
 from ..console import Console, one_line
-from ..errors import NotFoundError, SwarmError, TorrentError, UsageError, WrongKeyError
+from ..errors import NotFoundError, SeederError, SwarmError, TorrentError, UsageError, WrongKeyError
 from ..library import group, invitations, known
 from ..library.known import Device
 from ..library.places import is_awaited
 from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo
-from ..network import trackers_of
+from ..network import is_cut_off, trackers_of
 from ..quantities import format_count
 from ..seeder import client
 from ..seeder.state import SeederState
@@ -91,8 +91,14 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
             known.say(library, group.device_of(library), {"name": name})
         state = client.current(library)
         client.refuse_another_network(state, command.network)
-        if not state:  # else what is new here stays here
-            client.serve(library, [], command.network, state, stop=stop, console=console)
+        try:  # else what is new here stays here
+            state = state or client.serve(library, [], command.network, state, stop=stop, console=console)
+        except SeederError as error:
+            if options.wait:
+                raise
+            console.warn(f"nothing goes to other devices: {error}; {error.hint}")  # and how they were is known
+            return _status(library)
+        _warn_of_no_network(state, console)
         me = group.device_of(library)
         if not _until(lambda: me in known.read(library).devices, _INTRODUCED, stop):
             console.warn("this device takes no part in sync; memosync seed --status and .memosync/seeder.log say why")
@@ -122,6 +128,7 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
         raise SwarmError("the seeder does not say where other devices reach it", "memosync seed --stop, then try again")
     link = invitations.invite(library, addresses)
     state = client.serve(library, [], command.network, client.current(library), stop=stop, console=console)
+    _warn_of_no_network(state, console)
     peers = tuple(f"{address}:{state.port}" for address in state.addresses)
     meeting_at = trackers_of(library.index().meeting, command.network, typed=True)
     if is_new:
@@ -136,6 +143,11 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
             raise SwarmError("nobody has come", "memosync sync --invite device makes another invitation")
         rows = known.devices(known.read(library))
         console.tell(f"{_named([rows[name] for name in new])} is in sync from now on")
+
+
+def _warn_of_no_network(state: SeederState, console: Console) -> None:
+    if is_cut_off(state.addresses, state.network):
+        console.warn("this machine is in no network: no other device can come before it is")
 
 
 def _addresses(library: Library, device: str) -> tuple[str, ...]:
@@ -228,7 +240,8 @@ def _told(command: Globals, library: Library, link: Magnet, timeout: float, stop
             with files.as_library_error("read the invitation"):
                 data = files.read(file)
     except SwarmError as error:
-        hint = "it is good for 15 minutes, while the device that made it is on"
+        hint = "it is good for one device and 15 minutes, while the one that made it is on"
+        hint = f"{hint}; there, memosync sync --invite device makes another"
         raise SwarmError(f"nobody gives this invitation: {error}", hint) from error
     try:
         return invitations.open_invitation(data, link.key)
@@ -242,8 +255,11 @@ def _leave(library: Library, console: Console) -> None:
     if not library.index().group:
         raise UsageError("this library is in sync with no other", "there is nothing to leave")
     lost = sum(is_awaited(library, memo) for memo in _alive(library))
+    device, is_known = group.device_of(library), bool(group.others(library))
     group.leave(library)
     console.tell(f"kept here: {format_count(len(_alive(library)))}; the other devices go on without this one")
+    if is_known:
+        console.tell(f"memosync sync --forget {device[:4]} there ends waiting for this one")
     if lost:
         console.warn(f"{format_count(lost)} had not come yet, and will not now")
 

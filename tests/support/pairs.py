@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from memosync.errors import MemosyncError
 from memosync.library.store import Library
-from support.library import memos
+from support import seeder
+from support.library import Listed, memos
 from support.program import Program
 from support.sound import noise
 from support.waiting import wait_until
@@ -23,6 +25,18 @@ def join(inviter: Program, joiner: Program, *options: str) -> str:
     invitation = inviter("sync", "--invite", "device", *options).out
     joiner("sync", "-", stdin=invitation)
     return invitation.strip()
+
+
+def named(program: Program, title: str) -> Listed:
+    """Give what `list` says of the only memo of this title."""
+    (memo,) = (memo for memo in memos(program) if memo["title"] == title)
+    return memo
+
+
+def wait_until_even(programs: Iterable[Program]) -> None:
+    """Wait until each says just what another one does."""
+    for program in programs:
+        wait_until(lambda: seeder.state(program).get("even"), f"{program.library} to say the same")  # noqa: B023
 
 
 def titles(program: Program) -> list[str]:
