@@ -1,7 +1,8 @@
-"""On disks whose time stamps are coarse, of one second (ext2) or two (vfat), every change is seen."""
+"""On disks of coarse time stamps, of one second (ext2, by fuse2fs) or two (vfat, by fusefat), every change is seen."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,10 @@ def disk(memosync: Program, tmp_path: Path, request: pytest.FixtureRequest) -> I
     memosync.environment["MEMOSYNC_LIBRARY"] = str(tmp_path / "disk" / "Memos")
     memosync.library = disk.seen / "Memos"
     memosync.under = disk.under
+    probe = disk.seen / "probe"
+    probe.touch()
+    os.utime(probe, ns=2 * (1_700_000_001_700_000_000,))
+    assert probe.stat().st_mtime == {"ext2": 1_700_000_001, "vfat": 1_700_000_000}[request.param]
     yield disk
     memosync.run("seed", "--stop")
     disk.close()

@@ -449,7 +449,7 @@ def test_what_went_wrong_before_is_no_reason_of_a_seeder_that_says_nothing(libra
     (private / "seeder.lock").touch()
     (private / "seeder.toml").write_text('fault = "port 11111 is taken"')
     os.utime(private / "seeder.toml", (time.time() - 3600, time.time() - 3600))
-    command = [sys.executable, program, private / "seeder.lock"]
+    command: list[str | Path] = [sys.executable, program, private / "seeder.lock"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()
