@@ -106,6 +106,29 @@ def sharing(size: int) -> Prepare:
     return prepare
 
 
+def linking(*, starting: bool) -> Prepare:
+    """Share a memo for the first time, from typed to returned: where a seeder runs, or with its start."""
+
+    @contextmanager
+    def prepare(directory: Path, quick: bool) -> Iterator[Contestants]:
+        env, home = environment(directory), directory / "home"
+        memo = short_memo(directory)
+
+        def share() -> Measures:
+            ask(home, "record", "--again", memo, environment=env)
+            if starting:
+                run(memosync(home, "seed", "--stop"), env)
+            return run(memosync(home, "share", "last"), env)
+
+        run(memosync(home, "seed", "--detach"), env)
+        try:
+            yield {US: share}
+        finally:
+            run(memosync(home, "seed", "--stop"), env)
+
+    return prepare
+
+
 @contextmanager
 def resuming(directory: Path, quick: bool) -> Iterator[Contestants]:
     """Kill a fetch of 20 MB half-way, and time the same command to its end, which is after its first new byte."""
@@ -292,6 +315,8 @@ ROWS = [
     Row("fetch-wrong-key", "a wrong key", refusing, [Bar("s after the first piece", 0.5)], repeat=5),
     Row("share-14m", "first link of 14 MB", sharing(14_000_000), [Bar("s", 0.3, more_than=PUBLIC)], repeat=5, quick=3),
     Row("share-500m", "first link of 500 MB", sharing(500_000_000), [Bar("s", 3, times=COPY)]),
+    Row("share-running", "`share` where a seeder runs", linking(starting=False), [Bar("s", 0.15)], repeat=15, quick=5),
+    Row("share-starting", "`share` that starts one", linking(starting=True), [Bar("s", 0.45)], repeat=15, quick=5),
     _seeder_row(1, 0.6, 40, 0.3),
     _seeder_row(1_000, 1.0, 80, 1),
     _seeder_row(10_000, 5, 150, 2),

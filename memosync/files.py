@@ -225,7 +225,10 @@ def open_regular(path: Path, links: bool = True) -> io.BufferedReader:
 def read(path: Path, links: bool = False) -> bytes:
     """Read a file whole; OddFile when it is none, or larger than anything of ours."""
     with open_regular(path, links) as file:
-        data = file.read(MOST + 1) if os.fstat(file.fileno()).st_size <= MOST else None
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1) if size <= MOST else None
+        if data and len(data) > size:  # it has grown
+            data += file.read(MOST + 1 - len(data))
     if data is None or len(data) > MOST:
         raise OddFile(path, "too large")
     return data
@@ -486,6 +489,17 @@ def names(directory: Path, links: bool = False) -> list[str]:
             return os.listdir(directory)
         except FileNotFoundError:
             return []
+
+
+def inodes(directory: Path) -> dict[str, int]:
+    """Give the inode of all that is in a directory, as `names` gives their names."""
+    with as_library_error(f"read {directory}"):
+        try:
+            refuse_links(directory)
+            with os.scandir(directory) as found:
+                return {entry.name: entry.inode() for entry in found}
+        except FileNotFoundError:
+            return {}
 
 
 def time_of(path: Path) -> int:

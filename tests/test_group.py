@@ -623,6 +623,8 @@ def test_one_word_more_among_many_memos_is_all_that_is_read_and_stamped(
         ({"me": "a", "other": "ab", "third": ""}, ["other"], {"me": "held by nobody now", "other": "on the way"}),
         ({"me": "a", "other": "a", "third": ""}, ["other", "third"], {"me": "on the way", "other": "on the way"}),
         ({"me": "a", "other": ""}, [], {"me": "no other device is there", "other": ""}),
+        ({"me": "", "other": "", "third": "a"}, ["other"], {"third": "it is not there"}),  # but two that have it are
+        ({"me": "a", "other": "ab", "third": "a"}, ["other"], {"other": "on the way", "third": "it is not there"}),
     ],
 )
 def test_what_a_device_lacks_is_on_the_way_when_one_that_is_there_has_some_of_it(

@@ -142,6 +142,23 @@ def test_a_machine_that_gets_its_cable_late_is_found_all_the_same(tmp_path: Path
         fetcher("fetch", sharer("share", "last").out.strip())
 
 
+def test_ipv6_is_listened_on_from_when_somebody_may_call_it(tmp_path: Path) -> None:
+    """Every place more costs each torrent memory, and an announce: a link-local address is none for a seeder."""
+    with Network(1) as switch:
+        (here,) = switch.hosts
+        here.ip("address del fd77::1/64 dev eth0")
+        sharer = here.program(tmp_path / "Memos")
+        sharer("record", noise(tmp_path / "noise.flac"), "-t", "By another way")
+        link = sharer("share", "last").out.strip()
+
+        listening = here.run("ss", "-tlnH")
+        assert (addresses_in(link), "10.77.0.1" in listening, "[fe80" in listening) == (["10.77.0.1"], True, False)
+        here.ip("address add fd77::1/64 dev eth0 nodad")
+        named(sharer, "10.77.0.1", "fd77::1")
+        connect = f"import socket; socket.create_connection(('fd77::1', {state(sharer)['port']}), 5)"
+        here.run(sys.executable, "-c", connect)
+
+
 def test_changes_of_index_trackers_and_network_drop_nobody_who_is_being_served(tmp_path: Path) -> None:
     with Network(2, route=True) as switch:
         here, there = switch.hosts

@@ -31,7 +31,7 @@ from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
 from memosync.files import used_space
 from memosync.library import keys, sealed
 from memosync.library.keys import Key
-from memosync.library.served import revision
+from memosync.library.served import revision, served
 from memosync.library.store import Library
 from memosync.network import Network
 from memosync.sealing import Seal
@@ -452,6 +452,40 @@ def test_a_link_that_a_dying_program_left_alive_is_ended_with_the_next(library: 
 
     found = Library(library.library)
     assert (keys.is_ended(found, old), keys.is_alive(found, new)) == (True, True)
+
+
+def test_each_key_is_read_once_however_many_memos_are_shared_at_once(library: Program, tmp_path: Path) -> None:
+    library("record", "--again", *8 * [str(path(library))])
+    trace = ["strace", "-f", "-qq", "-e", "trace=openat", "-o", str(tmp_path / "trace")]
+    command = [*trace, *PROGRAM, "share", "--all", "--no-seed"]
+    links = subprocess.run(command, env=library.environment, check=True, capture_output=True, text=True).stdout
+
+    opened = re.findall(r"/keys/([0-9a-f]{40})", (tmp_path / "trace").read_text())
+    assert {magnet.parse(link).infohash for link in links.splitlines()} == set(opened)
+    assert len(opened) <= 3 * 9  # as it is sealed, and as others are ended: it was 15 for each of nine
+
+
+def test_a_seeder_reads_only_keys_that_are_others_than_before(
+    library: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = magnet.parse(shared(library, "--no-seed")).infohash
+    found = Library(library.library)
+    assert [one.infohash for one in served(found, Network.LOOPBACK)] == [old]
+    read: list[Path] = []
+    whole = files.read
+
+    def noted(wanted: Path, links: bool = False) -> bytes:
+        read.append(wanted)
+        return whole(wanted, links)
+
+    monkeypatch.setattr(files, "read", noted)
+
+    assert [one.infohash for one in served(found, Network.LOOPBACK)] == [old]
+    assert read == []
+    key = inner(library) / "keys" / old
+    key.write_bytes(key.read_bytes() + b"\1")  # as an ended one is
+    assert served(found, Network.LOOPBACK) == []
+    assert read == [key]
 
 
 def test_a_public_link_is_never_another_one(library: Program) -> None:

@@ -28,6 +28,7 @@ from support.waiting import takes_less, until, wait_until
 from memosync import process
 from memosync.errors import Interrupted, SeederError
 from memosync.seeder import client
+from memosync.seeder import state as seeder
 
 NOT_RUNNING = SeederError.exit_code
 
@@ -417,8 +418,12 @@ DIES = "import os, signal, sys\nif '--kept' in sys.orig_argv: {how}"
 
 @pytest.mark.parametrize(
     "how",
-    ["os.kill(os.getpid(), signal.SIGSEGV)", "os.write(2, b'nobody knows\\n'); os._exit(1)"],
-    ids=["crash", "bug"],
+    [
+        "os.kill(os.getpid(), signal.SIGSEGV)",
+        "os.write(2, b'nobody knows\\n'); os._exit(1)",
+        "':0' in sys.orig_argv[sys.orig_argv.index('--kept') + 1] and os.write(2, b'of old\\n'); os.abort()",
+    ],
+    ids=["crash", "bug", "crash after another"],
 )
 def test_a_server_that_dies_at_once_again_and_again_is_given_up(library: Program, how: str) -> None:
     before = dict(library.environment)
@@ -431,10 +436,30 @@ def test_a_server_that_dies_at_once_again_and_again_is_given_up(library: Program
     assert len(re.findall(r"the seeder died \(.*\); start [2-5]\n", log(library))) == 4
     assert re.search(r"giving up.*\n\Z", log(library))
     assert ("nobody knows" in error) == ("nobody knows" in how)
+    assert ("of old" in log(library), "of old" in error) == ("of old" in how, False)
     library("seed", "--status", code=NOT_RUNNING)
     library.environment = before
     library("seed", "--detach")
     assert serves(library, 0, 1)
+
+
+def test_what_went_wrong_before_is_no_reason_of_a_seeder_that_says_nothing(library: Program, tmp_path: Path) -> None:
+    program, private = tmp_path / "memosync.py", library.library / ".memosync"
+    program.write_text("import fcntl, sys; lock = open(sys.argv[1]); fcntl.flock(lock, 2); print(); sys.stdin.read()")
+    (private / "seeder.lock").touch()
+    (private / "seeder.toml").write_text('fault = "port 11111 is taken"')
+    os.utime(private / "seeder.toml", (time.time() - 3600, time.time() - 3600))
+    command: list[str | Path] = [sys.executable, program, private / "seeder.lock"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        before = str(seeder.unsaid(private))
+        os.utime(private / "seeder.toml")
+        now = str(seeder.unsaid(private))
+        holder.communicate()
+
+    assert before == f"process {holder.pid} serves this library, and does not say how"
+    assert now == f"{before}: port 11111 is taken"
 
 
 def test_with_a_killed_keeper_the_server_ends_too(library: Program) -> None:

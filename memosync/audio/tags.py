@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..memo import Words, clean_description, clean_tags, clean_title, parse_id
-from . import codepages, dates
+from . import codepages, dates, ebml
 
 if TYPE_CHECKING:
     import av
@@ -40,6 +40,13 @@ _ID3 = {  # and the frames of an ID3 tag
 }
 _TIME = r"\s*\d\d?[-:._ ]?\d\d[-:._ ]?\d\d\s*"  # of day, in a broadcast WAV
 _EARLIEST = 1970  # what a memo may say, since 0.1.0, is later
+_BEGIN = bytes.fromhex("1a45dfa39f4286810142f7810142f2810442f381084282847765626d42878104428581021853806701")
+_CLUSTER = b"\x1f\x43\xb6\x75"
+_INDEX = b"\x11\x4d\x9b\x74"  # SeekHead, which stands first in the segment
+_SEEK, _SEEK_ID, _SEEK_POSITION = 0x4DBB, 0x53AB, 0x53AC
+_INFORMATION, _CUES, _TAGS = 0x1549A966, 0x1C53BB6B, 0x1254C367
+_TITLE, _TAG, _TARGETS, _TRACK_UID = 0x7BA9, 0x7373, 0x63C0, 0x63C5
+_SIMPLE, _NAME, _TEXT = 0x67C8, 0x45A3, 0x4487
 
 
 def to_tags(words: Words) -> dict[str, str]:
@@ -52,6 +59,45 @@ def to_tags(words: Words) -> dict[str, str]:
         "MEMOSYNC_ID": words.id or "",
     }
     return {name: value for name, value in tags.items() if value}
+
+
+def are_in(head: bytes, words: Words) -> bool:
+    """Tell whether the beginning of a file has the tags of these words and no others that are about words.
+
+    Without FFmpeg, and only of a file that is laid out as FFmpeg lays ours out: nothing is known where it says False.
+    """
+    try:
+        said = _tags_in(head)
+    except (ebml.Nonsense, IndexError, KeyError, ValueError):
+        return False
+    read = {"title", "description", "comment", "keywords", "ikey", "date_recorded", "memosync_id"}
+    about = [(name, text) for name, text in said if name.lower() in read]
+    return sorted(about) == sorted(to_tags(words).items())
+
+
+def _tags_in(head: bytes) -> list[tuple[str, str]]:
+    """Read title and global tags between the beginning of a segment and its Cues (RFC 9559, 5.1); ebml.Nonsense."""
+    begin = len(_BEGIN) + 7  # of the size of the segment
+    if not head.startswith(_BEGIN) or head[begin : begin + 4] != _INDEX:
+        raise ebml.Nonsense
+    seeks = [ebml.children(seek) for _, seek in ebml.each(head[begin + 5 : begin + 5 + (head[begin + 4] & 0x7F)])]
+    places = {ebml.whole(seek[_SEEK_ID]): ebml.whole(seek[_SEEK_POSITION]) for seek in seeks}
+    elements = ebml.each(head[begin : begin + places[_CUES]])
+    (info,) = (body for name, body in elements if name == _INFORMATION)
+    (tags,) = (body for name, body in elements if name == _TAGS)
+    at_its_place = ebml.each(head[begin + places[_TAGS] : begin + places[_CUES]])[0]
+    if len(places) < len(seeks) or at_its_place != (_TAGS, tags) or _CLUSTER not in head[begin + places[_CUES] :]:
+        raise ebml.Nonsense
+    pairs = [(b"title", text) for name, text in ebml.each(info) if name == _TITLE]
+    for (targets, whose), *simple in (ebml.each(body) for name, body in ebml.each(tags) if name == _TAG):
+        if targets != _TARGETS or (whose and _TRACK_UID not in ebml.children(whose)):
+            raise ebml.Nonsense
+        for kind, body in [] if whose else simple:
+            (one, name), (other, text) = ebml.each(body)
+            if (kind, one, other) != (_SIMPLE, _NAME, _TEXT):  # in a language, or with others in it
+                raise ebml.Nonsense
+            pairs.append((name, text))
+    return [(name.decode(), text.decode()) for name, text in pairs]
 
 
 def words_of(source: av.container.InputContainer, stream: av.AudioStream | None = None) -> Words:

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+from .ebml import WIDTHS, Nonsense, children, each, whole
 from .opus import RATE, SAMPLES, count_samples
 
 CLUSTERS = 1_000  # that are told: of an hour all, of a day every 87 s one
@@ -38,7 +39,6 @@ _CODECS: dict[bytes, Literal["opus", "vorbis"]] = {b"A_OPUS": "opus", b"A_VORBIS
 # How a SimpleBlock begins (RFC 9559, 10.2): name, size of two bytes, track | time | flags, first byte of the packet;
 # and the last two of these where the size has one byte.
 _LONG, _SHORT = struct.Struct(">IhH"), struct.Struct(">3xhH")
-_WIDTHS = [9 - first.bit_length() for first in range(256)]  # bytes of a name or a size that begins so (RFC 8794, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +73,11 @@ def read(file: BinaryIO, near: float = NEAR) -> Timeline:
     try:
         walk.go()
         walk.whole = True
-    except _Nonsense:
+    except Nonsense:
         pass
     except _Late:
         walk.late = True
     return walk.timeline()
-
-
-class _Nonsense(Exception):
-    """This is damaged, cut, or written as few do: let FFmpeg see to it."""
 
 
 class _Late(Exception):
@@ -135,12 +131,12 @@ class _Walk:
         )
 
     def go(self) -> None:
-        """Walk to the end of the file; _Nonsense or _Late before it."""
+        """Walk to the end of the file; Nonsense or _Late before it."""
         at, end = 0, 0  # of the segment that it is in
         while at < self._size:
             name, size, body = self._element(at)
             if at >= end and name not in ((_EBML, _SEGMENT, *_FILLING) if not end else _FILLING):
-                raise _Nonsense  # of three segments with sizes, one after the other, FFmpeg reads two
+                raise Nonsense  # of three segments with sizes, one after the other, FFmpeg reads two
             if name == _SEGMENT:
                 at, end = body, self._size if size == _UNKNOWN else body + size
                 continue
@@ -148,7 +144,7 @@ class _Walk:
                 at = self._cluster(at, body, size)
                 continue
             if size == _UNKNOWN or name not in (_EBML, _INFO, _TRACKS, *_OTHERS, *_FILLING):
-                raise _Nonsense
+                raise Nonsense
             if name in (_INFO, _TRACKS):
                 self._learn(name, self._bytes(body, size))
             at = body + size
@@ -159,39 +155,39 @@ class _Walk:
         """Take what the header says; other segments have to say the same."""
         if name == _INFO:
             if not self.number:
-                nanoseconds = _whole(_children(data).get(_SCALE, b"")) or 1_000_000
+                nanoseconds = whole(children(data).get(_SCALE, b"")) or 1_000_000
                 self._tick = nanoseconds * RATE / 10**9
             return
         if self._tracks:
             if data != self._tracks:
-                raise _Nonsense
+                raise Nonsense
             return
         self._tracks = data
-        for entry, body in _each(data):
+        for entry, body in each(data):
             if entry != _TRACK:
                 continue
-            found = _children(body)
-            number = _whole(found.get(_NUMBER, b""))
-            if _whole(found.get(_TYPE, b"")) != _AUDIO:
+            found = children(body)
+            number = whole(found.get(_NUMBER, b""))
+            if whole(found.get(_TYPE, b"")) != _AUDIO:
                 self._others.add(number)
             elif self.number or not 0 < number < 127 or _ENCODINGS in found:
-                raise _Nonsense
+                raise Nonsense
             elif codec := _CODECS.get(found.get(_CODEC, b"").rstrip(b"\0")):
                 self.number, self._codec = number, codec
                 self._samples = SAMPLES if codec == "opus" else [1] * 256
-                self._codec_delay = round(_whole(found.get(_DELAY, b"")) * RATE / 10**9)
+                self._codec_delay = round(whole(found.get(_DELAY, b"")) * RATE / 10**9)
                 self._pre_skip = int.from_bytes(found.get(_PRIVATE, b"")[10:12], "little") if codec == "opus" else 0
             else:
-                raise _Nonsense
+                raise Nonsense
         if not self.number or self.number in self._others:
-            raise _Nonsense
+            raise Nonsense
 
     # -- clusters
 
     def _cluster(self, offset: int, at: int, size: int) -> int:
         """Walk over a cluster and give the position behind it."""
         if not self.number:
-            raise _Nonsense
+            raise Nonsense
         end = self._size if size == _UNKNOWN else at + size
         last = min(end, self._size)
         stamp, is_heard, before = 0, False, self._done  # of the cluster, in ticks; whether there is sound in it
@@ -204,7 +200,7 @@ class _Walk:
                 if size == _UNKNOWN and name > 0xFFFFFF:  # only what is no part of a cluster has a name of four bytes
                     break
                 if length == _UNKNOWN or body + length > last:
-                    raise _Nonsense
+                    raise Nonsense
                 if name == _TIMESTAMP:
                     stamp = int.from_bytes(self._bytes(body, min(length, 8)), "big")
                 elif name in (_SIMPLE_BLOCK, _BLOCK_GROUP):
@@ -212,7 +208,7 @@ class _Walk:
                     self._group(stamp, data) if name == _BLOCK_GROUP else self._block(stamp, data, 0)
                     is_heard = True
                 elif name not in _IN_CLUSTERS:
-                    raise _Nonsense
+                    raise Nonsense
                 at = body + length
         finally:
             if is_heard:
@@ -269,28 +265,28 @@ class _Walk:
         return at + self._from
 
     def _group(self, stamp: int, data: bytes) -> None:
-        found = _children(data)
+        found = children(data)
         if _BLOCK not in found:
-            raise _Nonsense
+            raise Nonsense
         discard = int.from_bytes(found.get(_DISCARD, b""), "big", signed=True)  # nanoseconds
         if discard < 0 or len(found.get(_DISCARD, b"")) > 8:
-            raise _Nonsense
+            raise Nonsense
         self._block(stamp, found[_BLOCK], round(discard * RATE / 10**9))
 
     def _block(self, stamp: int, data: bytes, discard: int) -> None:
         """Count a block with all its frames (RFC 9559, 10)."""
         if len(data) < 5 or not data[0] & 0x80:
-            raise _Nonsense
+            raise Nonsense
         if data[0] & 0x7F in self._others:
             return
         if data[0] & 0x7F != self.number:
-            raise _Nonsense
+            raise Nonsense
         clock = self._ticks(stamp + int.from_bytes(data[1:3], "big", signed=True))
         frames = _frames_of(data)
         if len(frames) > 1:
             self._is_steady = False  # which nobody but FFmpeg takes
             if discard:
-                raise _Nonsense
+                raise Nonsense
         if self._first is None:
             self._first = clock
             self._low, self._high = clock - self._near, clock + self._near
@@ -317,20 +313,20 @@ class _Walk:
         if not 0 <= here < len(data) - 12:
             data, here = self._window(at, 12)
             if here >= len(data):
-                raise _Nonsense
-        length = _WIDTHS[data[here]]
+                raise Nonsense
+        length = WIDTHS[data[here]]
         body = here + length
         if length > 4 or body >= len(data):
-            raise _Nonsense
+            raise Nonsense
         name = int.from_bytes(data[here:body], "big") if length > 1 else data[here]
-        width = _WIDTHS[data[body]]
+        width = WIDTHS[data[body]]
         if width == 1:
             size, full = data[body] & 0x7F, 0x7F
         else:
             full = (1 << 7 * width) - 1
             size = int.from_bytes(data[body : body + width], "big") & full
         if width > 8 or body + width > len(data):
-            raise _Nonsense
+            raise Nonsense
         return name, _UNKNOWN if size == full else size, at + length + width
 
     def _bytes(self, at: int, size: int) -> bytes:
@@ -339,9 +335,9 @@ class _Walk:
         if 0 <= here <= len(self._data) - size:
             return self._data[here : here + size]
         if at + size > self._size:
-            raise _Nonsense
+            raise Nonsense
         if size > _WINDOW:
-            raise _Nonsense
+            raise Nonsense
         data, here = self._window(at, size)
         return data[here : here + size]
 
@@ -357,33 +353,6 @@ class _Walk:
         return self._data, here
 
 
-def _whole(data: bytes) -> int:
-    return int.from_bytes(data[:8], "big")
-
-
-def _children(data: bytes) -> dict[int, bytes]:
-    return dict(_each(data))
-
-
-def _each(data: bytes) -> list[tuple[int, bytes]]:
-    """Split the body of an element into what is in it; _Nonsense where it ends too late."""
-    found: list[tuple[int, bytes]] = []
-    at = 0
-    while at < len(data):
-        length = _WIDTHS[data[at]]
-        body = at + length
-        width = _WIDTHS[data[body]] if body < len(data) else 9
-        if length > 4 or width > 8 or body + width > len(data):
-            raise _Nonsense
-        size = int.from_bytes(data[body : body + width], "big") & (1 << 7 * width) - 1
-        end = body + width + size
-        if end > len(data):
-            raise _Nonsense
-        found.append((int.from_bytes(data[at:body], "big"), data[body + width : end]))
-        at = end
-    return found
-
-
 def _frames_of(data: bytes) -> list[bytes]:
     """Split a block into its frames (RFC 9559, 10.3)."""
     lacing = data[3] & 6
@@ -394,7 +363,7 @@ def _frames_of(data: bytes) -> list[bytes]:
     if lacing == 4:
         size, rest = divmod(len(data) - at, count)
         if rest:
-            raise _Nonsense
+            raise Nonsense
         sizes = [size] * count
     else:
         for number in range(count - 1):
@@ -403,22 +372,22 @@ def _frames_of(data: bytes) -> list[bytes]:
                 while at < len(data) and data[at] == 255:
                     size, at = size + 255, at + 1
                 if at >= len(data):
-                    raise _Nonsense
+                    raise Nonsense
                 size, at = size + data[at], at + 1
             else:
-                width = _WIDTHS[data[at]] if at < len(data) else 9
+                width = WIDTHS[data[at]] if at < len(data) else 9
                 if width > 8 or at + width > len(data):
-                    raise _Nonsense
+                    raise Nonsense
                 size = int.from_bytes(data[at : at + width], "big") & (1 << 7 * width) - 1
                 at += width
                 if number:
                     size += sizes[-1] - ((1 << 7 * width - 1) - 1)
             if size < 0:
-                raise _Nonsense
+                raise Nonsense
             sizes.append(size)
         sizes.append(len(data) - at - sum(sizes))
     if min(sizes) <= 0 or at + sum(sizes) != len(data):
-        raise _Nonsense
+        raise Nonsense
     frames: list[bytes] = []
     for size in sizes:
         frames.append(data[at : at + size])

@@ -25,7 +25,7 @@ from ..errors import AudioError, UsageError
 from ..memo import Words
 from . import opus, timeline
 from .carried import Carried, carried_of, to_chapters, to_matroska
-from .tags import make_readable, to_tags, words_of
+from .tags import are_in, make_readable, to_tags, words_of
 from .timeline import Timeline
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 RATE = opus.RATE  # Hz
 FINISHED = {"cues_to_front": "1", "fflags": "+bitexact"}  # how a whole file is written
 _CLUSTER = b"\x1f\x43\xb6\x75"  # how one begins (RFC 9559, 5.1.3)
+_HEAD = 2**18  # bytes that are enough for all that stands before the sound, but for a file of very many chapters
 _CUES, _DURATION = b"\x1c\x53\xbb\x6b", re.compile(b"\x44\x89[\x84\x88]")  # (RFC 9559, 5.1.5, 5.1.2.10)
 _OPUS = ("opus", "libopus")
 _ROUNDED = 0.003  # seconds that a copied time stamp may differ from its packet's: it has whole milliseconds
@@ -189,6 +190,17 @@ def read_words(path: Path) -> Words:
     """Read what a WebM file says of itself, and nothing else; AudioError when it is none, OSError as `probe`."""
     with files.open_regular(path) as file, open_input(file) as source:
         return words_of(source)
+
+
+def says(path: Path, words: Words) -> bool:
+    """Tell whether a file says these words and no others; AudioError and OSError as `read_words`.
+
+    One that was written here is not shown to FFmpeg, which takes longer to load than all else that `share` does.
+    """
+    with files.open_regular(path) as file:
+        if are_in(file.read(_HEAD), words):
+            return True
+    return read_words(path) == words
 
 
 def sound_of(path: Path) -> bytes:

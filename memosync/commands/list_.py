@@ -129,7 +129,6 @@ def _sort(memos: list[Memo], options: ListOptions) -> None:
 def row_of(library: Library, memo: Memo, links: Linker) -> Row:
     """Look at one memo."""
     path = library.path(memo)
-    awaited = is_awaited(library, memo, path)
-    return Row(
-        memo, path, links(memo), served_as(library, memo), not awaited and not library.is_intact(memo, path), awaited
-    )
+    is_whole = library.is_intact(memo, path)
+    awaited = not is_whole and is_awaited(library, memo, path)
+    return Row(memo, path, links(memo), served_as(library, memo), not is_whole and not awaited, awaited)

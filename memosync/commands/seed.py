@@ -66,13 +66,21 @@ def seed(
         state = client.start(command.open_to_swarms(stop), command.network, settings, stop=stop, console=console)
         console.tell(f"process {state.keeper} serves on port {state.port}")
     else:
-        from ..seeder.run import be_kept, run  # which load what serves
+        from ..seeder.run import Task, be_kept, run  # which load what serves
 
         kept = _kept(options)
         with be_kept(Library(command.root), kept, stop) if kept else nullcontext():
             library = command.open_to_swarms(stop)
             client.refuse_another_network(client.current(library), command.network)
-            run(library, command.network, settings, kept=kept, stop=stop, console=console, on_state=on_state)
+            task = Task(
+                library=library,
+                network=command.network,
+                settings=settings,
+                kept=kept,
+                console=console,
+                on_state=on_state,
+            )
+            run(task, stop)
 
 
 def status(command: Globals, options: SeedOptions) -> tuple[SeederState, list[Status]]:

@@ -217,7 +217,7 @@ def _serve_here(
     on_state: Callable[[SeederState, int], None],
     stop: Stop,
 ) -> None:
-    from ..seeder.run import run  # which loads what serves
+    from ..seeder.run import Task, run  # which loads what serves
 
     answered = False
 
@@ -228,7 +228,8 @@ def _serve_here(
             answer_all(state)
         on_state(state, served)
 
-    run(library, command.network, Settings(), stop=stop, console=command.console, on_state=ready)
+    console = command.console
+    run(Task(library=library, network=command.network, settings=Settings(), console=console, on_state=ready), stop)
 
 
 def _share_links(options: ShareOptions, many: int, answer: Answer) -> Answer:

@@ -346,6 +346,8 @@ def why(row: Device, rows: Mapping[str, Device], me: str, state: SeederState | N
         return ""
     if not state or not state.met:
         return "no other device is there"
+    if row.id != me and row.id not in state.met:
+        return "it is not there"
     there = [other for other in rows.values() if other.id != row.id and (other.id == me or other.id in state.met)]
     return "on the way" if any(_has_some(other, row) for other in there) else "held by nobody now"
 

@@ -136,7 +136,7 @@ def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form)
         raise LibraryError(f"the file of {memo.label} is gone: {path}", "bring it back, or share another one") from None
     if not memo.is_frozen and path.is_symlink():  # nobody may choose by it what of ours a link gives away
         raise LibraryError(f"the file of {memo.label} is a symbolic link: {path}", "put the file itself there")
-    if not memo.is_frozen and webm.read_words(path) != memo.words:
+    if not memo.is_frozen and not webm.says(path, memo.words):
         reword(library, memo)
     kept = memo.infohash if form == "public" else memo.sealed and keys.is_alive(library, memo.sealed)
     is_new = form == "new" or not kept

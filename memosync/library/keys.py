@@ -7,6 +7,7 @@ again, and with the secret everybody can open them all.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,12 +88,12 @@ def keep(library: Library, infohash: InfoHash, key: Key) -> None:
 
 def find(library: Library, infohash: InfoHash) -> Key | None:
     """Give the key of a private link; None where it is lost or broken."""
-    with contextlib.suppress(OSError):
-        data = files.read(library.keys / infohash)
-        if len(data) >= KEY + SALT + DIGEST:  # whatever stands behind it: a link is rather ended than alive again
-            seal, rest = Seal(data[:KEY], data[KEY : KEY + SALT]), data[KEY + SALT :]
-            return Key(seal=seal, digest=rest[:DIGEST], ended=len(rest) > DIGEST)
-    return None
+    data = _read(library, infohash)
+    if len(data) < KEY + SALT + DIGEST:
+        return None
+    seal, rest = Seal(data[:KEY], data[KEY : KEY + SALT]), data[KEY + SALT :]
+    # whatever stands behind it: a link is rather ended than alive again
+    return Key(seal=seal, digest=rest[:DIGEST], ended=len(rest) > DIGEST)
 
 
 def is_unread(library: Library, infohash: InfoHash) -> bool:
@@ -118,12 +119,35 @@ def is_alive(library: Library, infohash: InfoHash) -> bool:
     return key is not None and not key.ended
 
 
-def kept(library: Library) -> Iterator[tuple[InfoHash, Key]]:
-    """Give the key of every private link that there was, ended ones too."""
-    for name in sorted(files.names(library.keys)):
+def kept(library: Library, digest: bytes = b"") -> Iterator[tuple[InfoHash, Key]]:
+    """Give the key of every private link that there was, ended ones too, or of those to the file of a SHA-256 alone."""
+    known = _remembered(library.keys)
+    for name, inode in sorted(files.inodes(library.keys).items()):
         infohash = parse_infohash(name)
-        if infohash == name and (key := find(library, infohash)):
-            yield infohash, key
+        if infohash == name:
+            state, data = known.get(infohash, ((), b""))
+            data = data if state[:1] == (inode,) else _read(library, infohash)
+            if data[KEY + SALT :].startswith(digest) and (key := find(library, infohash)):
+                yield infohash, key
+
+
+@functools.cache
+def _remembered(_directory: Path) -> dict[InfoHash, tuple[tuple[int, ...], bytes]]:
+    """Have what keys said: a library may have ten thousand, and every one is asked for whenever the index changed."""
+    return {}
+
+
+def _read(library: Library, infohash: InfoHash) -> bytes:
+    """Read a key unless it is the same file as the last time; empty where it cannot be read."""
+    path, known = library.keys / infohash, _remembered(library.keys)
+    try:
+        status = files.status_of(path)
+        state = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        if infohash not in known or known[infohash][0] != state:
+            known[infohash] = state, files.read(path)
+    except OSError:
+        return b""
+    return known[infohash][1]
 
 
 def _secret(library: Library) -> Path:

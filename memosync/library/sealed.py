@@ -70,7 +70,7 @@ def end_others(library: Library, memo: Memo, before: InfoHash | None) -> None:
     mine = keys.find(library, memo.sealed) if memo.sealed else None
     if not mine:
         return
-    others = {infohash: key for infohash, key in keys.kept(library) if key.digest == mine.digest}
+    others = dict(keys.kept(library, mine.digest))
     if before and before not in others:
         others[before] = Key(seal=Seal(bytes(sealing.KEY), bytes(sealing.SALT)), digest=mine.digest)
     fault: LibraryError | None = None
@@ -199,7 +199,7 @@ def digest_of(path: Path) -> bytes:
 def _new(library: Library, memo: Memo, renewals: int) -> Form:
     """Make a form that is not the memo's, and was never ended."""
     original = _read(library, memo)
-    renewals = max(renewals, sum(key.ended and key.digest == original.digest for _, key in keys.kept(library)))
+    renewals = max(renewals, sum(key.ended for _, key in keys.kept(library, original.digest)))
     while (infohash := _seal(library, memo, renewals, original).infohash) == memo.sealed or keys.is_ended(
         library, infohash
     ):

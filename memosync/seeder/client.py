@@ -39,6 +39,7 @@ from .state import (
 
 _FROM_TERMINAL = (-signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)  # how a process ends that did not expect them
 _LOOK_EVERY, _READ_EVERY = 0.01, 0.25  # seconds between looks at whether seeder.toml changed, and into it
+_SOONEST = 0.001  # seconds between the first looks: most are answered within ten milliseconds
 _PATIENCE = 3.0  # seconds for which a seeder may be there and say nothing
 _BEGINS = 8.0  # seconds in which one that was just started may still begin
 KEEPER = "memosync.seeder.keeper"
@@ -175,7 +176,7 @@ def serve(
     seen, written = {revision(library)}, library.index_time()  # now, and what the first became since
     deadline = time.monotonic() + timeout
     said, again = None, 0.0  # what `state` says may be old by now
-    unsaid_since = 0.0  # nothing is said that can be believed
+    pause, unsaid_since = _SOONEST, 0.0  # since when nothing is said that can be believed
     fault: SeederError | None = None  # why it did not start
     with contextlib.suppress(SeederError):  # somebody else has just done it, or is at it
         state = _renew(library, state, stop, console) or state
@@ -198,7 +199,8 @@ def serve(
                         f"memo {memo.id} is not served: {swarm.fault or 'it is damaged'}", "memosync check says more"
                     )
             return state
-        stop.wait(_LOOK_EVERY)
+        stop.wait(pause)
+        pause = min(1.2 * pause, _LOOK_EVERY)
         # two of its states in a row may have one stamp, where that knows only seconds
         if (new := stamp(library.inner)) != said or state is None or time.monotonic() > again:
             state, said, again = current(library), new, time.monotonic() + _READ_EVERY

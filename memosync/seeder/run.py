@@ -10,7 +10,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files
@@ -53,21 +53,25 @@ MOST_MEMORY = 2**31  # bytes; ten thousand memos take a tenth of it
 _open_to_the_end: list[tuple[Server, Sync]] = []
 
 
-def run(
-    library: Library,
-    network: Network,
-    settings: Settings,
-    *,
-    kept: Kept | None = None,
-    stop: Stop,
-    console: Console,
-    on_state: Callable[[SeederState, int], None] = lambda _state, _served: None,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be served, how, and who is told."""
+
+    library: Library
+    network: Network
+    settings: Settings
+    kept: Kept | None = None  # by a keeper
+    console: Console
+    on_state: Callable[[SeederState, int], None] = lambda _state, _served: None
+
+
+def run(task: Task, stop: Stop) -> None:
     """Serve until `stop`, and again whenever a library that was moved or unplugged is back in its place.
 
     SeederError when another seeder serves this library, or there is nothing to listen on; one that is kept leaves the
     waiting to its keeper: LibraryError.
     """
+    library, kept = task.library, task.kept
     private = library.inner
     if not kept:
         library.prepare()
@@ -75,85 +79,39 @@ def run(
     _share_memory()
     while not stop.is_set():
         with sole(private, kept.lock if kept else None) as lock:
-            _serve(library, network, settings, lock, kept=kept, stop=stop, console=console, on_state=on_state)
+            _serve(task, lock, stop)
         if not stop.is_set():
-            console.log(gone := f"the library is not at {library.root} any more; served again when it is back")
+            task.console.log(gone := f"the library is not at {library.root} any more; served again when it is back")
             if kept:
                 raise LibraryError(gone)
             gc.collect()  # libtorrent has the port until nothing names the session any more
             wait_for_library(private, stop)
 
 
-def _serve(
-    library: Library,
-    network: Network,
-    settings: Settings,
-    lock: int,
-    *,
-    kept: Kept | None,
-    stop: Stop,
-    console: Console,
-    on_state: Callable[[SeederState, int], None],
-) -> None:
+def _serve(task: Task, lock: int, stop: Stop) -> None:
     """Serve until `stop`, and no longer than the library is in its place; what cannot be written is tried again."""
-    private, over = library.inner, Stop()
-    last = last_port(private)
-    me = SeederState(network=network, port=last, usual_port=last, pid=os.getpid())
-    if kept:
-        me = replace(me, keeper=os.getppid(), restarts=kept.restarts)
-    descriptors = _raise_limits()
-    spoken = _Spoken(private, console.log)
-    spoken.write(me)
-    is_chosen = bool(settings.port) and not (kept and kept.restarts)
-    if last and not is_chosen:
-        wait_for_port(settings.port or last, network, stop, _PATIENCE)
-    server = Server(
-        network,
-        port=settings.port or last,
-        insist=is_chosen,
-        up=settings.up,
-        down=settings.down,
-        descriptors=descriptors,
-        dht=library.session_state(),
-        log=console.log,
-    )
-    reconciler = Reconciler(library, server, network, console.log)
-    console.log(f"serving on port {server.port}")
-    if server.port != server.wanted:
-        console.warn(f"another program has port {server.wanted}, which links name; it is taken back when it is free")
+    library, log, over = task.library, task.console.log, Stop()
+    private, settings = library.inner, task.settings
+    spoken = _Spoken(task)
+    server = _listening(task, spoken.first, stop)
+    reconciler = Reconciler(library, server, task.network, log)
     reconciler.look()
     lacking = threading.Event()  # and not the session: it has its port as long as anybody names it
-    threading.Thread(target=_complete, args=(library.root, lacking, console.log, over), daemon=True).start()
-    sync = Sync(library.root, network, up=settings.up, down=settings.down, log=console.log)
+    threading.Thread(target=_complete, args=(library.root, lacking, log, over), daemon=True).start()
+    sync = Sync(library.root, task.network, up=settings.up, down=settings.down, log=log)
     syncing = threading.Thread(target=sync.run, args=(over,), daemon=True)
     syncing.start()
     changes = Changes(library.root, private, library.keys)
-    said: SeederState | None = None
-    said_at = 0.0
-    synced = sync.state
     try:
         while not stop.is_set() and is_in_place(private, lock):
-            rests = server.is_idle and said is not None and said.seen == reconciler.seen
+            rests = server.is_idle and spoken.seen == reconciler.seen
             if rests:
-                changes.wait(stop, _MET_EVERY if synced.met else SELDOM)
+                changes.wait(stop, _MET_EVERY if sync.state.met else SELDOM)
             reconciler.look()
             if reconciler.lacks_forms():
                 lacking.set()
             server.poll(0 if rests else 0.1)
-            now = sync.state
-            urgent = said is None or not said.ready or said.seen != reconciler.seen or now != synced
-            urgent |= said is not None and (said.addresses, said.port) != (server.addresses, server.port)
-            synced = now
-            if not urgent and time.monotonic() - said_at < 1:  # looking at ten thousand swarms takes a while
-                continue
-            state = _state_of(server, me, said, reconciler.seen, now)
-            said_at = time.monotonic()
-            if state != said or not spoken.is_written:
-                spoken.write(state)
-                if kept and state.ready and not (said and said.ready):
-                    readiness.say(kept.readiness, state=dumps(state))
-                said = state
-                on_state(state, server.number)
+            spoken.say(server, reconciler.seen, sync.state)
     finally:
         changes.close()
         over.set()
@@ -165,23 +123,78 @@ def _serve(
                 library.session_state(known)
 
 
+def _listening(task: Task, me: SeederState, stop: Stop) -> Server:
+    """Open what serves, on the port that was chosen or the one that links name; on another one while that is taken."""
+    settings, last, network = task.settings, me.usual_port, task.network
+    descriptors = _raise_limits()
+    is_chosen = bool(settings.port) and not me.restarts
+    if last and not is_chosen:
+        wait_for_port(settings.port or last, network, stop, _PATIENCE)
+    server = Server(
+        network,
+        port=settings.port or last,
+        insist=is_chosen,
+        up=settings.up,
+        down=settings.down,
+        descriptors=descriptors,
+        dht=task.library.session_state(),
+        log=task.console.log,
+    )
+    task.console.log(f"serving on port {server.port}")
+    if server.port != server.wanted:
+        task.console.warn(
+            f"another program has port {server.wanted}, which links name; it is taken back when it is free"
+        )
+    return server
+
+
 class _Spoken:
     """What the seeder says of itself: on the disk where that takes it; why it does not is logged once."""
 
-    def __init__(self, private: Path, log: Callable[[str], None]) -> None:
-        self._private, self._log = private, log
+    def __init__(self, task: Task) -> None:
+        """Say that one begins, on the port of the last time."""
+        self._task, self._private = task, task.library.inner
         self._fault = ""
-        self.is_written = False
+        self._is_written = False
+        self._said: SeederState | None = None
+        self._said_at, self._synced = 0.0, SyncState()
+        last, kept = last_port(self._private), task.kept
+        self.first = SeederState(network=task.network, port=last, usual_port=last, pid=os.getpid())
+        if kept:
+            self.first = replace(self.first, keeper=os.getppid(), restarts=kept.restarts)
+        self._write(self.first)
 
-    def write(self, state: SeederState) -> None:
+    @property
+    def seen(self) -> int | None:
+        """The revision that was said to be served; None while nothing was said of it."""
+        return self._said.seen if self._said else None
+
+    def say(self, server: Server, seen: int, synced: SyncState) -> None:
+        """Say how the server is that acts on the index of `seen`: what others wait for at once, else every second."""
+        said, is_new = self._said, synced != self._synced
+        urgent = said is None or not said.ready or said.seen != seen or is_new
+        urgent |= said is not None and (said.addresses, said.port) != (server.addresses, server.port)
+        self._synced = synced
+        if not urgent and time.monotonic() - self._said_at < 1:  # looking at ten thousand swarms takes a while
+            return
+        state = _state_of(server, self.first, said, seen, synced)
+        self._said_at = time.monotonic()
+        if state != said or not self._is_written:
+            self._write(state)
+            if (kept := self._task.kept) and state.ready and not (said and said.ready):
+                readiness.say(kept.readiness, state=dumps(state))
+            self._said = state
+            self._task.on_state(state, server.number)
+
+    def _write(self, state: SeederState) -> None:
         try:
             write_state(self._private, state)
-            self.is_written, self._fault = True, ""
+            self._is_written, self._fault = True, ""
         except OSError as error:
-            self.is_written = False
+            self._is_written = False
             if self._fault != (fault := error.strerror or str(error)):
                 self._fault = fault
-                self._log(f"how it is cannot be written: {fault}; it goes on, and writes it when it can")
+                self._task.console.log(f"how it is cannot be written: {fault}; it goes on, and writes it when it can")
 
 
 @contextlib.contextmanager

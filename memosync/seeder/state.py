@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..stop import Stop
 
 _FIRST_VERSION = "0.1.0"  # which did not say so
 _LOOK_EVERY = 1.0  # seconds between looks whether a library is back
+_GRAIN = 2.0  # seconds of the coarsest time stamps, FAT's
 _ROOM = 16_384  # bytes that are more than enough for what a seeder says
 
 
@@ -249,9 +251,14 @@ def unsaid(private: Path) -> SeederError:
         return SeederError(text, "run this there, or end it there")
     if not is_seeder(pid):
         return SeederError(f"process {pid} has {lock_of(private)}, and is no seeder of yours", "end it, and try again")
-    why = why_unwritten(private) or read_fault(private)
+    why = why_unwritten(private) or (read_fault(private) if _has_spoken(private, pid) else "")
     text = f"process {pid} serves this library, and does not say how" + (f": {why}" if why else "")
     return SeederError(text, "mend that, and try again" if why else "memosync seed --stop ends it")
+
+
+def _has_spoken(private: Path, pid: int) -> bool:
+    """Tell whether what stands in seeder.toml was written since this process began: before, it is another one's."""
+    return time.time() - files.time_of(private / "seeder.toml") / 1e9 < process.age(pid) + _GRAIN
 
 
 def is_seeder(pid: int) -> bool:

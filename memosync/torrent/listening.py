@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..network import Address, Local, Network, parse_address, reachable_at
 from .routes import Changes, own_addresses
+from .session import listen_anew
 
 if TYPE_CHECKING:
     import libtorrent as lt
@@ -40,7 +41,7 @@ class Listening:
         elif self._is_new and self.is_settled:
             self._is_new = False
             # 2.1.1 decides when an address comes whether trackers are reached from it, and its routes come later
-            self._session.reopen_network_sockets(0)
+            listen_anew(self._session, self._network)
         elif now > self._again:
             self._pause = min(2 * self._pause, _LATEST)
             self._again = now + self._pause
@@ -79,4 +80,4 @@ class Listening:
         """Have libtorrent look again: 2.1.1 listens nowhere that had no cable when it began."""
         listened = {address for addresses in self._listened.values() for address in addresses}
         if self._network is not Network.LOOPBACK and set(reachable_at(self._own, self._network)) - listened:
-            self._session.reopen_network_sockets(0)
+            listen_anew(self._session, self._network)

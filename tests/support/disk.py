@@ -34,6 +34,7 @@ class CoarseDisk:
     """A disk mounted at `place` for what runs `under` it: its time stamps are of one second (ext2) or two (vfat)."""
 
     def __init__(self, place: Path, kind: str) -> None:
+        self.kind = kind
         place.mkdir()
         image = place.with_suffix(".image")
         with image.open("wb") as file:
