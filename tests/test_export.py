@@ -411,6 +411,7 @@ def test_one_that_is_damaged_does_not_stop_the_others(full: Program, tmp_path: P
 
         errors = [line for line in done.err.splitlines() if line.startswith("memosync: error: ")]
         assert [line.split(": ")[2].split()[0] for line in errors] == ids[:4], done.err
+        assert [line.endswith(" is gone") for line in errors] == [False, False, False, True]
         assert done.lines == [f"{tmp_path}/{form}/sound.{form}"]
         assert [path.name for path in (tmp_path / form).iterdir()] == [f"sound.{form}"]
 

@@ -125,12 +125,19 @@ def free_place(path: Path, *, force: bool, otherwise: str) -> None:
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Raise UsageError for what the operating system refuses to read of what a person named."""
+def reading(name: str | None = None, hint: str | None = None) -> Iterator[None]:
+    """Raise UsageError for what the operating system refuses to read of what a person named.
+
+    With `name` it says of what, with `hint` what was perhaps meant where there is no such file.
+    """
+    about = "" if name is None else f"{one_line(name) or '“”'}: "
     try:
         yield
+    except FileNotFoundError as error:
+        raise UsageError(f"{about}there is no such file", hint) from error
     except OSError as error:
-        raise UsageError(f"cannot read it: {error.strerror}") from error
+        reason = error.strerror or str(error)
+        raise UsageError(f"{about}it cannot be read: {reason[:1].lower()}{reason[1:]}") from error
 
 
 def is_file(text: str) -> bool:

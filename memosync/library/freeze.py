@@ -138,6 +138,8 @@ def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form)
         raise LibraryError(f"the file of {memo.label} is a symbolic link: {path}", "put the file itself there")
     if not memo.is_frozen and webm.read_words(path) != memo.words:
         reword(library, memo)
+    elif not memo.is_frozen and not library.is_intact(memo, path) and webm.probe(path).duration < memo.duration - 0.1:
+        raise AudioError("it is damaged: its end is missing")
     kept = memo.infohash if form == "public" else memo.sealed and keys.is_alive(library, memo.sealed)
     is_new = form == "new" or not kept
     if memo.is_frozen and is_new and not is_file_of(library, memo, path):

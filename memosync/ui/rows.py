@@ -239,7 +239,8 @@ def shown(found: Shown, as_json: bool = False) -> None:
     }
     write(sys.stderr, clear())
     if found.row.damaged:
-        warn("its file is gone, or not what the index says; memosync check says more")
+        what = "not what the index says" if found.row.path.exists() else "gone"
+        warn(f"its file is {what}; memosync check says more")
     if as_json:
         answer(_json(fields))
         return
