@@ -127,7 +127,7 @@ def test_an_altered_file_is_never_sealed_with_the_key_of_what_it_was(library: Li
 def test_a_file_that_changes_while_it_is_sealed_is_not_kept(
     library: Library, memo: Memo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealed, "digest_of", lambda _path: hashlib.sha256(b"what it was a moment ago").digest())
+    monkeypatch.setattr(sealed, "digest_of", lambda *_given: hashlib.sha256(b"what it was a moment ago").digest())
 
     with pytest.raises(LibraryError, match="not what its link was given for"):
         sealed.seal(library, memo)

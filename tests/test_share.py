@@ -416,8 +416,51 @@ SLOW = """
 import time
 from memosync.library import sealed
 form_of = sealed.form_of
-sealed.form_of = lambda *given: [time.sleep(0.3), form_of(*given)][1]
+sealed.form_of = lambda *given, **named: [time.sleep(0.3), form_of(*given, **named)][1]
 """
+
+
+READS_SLOWLY = """
+import time
+from memosync import files, sealing
+fill, open_regular = sealing._fill, files.open_regular
+sealing._fill = lambda *given: [time.sleep(0.4), fill(*given)][1]
+
+class Slow:
+    def __init__(self, file):
+        self.file = file
+    def __enter__(self):
+        return self
+    def __exit__(self, *given):
+        self.file.close()
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+    def readinto(self, buffer):
+        time.sleep(0.4)
+        return self.file.readinto(buffer)
+
+import memosync.torrent.metainfo as metainfo
+from types import SimpleNamespace
+metainfo.files = SimpleNamespace(**{**vars(files), "open_regular": lambda *given: Slow(open_regular(*given))})
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--new"], ["--public"]], ids=" ".join)
+def test_of_one_that_is_large_a_terminal_shows_how_far_it_is(
+    memosync: Program, tmp_path: Path, options: list[str]
+) -> None:
+    loud = ("-ac", "2", "-c:a", "libopus", "-b:a", "512k", "-vbr", "off", "-compression_level", "0")
+    memosync("record", noise(tmp_path / "loud.webm", 16, *loud), "-t", "Loud")
+    memosync.meddle(READS_SLOWLY)
+    terminal = Terminal([*PROGRAM, "share", "last", "--no-seed", *options], memosync.environment)
+    try:
+        terminal.end()
+    finally:
+        terminal.close()
+
+    assert re.search(r"[1-9]\d%  “Loud”", terminal.wrote)
+    assert re.search(r"%  “Loud”  \d s left", terminal.wrote)
+    assert "%" not in terminal.screen.text.partition("magnet:")[0]
 
 
 def test_of_many_a_terminal_shows_how_far_it_is(memosync: Program, three: list[str]) -> None:
@@ -428,7 +471,7 @@ def test_of_many_a_terminal_shows_how_far_it_is(memosync: Program, three: list[s
     finally:
         terminal.close()
 
-    assert f"67%  of {len(three)} memos" in terminal.wrote
+    assert re.search(rf"[67]\d%  of {len(three)} memos", terminal.wrote)
     assert "of 3 memos" not in terminal.screen.text
 
 

@@ -16,7 +16,7 @@ from ..library.freeze import Form, freeze, frozen_torrent
 from ..library.keys import has_keys
 from ..library.measures import levels_of
 from ..library.store import Library
-from ..memo import Memo, MemoId, torrent_name
+from ..memo import Memo, MemoId, quoted, torrent_name
 from ..network import Network, browser_trackers, is_cut_off, parse_tracker, trackers_of, usable_trackers
 from ..seeder import client
 from ..seeder.links import linker
@@ -103,9 +103,9 @@ def share(
         _refuse_unasked(memos, console)
     form: Form = "new" if options.new else "public" if options.public else "sealed"
 
-    def progress(number: int) -> None:
-        if len(memos) > 1:
-            console.progress(f"of {len(memos)} memos", number / len(memos))
+    def progress(done: float) -> None:
+        of = f"of {len(memos)} memos" if len(memos) > 1 else quoted(memos[0].title)
+        console.progress(of, done / len(memos))
 
     shared, fault = freeze(library, memos, trackers, form, progress)
     progress(len(memos))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from .keys import Key
 from .served import served_as
 from .store import Library
 
+_DIGEST = 0.3  # of the time that a form takes: its file is hashed before
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -33,17 +36,23 @@ class Form:
     renewals: int  # after how many new links it came
 
 
-def form_of(library: Library, memo: Memo, *, thorough: bool = False) -> Form:
+def _silent(_fraction: float) -> None:
+    return None
+
+
+def form_of(
+    library: Library, memo: Memo, *, thorough: bool = False, on_progress: Callable[[float], None] = _silent
+) -> Form:
     """See that the form of a memo's private link is kept, with its torrent and its key; LibraryError.
 
     The first link is made, a lost form or key made again where that makes the same. The caller holds the memo's lock,
-    and its file says its words.
+    and its file says its words. `on_progress` is told how far a form is that is made, 0 to 1.
     """
     if not memo.sealed:
-        return _new(library, memo, memo.renewals)
+        return _new(library, memo, memo.renewals, on_progress)
     key = keys.find(library, memo.sealed)
     if key and key.ended:
-        return _new(library, memo, memo.renewals + 1)
+        return _new(library, memo, memo.renewals + 1, on_progress)
     if not key:  # the secret may make it again
         digest = _digest(library, memo)
         seal = sealing.derive(keys.secret(library), sealing.link(memo.renewals), digest)
@@ -55,9 +64,9 @@ def form_of(library: Library, memo: Memo, *, thorough: bool = False) -> Form:
     return Form(memo.sealed, memo.renewals)
 
 
-def another_form(library: Library, memo: Memo) -> Form:
+def another_form(library: Library, memo: Memo, on_progress: Callable[[float], None] = _silent) -> Form:
     """Make the form of a new private link; LibraryError. The ones before are ended once the index has it."""
-    return _new(library, memo, memo.renewals + 1 if memo.sealed else memo.renewals)
+    return _new(library, memo, memo.renewals + 1 if memo.sealed else memo.renewals, on_progress)
 
 
 def end_others(library: Library, memo: Memo, before: InfoHash | None) -> None:
@@ -191,34 +200,43 @@ def open_from_devices(library: Library, form: Path, digest: str, path: Path) -> 
         files.move(staged, path)
 
 
-def digest_of(path: Path) -> bytes:
+def digest_of(path: Path, on_progress: Callable[[float], None] = _silent) -> bytes:
     """Give the SHA-256 of a file, raw; OSError."""
+    digest, buffer, done = hashlib.sha256(), memoryview(bytearray(2**20)), 0
     with files.open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        size = os.fstat(file.fileno()).st_size
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            done += count
+            on_progress(min(1.0, done / max(size, 1)))
+    return digest.digest()
 
 
-def _new(library: Library, memo: Memo, renewals: int) -> Form:
+def _new(library: Library, memo: Memo, renewals: int, on_progress: Callable[[float], None]) -> Form:
     """Make a form that is not the memo's, and was never ended."""
-    digest = _digest(library, memo)
+    digest = _digest(library, memo, lambda fraction: on_progress(fraction * _DIGEST))
     renewals = max(renewals, sum(key.ended and key.digest == digest for _, key in keys.kept(library)))
-    while (infohash := _seal(library, memo, renewals, digest).infohash) == memo.sealed or keys.is_ended(
+    then = lambda fraction: on_progress(_DIGEST + fraction * (1 - _DIGEST))  # noqa: E731
+    while (infohash := _seal(library, memo, renewals, digest, then).infohash) == memo.sealed or keys.is_ended(
         library, infohash
     ):
         renewals += 1
     return Form(infohash, renewals)
 
 
-def _seal(library: Library, memo: Memo, renewals: int, digest: bytes) -> Metainfo:
+def _seal(
+    library: Library, memo: Memo, renewals: int, digest: bytes, on_progress: Callable[[float], None] = _silent
+) -> Metainfo:
     seal = sealing.derive(keys.secret(library), sealing.link(renewals), digest)
-    torrent = _make(library, memo, seal, digest)
+    torrent = _make(library, memo, seal, digest, on_progress=on_progress)
     assert torrent
     keys.keep(library, torrent.infohash, Key(seal=seal, digest=digest))
     return torrent
 
 
-def _digest(library: Library, memo: Memo) -> bytes:
+def _digest(library: Library, memo: Memo, on_progress: Callable[[float], None] = _silent) -> bytes:
     with files.as_library_error(f"read the file of {memo.label}"):
-        return digest_of(library.path(memo))
+        return digest_of(library.path(memo), on_progress)
 
 
 def _lost(memo: Memo) -> LibraryError:
@@ -226,7 +244,14 @@ def _lost(memo: Memo) -> LibraryError:
     return LibraryError(f"the key of {memo.label} is lost", hint)
 
 
-def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: InfoHash | None = None) -> Metainfo | None:
+def _make(
+    library: Library,
+    memo: Memo,
+    seal: Seal,
+    digest: bytes,
+    expected: InfoHash | None = None,
+    on_progress: Callable[[float], None] = _silent,
+) -> Metainfo | None:
     """Seal a memo's file, and keep that and its torrent only when the file is the one the seal was made for.
 
     None, and nothing kept, when it is not the form that is `expected`. Errors name no title: they stand in a log.
@@ -246,6 +271,7 @@ def _make(library: Library, memo: Memo, seal: Seal, digest: bytes, expected: Inf
                 target.write(data)
                 pieces.update(data)
                 writeback.reach(target.tell())
+                on_progress(target.tell() / needed)
 
             sealed = sealing.seal(source, write, seal)
             target.flush()
