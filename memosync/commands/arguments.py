@@ -19,8 +19,9 @@ from ..library.downloads import Download
 from ..library.group import holders, is_awaited
 from ..library.store import Library
 from ..magnet import shorten
-from ..memo import Memo, quoted
+from ..memo import Memo, MemoId, quoted
 from ..network import Network
+from ..quantities import format_count
 from ..stop import Stop
 
 Item = TypeVar("Item")
@@ -95,6 +96,22 @@ def choose(
     if missing:
         raise missing[0] if len(missing) == 1 else Several(missing, told=False)
     return list({memo.id: memo for memo in memos}.values())
+
+
+def in_batches(library: Library, memos: Sequence[Memo], console: Console) -> Iterator[list[MemoId]]:
+    """Give the ids of memos, a hundred at a time and locked, and say how far that is where there are more."""
+    done = 0
+    for batch in library.locked(memos):
+        if done:
+            console.progress(of_all(memos), done / len(memos))
+        yield batch
+        done += len(batch)
+    console.progress("", 1)
+
+
+def of_all(memos: Sequence[Memo]) -> str:
+    """Say of what it is told how far it is."""
+    return f"of {format_count(len(memos))}"
 
 
 def insist_here(library: Library, memos: Iterable[Memo]) -> None:

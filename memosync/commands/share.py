@@ -24,7 +24,7 @@ from ..seeder.state import SeederState, Settings, SwarmState
 from ..stop import Stop
 from ..torrent import metainfo
 from ..torrent.webrtc.stun import server_for
-from .arguments import Globals, choose, free_place, insist_here, titles, written
+from .arguments import Globals, choose, free_place, insist_here, of_all, titles, written
 
 Answer = Callable[[str], None]
 _LARGEST_TORRENT = 200_000  # bytes in a page; ours have 21,000 at most
@@ -104,7 +104,7 @@ def share(
     form: Form = "new" if options.new else "public" if options.public else "sealed"
 
     def progress(done: float) -> None:
-        of = f"of {len(memos)} memos" if len(memos) > 1 else quoted(memos[0].title)
+        of = of_all(memos) if len(memos) > 1 else quoted(memos[0].title)
         console.progress(of, done / len(memos))
 
     shared, fault = freeze(library, memos, trackers, form, progress)
