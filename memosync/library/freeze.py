@@ -174,6 +174,9 @@ def _public(library: Library, memo: Memo, path: Path, on_progress: Callable[[flo
     if not frozen_torrent(library, memo):
         again = torrent_again(library, memo, path, webm.read_words(path))
         if not again:
-            raise LibraryError(f"the torrent of {memo.label} is lost", "fetch it again from somebody who has it")
+            raise LibraryError(
+                f"the torrent of {memo.label} is lost",
+                "put .memosync/torrents back from a backup, or share it privately",
+            )
         library.keep_torrent(memo.infohash, again.data)
     return memo.infohash

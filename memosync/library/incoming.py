@@ -204,7 +204,7 @@ def take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, t
 def _take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, trackers: Sequence[str]) -> Memo:
     torrent, key = metainfo.read(incoming.torrent), incoming.key
     if not _is_ours(incoming.file, torrent.size) or incoming.file.stat().st_size != torrent.size:
-        raise TorrentError("what arrived was exchanged", "fetch it again")
+        raise TorrentError("another program changed what arrived", "fetch it again")
     links: dict[str, Any] = {"sealed": torrent.infohash} if key else {"infohash": torrent.infohash}
     is_lost = library.index().with_infohash(torrent.infohash)
     for twin in [] if is_lost else _twins(library, path):
