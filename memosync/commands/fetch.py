@@ -332,6 +332,8 @@ def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: S
             else:
                 each(magnet.unwrap(magnet.decode(data), is_file), one, name=str, stop=stop, console=console)
         else:
+            if _CUT.fullmatch(text):
+                console.tell(f"{text}: {_WHOLE}")
             one(text)
 
     def one(text: str) -> None:
@@ -353,6 +355,8 @@ def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: S
 
 
 _STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_CUT = re.compile(r"(?i)magnet:\?xt=urn:btih:[0-9a-z]{32,40}")  # before the first &, at which a shell ends a command
+_WHOLE = "it is all that a shell leaves of a link without quotes; memosync fetch alone asks for the whole link"
 _FILE = re.compile(rb"d\d+:|(?i:(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b)")  # how a torrent or a page begins
 
 
