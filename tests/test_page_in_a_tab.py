@@ -135,7 +135,8 @@ def test_of_one_browser_it_is_said_where_it_is_and_when_it_closes_there_is_room_
             watched = Terminal([*author.under, *PROGRAM, "seed", "--status"], author.environment)
             rows = watched.end()
             watched.close()
-            assert re.search(rf"seeding +\S+ [kM]B  -  yes  Tides\n +[1-9]\d* % +{address}\n[^\n]*process", rows)
+            row = r"seeding +\S+ [kM]B given  not delivered  browsers too  Tides"
+            assert re.search(rf"{row}\n +[1-9]\d* % +{address}\n[^\n]*process", rows)
         visitor.tab.close()
         wait_until(lambda: not peers(), "it to be gone; who is silent is, after ten seconds", 6)
 
