@@ -22,6 +22,7 @@ import pytest
 from support.disk import without_temporary
 from support.faults import LOOKS_LONG
 from support.hostile import torrents
+from support.isolated import ISOLATED
 from support.library import Listed, memos, only
 from support.netns import Network
 from support.program import PROGRAM, Ended, Program, errors
@@ -37,17 +38,6 @@ from memosync.torrent import metainfo
 
 PIECE = 32768
 GOES_ON = "the same command goes on where this one stopped"
-ISOLATED: lt.settings_pack = {
-    "listen_interfaces": "127.0.0.1:0",
-    "outgoing_interfaces": "127.0.0.1",
-    "enable_dht": False,
-    "enable_lsd": False,
-    "enable_upnp": False,
-    "enable_natpmp": False,
-    "allow_multiple_connections_per_ip": True,
-    "close_redundant_connections": False,
-    "min_reconnect_time": 1,
-}
 
 
 class Peer:
@@ -56,7 +46,7 @@ class Peer:
     def __init__(self, torrent: bytes, directory: Path, file: Path | None = None) -> None:
         """Seed the file, or fetch it into the directory."""
         self.data = file.read_bytes() if file else b""
-        self.session = lt.session(ISOLATED)
+        self.session = lt.session({**ISOLATED, "close_redundant_connections": False, "min_reconnect_time": 1})
         params = lt.load_torrent_buffer(torrent)
         params.save_path = str(file.parent if file else directory)
         params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)

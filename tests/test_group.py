@@ -21,10 +21,10 @@ from memosync import index, manifest
 from memosync.audio import webm
 from memosync.commands import sync
 from memosync.errors import UsageError
-from memosync.library import group, keys, stamps, trash
+from memosync.library import group, identity, keys, places, stamps, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
-from memosync.library.freeze import freeze
+from memosync.library.freeze import Form, freeze
 from memosync.library.incoming import Incoming, already_here, take_in
 from memosync.library.known import Device
 from memosync.library.reword import reword
@@ -68,12 +68,12 @@ def test_what_is_recorded_on_one_is_on_the_other(make: Make) -> None:
 def test_until_its_file_comes_a_memo_is_awaited(make: Make) -> None:
     one, other = make("one"), make("other")
     record(one, 1)
-    group.identify(one, SILENT)
+    identity.identify(one, SILENT)
 
     group.merge_in(other, group.state_of(one), SILENT)
 
     memo = only(other)
-    assert group.is_awaited(other, memo)
+    assert places.is_awaited(other, memo)
     assert [(wanted.id, content) for wanted, content in group.wanted(other)] == [(memo.id, content_of(only(one)))]
 
 
@@ -223,7 +223,7 @@ def test_who_leaves_keeps_every_memo_that_is_here_and_no_secret(make: Make) -> N
     one, other = make("one"), make("other")
     record(one, 1)
     record(other, 2)
-    group.identify(one, SILENT)
+    identity.identify(one, SILENT)
     group.merge_in(other, group.state_of(one), SILENT)
 
     group.leave(other)
@@ -261,7 +261,7 @@ def test_a_copy_of_a_library_is_another_device(make: Make) -> None:
 def test_a_file_that_nobody_wants_is_left_where_it_is(make: Make) -> None:
     one = make("one")
     record(one, 1)
-    group.identify(one, SILENT)
+    identity.identify(one, SILENT)
     stranger = one.inner / "arrived"
     stranger.write_bytes(sound(2))
 
@@ -360,7 +360,7 @@ def test_whoever_dies_while_a_state_is_merged_has_the_old_one_or_the_new(make: M
     edit(one, kept, title="Standup")
     trash.put(one, [thrown], WHEN)
     record(one, 4)
-    group.identify(one, SILENT)
+    identity.identify(one, SILENT)
     theirs = group.state_of(one)
     before = words(other)
     crash.install()
@@ -396,6 +396,24 @@ def test_what_a_person_typed_before_any_word_was_changed_is_no_word_that_it_came
     assert any(stamp.startswith("title ") for stamp in only(library).stamps)
 
 
+@pytest.mark.parametrize("form", ["public", "sealed"])
+def test_what_a_person_typed_before_it_was_shared_is_no_word_that_it_came_with(tmp_path: Path, form: Form) -> None:
+    one = open_library(tmp_path / "one", SILENT)  # as in life 314465
+    memo_id = record(one, 1, "Untitled")
+    shutil.copytree(one.root, tmp_path / "other", symlinks=True)
+    other = open_library(tmp_path / "other", SILENT)
+    path = one.root / "index.toml"
+    path.write_text(path.read_text().replace('title = "Untitled"', 'title = "Typed by hand"'))
+    freeze(one, [one.find(memo_id)], (), form)  # which writes them into its file
+
+    for library in (one, other):
+        group.enter(library, SECRET)
+    tell(one, other)
+    tell(other, one)
+
+    assert [only(library).title for library in (one, other)] == ["Typed by hand"] * 2
+
+
 def test_words_typed_into_the_index_are_said_with_the_time_of_that(make: Make) -> None:
     one, other = make("one"), make("other")
     record(one, 1)
@@ -414,7 +432,7 @@ def test_what_was_thrown_away_elsewhere_is_wanted_again_where_nothing_of_it_ever
     one, other = make("one"), make("other")
     memo_id = record(one, 1)
     trash.put(one, [memo_id], WHEN)
-    group.identify(one, SILENT)
+    identity.identify(one, SILENT)
     group.merge_in(other, group.state_of(one), SILENT)
     assert not other.trash.exists()
 
@@ -487,7 +505,7 @@ def come_by_link(library: Library, path: Path) -> MemoId:
         shutil.copy(path, incoming.file)
         memo = take_in(library, incoming, incoming.plain(), webm.probe(path), ())
         incoming.remove()
-    return group.claim(library, group.original_of(library, memo).id)
+    return identity.claim(library, identity.original_of(library, memo).id)
 
 
 def test_what_comes_by_link_is_one_with_what_an_old_index_has_just_brought_back(make: Make, tmp_path: Path) -> None:
@@ -515,7 +533,7 @@ def test_a_link_to_a_spare_brings_back_the_memo_that_has_the_words(make: Make, t
     (spare,) = [memo for memo in one.index().memos if memo.trashed]
     trash.put(one, [memo_id], WHEN)
 
-    assert group.original_of(one, spare).id == memo_id
+    assert identity.original_of(one, spare).id == memo_id
     assert come_by_link(one, path) == memo_id
     tell(one, other)
     for library in (one, other):
@@ -523,7 +541,7 @@ def test_a_link_to_a_spare_brings_back_the_memo_that_has_the_words(make: Make, t
 
     trash.put(one, [memo_id], WHEN)
     trash.purge(one, [memo for memo in one.index().memos if memo.id == memo_id])
-    assert group.original_of(one, spare) == spare  # nothing else is left of it
+    assert identity.original_of(one, spare) == spare  # nothing else is left of it
 
 
 def test_an_index_that_is_put_back_finds_what_was_thrown_away_since(make: Make, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from support.tracker import Tracker
 from support.waiting import wait_until
 
 from memosync.errors import LibraryError
-from memosync.library import group, heads, known, trash
+from memosync.library import group, heads, identity, known, trash
 from memosync.library.adopt import open_library
 from memosync.library.store import Library
 from memosync.network import Network
@@ -66,7 +66,7 @@ def test_a_write_that_is_refused_while_a_state_is_merged_leaves_the_old_one_or_t
     edit(one, kept, title="Standup")
     trash.put(one, [thrown], WHEN)
     put(one, 4)
-    group.identify(one, SILENT)
+    identity.identify(one, SILENT)
     theirs, before = group.state_of(one), words(other)
 
     for after in itertools.count():
@@ -96,7 +96,7 @@ def test_a_write_that_is_refused_while_a_memo_arrives_loses_neither_it_nor_the_o
     before = other.path(only(other)).read_bytes()
     edit(one, memo_id, title="Standup")
     new = put(one, 2)
-    group.identify(one, SILENT)
+    identity.identify(one, SILENT)
     group.merge_in(other, group.state_of(one), SILENT)
     (memo,) = (memo for memo in one.index().memos if memo.id == new)
     came = one.path(memo).read_bytes()

@@ -16,7 +16,8 @@ from ..console import Console, one_line
 from ..errors import Interrupted, LibraryError, MemosyncError, NotFoundError, Several, SwarmError, UsageError
 from ..library.adopt import open_library
 from ..library.downloads import Download
-from ..library.group import holders, is_awaited
+from ..library.group import holders
+from ..library.places import is_awaited
 from ..library.store import Library
 from ..magnet import shorten
 from ..memo import Memo, MemoId, quoted

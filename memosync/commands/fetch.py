@@ -17,7 +17,7 @@ from ..audio.arriving import Arriving
 from ..console import Console
 from ..errors import AudioError, Interrupted, MemosyncError, SwarmError, TorrentError, WrongKeyError
 from ..library import keys
-from ..library.group import claim, original_of
+from ..library.identity import claim, original_of
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
 from ..magnet import Magnet

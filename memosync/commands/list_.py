@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from ..library.group import is_awaited
+from ..library.places import is_awaited
 from ..library.served import served_as
 from ..library.store import Library
 from ..magnet import InfoHash

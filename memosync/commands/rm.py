@@ -9,7 +9,8 @@ from ..console import Console
 from ..errors import LibraryError, SwarmError, UsageError
 from ..library import downloads, trash
 from ..library.downloads import Download
-from ..library.group import is_awaited, others
+from ..library.group import others
+from ..library.places import is_awaited
 from ..library.store import Library
 from ..memo import Memo
 from ..quantities import format_count

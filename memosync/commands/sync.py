@@ -12,6 +12,7 @@ from ..console import Console, one_line
 from ..errors import NotFoundError, SwarmError, TorrentError, UsageError, WrongKeyError
 from ..library import group, invitations, known
 from ..library.known import Device
+from ..library.places import is_awaited
 from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo
@@ -171,7 +172,7 @@ def _join(command: Globals, library: Library, options: SyncOptions, name: str, s
             f"nobody has answered in {options.timeout:.0f} s",
             "it goes on while both are there; memosync sync says how it is",
         )
-    comes = sum(group.is_awaited(library, memo) or memo.id not in here for memo in _alive(library))
+    comes = sum(is_awaited(library, memo) or memo.id not in here for memo in _alive(library))
     console.tell(f"{format_count(len(here))} from here to there, {comes} from there to here")
 
 
@@ -240,7 +241,7 @@ def _told(command: Globals, library: Library, link: Magnet, timeout: float, stop
 def _leave(library: Library, console: Console) -> None:
     if not library.index().group:
         raise UsageError("this library is in sync with no other", "there is nothing to leave")
-    lost = sum(group.is_awaited(library, memo) for memo in _alive(library))
+    lost = sum(is_awaited(library, memo) for memo in _alive(library))
     group.leave(library)
     console.tell(f"kept here: {format_count(len(_alive(library)))}; the other devices go on without this one")
     if lost:
@@ -275,7 +276,7 @@ def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) 
     def look(state: SeederState | None) -> tuple[bool, object]:
         nonlocal most
         met = [row for row in _status(library, state) if row.is_met]
-        missing = sum(group.is_awaited(library, memo) for memo in _alive(library))
+        missing = sum(is_awaited(library, memo) for memo in _alive(library))
         missing += sum(row.device.lacking for row in met)
         most = max(most, missing)
         if most:
@@ -303,7 +304,7 @@ def _status(library: Library, state: SeederState | None = None) -> list[Status]:
     now, me = known.read(library), group.device_of(library)
     rows = known.devices(now)
     if me in rows:  # whose row may be a moment old
-        lacks = tuple((memo.uid or "")[: known.LACK] for memo in _alive(library) if group.is_awaited(library, memo))
+        lacks = tuple((memo.uid or "")[: known.LACK] for memo in _alive(library) if is_awaited(library, memo))
         rows[me] = replace(rows[me], lacking=len(lacks), lacks=lacks)
     found = [
         Status(

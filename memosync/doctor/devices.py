@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..errors import LibraryError
 from ..library import group, known
+from ..library.places import is_awaited
 from ..library.store import Library
 from ..quantities import format_count, format_moment, from_stamp
 from ..seeder.state import SeederState
@@ -30,7 +31,7 @@ def devices(library: Library, state: SeederState | None) -> Iterator[Finding]:
         return
     if not state:
         yield Finding("note", "sync", "no seeder runs: nothing goes to other devices or comes; memosync sync starts it")
-    if missing := sum(group.is_awaited(library, memo) for memo in index.memos if not memo.trashed):
+    if missing := sum(is_awaited(library, memo) for memo in index.memos if not memo.trashed):
         yield Finding("note", "sync", f"{format_count(missing)} of other devices not here yet")
     met, now = known.read(library).met, library.clock()
     for row in others:

@@ -10,6 +10,7 @@ from ..audio import webm
 from ..errors import AudioError
 from ..library import group, keys, sealed
 from ..library.freeze import frozen_torrent, is_file_of, torrent_again
+from ..library.places import is_awaited
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..memo import Memo
@@ -25,7 +26,7 @@ def examine(library: Library, memo: Memo) -> Iterator[Finding]:
     try:
         yield from _examine_file(library, memo, path)
     except FileNotFoundError:  # at first, or while it was looked at
-        if group.is_awaited(library, memo) and not memo.trashed:
+        if is_awaited(library, memo) and not memo.trashed:
             names = ", ".join(row.name or row.id for row in group.holders(library, memo))
             yield Finding(
                 "note", memo.id, f"its file is not here yet; {f'{names} has it' if names else 'nobody has it'}"

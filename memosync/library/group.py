@@ -9,26 +9,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .. import files
-from ..audio import webm
 from ..console import Console
-from ..errors import AudioError, LibraryError, MemosyncError, TorrentError, UsageError
+from ..errors import LibraryError, TorrentError, UsageError
 from ..index import Index
-from ..manifest import BIRTH, MOST_MEMOS, Cell, Cells, State, Table, merge_cells, news, tick, until
-from ..memo import Memo, MemoId, id_in_file_name, parse_id
+from ..manifest import MOST_MEMOS, Cell, Cells, State, Table, merge_cells, news, until
+from ..memo import Memo, MemoId, parse_id
 from ..sealing import group_of
 from . import keys, known
-from .adopt import adopt
 from .device import named
 from .digests import Digests
 from .entries import as_it_came
+from .identity import alive, identify, is_to_be_identified, sound_or_nothing
 from .known import LACK, Device, Known
-from .sealed import form_for_devices
+from .places import files_by_id, is_awaited, is_here, place
 from .stamps import arrived, cells_of, content_of, stamped, with_cells
 from .store import Library
 
@@ -57,7 +56,7 @@ def enter(library: Library, secret: bytes | None = None) -> None:
         memos = (stamped(memo, _JOINED, me, came[memo.id]) if memo.id in came else memo for memo in index.memos)
         entered = (stamped(memo, now, me) for memo in memos)
         return replace(
-            index, group=group, memos=tuple(memo if memo.trashed else _alive(memo, {}, now, me) for memo in entered)
+            index, group=group, memos=tuple(memo if memo.trashed else alive(memo, {}, now, me) for memo in entered)
         )
 
     library.transaction(edit)
@@ -115,11 +114,6 @@ def holders(library: Library, memo: Memo) -> list[Device]:
     return [row for row in others(library) if uid not in row.lacks]
 
 
-def is_awaited(library: Library, memo: Memo, path: Path | None = None) -> bool:
-    """Tell whether a memo is known from other devices alone: its file is not here, at its `path`, or not yet."""
-    return bool(memo.content) and not os.path.lexists(path or library.path(memo))
-
-
 def state_of(library: Library) -> State:
     """Give what this device says: of every memo that it can tell from others, and of the devices that it knows.
 
@@ -130,64 +124,6 @@ def state_of(library: Library) -> State:
         index = library.transaction(lambda index: index)
     now = known.read(library)
     return State(_table(index, now.graves), now.devices)
-
-
-def identify(library: Library, console: Console) -> set[MemoId]:
-    """See that every memo whose file is here has its uid, and that it is said which bytes that is.
-
-    Files that the index does not name are adopted first. Give those that cannot be read, and are left for another time.
-    """
-    place(library)  # an index that was put back may expect files elsewhere
-    adopt(library, library.orphans(), console)
-    before = {memo.id for memo in library.index().memos if memo.uid}
-    for fetched in (False, True):  # what is here already, and then what came to it
-        _identify(library, [memo for memo in library.index().memos if memo.fetched is fetched], before)
-    return {memo.id for memo in library.index().memos if _is_to_be_identified(library, memo)}
-
-
-def give_uids(library: Library, memos: Iterable[Memo]) -> None:
-    """See that these memos have theirs, where their files can be read; the caller may hold their locks."""
-    found = {}
-    for memo in memos:
-        if _is_to_be_identified(library, memo):
-            with contextlib.suppress(MemosyncError, OSError):
-                found[memo.id] = _identity(library, memo)
-    if found:
-        library.transaction(lambda index: _identified(library, index, found))
-
-
-def claim(library: Library, memo_id: MemoId) -> MemoId:
-    """Have a memo that was just fetched be alive on all devices, whatever they know of it.
-
-    Give its id, or the one of a memo that is here already and sounds the same: that is the one then, with its words.
-    """
-    memo = library.index().get(memo_id)
-    if not memo or not library.index().group:
-        return memo_id
-    give_uids(library, (memo for memo in library.index().memos if not memo.fetched))  # an old index may be back
-    found = {memo_id: _identity(library, memo)} if _is_to_be_identified(library, memo) else {}
-    twin = _same_sound(library, memo, found[memo_id][0]) if found else None
-    one = twin.id if twin else memo_id
-
-    def edit(index: Index) -> Index:
-        now, me = library.stamp()
-        index = _identified(library, index, found)
-        if one != memo_id and (spare := index.get(memo_id)):
-            index = index.with_memo(_in_trash(library, spare))
-        memo = index.get(one)
-        dead = known.read(library).graves.get(memo.uid or "", {}) if memo else {}
-        return index.with_memo(_alive(replace(memo, trashed=None), dead, now, me)) if memo else index
-
-    library.transaction(edit)
-    place(library)
-    return one
-
-
-def original_of(library: Library, memo: Memo) -> Memo:
-    """Give the memo that has the words, for a fetched one in the trash that is there because this was here already."""
-    if not (memo.trashed and memo.fetched and memo.uid):
-        return memo
-    return _same_sound(library, memo, _sound(library.path(memo))) or memo
 
 
 def merge_in(library: Library, theirs: State, console: Console) -> None:
@@ -217,21 +153,6 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
 
     known.change(library, edit, name or "none")
     place(library)
-
-
-def place(library: Library) -> None:
-    """Move files to where the index says that they are: some to the trash, some back."""
-    at_home, thrown = set(files.names(library.root, links=True)), set[str]()
-    with contextlib.suppress(LibraryError):
-        thrown.update(files.names(library.trash))
-    for memo in library.index().memos:
-        here, there = (at_home, thrown) if memo.trashed else (thrown, at_home)
-        if memo.born and memo.file in here and memo.file not in there and _misplaced(library, memo):
-            with library.lock(memo.id), files.as_library_error(f"move {memo.file}"):
-                now = library.index().get(memo.id)
-                if now and (move := _misplaced(library, now)):
-                    files.make_directory(move[1].parent)
-                    files.move(*move)
 
 
 def wanted(library: Library, digests: Digests | None = None) -> Iterator[tuple[Memo, Cell]]:
@@ -279,7 +200,7 @@ def take(library: Library, uid: str, came: Path) -> bool:
         content = content_of(memo)
         if memo.is_frozen or not content or Digests().of(came) != content.value["sha256"]:
             return False
-        if _sound(path) != _sound(came):
+        if sound_or_nothing(path) != sound_or_nothing(came):
             library.put_away(path)
         files.move(came, new := library.rewritten(memo.id))
         library.update({memo.id: lambda memo: replace(memo, size=size)})
@@ -326,7 +247,7 @@ def _merged(library: Library, theirs: State, left: set[MemoId], index: Index) ->
     """
     if not index.group:  # it was left meanwhile
         return index
-    if any(memo.id not in left and not memo.uid and _is_to_be_identified(library, memo) for memo in index.memos):
+    if any(memo.id not in left and not memo.uid and is_to_be_identified(library, memo) for memo in index.memos):
         raise _Unidentified
     now, me = library.stamp()
     memos = {memo.id: memo if memo.born else stamped(memo, now, me) for memo in index.memos}
@@ -343,12 +264,12 @@ def _merged(library: Library, theirs: State, left: set[MemoId], index: Index) ->
             memo = memos[ids[uid]]
             memos[memo.id] = _without_ended_link(memo, with_cells(memo, cells))
             if joining and not memo.trashed and not _is_alive(cells):
-                memos[memo.id] = _alive(memos[memo.id], cells, now, me)
+                memos[memo.id] = alive(memos[memo.id], cells, now, me)
         elif _is_alive(cells) or ("file" in cells and uid not in dead):
             memo_id, file = parse_id(cells["id"].value) if "id" in cells else None, None
             if memo_id and memo_id not in taken:
-                files_here = _named(library) if files_here is None else files_here
-                file = name if (name := files_here.get(memo_id)) and _is_here(library, name) else None
+                files_here = files_by_id(library) if files_here is None else files_here
+                file = name if (name := files_here.get(memo_id)) and is_here(library, name) else None
             else:
                 memo_id = library.take_id()
             taken.add(memo_id)
@@ -373,138 +294,5 @@ def _without_ended_link(before: Memo, memo: Memo) -> Memo:
     return replace(memo, sealed=None, private=False) if memo.renewals > before.renewals else memo
 
 
-def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
-    """Give memos their uids; `before` are those that had one when this began."""
-    found: dict[MemoId, tuple[bytes, Cell]] = {}
-    spare, wanted = set(), set()
-    for memo in memos:
-        if _is_to_be_identified(library, memo):
-            with contextlib.suppress(MemosyncError, OSError):
-                found[memo.id] = _identity(library, memo)
-                # a fetch that died before it could say so
-                twin = _same_sound(library, memo, found[memo.id][0]) if memo.fetched and not memo.uid else None
-                if twin and not memo.trashed and (not twin.trashed or twin.id in before):
-                    spare.add(memo.id)
-                    wanted |= {twin.id} if twin.trashed else set()
-
-    def edit(index: Index) -> Index:
-        index = _identified(library, index, found)
-        now, me = library.stamp()
-
-        def settled(memo: Memo) -> Memo:
-            if memo.id in wanted:
-                return _alive(replace(memo, trashed=None), {}, now, me)
-            return _in_trash(library, memo) if memo.id in spare else memo
-
-        return replace(index, memos=tuple(map(settled, index.memos)))
-
-    if found:
-        library.transaction(edit)
-        place(library)
-
-
-def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[bytes, Cell]]) -> Index:
-    """Give memos their uids.
-
-    What was known of one from other devices, or from before it was purged, becomes one with it; what is here already
-    under that uid is another memo with the same sound, and so is what was made anew since it was purged.
-    """
-    now, me = library.stamp()
-    dead = known.read(library).graves
-    memos = {memo.id: stamped(memo, now, me) if memo.id in found else memo for memo in index.memos}
-    by_uid = {memo.uid: memo for memo in memos.values() if memo.uid}
-
-    def is_another(uid: str, memo: Memo) -> bool:
-        if twin := by_uid.get(uid):
-            return not is_awaited(library, twin)
-        return uid in dead and not memo.fetched
-
-    for memo_id, (sound, content) in found.items():
-        memo = memos.get(memo_id)
-        if not memo or not _is_to_be_identified(library, memo):
-            continue
-        cells: Cells = {**cells_of(memo), "file": content}
-        if memo.uid:
-            uid = memo.uid
-        else:
-            number = 0
-            while is_another(uid := _uid(sound, number), memo):
-                number += 1
-            if twin := by_uid.get(uid):
-                cells = merge_cells(cells, cells_of(twin))
-                del memos[twin.id]
-            cells = merge_cells(cells, dead.get(uid, {}))
-        memos[memo_id] = by_uid[uid] = with_cells(replace(memo, uid=uid), cells)
-    return replace(index, memos=tuple(memos.values()))
-
-
-def _is_to_be_identified(library: Library, memo: Memo) -> bool:
-    return not (memo.uid and content_of(memo)) and files.is_regular(library.path(memo))
-
-
-def _identity(library: Library, memo: Memo) -> tuple[bytes, Cell]:
-    """Give a memo's sound, and which bytes its file is; LibraryError, OSError."""
-    path = library.path(memo)
-    digest, form = form_for_devices(library, path)
-    try:
-        sound = webm.sound_of(path)
-    except AudioError:  # it may be heard some day
-        sound = digest
-    return sound, Cell({"sha256": digest.hex(), "size": path.stat().st_size, "infohash": form.infohash}, BIRTH)
-
-
-def _sound(path: Path) -> bytes:
-    """Give what is heard of a file, nothing where that cannot be said."""
-    with contextlib.suppress(AudioError, OSError):
-        return webm.sound_of(path)
-    return b""
-
-
-def _same_sound(library: Library, memo: Memo, sound: bytes) -> Memo | None:
-    """Find another memo than this one, whose file is here and has this sound."""
-    for other in library.index().memos:
-        if other.id != memo.id and other.uid == _uid(sound, 0) and files.is_regular(path := library.path(other)):
-            with contextlib.suppress(MemosyncError, OSError):
-                if webm.sound_of(path) == sound:
-                    return other
-    return None
-
-
-def _in_trash(library: Library, memo: Memo) -> Memo:
-    """Put what is here twice into the trash."""
-    return replace(memo, trashed=memo.trashed or datetime.fromtimestamp(int(library.clock()), UTC))
-
-
-def _uid(sound: bytes, number: int) -> str:
-    """Give the uid of the memo of this sound; where there are several, each has its number."""
-    import hashlib
-
-    return hashlib.sha256(b"memosync uid v1" + sound + (str(number).encode() if number else b"")).hexdigest()
-
-
-def _alive(memo: Memo, said: Cells, now: int, device: str) -> Memo:
-    """Have a memo not be in the trash, by an act of now, after all that was said of it."""
-    cells = merge_cells(cells_of(memo), said)
-    clock = cells["trashed"].clock if "trashed" in cells else BIRTH
-    return with_cells(memo, {"trashed": Cell("", tick(clock, now, device))})
-
-
 def _is_alive(cells: Cells) -> bool:
     return "trashed" not in cells or not cells["trashed"].value
-
-
-def _misplaced(library: Library, memo: Memo) -> tuple[Path, Path] | None:
-    """Give from where to where a memo's file has to be moved, if it has."""
-    home, thrown = library.root / memo.file, library.trash / memo.file
-    here, there = (home, thrown) if memo.trashed else (thrown, home)
-    return (here, there) if not os.path.lexists(there) and files.is_regular(here) else None
-
-
-def _is_here(library: Library, name: str) -> bool:
-    return files.is_regular(library.root / name) or files.is_regular(library.trash / name)
-
-
-def _named(library: Library) -> dict[MemoId, str]:
-    """Give the names of memos' files that are here, by the id in them."""
-    names = [*files.names(library.trash), *files.names(library.root, links=True)]
-    return {memo_id: name for name in names if (memo_id := id_in_file_name(name))}

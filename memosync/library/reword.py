@@ -12,8 +12,9 @@ from ..audio import webm
 from ..errors import AudioError
 from ..manifest import BIRTH, Cell, tick
 from ..memo import Memo, MemoId
+from .entries import as_it_came
 from .sealed import form_for_devices
-from .stamps import content_of, format_content
+from .stamps import content_of, format_content, stamped
 from .store import Library
 
 
@@ -69,7 +70,14 @@ class Rewording:
         words = {name: getattr(memo, name) for name in index.EDITABLE}
         if memo.content:
             words["content"] = _of_all_devices(library, memo, new)
-        return lambda memo: replace(memo, size=size, **words)
+        came = None if memo.born else as_it_came(memo, path)
+
+        def change(memo: Memo) -> Memo:
+            if came and not memo.born and came.words != memo.words:  # a person typed these, and soon no file tells
+                memo = stamped(memo, *library.stamp_of_typed(), came)
+            return replace(memo, size=size, **words)
+
+        return change
 
     def write(self, changes: Mapping[MemoId, Callable[[Memo], Memo]]) -> dict[MemoId, Memo]:
         """Change these entries, in one write, and put the contents that are staged in their places; LibraryError."""

@@ -18,10 +18,15 @@ from .store import Library
 _NEAR = 0.5  # seconds: earlier versions reckoned otherwise where a file's clock is off, or its end is cut
 
 
+def is_as_long(memo: Memo, duration: float) -> bool:
+    """Tell whether a memo is about so many seconds long, as all memos of one sound are."""
+    return abs(memo.duration - duration) < _NEAR
+
+
 def same_sound(library: Library, path: Path, duration: float) -> Memo | None:
     """Find the memo with the sound of a WebM file of so many seconds; it is intact and not in the trash."""
     for memo in library.index().memos:
-        if not memo.trashed and abs(memo.duration - duration) < _NEAR:
+        if not memo.trashed and is_as_long(memo, duration):
             own = library.path(memo)
             with contextlib.suppress(AudioError, OSError):
                 if files.status_of(own, links=True).st_size == memo.size and webm.have_same_sound(own, path):

@@ -125,8 +125,8 @@ class Library:
         """Stamp what a person typed into the index, where words are stamped, by the time that it was saved at."""
         if self.is_stamped(index):
             return index
-        me, saved = self.stamp()[1], min(int(self.clock() * 1000), self.index_time() // 1_000_000)
-        return replace(index, memos=tuple(stamped(memo, saved, me) if memo.born else memo for memo in index.memos))
+        stamp = self.stamp_of_typed()
+        return replace(index, memos=tuple(stamped(memo, *stamp) if memo.born else memo for memo in index.memos))
 
     def is_stamped(self, index: Index) -> bool:
         """Tell whether nobody typed something into the index that is not stamped yet, where words are stamped."""
@@ -166,6 +166,11 @@ class Library:
     def stamp(self) -> tuple[int, str]:
         """Give what a word is stamped with now: milliseconds since 1970, and this device; the caller holds `lock`."""
         return int(self.clock() * 1000), device(self.inner)
+
+    def stamp_of_typed(self) -> tuple[int, str]:
+        """Give what a word is stamped with that a person typed into the index: when it was saved."""
+        now, me = self.stamp()
+        return min(now, self.index_time() // 1_000_000), me
 
     def index_time(self) -> int:
         """Give the index's time stamp in nanoseconds; every change makes it larger. 0 without an index."""

@@ -18,7 +18,7 @@ from .. import files
 from ..errors import LibraryError, UsageError
 from ..index import format_toml, parse_toml
 from ..memo import Memo, MemoId
-from . import group, keys
+from . import group, identity, keys
 from .sealed import digest_of
 from .store import Library
 
@@ -80,7 +80,7 @@ def purge(library: Library, memos: Iterable[Memo], gone: Mapping[MemoId, set[byt
     wanted = {(memo.id, memo.trashed) for memo in memos if memo.trashed}
     index = library.index()
     if index.group:  # what was said of one that has no uid yet could not be kept
-        group.give_uids(library, [memo for memo in index.memos if (memo.id, memo.trashed) in wanted])
+        identity.give_uids(library, [memo for memo in index.memos if (memo.id, memo.trashed) in wanted])
         index = library.index()
     doomed = [memo for memo in index.memos if (memo.id, memo.trashed) in wanted]
     ids = {memo.id for memo in doomed}

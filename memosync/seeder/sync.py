@@ -24,6 +24,7 @@ from ..errors import LibraryError, MemosyncError, TorrentError
 from ..index import Index
 from ..library import group, heads, keys, known
 from ..library.heads import Head, Opened
+from ..library.identity import identify
 from ..library.invitations import end_used
 from ..library.known import LACK, LONGEST_NAME, MOST_ADDRESSES, MOST_LACKS, Device, Known
 from ..library.store import Library
@@ -218,7 +219,7 @@ class _Part:
         library, known_before = self._library, self._mine
         before = {memo.uid for memo in library.index().memos}
         if library.index_time() != self._identified:
-            group.identify(library, self._console)
+            identify(library, self._console)
             self._identified = library.index_time()
         self._think()
         self._recall(known_before)

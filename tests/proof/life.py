@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
-from unittest.mock import patch
 
 import tomli
 
-from memosync import manifest
 from memosync.audio import webm
 from memosync.commands import edit as edit_verb
-from memosync.console import Console
 from memosync.errors import MemosyncError
-from memosync.library import adopt, group, trash
-from memosync.library.digests import Digests
+from memosync.library import group, identity, trash
 from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
 from memosync.library.incoming import Incoming, take_in
@@ -33,13 +26,13 @@ from memosync.memo import MemoId, Words, torrent_name
 from memosync.torrent import metainfo
 
 from . import crash
-from .sounds import MANY, heard, sound
-from .witness import DAY, FIELDS, Device, Failure, Shown, Value, Witness
+from .sounds import heard, sound
+from .wires import SILENT, Wires
+from .witness import DAY, FIELDS, Device, Failure, Shown, Value
 
 ROUNDS = 12  # in which all have to agree, once everybody meets everybody
 _SECRET = bytes(range(32))
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-SILENT = Console()
 
 
 def release(error: BaseException | None) -> None:
@@ -49,32 +42,14 @@ def release(error: BaseException | None) -> None:
         error = error.__context__
 
 
-@dataclass
-class Node:
-    """A place where the pointer is kept, as a node of the DHT does: only a higher sequence number replaces it."""
-
-    seq: int = 0
-    head: str = ""
-
-
-class Life(Witness):
+class Life(Wires):
     """Devices that live for a while; `run` gives what happened how often, or raises Failure."""
 
     def __init__(self, seed: int, place: Path, acts: int = 50) -> None:
-        super().__init__()
-        self.random, self.power = Random(seed), Random(seed + 1)
-        self.place, self.acts = place, acts
-        crash.use_disk(place / "disk")
-        setattr(os, "urandom", Random(seed + 2).randbytes)  # noqa: B010  # the same life again has the same ids
-        self.log: list[str] = []
-        self.numbers = iter(self.random.sample(range(MANY), 200))
-        self.nodes = [Node() for _ in range(self.random.randint(1, 4))]
-        self.heads: dict[str, tuple[bytes, set[int], set[str]]] = {}  # with who has it, and what it says is thrown away
-        self.read: dict[bytes, manifest.State] = {}
+        super().__init__(seed, place)
+        self.acts = acts
         self.shared: dict[int, list[tuple[bytes, bytes]]] = {}  # what strangers have: files, each with its torrent
         self.own: set[int] = set()  # what of it came from here
-        self.apart: dict[int, int] = {}
-        self.has_room = True  # for files of other devices
         self.just = "", -1, ""  # which sound was edited or fetched, and which of its words
         self.chosen: tuple[int, str] | None = None  # the same, for what is done next
         self.copies: list[set[int]] = []  # of a library and its copy those at which nothing was done since
@@ -134,9 +109,6 @@ class Life(Witness):
                 self.count["brought back unheard"] += one is other and memo is not None and not memo.trashed
         self.chosen, self.has_room = None, True
 
-    def note(self, text: str) -> None:
-        self.log.append(f"{self.now - 1_790_000_000:10.3f} {text}")
-
     def add_device(self, grouped: bool, source: Device | None = None) -> Device:
         number = len(self.devices)
         root = self.place / f"d{number}"
@@ -155,13 +127,6 @@ class Life(Witness):
             group.enter(device.library, _SECRET)
             device.grouped = True
         return device
-
-    def reboot(self, device: Device) -> None:
-        with patch.object(adopt, "Library", partial(Library, clock=lambda: self.now + device.skew)):
-            device.library = adopt.open_library(device.root, SILENT)
-        device.digests, device.identified = Digests(), 0
-        if device.library.index().group:
-            group.place(device.library)
 
     # What a person does
 
@@ -217,27 +182,6 @@ class Life(Witness):
         if self.loses_power(cut, bool(died)) or died:
             self.reboot(device)
         self.observe(device, after_loss=what == self.put_back)
-
-    def died(self, act: str, died: list[str]) -> None:
-        for write in died:
-            self.count.update(["kill", f"kill in {act}", f"kill at {write}"])
-
-    def cuts_power(self, device: Device, after: int | None, chance: float) -> str:
-        """Choose whether the power goes after what is done next: `always`, or when it `dies`; else nothing."""
-        chosen = self.power.random()
-        cut = "always" if chosen < chance else "dies" if chosen < 0.5 and after is not None else ""
-        crash.watch(device.root if cut else None)
-        return cut
-
-    def loses_power(self, cut: str, died: bool) -> bool:
-        """Cut the power where that was chosen, which takes what the disk was not told to keep."""
-        if not cut or (cut == "dies" and not died):
-            return False
-        self.count["power cut"] += 1
-        if lost := crash.lose_power(self.power.choice([1, 2, 3, 100])):
-            self.count["power cut that took something"] += 1
-            self.note(f"a power cut takes {lost}")
-        return True
 
     def has_alone_in_trash(self, device: Device) -> bool:
         """Tell whether the only bytes of something are in this device's trash."""
@@ -427,7 +371,7 @@ class Life(Witness):
         known = metainfo.read(torrent)
         memo = library.index().with_infohash(known.infohash)
         if memo and library.path(memo).is_file():
-            memo = group.original_of(library, memo)
+            memo = identity.original_of(library, memo)
             if memo.trashed:
                 for batch in library.locked([memo]):
                     trash.take_back(library, batch)
@@ -436,12 +380,12 @@ class Life(Witness):
             incoming.accept(torrent)
             incoming.file.write_bytes(data)
             path = incoming.plain()
-            memo = group.original_of(library, take_in(library, incoming, path, webm.probe(path), ()))
+            memo = identity.original_of(library, take_in(library, incoming, path, webm.probe(path), ()))
             incoming.remove()
             if memo.trashed:
                 for batch in library.locked([memo]):
                     trash.take_back(library, batch)
-        group.claim(library, memo.id)
+        identity.claim(library, memo.id)
         return f"sound {number}"
 
     def stranger(self) -> int:
@@ -531,111 +475,6 @@ class Life(Witness):
             self.count["index-only restore"] += 1
         return what
 
-    # What devices tell each other
-
-    def meet(self, device: Device, *, lossy: bool) -> None:
-        """Merge what the pointer points to, publish what that lacks, and take the files that are to be had."""
-        if not device.grouped:
-            return
-        after = self.random.randint(0, 40) if lossy and self.random.random() < 0.2 else None
-        cut = self.cuts_power(device, after, chance=0.05 if lossy else 0.0)
-        with crash.dying(after) as died:
-            try:
-                self.sync(device, lossy=lossy)
-            except MemosyncError as error:
-                self.note(f"device {device.number}: sync refused: {error}")
-        self.note(f"device {device.number}: meets{' DIED' if died else ''}")
-        self.died("a merge", died)
-        if self.loses_power(cut, bool(died)) or died:
-            self.reboot(device)
-        self.observe(device)
-
-    def reachable(self, device: Device) -> list[Device]:
-        here = self.apart.get(device.number, 0)
-        others = [other for other in self.devices if other is not device and other.grouped]
-        return [other for other in others if self.apart.get(other.number, 0) == here]
-
-    def sync(self, device: Device, *, lossy: bool) -> None:
-        library = device.library
-        near = self.reachable(device)
-        nodes = [
-            node
-            for number, node in enumerate(self.nodes)
-            if not lossy or (number + device.number) % 3 or self.random.random() < 0.5
-        ]
-        best = max((node.seq for node in nodes), default=0)
-        points = sorted({node.head for node in nodes if node.seq == best and node.head})
-        if lossy and points:
-            points = [self.random.choice(points)]
-        said = [theirs for head in points if (theirs := self.hear(device, head, near, lossy=lossy))]
-        if library.index_time() != device.identified:  # what was done here meanwhile
-            group.identify(library, SILENT)
-            device.identified = library.index_time()
-        state = group.state_of(library)
-        if any(manifest.news(theirs, state) != manifest.State() for theirs in said or [manifest.State()]):
-            data = manifest.dumps(state)
-            name = hashlib.sha256(data).hexdigest()
-            thrown = {memo.trashed for memo in self.shown(device).values() if memo.trashed}
-            self.heads.setdefault(name, (data, set(), thrown))[1].add(device.number)
-            race = lossy and self.random.random() < 0.2  # somebody else took the same number meanwhile
-            for node in nodes:
-                if lossy and self.random.random() < 0.3:
-                    self.count["lost put"] += 1
-                    continue
-                if (seq := best + (not race)) > node.seq:
-                    node.seq, node.head = seq, name
-                    self.count["put race"] += any(each.seq == seq and each.head != name for each in self.nodes)
-        self.take_files(device, near, lossy=lossy)
-
-    def hear(self, device: Device, head: str, near: list[Device], *, lossy: bool) -> manifest.State | None:
-        """Fetch a head and merge it; None where it cannot be had."""
-        library, (data, holders, thrown) = device.library, self.heads[head]
-        if not holders & {device.number, *(other.number for other in near)} or (lossy and self.random.random() < 0.2):
-            self.count["head that could not be fetched"] += 1
-            return None
-        theirs = self.said(data)
-        alive = {number for number, memo in self.shown(device).items() if not memo.trashed}
-        joining, device.joining = device.joining, False
-        news = theirs if lossy else manifest.news(group.state_of(library), theirs)  # as the seeder does
-        group.merge_in(library, news, SILENT)
-        device.heard_at = self.now if holders - {device.number} else device.heard_at
-        holders.add(device.number)
-        if joining:  # what is alive on who joins stays so
-            for number, undone in self.trashings.items():
-                for when in undone.keys() & thrown if number in alive else ():
-                    undone[when].add("joined")
-        shown = self.shown(device)
-        for uid, cells in theirs.memos.items():
-            number = self.uids.get(uid, -1)  # whose words count only once it is said when they were typed
-            said = {field for field, cell in cells.items() if cell.clock != manifest.FETCHED}  # not by a file alone
-            if number in shown and said.issuperset(f"tag:{tag}" for tag in shown[number].tags):
-                device.fetched.discard(number)
-        return theirs
-
-    def said(self, data: bytes) -> manifest.State:
-        """Read what somebody said, once."""
-        if data not in self.read:
-            self.read[data] = manifest.loads(data)
-        return self.read[data]
-
-    def take_files(self, device: Device, near: list[Device], *, lossy: bool) -> None:
-        library = device.library
-        for memo, content in list(group.wanted(library, device.digests)) if self.has_room else ():
-            if lossy and self.random.random() < 0.3:
-                continue
-            files = [path for other in near for path in self.files_of(other, memo.uid or "")]
-            data = [path.read_bytes() for path in files]
-            right = [found for found in data if hashlib.sha256(found).hexdigest() == content.value["sha256"]]
-            if found := right or ([] if os.path.lexists(library.path(memo)) else data):
-                staged = library.inner / "arrived"
-                staged.write_bytes(found[0])
-                group.take(library, memo.uid or "", staged)
-                staged.unlink(missing_ok=True)
-
-    def files_of(self, device: Device, uid: str) -> list[Path]:
-        memos = [memo for memo in device.library.index().memos if memo.uid == uid]
-        return [path for memo in memos if (path := device.library.path(memo)).is_file()]
-
     # The end
 
     def heal(self) -> None:
@@ -658,7 +497,3 @@ class Life(Witness):
                 self.count[f"rounds until all agree: {rounds - 2}"] += 1
                 return
         raise Failure(f"stale: still changing after {ROUNDS} rounds")
-
-    def world(self) -> object:
-        """Tell how all is from how it was."""
-        return [device.state() for device in self.devices], [(node.seq, node.head) for node in self.nodes]

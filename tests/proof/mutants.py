@@ -9,7 +9,7 @@ from typing import Any
 
 from memosync import files, manifest
 from memosync.index import Index
-from memosync.library import group, stamps
+from memosync.library import group, identity, stamps
 from memosync.library.store import Library
 from memosync.manifest import Cell, Cells, Clock, State
 from memosync.memo import Memo, MemoId
@@ -29,12 +29,13 @@ def _fresh_stamps() -> None:
             texts.append(f"{field} {Clock(max(now, clock.ms), 0, device)} {digits}")
         return replace(memo, stamps=tuple(texts))
 
-    _set(group, "stamped", stamped)
+    for module in (group, identity):
+        _set(module, "stamped", stamped)
 
 
 def _clock_not_above_its_cell() -> None:
     """An edit has the time of day, whatever it replaces."""
-    for module in (stamps, group):
+    for module in (stamps, identity):
         _set(module, "tick", lambda before, now, device: Clock(max(now, 0), 0, device))
 
 
@@ -57,17 +58,19 @@ def _missing_is_deleted() -> None:
 
 def _trash_of_the_others_wins() -> None:
     """Who joins or fetches has thrown away what the others have."""
-    _set(group, "_alive", lambda memo, known, now, device: memo)
+    for module in (group, identity):
+        _set(module, "alive", lambda memo, known, now, device: memo)
 
 
 def _drop_everything() -> None:
     """Nothing that others say is merged."""
-    _set(group, "merge_in", lambda library, theirs, console: group.identify(library, console))
+    _set(group, "merge_in", lambda library, theirs, console: identity.identify(library, console))
 
 
 def _never_apply() -> None:
     """What was merged never reaches the index."""
-    _set(group, "with_cells", lambda memo, cells: memo)
+    for module in (group, identity):
+        _set(module, "with_cells", lambda memo, cells: memo)
 
 
 def _whoever_comes_last() -> None:
@@ -76,7 +79,7 @@ def _whoever_comes_last() -> None:
     def merge_cells(one: Cells, other: Cells) -> Cells:
         return {**one, **other}
 
-    for module in (manifest, group):
+    for module in (manifest, group, identity):
         _set(module, "merge_cells", merge_cells)
 
 
@@ -119,7 +122,8 @@ def _births_are_edits() -> None:
             for name, cell in real(memo).items()
         }
 
-    _set(group, "cells_of", cells_of)
+    for module in (group, identity):
+        _set(module, "cells_of", cells_of)
 
 
 def _nothing_is_synced() -> None:

@@ -9,17 +9,8 @@ from pathlib import Path
 import libtorrent as lt
 
 from memosync.torrent import metainfo
+from support.isolated import ISOLATED
 from support.waiting import wait_until
-
-_ISOLATED: lt.settings_pack = {
-    "listen_interfaces": "127.0.0.1:0",
-    "outgoing_interfaces": "127.0.0.1",
-    "enable_dht": False,
-    "enable_lsd": False,
-    "enable_upnp": False,
-    "enable_natpmp": False,
-    "allow_multiple_connections_per_ip": True,
-}
 
 
 @contextlib.contextmanager
@@ -28,7 +19,7 @@ def beginning_of(file: Path, torrent: Path, directory: Path) -> Iterator[tuple[i
     known = metainfo.read(torrent.read_bytes())
     part = directory / "beginning"
     part.write_bytes(file.read_bytes()[: known.piece_length])
-    session = lt.session(_ISOLATED)
+    session = lt.session(ISOLATED)
     params = lt.load_torrent_buffer(known.data)
     params.save_path, params.renamed_files = str(directory), {0: part.name}
     params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memosync.errors import MemosyncError
-from memosync.library import group
+from memosync.library.places import is_awaited
 from memosync.library.store import Library
 from memosync.memo import Memo
 from support.netns import Host
@@ -43,9 +43,7 @@ class Device:
     def titles(self) -> set[str]:
         """Give the titles of those that are listed and can be played."""
         library = self.library
-        return {
-            memo.title for memo in self.memos() if not group.is_awaited(library, memo) and library.path(memo).exists()
-        }
+        return {memo.title for memo in self.memos() if not is_awaited(library, memo) and library.path(memo).exists()}
 
     def record(self, sound: Path, title: str) -> None:
         self.program("record", sound, "-t", title, "--again")

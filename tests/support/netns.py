@@ -153,17 +153,17 @@ class Capture:
     def so_far(self) -> list[Packet]:
         """Give all packets until now: those before one that is sent for this."""
         self.marks += 1
-        mark = 10 + self.marks  # a port
-        send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('127.0.0.1', {}))"
-        self.host.run(sys.executable, "-c", send.format(mark))
-        ports: list[int] = []
+        mark = "127.77.0.1", self.marks  # where nobody else sends anything
+        send = f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', {mark})"
+        self.host.run(sys.executable, "-c", send)
+        places: list[tuple[str, int]] = []
 
         def seen() -> bool:
-            ports[:] = [packet.port for packet in list(self.packets)]
-            return mark in ports
+            places[:] = [(packet.destination, packet.port) for packet in list(self.packets)]
+            return mark in places
 
         wait_until(seen, "the capture to come up")
-        return self.packets[: ports.index(mark)]
+        return self.packets[: places.index(mark)]
 
 
 class _Inside(Program):

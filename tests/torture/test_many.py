@@ -31,7 +31,7 @@ from support.sound import noise
 from memosync import index
 from memosync.audio import webm
 from memosync.index import Index
-from memosync.library import group
+from memosync.library import group, identity
 from memosync.library.store import Library
 from memosync.memo import Memo, Words, file_name, new_id
 
@@ -62,7 +62,7 @@ def filled(library: Library, count: int) -> None:
         memos.append(replace(memo, description="what we said about the release", tags=("work",)))
     (library.root / "index.toml").write_text(index.dumps(Index(tuple(memos))))
     group.enter(library, SECRET)
-    assert group.identify(library, SILENT) == set()
+    assert identity.identify(library, SILENT) == set()
 
 
 def memory(process: int, name: str) -> float:

@@ -12,19 +12,8 @@ from urllib.parse import quote
 
 import libtorrent as lt
 
+from ..isolated import ISOLATED
 from .torrents import bencode, info, infohash, torrent
-
-_ISOLATED: lt.settings_pack = {
-    "listen_interfaces": "127.0.0.1:0",
-    "alert_mask": 0,
-    "enable_dht": False,
-    "enable_lsd": False,
-    "enable_upnp": False,
-    "enable_natpmp": False,
-    "allow_multiple_connections_per_ip": True,
-    "unchoke_slots_limit": -1,
-    "choking_algorithm": 0,
-}
 
 
 class Swarm:
@@ -33,7 +22,7 @@ class Swarm:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._count = itertools.count()
-        self._session = lt.session(_ISOLATED)
+        self._session = lt.session({**ISOLATED, "alert_mask": 0, "unchoke_slots_limit": -1, "choking_algorithm": 0})
         deadline = time.monotonic() + 60
         while not self._session.listen_port():
             assert time.monotonic() < deadline, "libtorrent does not listen"
