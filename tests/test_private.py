@@ -149,6 +149,16 @@ def test_what_arrives_by_both_links_at_once_is_one_memo(library: Program, other:
     assert {only(other)["sealed"], only(other)["infohash"]} == {magnet.parse(link).infohash for link in links}
 
 
+def test_while_a_large_one_is_opened_a_terminal_shows_how_far_that_is(library: Program, other: Program) -> None:
+    other.meddle("from memosync import sealing\nsealing._AT_ONCE = 1\n")  # as if there were more of it
+    window = Terminal([*PROGRAM, "fetch", shared(library)], other.environment)
+    window.end()
+    window.close()
+
+    assert re.search(r"[1-9]\d%  opening it", window.wrote)
+    assert "opening it" not in window.screen.text
+
+
 def test_a_link_is_asked_for_and_may_be_pasted_in_several_lines(library: Program, other: Program) -> None:
     link = shared(library)
     terminal = Terminal([*PROGRAM, "fetch"], other.environment)

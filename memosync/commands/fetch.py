@@ -214,6 +214,11 @@ def _fetch(
     SwarmError and Interrupted keep what arrived, if anything did, and the same call goes on there; after TorrentError
     nothing of it is left.
     """
+
+    def opening(fraction: float) -> None:
+        if not (listener and listener.is_steered):  # whose screen it is
+            console.progress("opening it", fraction)
+
     infohash, key = source.link.infohash, source.link.key
     kept = keys.find(library, infohash)
     if key and kept and kept.seal.key not in (key, bytes(len(key))):
@@ -249,7 +254,8 @@ def _fetch(
                 dht=library.session_state(),
                 on_progress=listener.instead_of(view()) if listener else view(),
             )
-            path = incoming.plain()
+            path = incoming.plain(opening)
+            opening(1)
             if listener:
                 listener.complete(path)
             memo = take_in(library, incoming, path, sandbox.probe(path), source.link.trackers)

@@ -120,19 +120,24 @@ class Incoming:
 
         return take
 
-    def plain(self) -> Path:
-        """Give the memo's file, opened where it is sealed; TorrentError when it was altered, LibraryError."""
+    def plain(self, on_progress: Callable[[float], None] = lambda _fraction: None) -> Path:
+        """Give the memo's file, opened where it is sealed; TorrentError when it was altered, LibraryError.
+
+        `on_progress` is told how far it is opened, 0 to 1.
+        """
         with files.as_library_error("open what arrived"), files.open_regular(self.file) as source:
             self.begins(head := source.read(sealing.HEAD))
             if not self._secret:
                 return self.file
             source.seek(0)
+            size = files.status_of(self.file).st_size
             with files.staged(self._opened) as (staged, target):
                 writeback = files.Writeback(staged)
 
                 def write(data: memoryview) -> None:
                     target.write(data)
                     writeback.reach(target.tell())
+                    on_progress(target.tell() / size)
 
                 digest = sealing.unseal(source, write, self._secret)
                 target.flush()
