@@ -496,7 +496,7 @@ def test_a_terminal_shows_how_far_it_is_and_then_the_name(
 @pytest.mark.parametrize("words", [None, Words("Another")], ids=["copied", "made anew"])
 def test_of_a_webm_file_it_is_told_how_far_it_is(memosync: Program, tmp_path: Path, words: Words | None) -> None:
     loud = ("-ac", "2", "-c:a", "libopus", "-b:a", "512k", "-vbr", "off", "-compression_level", "0")
-    memosync("record", sound.noise(tmp_path / "loud.webm", 48, *loud), "-t", "Loud")
+    memosync("record", sound.noise(tmp_path / "loud.webm", 16, *loud), "-t", "Loud")
     path, out, told = Path(only(memosync)["path"]), io.BytesIO(), list[float]()
 
     convert(path, out, "webm", words or webm.read_words(path), on_progress=told.append)

@@ -436,7 +436,7 @@ class Slow:
     def __getattr__(self, name):
         return getattr(self.file, name)
     def readinto(self, buffer):
-        time.sleep(0.4)
+        time.sleep(0.03)
         return self.file.readinto(buffer)
 
 import memosync.torrent.metainfo as metainfo
