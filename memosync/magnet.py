@@ -292,7 +292,7 @@ def _address(link: str) -> SplitResult:
     try:
         return urlsplit(link)
     except ValueError:
-        raise TorrentError("this address cannot be read") from None
+        raise TorrentError("this address cannot be read", _WHOLE) from None
 
 
 def _links_in(parts: SplitResult) -> tuple[list[str], list[str]]:

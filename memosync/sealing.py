@@ -147,18 +147,19 @@ class Original:
         self.digest, self._key, self._tag = digest, key, tag
 
     @classmethod
-    def read(cls, source: IO[bytes]) -> Original:
-        """Read a file from where it stands to its end."""
+    def read(cls, source: IO[bytes], on_read: Callable[[int], object] = lambda _done: None) -> Original:
+        """Read a file from where it stands to its end; `on_read` is told how many bytes there were so far."""
         import hashlib
 
         from cryptography.hazmat.primitives.poly1305 import Poly1305
 
         key = os.urandom(32)
-        digest, tag = hashlib.sha256(), Poly1305(key)
+        digest, tag, done = hashlib.sha256(), Poly1305(key), 0
         with _Relay(_AT_ONCE * CHUNK, digest.update) as hashed:
             while count := _fill(source, buffer := hashed.buffer()):
                 tag.update(buffer[:count])
                 hashed.put(buffer[:count])
+                on_read(done := done + count)
         return cls(digest.digest(), key, tag.finalize())
 
     def again(self) -> tuple[Callable[[memoryview], object], Callable[[], bool]]:

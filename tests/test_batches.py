@@ -53,6 +53,17 @@ def test_every_memo_is_found_before_anything_is_done_and_each_that_is_not_is_a_l
     assert memosync("list", "--json").out == before
 
 
+def test_who_types_a_title_gets_the_id(memosync: Program, ids: list[str]) -> None:
+    refused = memosync("play", "second", code=NotFoundError.exit_code).err
+    assert refused.endswith(f"'second'\nmemosync: hint: a memo is named by its id: {ids[1]} “Second”\n")
+    memosync("edit", ids[0], ids[2], "-d", "the same words")
+    refused = memosync("rm", "same words", code=NotFoundError.exit_code).err
+    assert refused.endswith("\nmemosync: hint: memosync list 'same words' shows the ids of those with these words\n")
+    memosync("rm", ids[1])
+    refused = memosync("restore", "second", code=NotFoundError.exit_code).err
+    assert refused.endswith(f"a memo is named by its id: {ids[1]} “Second”\n")
+
+
 def test_show_takes_several_and_rows_of_list(memosync: Program, ids: list[str]) -> None:
     rows = memosync("list", "--sort", "added").out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import re
@@ -22,7 +23,10 @@ from support.terminal import Terminal
 from support.waiting import wait_until
 
 from memosync import index
+from memosync.audio import webm
+from memosync.audio.exporting import convert
 from memosync.errors import Interrupted, LibraryError, NotFoundError, UsageError
+from memosync.memo import Words
 
 FORMATS = ["webm", "ogg", "wav", "flac", "mp3"]
 TITLE, DESCRIPTION, TAGS = "Über: “alles”", "one\ntwo", ("work", "größe")
@@ -291,6 +295,7 @@ def test_a_file_that_exists_is_replaced_by_force_alone(full: Program, tmp_path: 
 
 
 LINGERS = """
+import io
 import os
 import time
 def link(source, target, link=os.link):
@@ -411,6 +416,7 @@ def test_one_that_is_damaged_does_not_stop_the_others(full: Program, tmp_path: P
 
         errors = [line for line in done.err.splitlines() if line.startswith("memosync: error: ")]
         assert [line.split(": ")[2].split()[0] for line in errors] == ids[:4], done.err
+        assert [line.endswith(" is gone") for line in errors] == [False, False, False, True]
         assert done.lines == [f"{tmp_path}/{form}/sound.{form}"]
         assert [path.name for path in (tmp_path / form).iterdir()] == [f"sound.{form}"]
 
@@ -485,6 +491,19 @@ def test_a_terminal_shows_how_far_it_is_and_then_the_name(
 
     assert "%  long" in window.wrote
     assert window.screen.lines[0] == "out.wav"
+
+
+@pytest.mark.parametrize("words", [None, Words("Another")], ids=["copied", "made anew"])
+def test_of_a_webm_file_it_is_told_how_far_it_is(memosync: Program, tmp_path: Path, words: Words | None) -> None:
+    loud = ("-ac", "2", "-c:a", "libopus", "-b:a", "512k", "-vbr", "off", "-compression_level", "0")
+    memosync("record", sound.noise(tmp_path / "loud.webm", 16, *loud), "-t", "Loud")
+    path, out, told = Path(only(memosync)["path"]), io.BytesIO(), list[float]()
+
+    convert(path, out, "webm", words or webm.read_words(path), on_progress=told.append)
+
+    assert told == sorted(told)
+    assert len({round(fraction, 1) for fraction in told if 0 < fraction < 1}) >= 3
+    assert (out.getvalue() == path.read_bytes()) == (words is None)
 
 
 @pytest.mark.parametrize("place", ["-o out.mp3", "-f mp3 >out.mp3"])

@@ -423,6 +423,17 @@ def test_a_link_that_names_nobody_is_not_waited_for(memosync: Program, options: 
     assert not list(memosync.library.glob(".memosync/incoming/*"))
 
 
+def test_what_a_shell_left_of_a_link_is_known_again(memosync: Program, theirs: Shared) -> None:
+    said = "it is all that a shell leaves of a link without quotes; memosync fetch alone asks for the whole link"
+    cut = f"magnet:?xt=urn:btih:{40 * 'a'}"
+
+    refused = memosync("fetch", cut, "--timeout", "1h", code=SwarmError.exit_code)
+
+    assert f"memosync: {cut}: {said}\n" in refused.err
+    for link, stdin in ((f"{cut}&tr=", ""), ("-", cut), (40 * "a", "")):
+        assert said not in memosync.run("fetch", link, "--timeout", "1h", stdin=stdin).err
+
+
 def test_a_torrent_file_that_names_nobody_is_not_waited_for(memosync: Program, sound: Path, tmp_path: Path) -> None:
     torrent = tmp_path / "memo.torrent"
     torrent.write_bytes(torrent_of(sound))

@@ -360,12 +360,17 @@ def test_a_python_that_libtorrent_does_not_come_for_is_refused_in_one_line(tmp_p
     assert done.returncode
 
 
-def test_the_session_in_the_readme_can_be_typed() -> None:
-    typed = [line.split() for line in re.findall(r"^    \$ memosync (.*)$", README, re.MULTILINE)]
+def test_whatever_the_readme_has_one_type_can_be_typed() -> None:
+    text = README.replace("\n", " ")
+    typed = re.findall(r"^    (?:\w*\$ +)?memosync (.*)$", README, re.MULTILINE)
+    typed += [said for said in re.findall(r"`(?:memosync )?([^`]+)`", text) if said.split()[0] in VERBS]
+    typed += [said.removeprefix("memosync ") for said in re.findall(r"`(memosync --[^`]+)`", text)]
 
-    assert {verb for verb, *_ in typed} >= {"record", "share", "fetch", "show"}
-    for verb, *words in typed:
-        assert {word for word in words if word.startswith("-")} <= options_of(commands()[verb])
+    assert {line.split()[0] for line in typed} >= {*VERBS} - {"list", "play", "rm", "restore", "help"}
+    for line in typed:
+        words = line.partition(" | ")[0].split()
+        verb = words[0] if words[0] in VERBS else ""
+        assert {word for word in words if word.startswith("-") and word != "-"} <= options_of(commands()[verb]), line
 
 
 def test_the_session_in_the_readme_shows_what_show_does(memosync: Program, speech: Path, tmp_path: Path) -> None:

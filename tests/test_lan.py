@@ -17,6 +17,8 @@ from support.waiting import takes_less
 
 from memosync.errors import SwarmError
 
+GLOBAL = "2001:db8:1234:5678:9abc:def0:1234:5678"  # as machines at home have it
+README = (Path(__file__).parent.parent / "README.md").read_text()
 DEADLINE = 5  # seconds, from the start of the process to its end
 
 SESSIONS = """
@@ -89,6 +91,22 @@ def test_local_discovery_is_enough(tmp_path: Path, route: bool) -> None:
         assert "x.pe" not in link
         assert "&tr=" not in link
         assert file(here) == file(there)
+
+
+def test_a_link_is_as_long_as_the_readme_says(tmp_path: Path) -> None:
+    said = re.search(r"\*\*A link is one line\*\* of some (\d+) characters, (\d+) with the addresses", README)
+    assert said
+    bare, whole = map(int, said.groups())
+    with Network(1, route=True) as network:
+        (host,) = network.hosts
+        host.ip(f"address delete fd77::1/64 dev eth0\naddress add {GLOBAL}/64 dev eth0 nodad")
+        here = host.program(tmp_path / "here" / "Memos", "public")
+
+        link = share(here)
+
+    assert f"[{GLOBAL}]" in link
+    assert abs(len(link) - whole) < 25
+    assert abs(len(re.sub(r"&x\.pe=[^&]*", "", link)) - bare) < 25
 
 
 def test_neither_means_that_nobody_is_found(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from support import matroska
 from support.browser import Chromium
 from support.matroska import Shape
 from support.netns import Capture, Host, Network
-from support.program import Program
+from support.program import PROGRAM, Program
 from support.seeder import state
 from support.sound import convert, noise
+from support.terminal import Terminal
 from support.visitor import (
     ASKED,
     LISTEN,
@@ -106,22 +107,36 @@ def test_a_page_plays_while_it_loads(
     assert visitor.tab.errors == []
 
 
-def test_a_page_that_is_closed_makes_room_at_once_for_the_next_one_of_its_address(
+def test_of_one_browser_it_is_said_where_it_is_and_when_it_closes_there_is_room_at_once_for_the_next_of_its_address(
     network: Network, author: Program, visit: Callable[..., Visitor], long_sound: Path, tmp_path: Path
 ) -> None:
     tracker = network.hosts[0].websocket_tracker()
-    author("record", long_sound)
+    author("record", long_sound, "-t", "Tides")
     author("seed", "--detach", "--up", "1M")
-    author("share", "last", "--tracker", tracker.url, "--page", tmp_path / "page.html")
+    share = ["share", "last", "--tracker", tracker.url, "--page", str(tmp_path / "page.html"), "--wait"]
+    waits = Terminal([*author.under, *PROGRAM, *share], author.environment)
+    waits.wait_for(lambda screen: "waiting for somebody to fetch “Tides”" in screen.text, "that it waits")
+    address = rf"{re.escape(network.hosts[1].address)}:\d+"
 
     def peers() -> int:
         (swarm,) = state(author)["swarm"]
         return int(swarm["peers"])
 
-    for _ in range(3):
+    for number in range(3):
         visitor = visit(f"file://{tmp_path}/page.html")
         visitor.wait_until("loaded.value > 0.02", "some of it")
         wait_until(peers, "the seeder to say so")
+        if not number:
+            visitor.wait_until("/from 1 device(?!s)/.test(numbers.innerText)", "from how many it comes")
+            waits.wait_for(
+                lambda screen: re.search(rf"[1-9]%  [█░]{{20}}  {address}  “Tides”", screen.text), "who it is"
+            )
+            waits.close()
+            watched = Terminal([*author.under, *PROGRAM, "seed", "--status"], author.environment)
+            rows = watched.end()
+            watched.close()
+            row = r"seeding +\S+ [kM]B given  not delivered  browsers too  Tides"
+            assert re.search(rf"{row}\n +[1-9]\d* % +{address}\n[^\n]*process", rows)
         visitor.tab.close()
         wait_until(lambda: not peers(), "it to be gone; who is silent is, after ten seconds", 6)
 

@@ -151,6 +151,16 @@ def test_what_arrives_by_both_links_at_once_is_one_memo(library: Program, other:
     assert {only(other)["sealed"], only(other)["infohash"]} == {magnet.parse(link).infohash for link in links}
 
 
+def test_while_a_large_one_is_opened_a_terminal_shows_how_far_that_is(library: Program, other: Program) -> None:
+    other.meddle("from memosync import sealing\nsealing._AT_ONCE = 1\n")  # as if there were more of it
+    window = Terminal([*PROGRAM, "fetch", shared(library)], other.environment)
+    window.end()
+    window.close()
+
+    assert re.search(r"[1-9]\d%  opening it", window.wrote)
+    assert "opening it" not in window.screen.text
+
+
 def test_a_link_is_asked_for_and_may_be_pasted_in_several_lines(library: Program, other: Program) -> None:
     link = shared(library)
     terminal = Terminal([*PROGRAM, "fetch"], other.environment)
@@ -585,7 +595,8 @@ def test_check_mends_what_is_kept_of_a_private_link(library: Program, lost: str)
         places[lost].unlink()
 
     found = library("check", code=LibraryError.exit_code).out
-    assert re.search("^defect\t.*(sealed form|key)", found, re.MULTILINE)
+    form = f"its sealed form {'was altered' if lost.endswith('form') and lost != 'form' else 'is lost'}; memosync"
+    assert re.search(f"^defect\t[^\t]*\t({'the key of' if lost == 'key' else form})", found, re.MULTILINE)
     library("check", "--repair")
 
     assert before == {name: place.read_bytes() for name, place in places.items()}

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from support import sound
-from support.disk import without_temporary
+from support.disk import POWERLESS, without_temporary
 from support.library import memos
-from support.program import PROGRAM, Program, answer
+from support.program import PROGRAM, Program, answer, errors
 from support.terminal import Terminal
 
 from memosync.errors import LibraryError, NotFoundError, TorrentError, UsageError
@@ -92,6 +92,23 @@ def test_a_wrong_word_is_one_line_and_nothing_is_done(memosync: Program, argumen
     assert result.out == ""
     assert re.fullmatch("memosync: error: (?!(?!Opus)[A-Z][a-z])[^\n]+[^.\n]\n(memosync: hint: [^\n]+\n)?", result.err)
     assert not memosync.library.exists()
+
+
+@pytest.mark.parametrize("verb", ["record", "fetch"])
+def test_of_a_file_it_is_said_whether_it_is_not_there_or_cannot_be_read(
+    memosync: Program, tmp_path: Path, verb: str
+) -> None:
+    gone, closed, circle = (tmp_path / f"{name}.torrent" for name in ("gone", "closed", "circle"))
+    closed.touch(0)
+    circle.symlink_to(circle)
+    memosync.under = POWERLESS
+
+    result = memosync(verb, gone, code=UsageError.exit_code)
+    assert errors(result.err)[0].endswith("gone.torrent: there is no such file")
+    assert ("memosync record -t TITLE" in result.err) == (verb == "record")  # where it was meant to be a title
+    for path, why in ((closed, "permission denied"), (circle, "too many levels of symbolic links")):
+        result = memosync(verb, path, code=UsageError.exit_code)
+        assert errors(result.err)[0].endswith(f"{path.name}: it cannot be read: {why}")
 
 
 def test_a_library_without_memos_says_how_to_make_one(memosync: Program) -> None:

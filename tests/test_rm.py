@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import tomli_w
 from support.disk import SmallDisk
 from support.faults import at_every
 from support.handshake import offers
@@ -25,6 +26,7 @@ from support.sound import noise
 from support.terminal import Terminal
 from support.waiting import takes_less, until
 
+from memosync.commands import rm
 from memosync.commands.list_ import ListOptions, find_rows
 from memosync.console import Console
 from memosync.errors import LibraryError, NotFoundError, UsageError
@@ -566,3 +568,27 @@ def test_on_a_full_disk_purging_makes_the_room_that_it_needs(
     assert len(names(memosync.library)) == 1
     assert not [path for path in memosync.library.rglob("*") if sealed in path.name]
     assert memosync("check").lines[1].startswith("ok\tmemos")
+
+
+def test_of_many_it_is_told_how_far_it_is(tmp_path: Path) -> None:
+    library = Library(tmp_path / "Memos")
+    library.prepare()
+    ids = [f"{number:08}" for number in range(250)]
+    each = [
+        {"id": name, "title": name, "file": f"2026-01-01-{name}.webm", "recorded": NOW, "duration": 1.0, "size": 0}
+        for name in ids
+    ]
+    (library.root / "index.toml").write_text(tomli_w.dumps({"version": 1, "memo": each}))
+    for entry in each:
+        (library.root / str(entry["file"])).touch()
+    told: list[tuple[str, float]] = []
+    console = Console(progress=lambda *given: told.append(given))
+    expected = [("of 250 memos", 0.4), ("of 250 memos", 0.8), ("", 1)]
+
+    rm.throw_away(library, library.index().memos, console, purge=False, now=NOW)
+    assert told == expected
+    rm.bring_back(library, library.index().memos, console)
+    assert told == expected * 2
+    rm.throw_away(library, library.index().memos, console, purge=True, now=NOW)
+    assert told == expected * 3
+    assert library.index().memos == ()

@@ -133,7 +133,7 @@ def test_a_file_that_changes_while_it_is_sealed_is_not_kept(
     path, read = library.path(memo), Original.read
     path.write_bytes(os.urandom(2_000_000))
 
-    def read_and_change(source: IO[bytes]) -> Original:
+    def read_and_change(source: IO[bytes], *_: object) -> Original:
         original = read(source)
         with path.open("r+b") as file:
             if change == "a bit":

@@ -157,7 +157,7 @@ def test_status_tells_id_state_peers_bytes_given_and_title(library: Program, oth
 
 
 def test_whoever_waits_sees_who_fetches_and_how_far_they_are(library: Program, other: Program, ended: Ended) -> None:
-    library("seed", "--detach", "--up", "12k")
+    library("seed", "--detach", "--up", "8k")
     first = entries(library)[0]
     waiting = Terminal([*PROGRAM, "share", "--public", first["id"], "--wait"], library.environment, columns=200)
     try:
@@ -172,7 +172,9 @@ def test_whoever_waits_sees_who_fetches_and_how_far_they_are(library: Program, o
         (object,) = json.loads(library("seed", "--status", "--json").lines[0])["fetching"]
         assert (object["address"][:10], 0 < object["percent"] < 100) == ("127.0.0.1:", True)
         watched = Terminal([*PROGRAM, "seed", "--status"], library.environment)
-        assert re.search(rf"{first['id']}  seeding +\d+ k?B  - +-  First\n +[257][05] % +127", watched.end())
+        assert re.search(
+            rf"{first['id']}  seeding +\d+ k?B given  not delivered +programs  First\n +[257][05] % +127", watched.end()
+        )
         watched.close()
         assert waiting.end().endswith("memosync: “First” was delivered")
         assert fetch.wait(60) == 0

@@ -416,8 +416,52 @@ SLOW = """
 import time
 from memosync.library import sealed
 form_of = sealed.form_of
-sealed.form_of = lambda *given: [time.sleep(0.3), form_of(*given)][1]
+sealed.form_of = lambda *given, **named: [time.sleep(0.3), form_of(*given, **named)][1]
 """
+
+
+READS_SLOWLY = """
+import time
+from memosync import files, sealing
+fill, open_regular = sealing._fill, files.open_regular
+sealing._fill = lambda *given: [time.sleep(0.25), fill(*given)][1]
+sealing._AT_ONCE = 8
+
+class Slow:
+    def __init__(self, file):
+        self.file = file
+    def __enter__(self):
+        return self
+    def __exit__(self, *given):
+        self.file.close()
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+    def readinto(self, buffer):
+        time.sleep(0.03)
+        return self.file.readinto(buffer)
+
+import memosync.torrent.metainfo as metainfo
+from types import SimpleNamespace
+metainfo.files = SimpleNamespace(**{**vars(files), "open_regular": lambda *given: Slow(open_regular(*given))})
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--new"], ["--public"]], ids=" ".join)
+def test_of_one_that_is_large_a_terminal_shows_how_far_it_is(
+    memosync: Program, tmp_path: Path, options: list[str]
+) -> None:
+    loud = ("-ac", "2", "-c:a", "libopus", "-b:a", "512k", "-vbr", "off", "-compression_level", "0")
+    memosync("record", noise(tmp_path / "loud.webm", 16, *loud), "-t", "Loud")
+    memosync.meddle(READS_SLOWLY)
+    terminal = Terminal([*PROGRAM, "share", "last", "--no-seed", *options], memosync.environment)
+    try:
+        terminal.end()
+    finally:
+        terminal.close()
+
+    assert re.search(r"[1-9]\d%  “Loud”", terminal.wrote)
+    assert re.search(r"%  “Loud”  \d s left", terminal.wrote)
+    assert "%" not in terminal.screen.text.partition("magnet:")[0]
 
 
 def test_of_many_a_terminal_shows_how_far_it_is(memosync: Program, three: list[str]) -> None:
@@ -428,7 +472,7 @@ def test_of_many_a_terminal_shows_how_far_it_is(memosync: Program, three: list[s
     finally:
         terminal.close()
 
-    assert f"67%  of {len(three)} memos" in terminal.wrote
+    assert re.search(rf"[67]\d%  of {len(three)} memos", terminal.wrote)
     assert "of 3 memos" not in terminal.screen.text
 
 
@@ -709,10 +753,11 @@ def test_a_memo_whose_file_is_gone_is_not_shared(memosync: Program, three: list[
     assert str(file) in result.err
 
 
-@pytest.mark.parametrize("fault", ["a directory", "closed", "a disk that fails", "empty"])
+@pytest.mark.parametrize("fault", ["a directory", "closed", "a disk that fails", "empty", "cut"])
 def test_a_memo_that_cannot_be_read_is_not_shared(memosync: Program, three: list[str], fault: str) -> None:
     memo = three[0]
-    file = memosync.library / entry(memosync, memo)["file"]
+    before = entry(memosync, memo)
+    file = memosync.library / before["file"]
     if fault == "closed":
         file.chmod(0)
         memosync.under = POWERLESS
@@ -721,6 +766,8 @@ def test_a_memo_that_cannot_be_read_is_not_shared(memosync: Program, three: list
         file.mkdir()
     elif fault == "empty":
         file.write_bytes(b"")
+    elif fault == "cut":
+        os.truncate(file, file.stat().st_size // 3)
     else:
         memosync.under = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(file), "-e", "inject=read:error=EIO"]
 
@@ -728,7 +775,7 @@ def test_a_memo_that_cannot_be_read_is_not_shared(memosync: Program, three: list
 
     assert (result.out, len(errors(result.err))) == ("", 1)
     assert f"cannot read {file.name}: " in result.err
-    assert not {"sealed", "infohash"} & entry(memosync, memo).keys()
+    assert before == entry(memosync, memo)
 
 
 def test_a_seeder_of_another_network_is_not_used(memosync: Program, three: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -205,11 +206,16 @@ def test_silence_has_no_loudness_and_no_peak(memosync: Program, tmp_path: Path) 
 
 def test_a_memo_whose_file_is_gone_is_shown_with_a_warning(memosync: Program, minutes: Path) -> None:
     memosync("record", minutes)
-    Path(memosync("show", "last", "--path").out.strip()).unlink()
+    path = Path(memosync("show", "last", "--path").out.strip())
+    os.truncate(path, path.stat().st_size - 1)
+    assert "warning: its file is not what the index says; " in memosync.run("show", "last").err
+    shutil.rmtree(memosync.library / ".memosync/cache")
+    path.unlink()
     result = memosync("show", "last", "--json", code=LibraryError.exit_code)
 
     assert ["A tone", None] == [json.loads(result.out)[name] for name in ("title", "loudness")]
-    assert "warning: its file is gone" in result.err
+    assert "warning: its file is gone; " in result.err
+    assert "hint: memosync check says " in result.err
     assert "" == memosync("show", "last", "--path", code=LibraryError.exit_code).out
 
 

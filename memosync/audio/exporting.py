@@ -6,7 +6,7 @@ The neighbour of `webm` in the room that owns PyAV.
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -50,6 +50,7 @@ _OPUS = ("opus", "libopus")
 _BITRATE = 64_000  # bits a second for each channel of an MP3; constant: a player knows its length from a pipe, too
 _MP3_FRAME, _MP3_DELAY = 1152, 1105  # frames: in one of MP3; that encoder and decoder make of nothing (LAME, FFmpeg)
 _SKIP_SAMPLES = 11  # FFmpeg's number for side data that say what is not to be heard
+_AT_ONCE = 2**17  # bytes of a file that is copied
 _LOOK_EVERY = 50  # packets, often a second
 _RIFF = {"title": b"INAM", "DESCRIPTION": b"ICMT", "KEYWORDS": b"IKEY", "DATE_RECORDED": b"ICRD"}
 
@@ -89,15 +90,21 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
     """
     info = probe(path)
     if form == "webm":
+        begin = 0.0
         with contextlib.ExitStack() as made:
             if info.words != words or not is_finished(path) or not timeline_of(path).is_right:
                 # FFmpeg puts the cues in front by reading what it wrote
                 mended = made.enter_context(files.scratch()) / "memo.webm"
-                if finish(path, mended, words).duration < info.duration - 0.1:
+                half = lambda fraction: on_progress(fraction / 2)  # noqa: E731
+                if finish(path, mended, words, on_progress=half).duration < info.duration - 0.1:
                     raise AudioError("it cannot be read to its end")
-                path = mended
+                path, begin = mended, 0.5
             with files.open_regular(path) as file:
-                shutil.copyfileobj(file, target)
+                size, done = os.fstat(file.fileno()).st_size, 0
+                while piece := file.read(_AT_ONCE):
+                    target.write(piece)
+                    done += len(piece)
+                    on_progress(min(1.0, begin + (1 - begin) * done / size))
         return
 
     def look(frames: int) -> None:

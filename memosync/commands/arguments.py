@@ -20,8 +20,9 @@ from ..library.group import holders
 from ..library.places import is_awaited
 from ..library.store import Library
 from ..magnet import shorten
-from ..memo import Memo, quoted
+from ..memo import Memo, MemoId, quoted
 from ..network import Network
+from ..quantities import format_count
 from ..stop import Stop
 
 Item = TypeVar("Item")
@@ -98,6 +99,22 @@ def choose(
     return list({memo.id: memo for memo in memos}.values())
 
 
+def in_batches(library: Library, memos: Sequence[Memo], console: Console) -> Iterator[list[MemoId]]:
+    """Give the ids of memos, a hundred at a time and locked, and say how far that is where there are more."""
+    done = 0
+    for batch in library.locked(memos):
+        if done:
+            console.progress(of_all(memos), done / len(memos))
+        yield batch
+        done += len(batch)
+    console.progress("", 1)
+
+
+def of_all(memos: Sequence[Memo]) -> str:
+    """Say of what it is told how far it is."""
+    return f"of {format_count(len(memos))}"
+
+
 def insist_here(library: Library, memos: Iterable[Memo]) -> None:
     """Insist that the files of memos are here, and not on their way from other devices; SwarmError says from which."""
     for memo in memos:
@@ -126,12 +143,19 @@ def free_place(path: Path, *, force: bool, otherwise: str) -> None:
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Raise UsageError for what the operating system refuses to read of what a person named."""
+def reading(name: str | None = None, hint: str | None = None) -> Iterator[None]:
+    """Raise UsageError for what the operating system refuses to read of what a person named.
+
+    With `name` it says of what, with `hint` what was perhaps meant where there is no such file.
+    """
+    about = "" if name is None else f"{one_line(name) or '“”'}: "
     try:
         yield
+    except FileNotFoundError as error:
+        raise UsageError(f"{about}there is no such file", hint) from error
     except OSError as error:
-        raise UsageError(f"cannot read it: {error.strerror}") from error
+        reason = error.strerror or str(error)
+        raise UsageError(f"{about}it cannot be read: {reason[:1].lower()}{reason[1:]}") from error
 
 
 def is_file(text: str) -> bool:

@@ -22,7 +22,7 @@ from ..library.store import Library
 from ..memo import MemoId
 from ..quantities import format_count
 from ..stop import Stop
-from .arguments import Globals
+from .arguments import Globals, of_all
 from .rm import empty
 
 
@@ -71,7 +71,7 @@ def check_library(command: Globals, *, repair: bool = False, now: datetime, stop
     intact = verified = 0
     for number, memo in enumerate(memos):
         stop.check()
-        console.progress(f"of {len(memos)} memos", number / len(memos))
+        console.progress(of_all(memos), number / len(memos))
         found = list(examine(library, memo))
         if any(finding.is_defect for finding in found):
             found = _look_again(library, memo.id, repair)

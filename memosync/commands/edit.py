@@ -15,7 +15,7 @@ from ..library.reword import Rewording
 from ..library.store import Library
 from ..memo import TAGS_LIMIT, Memo, MemoId, clean_description, clean_title, parse_tags
 from ..quantities import format_count
-from .arguments import Globals, choose, titles
+from .arguments import Globals, choose, of_all, titles
 
 Change = Callable[[Memo], Memo]
 Editor = Callable[[str, Callable[[str], Change]], Change | None]  # has a text edited; None when it was left as it is
@@ -74,7 +74,7 @@ def apply(library: Library, memos: Sequence[Memo], change: Change, console: Cons
         try:
             with contextlib.closing(Rewording(library)) as rewording:
                 for number, memo_id in enumerate(batch, written):
-                    console.progress(f"of {len(memos)} memos", number / len(memos))
+                    console.progress(of_all(memos), number / len(memos))
                     where, memo, at_once[memo_id] = _prepare(library, memo_id, change, rewording, console)
                     changed.setdefault(where, []).append(memo)
                     if rewording.is_full:

@@ -53,9 +53,9 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, to_f
         source = library.path(memo)
         insist_here(library, [memo])
         with files.as_library_error(f"read {source}"):
-            is_whole = os.path.lexists(source) and is_file_of(library, memo, source)
-        if not is_whole:
-            raise LibraryError(f"{source} is gone or was altered", _LOOK)
+            is_there = os.path.lexists(source)
+            if not is_there or not is_file_of(library, memo, source):
+                raise LibraryError(f"{source} {'was altered' if is_there else 'is gone'}", _LOOK)
         if path is None:
             assert out
             with files.as_library_error("write the answer"), suppress(BrokenPipeError):

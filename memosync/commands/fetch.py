@@ -215,6 +215,11 @@ def _fetch(
     SwarmError and Interrupted keep what arrived, if anything did, and the same call goes on there; after TorrentError
     nothing of it is left.
     """
+
+    def opening(fraction: float) -> None:
+        if not (listener and listener.is_steered):  # whose screen it is
+            console.progress("opening it", fraction)
+
     infohash, key = source.link.infohash, source.link.key
     kept = keys.find(library, infohash)
     if key and kept and kept.seal.key not in (key, bytes(len(key))):
@@ -250,7 +255,8 @@ def _fetch(
                 dht=library.session_state(),
                 on_progress=listener.instead_of(view()) if listener else view(),
             )
-            path = incoming.plain()
+            path = incoming.plain(opening)
+            opening(1)
             if listener:
                 listener.complete(path)
             info = sandbox.probe(path)  # meanwhile the last of it reaches the disk
@@ -336,6 +342,8 @@ def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: S
             else:
                 each(magnet.unwrap(magnet.decode(data), is_file), one, name=str, stop=stop, console=console)
         else:
+            if _CUT.fullmatch(text):
+                console.tell(f"{text}: {_WHOLE}")
             one(text)
 
     def one(text: str) -> None:
@@ -357,6 +365,8 @@ def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: S
 
 
 _STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_CUT = re.compile(r"(?i)magnet:\?xt=urn:btih:[0-9a-z]{32,40}")  # before the first &, at which a shell ends a command
+_WHOLE = "it is all that a shell leaves of a link without quotes; memosync fetch alone asks for the whole link"
 _FILE = re.compile(rb"d\d+:|(?i:(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b)")  # how a torrent or a page begins
 
 

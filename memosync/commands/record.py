@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
@@ -140,9 +141,13 @@ def microphones() -> list[Device]:
 def _find_sources(names: Sequence[str]) -> list[Path | None]:
     """Turn arguments into files, `-` into None; UsageError for one that is not there, before anything is done."""
     for name in names:
-        if name != "-" and not os.access(name, os.R_OK):
-            raise UsageError(f"{one_line(name)}: there is no such file, or it cannot be read")
-        if name != "-" and os.path.isdir(name):
+        if name == "-":
+            continue
+        with reading(name, "for a title, memosync record -t TITLE"):
+            mode = os.stat(name).st_mode
+            if not os.access(name, os.R_OK):  # not opened yet: whoever writes into a pipe would hear of it
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if stat.S_ISDIR(mode):
             raise UsageError(f"{one_line(name)} is a directory", "name the files in it")
     return [None if name == "-" else Path(name) for name in names]
 

@@ -17,7 +17,7 @@ from ..quantities import format_count
 from ..seeder import client
 from ..seeder.state import SeederState
 from ..stop import Stop
-from .arguments import Globals, choose, titles
+from .arguments import Globals, choose, in_batches, titles
 
 _GRACE, _PATIENCE = 3.0, 60.0  # seconds without anything new: where no other device is there, and where one is
 
@@ -76,7 +76,7 @@ def _wait_for_files(library: Library, memos: Sequence[Memo], console: Console, s
 
 
 def throw_away(library: Library, memos: Sequence[Memo], console: Console, *, purge: bool, now: datetime) -> None:
-    for batch in library.locked(memos):
+    for batch in in_batches(library, memos, console):
         if purge:
             trash.destroy(library, batch, now)
         else:
@@ -95,7 +95,7 @@ def throw_away(library: Library, memos: Sequence[Memo], console: Console, *, pur
 
 
 def bring_back(library: Library, memos: Sequence[Memo], console: Console) -> None:
-    for batch in library.locked(memos):
+    for batch in in_batches(library, memos, console):
         trash.take_back(library, batch)
     for memo in memos:
         console.answer(memo.id)
@@ -107,7 +107,7 @@ def empty(library: Library, console: Console, *, now: datetime) -> None:
     """Purge what has been in the trash for a month, and say so; a disk that refuses is a warning."""
     try:
         memos = trash.overdue(library, now)
-        for batch in library.locked(memos):
+        for batch in in_batches(library, memos, console):
             trash.purge(library, [memo for memo in memos if memo.id in batch])
         if memos:
             console.tell(f"purged after a month in the trash: {titles(memos)}")

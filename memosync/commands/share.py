@@ -16,7 +16,7 @@ from ..library.freeze import Form, freeze, frozen_torrent
 from ..library.keys import has_keys
 from ..library.measures import levels_of
 from ..library.store import Library
-from ..memo import Memo, MemoId, torrent_name
+from ..memo import Memo, MemoId, quoted, torrent_name
 from ..network import Network, browser_trackers, is_cut_off, parse_tracker, trackers_of, usable_trackers
 from ..seeder import client
 from ..seeder.links import linker
@@ -24,7 +24,7 @@ from ..seeder.state import SeederState, Settings, SwarmState
 from ..stop import Stop
 from ..torrent import metainfo
 from ..torrent.webrtc.stun import server_for
-from .arguments import Globals, choose, free_place, insist_here, titles, written
+from .arguments import Globals, choose, free_place, insist_here, of_all, titles, written
 
 Answer = Callable[[str], None]
 _LARGEST_TORRENT = 200_000  # bytes in a page; ours have 21,000 at most
@@ -103,9 +103,9 @@ def share(
         _refuse_unasked(memos, console)
     form: Form = "new" if options.new else "public" if options.public else "sealed"
 
-    def progress(number: int) -> None:
-        if len(memos) > 1:
-            console.progress(f"of {len(memos)} memos", number / len(memos))
+    def progress(done: float) -> None:
+        of = of_all(memos) if len(memos) > 1 else quoted(memos[0].title)
+        console.progress(of, done / len(memos))
 
     shared, fault = freeze(library, memos, trackers, form, progress)
     progress(len(memos))

@@ -58,7 +58,9 @@ def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]
         if memo.infohash and not frozen_torrent(library, memo):
             again = torrent_again(library, memo, path, info.words)
             if not again:
-                yield Finding("defect", memo.id, "the torrent of its link is lost, and its file makes another one")
+                yield Finding(
+                    "defect", memo.id, "the torrent of its link is lost; a backup of .memosync/torrents has it"
+                )
                 return
             mend = partial(repair.keep_torrent, library, again)
             yield Finding("defect", memo.id, "the torrent of its link is lost; its file makes the same", mend)
@@ -85,9 +87,6 @@ def _examine_sealed(library: Library, memo: Memo, infohash: InfoHash) -> Iterato
         yield Finding("defect", memo.id, "the key of its private link is lost", mend)
     elif not sealed.is_kept(library, infohash, thorough=True):
         mend = partial(repair.seal_again, library, memo)
-        yield Finding(
-            "defect" if memo.private else "note",
-            memo.id,
-            "its sealed form is lost or altered; it can be made again",
-            mend,
-        )
+        what = "was altered" if library.form(infohash).exists() and library.torrent(infohash).exists() else "is lost"
+        text = f"its sealed form {what}; memosync check --repair makes it again"
+        yield Finding("defect" if memo.private else "note", memo.id, text, mend)

@@ -31,13 +31,13 @@ def freeze(
     memos: Sequence[Memo],
     trackers: tuple[str, ...],
     form: Form,
-    on_memo: Callable[[int], None] = lambda _number: None,
+    on_progress: Callable[[float], None] = lambda _done: None,
 ) -> tuple[list[Memo], LibraryError | None]:
     """Freeze memos and mark them as shared, to anybody or to who has a private link, many at a time.
 
     With `trackers`, typed here, instead of those they had. LibraryError when a link cannot be made. One of what comes
     after that, such as to end the link before, is given with them: they have their links, and only these are served.
-    `on_memo` is told of each how many are done.
+    `on_progress` is told how many are done, and how much of the next one.
     """
     marked: dict[MemoId, Memo] = {}
     fault: LibraryError | None = None
@@ -46,8 +46,10 @@ def freeze(
         changes: dict[MemoId, Callable[[Memo], Memo]] = {}
         try:
             for memo_id in batch:
-                on_memo(len(marked) + len(changes))
-                changes[memo_id] = _freeze(library, memo_id, trackers, form)
+                done = len(marked) + len(changes)
+                on_progress(done)
+                part = lambda fraction, done=done: on_progress(done + fraction)  # noqa: E731
+                changes[memo_id] = _freeze(library, memo_id, trackers, form, part)
         except LibraryError as error:
             others = f"{len(marked)} others were shared" if marked else "nothing was shared"
             raise LibraryError(f"{error}; {others}" if len(memos) > 1 else str(error), error.hint) from error
@@ -116,19 +118,23 @@ def _kept_torrents(directory: Path) -> dict[int, list[Metainfo]]:
     return torrents
 
 
-def _freeze(library: Library, memo_id: MemoId, trackers: tuple[str, ...], form: Form) -> Callable[[Memo], Memo]:
+def _freeze(
+    library: Library, memo_id: MemoId, trackers: tuple[str, ...], form: Form, on_progress: Callable[[float], None]
+) -> Callable[[Memo], Memo]:
     """See that a locked memo's words are in its file and what its link needs is kept; give the change to its entry."""
     memo = library.index().get(memo_id)
     if memo is None or memo.trashed:
         raise NotFoundError(f"memo {memo_id} was removed meanwhile")
     try:
         with files.as_library_error(f"read {memo.file}"):
-            return _frozen(library, memo, trackers, form)
+            return _frozen(library, memo, trackers, form, on_progress)
     except AudioError as error:
         raise LibraryError(f"cannot read {memo.file}: {error}", "memosync check says more") from error
 
 
-def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form) -> Callable[[Memo], Memo]:
+def _frozen(
+    library: Library, memo: Memo, trackers: tuple[str, ...], form: Form, on_progress: Callable[[float], None]
+) -> Callable[[Memo], Memo]:
     path = library.path(memo)
     try:
         files.status_of(path, links=True)
@@ -138,6 +144,8 @@ def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form)
         raise LibraryError(f"the file of {memo.label} is a symbolic link: {path}", "put the file itself there")
     if not memo.is_frozen and not webm.says(path, memo.words):
         reword(library, memo)
+    elif not memo.is_frozen and not library.is_intact(memo, path) and webm.probe(path).duration < memo.duration - 0.1:
+        raise AudioError("it is damaged: its end is missing")
     kept = memo.infohash if form == "public" else memo.sealed and keys.is_alive(library, memo.sealed)
     is_new = form == "new" or not kept
     if memo.is_frozen and is_new and not is_file_of(library, memo, path):
@@ -145,24 +153,30 @@ def _frozen(library: Library, memo: Memo, trackers: tuple[str, ...], form: Form)
         raise LibraryError(text, "bring back the file as it was")
     changes: dict[str, Any] = {"trackers": trackers, "typed": True} if trackers else {}
     if form == "public":
-        changes |= {"infohash": _public(library, memo, path), "shared": True}
+        changes |= {"infohash": _public(library, memo, path, on_progress), "shared": True}
     else:
-        made = sealed.another_form(library, memo) if form == "new" else sealed.form_of(library, memo)
+        if form == "new":
+            made = sealed.another_form(library, memo, on_progress)
+        else:
+            made = sealed.form_of(library, memo, on_progress=on_progress)
         changes |= {"sealed": made.infohash, "renewals": made.renewals, "private": True}
     size = memo.size if memo.is_frozen else path.stat().st_size
 
     return lambda memo: replace(memo, size=size, **changes)
 
 
-def _public(library: Library, memo: Memo, path: Path) -> InfoHash:
+def _public(library: Library, memo: Memo, path: Path, on_progress: Callable[[float], None]) -> InfoHash:
     """See that the torrent of a memo's file is kept, whose words are in it, and give its infohash."""
     if not memo.infohash:
-        torrent = metainfo.make(path, torrent_name(webm.read_words(path), memo.id))
+        torrent = metainfo.make(path, torrent_name(webm.read_words(path), memo.id), on_progress)
         library.keep_torrent(torrent.infohash, torrent.data)
         return torrent.infohash
     if not frozen_torrent(library, memo):
         again = torrent_again(library, memo, path, webm.read_words(path))
         if not again:
-            raise LibraryError(f"the torrent of {memo.label} is lost", "fetch it again from somebody who has it")
+            raise LibraryError(
+                f"the torrent of {memo.label} is lost",
+                "put .memosync/torrents back from a backup, or share it privately",
+            )
         library.keep_torrent(memo.infohash, again.data)
     return memo.infohash

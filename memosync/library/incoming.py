@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 import shutil
@@ -121,16 +120,25 @@ class Incoming:
 
         return take
 
-    def plain(self) -> Path:
-        """Give the memo's file, opened where it is sealed; TorrentError when it was altered, LibraryError."""
+    def plain(self, on_progress: Callable[[float], None] = lambda _fraction: None) -> Path:
+        """Give the memo's file, opened where it is sealed; TorrentError when it was altered, LibraryError.
+
+        `on_progress` is told how far it is opened, 0 to 1.
+        """
         with files.as_library_error("open what arrived"), files.open_regular(self.file) as source:
             self.begins(head := source.read(sealing.HEAD))
             if not self._secret:
                 return self.file
             source.seek(0)
+            size = files.status_of(self.file).st_size
             with files.staged(self._opened) as (staged, target):
                 writeback = files.Writeback(staged)
-                digest = sealing.unseal(source, functools.partial(writeback.write, target), self._secret)
+
+                def write(data: memoryview) -> None:
+                    writeback.write(target, data)
+                    on_progress(target.tell() / size)
+
+                digest = sealing.unseal(source, write, self._secret)
                 target.flush()
                 writeback.end()
                 files.move(staged, self._opened)
@@ -200,7 +208,7 @@ def take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, t
 def _take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, trackers: Sequence[str]) -> Memo:
     torrent, key = metainfo.read(incoming.torrent), incoming.key
     if not _is_ours(incoming.file, torrent.size) or incoming.file.stat().st_size != torrent.size:
-        raise TorrentError("what arrived was exchanged", "fetch it again")
+        raise TorrentError("another program changed what arrived", "fetch it again")
     links: dict[str, Any] = {"sealed": torrent.infohash} if key else {"infohash": torrent.infohash}
     is_lost = library.index().with_infohash(torrent.infohash)
     for twin in [] if is_lost else _twins(library, path):

@@ -6,8 +6,8 @@ A form is a cache of what the memo's file and its key make, the same every time,
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,17 +34,26 @@ class Form:
     renewals: int  # after how many new links it came
 
 
-def form_of(library: Library, memo: Memo, *, thorough: bool = False) -> Form:
+_READING = 0.3  # of the time that a form takes: its file is read before
+
+
+def _silent(_fraction: float) -> None:
+    return None
+
+
+def form_of(
+    library: Library, memo: Memo, *, thorough: bool = False, on_progress: Callable[[float], None] = _silent
+) -> Form:
     """See that the form of a memo's private link is kept, with its torrent and its key; LibraryError.
 
     The first link is made, a lost form or key made again where that makes the same. The caller holds the memo's lock,
-    and its file says its words.
+    and its file says its words. `on_progress` is told how far a form is that is made, 0 to 1.
     """
     if not memo.sealed:
-        return _new(library, memo, memo.renewals)
+        return _new(library, memo, memo.renewals, on_progress)
     key = keys.find(library, memo.sealed)
     if key and key.ended:
-        return _new(library, memo, memo.renewals + 1)
+        return _new(library, memo, memo.renewals + 1, on_progress)
     if not key:  # the secret may make it again
         original = _read(library, memo)
         seal = sealing.derive(keys.secret(library), sealing.link(memo.renewals), original.digest)
@@ -56,9 +65,9 @@ def form_of(library: Library, memo: Memo, *, thorough: bool = False) -> Form:
     return Form(memo.sealed, memo.renewals)
 
 
-def another_form(library: Library, memo: Memo) -> Form:
+def another_form(library: Library, memo: Memo, on_progress: Callable[[float], None] = _silent) -> Form:
     """Make the form of a new private link; LibraryError. The ones before are ended once the index has it."""
-    return _new(library, memo, memo.renewals + 1 if memo.sealed else memo.renewals)
+    return _new(library, memo, memo.renewals + 1 if memo.sealed else memo.renewals, on_progress)
 
 
 def end_others(library: Library, memo: Memo, before: InfoHash | None) -> None:
@@ -70,7 +79,7 @@ def end_others(library: Library, memo: Memo, before: InfoHash | None) -> None:
     mine = keys.find(library, memo.sealed) if memo.sealed else None
     if not mine:
         return
-    others = dict(keys.kept(library, mine.digest))
+    others = {infohash: key for infohash, key in keys.kept(library) if key.digest == mine.digest}
     if before and before not in others:
         others[before] = Key(seal=Seal(bytes(sealing.KEY), bytes(sealing.SALT)), digest=mine.digest)
     fault: LibraryError | None = None
@@ -196,28 +205,35 @@ def digest_of(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _new(library: Library, memo: Memo, renewals: int) -> Form:
+def _new(library: Library, memo: Memo, renewals: int, on_progress: Callable[[float], None]) -> Form:
     """Make a form that is not the memo's, and was never ended."""
-    original = _read(library, memo)
+    original = _read(library, memo, lambda fraction: on_progress(fraction * _READING))
+
+    def then(fraction: float) -> None:
+        on_progress(_READING + fraction * (1 - _READING))
+
     renewals = max(renewals, sum(key.ended for _, key in keys.kept(library, original.digest)))
-    while (infohash := _seal(library, memo, renewals, original).infohash) == memo.sealed or keys.is_ended(
+    while (infohash := _seal(library, memo, renewals, original, then).infohash) == memo.sealed or keys.is_ended(
         library, infohash
     ):
         renewals += 1
     return Form(infohash, renewals)
 
 
-def _seal(library: Library, memo: Memo, renewals: int, original: Original) -> Metainfo:
+def _seal(
+    library: Library, memo: Memo, renewals: int, original: Original, on_progress: Callable[[float], None] = _silent
+) -> Metainfo:
     seal = sealing.derive(keys.secret(library), sealing.link(renewals), original.digest)
-    torrent = _make(library, memo, seal, original)
+    torrent = _make(library, memo, seal, original, on_progress=on_progress)
     assert torrent
     keys.keep(library, torrent.infohash, Key(seal=seal, digest=original.digest))
     return torrent
 
 
-def _read(library: Library, memo: Memo) -> Original:
+def _read(library: Library, memo: Memo, on_progress: Callable[[float], None] = _silent) -> Original:
     with files.as_library_error(f"read the file of {memo.label}"), files.open_regular(library.path(memo)) as source:
-        return Original.read(source)
+        size = max(os.fstat(source.fileno()).st_size, 1)
+        return Original.read(source, lambda done: on_progress(min(1.0, done / size)))
 
 
 def _lost(memo: Memo) -> LibraryError:
@@ -226,7 +242,12 @@ def _lost(memo: Memo) -> LibraryError:
 
 
 def _make(
-    library: Library, memo: Memo, seal: Seal, original: Original, expected: InfoHash | None = None
+    library: Library,
+    memo: Memo,
+    seal: Seal,
+    original: Original,
+    expected: InfoHash | None = None,
+    on_progress: Callable[[float], None] = _silent,
 ) -> Metainfo | None:
     """Seal a memo's file, and keep that and its torrent only when the file is the one the seal was made for.
 
@@ -242,7 +263,11 @@ def _make(
             )
         with files.open_regular(path) as source, files.staged(library.forms / "form") as (staged, target):
             pieces, writeback = metainfo.Pieces(needed), files.Writeback(staged)
-            write = functools.partial(writeback.write, target)
+
+            def write(data: memoryview) -> None:
+                writeback.write(target, data)
+                on_progress(target.tell() / needed)
+
             try:
                 sealing.seal(source, seal, write, pieces.update, original=original)
             except TorrentError:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +22,7 @@ from ..console import one_line
 from ..errors import LibraryError, NotFoundError
 from ..index import Index
 from ..magnet import InfoHash, parse_infohash
-from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, new_id, parse_id
+from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, matches, new_id, parse_id
 from .device import device
 from .entries import as_it_came, says
 from .patience import Patience
@@ -260,8 +261,7 @@ class Library:
         if not found:
             if trashed is False and any(memo.id == wanted for memo in everything):
                 raise NotFoundError(f"memo {wanted} is in the trash", f"memosync restore {wanted} brings it back")
-            shows = "memosync list --trash" if trashed else "memosync list"
-            raise NotFoundError(f"no memo {one_line(word)[:80]!r}", f"{shows} shows the ids")
+            raise NotFoundError(f"no memo {one_line(word)[:80]!r}", _named(memos, one_line(word).strip(), trashed))
         names = ", ".join(f"{memo.id} ({one_line(memo.title)[:30]})" for memo in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise NotFoundError(f"{one_line(word)[:80]!r} may be {names}{more}", "type more of the id")
@@ -472,6 +472,17 @@ class Library:
 
 def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK | (os.X_OK if os.path.isdir(path) else 0))
+
+
+def _named(memos: Sequence[Memo], words: str, trashed: bool | None) -> str:
+    """Say how to come by the id of a memo that is not named by one, but perhaps by what it is about."""
+    shows = "memosync list --trash" if trashed else "memosync list"
+    found = [memo for memo in memos if words and matches(memo, [words])]
+    if len(found) == 1:
+        return f"a memo is named by its id: {found[0].label}"
+    return (
+        f"{shows} {shlex.quote(words)} shows the ids of those with these words" if found else f"{shows} shows the ids"
+    )
 
 
 def _size(path: Path, links: bool = True) -> int | None:

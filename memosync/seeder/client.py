@@ -107,7 +107,9 @@ def end(library: Library, *, stop: Stop, timeout: float = 10) -> None:
         elif not ended and time.monotonic() > began + _PATIENCE and is_running(private):  # nor has it ended just now
             raise unsaid(private)
         if time.monotonic() > began + timeout:
-            raise SeederError(f"the seeder does not end (process {ended})")
+            raise SeederError(
+                f"the seeder does not end (process {ended})", f"kill -9 {ended} ends it; no memo is lost by that"
+            )
         stop.wait(2 * _LOOK_EVERY)
         stop.check()
     if not ended:

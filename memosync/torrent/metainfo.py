@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -58,10 +58,11 @@ def believed(path: Path, infohash: InfoHash) -> Metainfo | None:
     return None
 
 
-def make(path: Path, name: str) -> Metainfo:
-    """Hash a file into the torrent that is this memo's for ever."""
+def make(path: Path, name: str, on_progress: Callable[[float], None] = lambda _fraction: None) -> Metainfo:
+    """Hash a file into the torrent that is this memo's for ever; `on_progress` is told how far that is, 0 to 1."""
     size = path.stat().st_size
-    return describe(name, size, _hash(path, piece_length(size)))
+    length = piece_length(size)
+    return describe(name, size, _hash(path, length, on_piece=lambda done: on_progress(min(1.0, done * length / size))))
 
 
 class Pieces:
@@ -190,7 +191,7 @@ def _sha1() -> hashlib._Hash:
     return hashlib.sha1()
 
 
-def _hash(path: Path, length: int, padding: int = 0) -> bytes:
+def _hash(path: Path, length: int, padding: int = 0, on_piece: Callable[[int], None] = lambda _number: None) -> bytes:
     """SHA-1 every piece of a file, and of less than a piece of zeros behind it; the last one may be short."""
     import hashlib
 
@@ -205,6 +206,7 @@ def _hash(path: Path, length: int, padding: int = 0) -> bytes:
             buffer[count : count + zeros] = bytes(zeros)
             padding -= zeros
             hashes += hashlib.sha1(buffer[: count + zeros]).digest()
+            on_piece(len(hashes) // 20)
     if padding:
         hashes += hashlib.sha1(bytes(padding)).digest()
     return bytes(hashes)

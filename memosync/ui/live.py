@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..torrent.download import Progress
     from .player import Player
 
+_LEAST = 0.01  # of something, from which one can tell how long all of it takes
 _ASKED = 2.0  # seconds in which a second x discards
 
 
@@ -191,7 +192,7 @@ class _Pace:
             self._began = (now, fraction)
         self._last = fraction
         spent, done = now - self._began[0], fraction - self._began[1]
-        return f"  {format_span(spent * (1 - fraction) / done)} left" if spent > 1 and done > 0 else ""
+        return f"  {format_span(spent * (1 - fraction) / done)} left" if spent > 1 and done >= _LEAST else ""
 
 
 def serving(state: SeederState, served: int) -> None:

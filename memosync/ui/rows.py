@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 _BROWSERS = {True: "yes", False: "no", None: "-"}
+_FINDERS = {True: "browsers too", False: "no browsers", None: "programs"}  # who can find it, to people
 
 
 def memos(rows: Iterable[Row], as_json: bool = False) -> None:
@@ -130,8 +131,9 @@ def status(state: SeederState, rows: Iterable[Status], as_json: bool = False) ->
 def _watched(row: Status) -> Iterator[tuple[str, ...]]:
     """Say to a person how a memo is served, and in a row each who fetches it and how far they are."""
     swarm = row.swarm
-    delivered = "-" if not swarm.delivered else "once" if swarm.delivered == 1 else f"{swarm.delivered} times"
-    yield row.memo.id, swarm.state, format_size(swarm.given), delivered, _BROWSERS[row.browsers], row.memo.title
+    times = {0: "not delivered", 1: "delivered once"}.get(swarm.delivered, f"delivered {swarm.delivered} times")
+    given, finders = f"{format_size(swarm.given)} given", _FINDERS[row.browsers]
+    yield row.memo.id, swarm.state, given, times, finders, row.memo.title
     fetching = _fetching(swarm)
     for address, percent in fetching:
         yield "", f"{percent} %", "", "", "", address
@@ -239,7 +241,8 @@ def shown(found: Shown, as_json: bool = False) -> None:
     }
     write(sys.stderr, clear())
     if found.row.damaged:
-        warn("its file is gone, or not what the index says; memosync check says more")
+        what = "not what the index says" if found.row.path.exists() else "gone"
+        warn(f"its file is {what}; memosync check says more")
     if as_json:
         answer(_json(fields))
         return
