@@ -220,15 +220,47 @@ def test_what_is_whole_is_called_neither_cut_off_nor_damaged(
 
 @both_ways
 @pytest.mark.parametrize("codec", ["aac", "libopus"])
-def test_an_mp4_whose_edit_list_leaves_nothing_is_whole(made: Made, record: Record, codec: str) -> None:
+@pytest.mark.parametrize("options", [(), ("-movflags", "faststart")], ids=["index behind", "index before"])
+@pytest.mark.parametrize("change", ["no length", "begins behind all"])
+def test_an_mp4_whose_edit_list_leaves_nothing_is_whole(
+    made: Made, record: Record, codec: str, options: tuple[str, ...], change: str
+) -> None:
     """A length of 0 is for fragments, and means all that follows there (ISO/IEC 14496-12, 8.6.6)."""
-    data = bytearray(made("mp4", "-c:a", codec))
+    data = bytearray(made("mp4", "-c:a", codec, *options))
     at = data.index(b"elst") + 12
-    data[at : at + 4] = bytes(4)
+    data[at : at + 8] = bytes(4) + data[at + 4 : at + 8] if change == "no length" else data[at : at + 4] + b"\0\x0f\0\0"
 
     heard, said = record(bytes(data))
 
     assert "its edit list leaves nothing of it: all of it is saved" in said
+    assert len(heard) / RATE == pytest.approx(1, abs=0.05)
+    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.05)
+
+
+@both_ways
+@pytest.mark.parametrize("codec", ["aac", "libopus"])
+@pytest.mark.parametrize("options", [(), ("-movflags", "faststart")], ids=["index behind", "index before"])
+def test_an_mp4_whose_edit_list_has_a_pause_is_whole(
+    made: Made, record: Record, codec: str, options: tuple[str, ...]
+) -> None:
+    """Of 0.4 s, a pause of 0.3 s and the rest, FFmpeg plays the beginning again in the pause."""
+    data = made("mp4", "-c:a", codec, *options)
+    at = data.index(b"elst")
+    times = struct.pack(">IiIIiIIiI", 400, 0, 1 << 16, 300, -1, 1 << 16, 600, 19_200, 1 << 16)
+    (size,) = struct.unpack_from(">I", data, at - 4)
+    longer = bytearray(data[: at + 4] + struct.pack(">II", 0, 3) + times + data[at - 4 + size :])
+    more = len(longer) - len(data)
+    for box in (at, *(data.rindex(name, 0, at) for name in (b"edts", b"trak", b"moov"))):
+        struct.pack_into(">I", longer, box - 4, struct.unpack_from(">I", longer, box - 4)[0] + more)
+    if options:  # what stands behind is farther away now
+        place = longer.index(b"stco") + 8
+        for chunk in range(struct.unpack_from(">I", longer, place)[0]):
+            here = place + 4 + 4 * chunk
+            struct.pack_into(">I", longer, here, struct.unpack_from(">I", longer, here)[0] + more)
+
+    heard, said = record(bytes(longer))
+
+    assert "its edit list has pauses in it: all of it is saved" in said
     assert len(heard) / RATE == pytest.approx(1, abs=0.05)
     assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.05)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ..errors import AudioError
 from ..memo import Words
-from . import headers, opus, pcm
+from . import headers, mp4, opus, pcm
 from .carried import NOTHING, Carried, carried_of
 from .chains import AsPipe, Part
 from .damage import Clock, Damage
@@ -56,6 +56,7 @@ class Source:
     is_opus = False  # in one or two channels: its packets can be copied
     stream: av.AudioStream | None = None
     head = b""  # what Opus says of how its packets are decoded
+    unedited = ""  # why what its edit list leaves out is not
 
     def __init__(self, words: Words, carried: Carried, duration: float | None) -> None:
         self.words, self.carried = words, carried
@@ -289,10 +290,10 @@ def open_source(file: Reader, track: int | None = None, *, edited: bool = True) 
     """Open a source from its beginning, with whoever reads it best; a pipe has to be `Peeking`.
 
     `track` is the number of a stream; where none is given it is the one that the file calls its default, or the first
-    that can be decoded; `edited` leaves out what the edit list of an MP4 does. AudioError, which says what it is, where
-    it cannot be read.
+    that can be decoded; `edited` leaves out what the edit list of an MP4 does, unless it cannot be followed.
+    AudioError, which says what it is, where it cannot be read.
     """
-    ahead: dict[str, str] = {} if edited else {"ignore_editlist": "1"}
+    ahead: dict[str, str] = {}
     if file.seekable():
         seekable = cast("BinaryIO", file)
         seekable.seek(0)
@@ -309,6 +310,7 @@ def open_source(file: Reader, track: int | None = None, *, edited: bool = True) 
                 return
         info = headers.info(reading(seekable), behind=True)
         unmarked, tag = headers.unmarked(reading(seekable)), headers.resynchronised(reading(seekable))
+        unedited = mp4.why_unedited(reading(seekable), behind=True)
         seekable.seek(0)
         sound = headers.encoded(reading(seekable))
         length = sound.reach(seekable.seek(0, io.SEEK_END), reading(seekable)) if sound else None
@@ -324,11 +326,14 @@ def open_source(file: Reader, track: int | None = None, *, edited: bool = True) 
         info = headers.info(lambda at, size: pipe.peek(size, at), behind=False)
         unmarked = headers.unmarked(lambda at, size: pipe.peek(size, at))
         tag = headers.resynchronised(lambda at, size: pipe.peek(size, at))
+        unedited = mp4.why_unedited(lambda at, size: pipe.peek(size, at), behind=False)
         if sound := headers.encoded(lambda at, size: pipe.peek(size, at)):
             file = _Wave(pipe.read, sound, sound.length, pipe.peek)
         # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
         # same, 0.9 s at 48 kHz
-        ahead |= {"analyzeduration": "1", "max_probe_packets": "20"}
+        ahead = {"analyzeduration": "1", "max_probe_packets": "20"}
+    if unedited or not edited:
+        ahead["ignore_editlist"] = "1"
     with contextlib.ExitStack() as stack:
         try:
             container = stack.enter_context(open_input(file, FORMATS, None, **ahead))
@@ -342,6 +347,7 @@ def open_source(file: Reader, track: int | None = None, *, edited: bool = True) 
         add_utf16(container, info)
         add_unmarked(container, unmarked)
         decoded = _Decoded(container, track)
+        decoded.unedited = unedited
         if tag:
             said = _described(io.BytesIO(tag + _SILENCE), "mp3")
             decoded.words, decoded.carried = said.words, said.carried

@@ -317,8 +317,8 @@ class _Import:
                 and not isinstance(self._file, Pipe)
             ):
                 return replace(self._way, edited=False)
-            if not (self._way.edited or writer.duration < _NOTHING):
-                self._notes.append("its edit list leaves nothing of it: all of it is saved")
+            if source.unedited or not (self._way.edited or writer.duration < _NOTHING):
+                self._notes.append(f"its edit list {source.unedited or 'leaves nothing of it'}: all of it is saved")
             if not writer.duration:
                 damage, self._damage = self._damage, Damage()  # which is all that there is
                 raise AudioError(damage.excuse() or "there is no sound in it")
