@@ -52,6 +52,16 @@ def test_what_is_tested_is_what_is_installed() -> None:
     }
 
 
+def test_what_is_installed_is_what_the_locks_name_byte_for_byte() -> None:
+    dry = ["make", "--dry-run", "--always-make", ".venv/ready", "pyz"]
+    said = subprocess.check_output(dry, cwd=ROOT, env={**os.environ, "MAKEFLAGS": ""}, text=True)
+    commands = [line for line in said.splitlines() if "pip install" in line]
+
+    for lock in ("dev.lock", "run.lock"):
+        assert [line for line in commands if f"--require-hashes --requirement {lock}" in line]
+    assert all("--require-hashes --requirement" in line or "--no-deps" in line for line in commands)
+
+
 def test_locks_name_no_place_that_packages_come_from() -> None:
     assert not [name for name in ("run.lock", "dev.lock") if "://" in (ROOT / name).read_text()]
 
