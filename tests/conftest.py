@@ -91,25 +91,13 @@ def memosync(tmp_path: Path) -> Iterator[Program]:
     stop_seeders(program)
 
 
-@pytest.fixture(scope="module")
-def in_sync(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Program]]:
-    """Two devices in sync, made once for the tests of a file."""
-    place = tmp_path_factory.mktemp("pair")
-    (place / "home").mkdir()
-    one = Program(place / "Memos", {"HOME": str(place / "home")})
-    other = one.on(place / "Other")
-    join(one, other)
-    yield one, other
-    stop_seeders(one)
-
-
 @pytest.fixture
-def pair(in_sync: tuple[Program, Program]) -> tuple[Program, Program]:
-    """Two devices in sync that run, know the same, and have what earlier tests of the file left to them."""
-    for program in in_sync:
-        program("sync")
-    wait_until_even(in_sync)
-    return in_sync
+def pair(memosync: Program, tmp_path: Path) -> tuple[Program, Program]:
+    """Two devices in sync that run and know the same."""
+    one, other = memosync.on(tmp_path / "One"), memosync.on(tmp_path / "Other")
+    join(one, other)
+    wait_until_even((one, other))
+    return one, other
 
 
 def stop_seeders(program: Program) -> None:

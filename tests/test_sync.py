@@ -44,13 +44,6 @@ def other(memosync: Program, tmp_path: Path) -> Program:
     return memosync.on(tmp_path / "Other")
 
 
-@pytest.fixture
-def new_pair(memosync: Program, other: Program) -> tuple[Program, Program]:
-    """Two devices in sync that have nothing yet."""
-    join(memosync, other)
-    return memosync, other
-
-
 def is_back(program: Program, before: int) -> bool:
     """Tell whether the keeper has started another seeder since."""
     state = seeder.state(program)
@@ -152,8 +145,8 @@ def test_a_seeder_that_nobody_hears_ends_at_once(pair: tuple[Program, Program]) 
     takes_less(1.5, attempt)
 
 
-def test_what_one_lacks_is_said_with_the_reason(new_pair: tuple[Program, Program], tmp_path: Path) -> None:
-    one, other = new_pair
+def test_what_one_lacks_is_said_with_the_reason(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = pair
     other("seed", "--stop")
     record(one, "Far away")
     one("sync")  # says it once more
@@ -241,10 +234,8 @@ def test_wrong_arguments_say_what_to_do(memosync: Program) -> None:
 
 
 @pytest.mark.parametrize("loopback", ["ip link set lo up", "true"])
-def test_without_a_network_that_is_said_and_the_devices_are_shown(
-    new_pair: tuple[Program, Program], loopback: str
-) -> None:
-    one = new_pair[0]
+def test_without_a_network_that_is_said_and_the_devices_are_shown(pair: tuple[Program, Program], loopback: str) -> None:
+    one = pair[0]
     one("seed", "--stop")
     apart = one.on(one.library)
     apart.under = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", f'{loopback} && exec "$@"', "sh"]
@@ -274,8 +265,8 @@ def test_a_second_group_is_refused_with_what_to_do(pair: tuple[Program, Program]
     assert open_library(other.library, SILENT).index().group == open_library(one.library, SILENT).index().group
 
 
-def test_who_leaves_keeps_every_memo_and_forgets_the_secret(new_pair: tuple[Program, Program]) -> None:
-    one, other = new_pair
+def test_who_leaves_keeps_every_memo_and_forgets_the_secret(pair: tuple[Program, Program]) -> None:
+    one, other = pair
     record(one, "Ours")
     wait_for("Ours", other)
     device = json.loads(other("sync", "--json").lines[0])["device"]
@@ -363,8 +354,8 @@ def test_killed_at_any_moment_it_goes_on(pair: tuple[Program, Program]) -> None:
 
 
 @AGAIN
-def test_a_library_that_was_copied_is_one_more_device(new_pair: tuple[Program, Program], tmp_path: Path) -> None:
-    one, other = new_pair
+def test_a_library_that_was_copied_is_one_more_device(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = pair
     record(one, "Before")
     wait_for("Before", other)
     one("seed", "--stop")
@@ -383,8 +374,8 @@ def test_a_library_that_was_copied_is_one_more_device(new_pair: tuple[Program, P
 
 
 @AGAIN
-def test_a_backup_that_is_put_back_is_brought_up_to_date(new_pair: tuple[Program, Program], tmp_path: Path) -> None:
-    one, other = new_pair
+def test_a_backup_that_is_put_back_is_brought_up_to_date(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = pair
     memo_id = record(one, "Old title")
     wait_for("Old title", other)
     one("seed", "--stop")
@@ -401,50 +392,50 @@ def test_a_backup_that_is_put_back_is_brought_up_to_date(new_pair: tuple[Program
     record(one, "After the accident")
     one("sync")
 
-    for program in new_pair:
+    for program in pair:
         for title in ("New title", "After the backup", "After the accident"):
             wait_for(title, program)
         assert len(memos(program)) == 3
 
 
 @AGAIN
-def test_both_edit_one_title_offline(new_pair: tuple[Program, Program]) -> None:
-    one, other = new_pair
+def test_both_edit_one_title_offline(pair: tuple[Program, Program]) -> None:
+    one, other = pair
     memo_id = record(one, "Undecided")
     wait_for("Undecided", other)
-    for program in new_pair:
+    for program in pair:
         program("seed", "--stop")
     one("edit", memo_id, "--title", "First")
     other("edit", memo_id, "--title", "Second")
 
-    for program in new_pair:
+    for program in pair:
         program("sync")
 
-    for program in new_pair:
+    for program in pair:
         wait_for("Second", program)
         assert not {"Undecided", "First"} & set(titles(program))
 
 
 @AGAIN
-def test_one_throws_away_what_the_other_edits_offline(new_pair: tuple[Program, Program]) -> None:
-    one, other = new_pair
+def test_one_throws_away_what_the_other_edits_offline(pair: tuple[Program, Program]) -> None:
+    one, other = pair
     memo_id = record(one, "Doubtful")
     wait_for("Doubtful", other)
-    for program in new_pair:
+    for program in pair:
         program("seed", "--stop")
     one("rm", memo_id)
     other("edit", memo_id, "--title", "Worth keeping")
 
-    for program in new_pair:
+    for program in pair:
         program("sync")
 
     def thrown(program: Program) -> list[str]:
         return [json.loads(line)["title"] for line in program("list", "--trash", "--json").lines]
 
-    wait_until(lambda: all("Worth keeping" in thrown(program) for program in new_pair), "both to say the same")
-    assert not any({"Worth keeping", "Doubtful"} & set(titles(program)) for program in new_pair)
+    wait_until(lambda: all("Worth keeping" in thrown(program) for program in pair), "both to say the same")
+    assert not any({"Worth keeping", "Doubtful"} & set(titles(program)) for program in pair)
     other("restore", memo_id)
-    for program in new_pair:
+    for program in pair:
         wait_for("Worth keeping", program)
 
 
@@ -469,8 +460,8 @@ def test_clocks_that_are_ten_years_off_make_no_old_word_win(memosync: Program, o
     assert titles(memosync) == titles(other) == ["Edit 2", "From the past"]
 
 
-def test_a_secret_that_is_another_ones_is_said_and_nothing_is_in_sync(new_pair: tuple[Program, Program]) -> None:
-    one, _other = new_pair
+def test_a_secret_that_is_another_ones_is_said_and_nothing_is_in_sync(pair: tuple[Program, Program]) -> None:
+    one, _other = pair
     one("seed", "--stop")
     (one.library / ".memosync" / "keys" / "library").write_bytes(os.urandom(32))
 
@@ -555,19 +546,19 @@ def test_check_says_how_the_devices_are(pair: tuple[Program, Program]) -> None:
 
 
 def test_where_links_were_given_to_two_files_of_a_memo_who_has_none_gets_either(
-    new_pair: tuple[Program, Program], tmp_path: Path
+    pair: tuple[Program, Program], tmp_path: Path
 ) -> None:
-    one, other = new_pair
+    one, other = pair
     memo_id = record(one, "Undecided")
     wait_for("Undecided", other)
-    for program in new_pair:
+    for program in pair:
         program("seed", "--stop")
     for program, title in ((one, "First"), (other, "Second")):
         program("edit", memo_id, "--title", title)
         program("share", memo_id, "--no-seed")
-    for program in new_pair:
+    for program in pair:
         program("sync")
-    for program in new_pair:
+    for program in pair:
         wait_for("Second", program)
     assert Path(only(one)["path"]).read_bytes() != Path(only(other)["path"]).read_bytes()
 

@@ -101,13 +101,14 @@ def choose(
 
 def in_batches(library: Library, memos: Sequence[Memo], console: Console) -> Iterator[list[MemoId]]:
     """Give the ids of memos, a hundred at a time and locked, and say how far that is where there are more."""
-    done = 0
+    done, is_told = 0, False
     for batch in library.locked(memos):
-        if done:
+        if is_told := bool(done):
             console.progress(of_all(memos), done / len(memos))
         yield batch
         done += len(batch)
-    console.progress("", 1)
+    if is_told:
+        console.progress("", 1)
 
 
 def of_all(memos: Sequence[Memo]) -> str:
