@@ -117,10 +117,17 @@ def test_of_one_browser_it_is_said_where_it_is_and_when_it_closes_there_is_room_
     waits = Terminal([*author.under, *PROGRAM, *share], author.environment)
     waits.wait_for(lambda screen: "waiting for somebody to fetch “Tides”" in screen.text, "that it waits")
     address = rf"{re.escape(network.hosts[1].address)}:\d+"
+    row = rf"seeding +\S+ [kM]B given  not delivered  browsers too  Tides\n +[1-9]\d* % +{address}\n[^\n]*process"
 
     def peers() -> int:
         (swarm,) = state(author)["swarm"]
         return int(swarm["peers"])
+
+    def is_watched() -> bool:
+        watched = Terminal([*author.under, *PROGRAM, "seed", "--status"], author.environment)
+        rows = watched.end()
+        watched.close()
+        return bool(re.search(row, rows))
 
     for number in range(3):
         visitor = visit(f"file://{tmp_path}/page.html")
@@ -132,11 +139,7 @@ def test_of_one_browser_it_is_said_where_it_is_and_when_it_closes_there_is_room_
                 lambda screen: re.search(rf"[1-9]%  [█░]{{20}}  {address}  “Tides”", screen.text), "who it is"
             )
             waits.close()
-            watched = Terminal([*author.under, *PROGRAM, "seed", "--status"], author.environment)
-            rows = watched.end()
-            watched.close()
-            row = r"seeding +\S+ [kM]B given  not delivered  browsers too  Tides"
-            assert re.search(rf"{row}\n +[1-9]\d* % +{address}\n[^\n]*process", rows)
+            wait_until(is_watched, "its row to have its address, and no other peer one")
         visitor.tab.close()
         wait_until(lambda: not peers(), "it to be gone; who is silent is, after ten seconds", 6)
 

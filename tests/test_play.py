@@ -237,7 +237,7 @@ def test_fetch_plays_it_while_it_arrives(
 ) -> None:
     theirs = player.on(tmp_path / "theirs")
     theirs("record", file_of(tmp_path, "short", vmic.signal()[: 20 * RATE]))
-    theirs("seed", "--detach", "--up", "8k")
+    theirs("seed", "--detach", "--up", "12k")
     link = theirs("share", "last", *["--public"] * (form == "public")).out.strip()
 
     with speaker.listening() as ear:
