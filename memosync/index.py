@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from . import layout
 from .console import one_line
 from .errors import LibraryError
 from .magnet import InfoHash
@@ -30,8 +31,6 @@ EDITABLE = ("title", "description", "tags", "recorded")
 _LISTS = {"tags", "trackers", "stamps"}
 _TIMES = {"recorded", "trashed"}
 _REQUIRED = ("id", "file", "title", "recorded", "duration", "size")
-_BEFORE_ENTRY = re.compile(r"\n(?=\[\[memo\]\][ \t]*(?:#[^\n]*)?\r?(?:\n|\Z))")
-_OTHER_TABLE = re.compile(r"\n[ \t]*\[(?!\[memo\]\]|\[?memo\.)")
 _AS_WE_WRITE = re.compile(r"\[\[memo\]\]\n(?:\w+ = [^\n]*\n|    [^\n]*\n|\]\n|\n)*(?:\[|\Z)")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\(?:["\\bfnrt]|u[0-9a-fA-F]{4}))*"')  # of TOML and JSON alike
 _TAGS = re.compile(rf"^tags\s*=\s*(\[(?:\s*{_STRING.pattern}\s*,?)*\s*\])", re.MULTILINE)
@@ -82,14 +81,15 @@ class Index:
 class Written:
     """An index as it stands: what is not changed is written again as it stood, which takes a tenth of the time."""
 
-    text: str
-    memos: tuple[Memo | None, ...]  # in its order; None for one that the text does not say all of
+    entries: tuple[str, ...]  # nothing where lines do not tell where they are
+    memos: tuple[Memo | None, ...]  # that they say; None for one of which an entry does not say all
 
-    def entries(self) -> dict[int, str]:
-        """Give the text of each memo's entry, by its place in memory; nothing where lines do not tell which that is."""
-        parts = _parts(self.text)
-        pairs = zip(self.memos, parts, strict=True) if len(parts) == len(self.memos) else ()
-        return {id(memo): part for memo, part in pairs if memo}
+    def by_memo(self) -> dict[int, str]:
+        """Give the text of each memo's entry, by its place in memory."""
+        return {id(memo): entry for memo, entry in zip(self.memos, self.entries, strict=False) if memo}
+
+    def by_entry(self) -> dict[str, Memo]:
+        return {entry: memo for memo, entry in zip(self.memos, self.entries, strict=False) if memo}
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -114,39 +114,49 @@ def format_toml(table: Mapping[str, Any]) -> str:
 def loads(text: str, before: Index | None = None) -> Index:
     """Read an index; LibraryError when it is broken, contradicts itself or is from a newer version.
 
-    Entries that stand as they did in the one `before` are taken from there, which takes a tenth of the time.
+    Entries that stand as they did in the one `before`, or as we write them, are not read as TOML, which takes ten times
+    as long.
     """
+    if is_newer(text):
+        raise LibraryError("index.toml is of a newer version than this program knows", "update memosync")
+    head, *entries = layout.parts(text) or [text]
+    known = before.written.by_entry() if before and before.written else {}
+    memos = [known.get(entry) or layout.read(entry) for entry in entries]
+    if any(memos):
+        with contextlib.suppress(ValueError):  # which names another line than the one it is in
+            return _loads(head, entries, memos)
     try:
-        if is_newer(text):
-            raise LibraryError("index.toml is of a newer version than this program knows", "update memosync")
-        parts, known = _known_parts(text, before)
-        new = [part for part in parts if part not in known]
-        table = parse_toml("\n".join([text[: text.index(parts[0])], *new]) if known else text)
-        version = table.pop("version", None)
-        if type(version) is not int or version not in VERSIONS:
-            raise ValueError(f"version = {VERSIONS[-1]} is missing")
-        group = table.pop("group") if _is_group(table.get("group")) else ""
-        entries = table.pop("memo", [])
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise ValueError("[[memo]] is not a list of tables")
-        memos = tuple(map(_memo, entries))
-        whole: tuple[Memo | None, ...] = tuple(
-            None if _is_local(entry) else memo for entry, memo in zip(entries, memos, strict=True)
-        )
-        if known:
-            read = iter(zip(memos, whole, strict=True))
-            pairs = [(known[part],) * 2 if part in known else next(read) for part in parts]
-            memos, whole = tuple(memo for memo, _ in pairs), tuple(memo for _, memo in pairs)
-        for name in ("id", "file"):
-            seen: set[str] = set()
-            for memo in memos:
-                value = getattr(memo, name)
-                if value in seen:
-                    raise ValueError(f"two memos have the {name} {value!r}")
-                seen.add(value)
+        return _loads(text, entries)
     except ValueError as error:
         raise LibraryError(f"index.toml is broken: {one_line(str(error))[:200]}", REBUILD) from error
-    return Index(memos, _head(text), table, version, group, Written(text, whole))
+
+
+def _loads(head: str, entries: Sequence[str], memos: Sequence[Memo | None] = ()) -> Index:
+    """Read an index from what of it stands before its entries, and from those that are not known as `memos`.
+
+    From all of it where these are none. ValueError.
+    """
+    left = [entry for entry, memo in zip(entries, memos, strict=False) if not memo]
+    table = parse_toml("\n".join([head, *left]))
+    version = table.pop("version", None)
+    if type(version) is not int or version not in VERSIONS:
+        raise ValueError(f"version = {VERSIONS[-1]} is missing")
+    group = table.pop("group") if _is_group(table.get("group")) else ""
+    stands, tables = "memo" in table, table.pop("memo", [])
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        raise ValueError("[[memo]] is not a list of tables")
+    if memos and (stands, len(tables)) != (bool(left), len(left)):
+        raise ValueError("something else is called memo")
+    read = [(memo, None if _is_local(one) else memo) for memo, one in zip(map(_memo, tables), tables, strict=True)]
+    if memos:
+        rest = iter(read)
+        read = [(memo, memo) if memo else next(rest) for memo in memos]
+    for name in ("id", "file"):
+        counted = Counter(getattr(memo, name) for memo, _ in read)
+        if len(counted) < len(read):
+            raise ValueError(f"two memos have the {name} {counted.most_common(1)[0][0]!r}")
+    written = Written(tuple(entries), tuple(whole for _, whole in read)) if len(entries) == len(read) else None
+    return Index(tuple(memo for memo, _ in read), _head(head), table, version, group, written)
 
 
 def offers(text: str) -> Iterator[tuple[str, str, bool]]:
@@ -154,7 +164,7 @@ def offers(text: str) -> Iterator[tuple[str, str, bool]]:
 
     In a tenth of the time that reading it takes, and not all that is wrong with it is found.
     """
-    parts = _parts(text)
+    _, *parts = layout.parts(text) or [""]
     if not parts:
         yield from ((memo.id, memo.title, bool(memo.trashed)) for memo in reversed(loads(text).memos))
     for part in reversed(parts):
@@ -214,7 +224,7 @@ def dumps(index: Index, known: dict[int, str] | None = None) -> str:
     """
     table = {"version": index.version, **index.extra, **({"group": index.group} if index.group else {})}
     known = {} if known is None else known
-    known |= index.written.entries() if index.written else {}
+    known |= index.written.by_memo() if index.written else {}
     for memo in index.memos:
         if id(memo) not in known:
             known[id(memo)] = _format_entry(memo)
@@ -253,24 +263,6 @@ def _format_entry(memo: Memo) -> str:
     if any(isinstance(value, dict | list) for value in memo.extra.values()):  # which may be tables, with headers
         return format_toml({"memo": [table]})
     return "[[memo]]\n" + format_toml(table)  # tomli_w would try first how long each is in one line
-
-
-def _parts(text: str) -> list[str]:
-    """Cut the entries out of the text of an index; nothing where a line may be something else than it looks like."""
-    if '"""' in text or "'''" in text or _OTHER_TABLE.search(text):
-        return []
-    return _BEFORE_ENTRY.split(text)[1:]
-
-
-def _known_parts(text: str, before: Index | None) -> tuple[list[str], dict[str, Memo]]:
-    """Cut the entries out of the text of an index, and give those of them that stood in the one before; or nothing."""
-    if before is None or before.written is None or not (parts := _parts(text)):
-        return [], {}
-    earlier = _parts(before.written.text)
-    if len(earlier) != len(before.written.memos):
-        return [], {}
-    known = {part: memo for part, memo in zip(earlier, before.written.memos, strict=True) if memo}
-    return parts, {part: known[part] for part in parts if part in known}
 
 
 def _head(text: str) -> str:

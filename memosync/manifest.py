@@ -32,6 +32,9 @@ MOST_FIELD, MOST_VALUE, MOST_ROW = 600, 100_000, 30_000  # characters; the last 
 MOST_DEPTH = 20  # of what is in a value
 _DEVICE = re.compile("[0-9a-f]{8}|")
 _HASH = re.compile("[0-9a-f]{64}")
+_CLOCK = re.compile("([0-9a-f]{1,12}):([0-9a-f]{1,8}):([0-9a-f]{8}|)")
+_CLOCK_OF_NOW = re.compile("[0-9a-f]{1,11}:[0-9a-f]{1,7}:(?:[0-9a-f]{8}|)")
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 class Clock(NamedTuple):
@@ -86,9 +89,14 @@ def until(state: State, ms: int) -> State:
     return State(*({key: cells for key, cells in table.items() if cells} for table in tables))
 
 
+def is_clock(text: str) -> bool:
+    """Tell whether a text is what `str` of a clock gives, in no time for those of this millennium and the next."""
+    return _CLOCK_OF_NOW.fullmatch(text) is not None or parse_clock(text) is not None
+
+
 def parse_clock(text: str) -> Clock | None:
     """Read what `str` of a clock gives; None for anything else."""
-    if match := re.fullmatch(r"([0-9a-f]{1,12}):([0-9a-f]{1,8}):([0-9a-f]{8}|)", text):
+    if match := _CLOCK.fullmatch(text):
         return _clock(int(match[1], 16), int(match[2], 16), match[3])
     return None
 
@@ -99,7 +107,7 @@ def is_device(name: str) -> bool:
 
 def canonical(value: Json) -> bytes:
     """Write a value as JSON that is the same on every device: keys in order, no blanks, UTF-8; ValueError."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _encode(value).encode()
 
 
 def digest(value: Json) -> str:

@@ -42,7 +42,7 @@ VERBS = [
 ]
 SCRIPTS = {"memosync.bash", "memosync.fish", "_memosync"}
 
-WORDS = {"", "console", "errors", "index", "magnet", "manifest", "memo", "network", "quantities", "stop"}
+WORDS = {"", "console", "errors", "index", "layout", "magnet", "manifest", "memo", "network", "quantities", "stop"}
 GROUND = {"files", "process", "sealing"}
 BELOW = WORDS | GROUND
 MAY = {  # which rooms, or modules of one, a room may use besides itself
@@ -169,7 +169,7 @@ def is_definition(node: ast.stmt) -> bool:
 def test_the_tree_shows_the_subjects() -> None:
     top = [path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]
 
-    assert len(top) <= 15
+    assert len(top) <= 16
     assert len(list((PACKAGE / "commands").glob("*.py"))) <= 16
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -54,6 +55,32 @@ deep = { er = [{ a = 1 }] }
 
 MINE = "version = 1\n\n[[memo]]\n" + tomli_w.dumps(ENTRY)
 
+EVERYTHING = index.dumps(
+    Index(
+        (
+            Memo(
+                **ENTRY,  # type: ignore[arg-type]
+                description="what we said\nabout the “release”",
+                tags=("work", "a, b"),
+                infohash=InfoHash("a0" * 20),
+                shared=True,
+                sealed=InfoHash("b1" * 20),
+                private=True,
+                renewals=2,
+                fetched=True,
+                trackers=("udp://127.0.0.1:6969/announce",),
+                typed=True,
+                trashed=datetime(2026, 9, 1, 8, tzinfo=UTC),
+                uid="5c" * 32,
+                born="7be1c20d" * 3,
+                stamps=("tag:work 0:1: 7be1c20d", "title 19a1c2f0b3d:0:3fa9c1d2 7be1c20d"),
+                content=f"0:1: {'c2' * 32} 49123 {'d3' * 20}",
+                more='{"later":["x",1,0,"7be1c20d"]}',
+            ),
+        ),
+        version=2,
+    )
+)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 moments = st.datetimes(
@@ -170,6 +197,49 @@ def test_what_we_wrote_is_written_again_byte_for_byte(before: Index) -> None:
     text = index.dumps(before)
 
     assert text == index.dumps(index.loads(text)) == index.dumps(replace(index.loads(text), written=None))
+
+
+@st.composite
+def accidents(draw: st.DrawFn) -> str:
+    """Make an index in which a character was typed, or one lost, anywhere, if that is no part of an entry or two."""
+    text = draw(st.one_of(indexes.map(index.dumps), hand_edits()))
+    at = draw(st.integers(0, len(text)))
+    typed = draw(st.sampled_from(["", *'\n "\\[]=#.-:+0179abZ_é\x85\x7f', "id", "\nshared = true", "\n[[memo]]\n"]))
+    return f"{text[:at]}{typed}{text[at + draw(st.integers(0, 2)) :]}\n"
+
+
+def read_or_none(text: str) -> Index | None:
+    with contextlib.suppress(LibraryError):
+        return index.loads(text)
+    return None
+
+
+@given(accidents())
+@example(EVERYTHING)
+@example(EVERYTHING.replace("25 10:11:12+02:00", "25 10:11:12.000001-00:30"))
+@example(EVERYTHING.replace("2026-08-25 10", "2026-02-30 10"))
+@example(EVERYTHING.replace("Weekly", r"\"Weekly\" \\ \n\t\u00e9"))
+@example(EVERYTHING.replace("Weekly", r"\"Weekly\" \\ \n\t"))
+@example(EVERYTHING.replace("standup-7", "stand\u202eup-7"))
+@example(EVERYTHING.replace('"work"', '""'))
+@example(EVERYTHING.replace("Weekly", "Weekly\x7f"))
+@example(EVERYTHING.replace("shared = true", "shared = true\nshared = true"))
+@example(EVERYTHING.replace("version = 2", "version = 2\nmemo = []"))
+@example(EVERYTHING + "\n" + EVERYTHING.partition("\n\n")[2])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+def test_what_is_laid_out_as_we_write_it_says_what_toml_says(text: str) -> None:
+    as_toml = f'{text}\n# """'  # where there may be strings of several lines, no line is what it looks like
+
+    assert repr(read_or_none(text)) == repr(read_or_none(as_toml))
+
+
+def test_what_we_write_is_known_by_its_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    (memo,) = index.loads(EVERYTHING).memos
+    monkeypatch.setattr(index, "_memo", None)  # what reads the TOML of an entry
+
+    assert all(getattr(memo, name) for name in index.to_table(memo))
+    assert index.loads(EVERYTHING).memos == (memo,)
+    assert index.dumps(index.loads(EVERYTHING)) == EVERYTHING
 
 
 @given(hand_edits())

@@ -93,7 +93,7 @@ def find_rows(library: Library, options: ListOptions, links: Linker) -> list[Row
         and (options.since is None or memo.recorded >= options.since)
         and (options.until is None or memo.recorded <= options.until)
         and (memo.shared or memo.private or not options.shared)
-        and matches(memo, options.words)
+        and (not options.words or matches(memo, options.words))
     ]
     _sort(memos, options)
     rows = []

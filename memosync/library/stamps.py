@@ -9,7 +9,7 @@ that nobody changed since the memo was made need no stamp: `born` has the digits
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -32,19 +32,26 @@ def stamped(memo: Memo, now: int, device: str, before: Memo | None = None) -> Me
     if not memo.born:
         origin = _born(before or memo)
         memo = replace(memo, born=origin.born, stamps=origin.stamps)
-    values, stamps, first = _values(memo), _stamps(memo), _first(memo)
-    new = {}
-    for field in {**values, **stamps}:
-        said = digest(values.get(field, _nothing(field)))
-        clock, known = stamps.get(field) or (first, _born_digits(memo, field))
-        if said != known:
-            new[field] = tick(clock, now, device), said
-    return _with_stamps(memo, {**stamps, **new}) if new else memo
+    if not (new := dict(_unstamped(memo))):
+        return memo
+    stamps, first = _stamps(memo), _first(memo)
+    clocks = {field: stamps[field][0] if field in stamps else first for field in new}
+    return _with_stamps(memo, {**stamps, **{field: (tick(clocks[field], now, device), new[field]) for field in new}})
 
 
 def is_stamped(memo: Memo) -> bool:
     """Tell whether nobody changed a memo's words since they were stamped."""
-    return bool(memo.born) and stamped(memo, 0, "") is memo
+    return bool(memo.born) and not any(_unstamped(memo))
+
+
+def _unstamped(memo: Memo) -> Iterator[tuple[str, str]]:
+    """Give the fields whose words are not known by the digits that stand beside them, and the digits of these words."""
+    values = _values(memo)
+    stamps = {field: said for field, clock, said in _lines(memo) if manifest.is_clock(clock)}
+    for field in {**values, **stamps}:
+        said = digest(values[field] if field in values else _nothing(field))
+        if said != (stamps[field] if field in stamps else _born_digits(memo, field)):
+            yield field, said
 
 
 def cells_of(memo: Memo) -> Cells:
@@ -178,13 +185,16 @@ def _born_digits(memo: Memo, field: str) -> str:
 
 def _stamps(memo: Memo) -> dict[str, tuple[Clock, str]]:
     """Read an entry's stamps, `FIELD CLOCK DIGITS`; what is none is passed over."""
-    found = {}
+    read = ((field, manifest.parse_clock(clock), said) for field, clock, said in _lines(memo))
+    return {field: (clock, said) for field, clock, said in read if clock}
+
+
+def _lines(memo: Memo) -> Iterator[tuple[str, str, str]]:
+    """Cut an entry's stamps into field, clock and digits."""
     for text in memo.stamps:
-        field, _, rest = text.rpartition(" ")
-        field, _, clock_text = field.rpartition(" ")
-        if field and (clock := manifest.parse_clock(clock_text)):
-            found[field] = clock, rest
-    return found
+        parts = text.rsplit(" ", 2)
+        if len(parts) == 3 and parts[0]:
+            yield parts[0], parts[1], parts[2]
 
 
 def _with_stamps(memo: Memo, stamps: _Stamps) -> Memo:

@@ -198,7 +198,8 @@ class Library:
                     self.snapshots.keep(path)
                     # a clock set back must not make a new index look older than the one before
                     files.write(path, text.encode(), newer_than=self.index_time())
-                    self._cached = files.state_of(path), replace(after, written=index.Written(text, after.memos))
+                    written = index.Written(tuple(entries[id(memo)] for memo in after.memos), after.memos)
+                    self._cached = files.state_of(path), replace(after, written=written)
                 return after
 
     def add(self, memo: Memo, staged: Path) -> None:
