@@ -6,7 +6,6 @@ and forgives nothing.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -225,6 +224,8 @@ def clean(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
+    import html  # a millisecond, for links alone that were cut out of a page
+
     return _ENTITY.sub(lambda entity: html.unescape(entity[0]), _AMPERSAND.sub("&", text))
 
 

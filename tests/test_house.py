@@ -87,7 +87,7 @@ FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front l
     "commands.completion": {"audio.microphone"},
     "commands.fetch": {"page.page"},
     "commands.seed": {"seeder.run"},
-    "commands.share": {"page.page", "seeder.run"},
+    "commands.share": {"page.page", "seeder.run", "torrent.webrtc.stun"},
     "torrent.tracker_proxy": {"torrent.trackers"},
     "ui.live": {"torrent.sources", "ui.player"},
 }

@@ -53,14 +53,17 @@ def test_a_comment_without_a_description_is_one(part: Path, tmp_path: Path) -> N
     assert (are_in(path.read_bytes(), FULL), webm.says(path, FULL)) == (False, True)
 
 
-def test_sharing_a_recording_does_not_wait_for_ffmpeg_to_load(memosync: Program) -> None:
+@pytest.mark.parametrize(("options", "needed"), [((), set()), (("--public",), {"av", "decimal"})], ids=["", "public"])
+def test_sharing_a_recording_does_not_wait_for_what_others_load(
+    memosync: Program, options: tuple[str, ...], needed: set[str]
+) -> None:
     memosync("record", "-", "-t", "Weekly “standup”", "--tag", "work", stdin=sound.wav(sound.tone(0.5)))
-    command = [sys.executable, "-X", "importtime", "-m", "memosync", "share", "last", "--no-seed"]
+    command = [sys.executable, "-X", "importtime", "-m", "memosync", "share", "last", "--no-seed", *options]
     done = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, check=True)
 
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert "libtorrent" in loaded
-    assert "av" not in loaded
+    assert "memosync.torrent.metainfo" in loaded
+    assert loaded & {"libtorrent", "av", "socket", "html", "decimal"} == needed
 
 
 def test_of_damaged_files_it_never_says_what_ffmpeg_does_not(part: Path, tmp_path: Path) -> None:

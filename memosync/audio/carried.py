@@ -8,18 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ..memo import Words, clean_description, clean_title
 
 if TYPE_CHECKING:
+    from fractions import Fraction  # which loads `decimal`, 2 ms of every verb
+
     import av
     import av.container
     from av.container.core import Chapter as AvChapter
 
 MOST_CHAPTERS = 1_000  # as many as three digits can number
-_MS = Fraction(1, 1000)
 _NEAR = 100  # milliseconds that a last chapter may claim more than there is, as where a length was rounded
 _LONGEST = 10**12  # milliseconds, some thirty years: what is later would not fit into 64 bits everywhere
 _TAGS = (  # in the order in which they are written and shown; not where it was: a memo is given to strangers
@@ -80,7 +80,7 @@ def carried_of(source: av.container.InputContainer, stream: av.AudioStream | Non
     With the `stream` that is taken from a file of any format, its tags (Ogg) are included, and chapters count from
     its first sample, where a memo begins.
     """
-    begin = Fraction(0)
+    begin = 0 * _ms()
     if stream and stream.start_time and stream.time_base and source.format.name != "mp3":  # its delay is no time
         begin = max(begin, stream.start_time * stream.time_base)
     return Carried(_chapters_of(source, begin), _tags_of(source, stream))
@@ -93,7 +93,7 @@ def to_chapters(carried: Carried) -> list[AvChapter]:
             "id": number,
             "start": chapter.start,
             "end": max(chapter.start, chapter.end),
-            "time_base": _MS,
+            "time_base": _ms(),
             "metadata": {"title": chapter.title} if chapter.title else {},
         }
         for number, chapter in enumerate(carried.chapters, 1)
@@ -142,11 +142,18 @@ def to_info(carried: Carried) -> dict[bytes, str]:
     return {chunk: carried.tags[name] for name, chunk in _INFO.items() if name in carried.tags}
 
 
+def _ms() -> Fraction:
+    """Give a millisecond, in seconds."""
+    from fractions import Fraction
+
+    return Fraction(1, 1000)
+
+
 def _chapters_of(source: av.container.InputContainer, begin: Fraction) -> tuple[Chapter, ...]:
     """Find chapters and make them follow each other; those that end before `begin`, seconds, are left out."""
     found: dict[int, Chapter] = {}
     for chapter in source.chapters()[: 10 * MOST_CHAPTERS]:  # a stranger's file may have millions
-        tick = chapter["time_base"] or _MS
+        tick = chapter["time_base"] or _ms()
         start, end = (min(round((chapter[edge] * tick - begin) * 1000), _LONGEST) for edge in ("start", "end"))
         if end > 0 or start >= 0:
             title = chapter["metadata"].get("title", "")

@@ -16,7 +16,6 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast
 
@@ -46,7 +45,6 @@ _OPUS = ("opus", "libopus")
 _ROUNDED = 0.003  # seconds that a copied time stamp may differ from its packet's: it has whole milliseconds
 _EXACT = 0.001_25  # seconds: within half of the shortest packet (RFC 6716, 2.1.4) none is before the one before it
 _START = -(2**40)  # microseconds: at 0 the packets before it would be passed over, which prepare the first sound
-_SAMPLE = Fraction(1, RATE)  # seconds
 _A_MINUTE = 3_000  # packets of most recorders
 _BITRATES = range(6_000, 510_001)
 
@@ -306,6 +304,9 @@ def in_time(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[tuple
     A time stamp that is off becomes that of its samples; the others stay, so that a file that was finished stays what
     it is. Vorbis does not tell its samples: only where it begins is put right.
     """
+    from fractions import Fraction
+
+    sample = Fraction(1, RATE)  # seconds
     tick = float((stream.time_base or 0) * RATE)
     is_opus = stream.codec_context.name in _OPUS
     near = _ROUNDED * RATE
@@ -332,7 +333,7 @@ def in_time(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[tuple
         more = opus.SAMPLES[data[0]] or opus.count_samples(data)
         if not -near < off < near or now < last:
             off = 0.0
-            packet.time_base = _SAMPLE
+            packet.time_base = sample
             packet.pts = packet.dts = done
             packet.duration = more
         last = done + off

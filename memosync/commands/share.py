@@ -23,7 +23,6 @@ from ..seeder.links import linker
 from ..seeder.state import SeederState, Settings, SwarmState
 from ..stop import Stop
 from ..torrent import metainfo
-from ..torrent.webrtc.stun import server_for
 from .arguments import Globals, choose, free_place, insist_here, of_all, titles, written
 
 Answer = Callable[[str], None]
@@ -296,6 +295,7 @@ def _with_page(
 def _write_opener(command: Globals, options: ShareOptions, trackers: tuple[str, ...]) -> None:
     """Write a page that opens any link; UsageError for options that are about a memo."""
     from ..page import page
+    from ..torrent.webrtc.stun import server_for
 
     plain = replace(options, memos=(), page=None, force=False, trackers=(), typed=False, base=None)
     if plain != ShareOptions():
@@ -320,6 +320,7 @@ def _page(
 ) -> str:
     """Make the page of a memo that was just shared, with what is known of its sound; LibraryError without its file."""
     from ..page import page  # which most links are given without
+    from ..torrent.webrtc.stun import server_for
 
     target = magnet.parse(link)
     wave = b""
