@@ -11,6 +11,7 @@ NESTED := unshare --user --map-root-user --net --mount
 ORDINARY = $(shell [ "$$(id -u)" = 0 ] && $(NOBODY) $(NESTED) $(BIN)/python -c '' 2>/dev/null && echo $(NOBODY))
 ROW_sync := $(wildcard tests/test_sync*.py) $(addprefix tests/,test_group.py test_words.py test_heads.py) \
 	tests/torture/test_devices.py tests/torture/test_many.py
+ROW_month := tests/test_endurance.py tests/test_grain.py tests/test_moves.py tests/torture/test_months.py
 ROOTS := tests/test_library.py tests/test_lan.py
 # The page's scripts share one scope; they stand in it in this order.
 SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEFORE, *AFTER)')

@@ -214,22 +214,37 @@ def test_what_cannot_be_read_for_a_while_is_served_again_by_itself(
     os.utime(memosync.library / "index.toml")  # it has to look
     wait_until(lambda: "cannot " in log(memosync), "it to be said", 20)
     assert offers(state(memosync)["port"], infohash)
-    if what == "index":
-        kill(memosync)  # and what comes in its place finds no index
-        wait_until(lambda: f"the seeder died ({LibraryError.exit_code})" in log(memosync), "another one to fail", 20)
+    kill(memosync)  # and what comes in its place has not read it before
+    fails = f"the seeder died ({LibraryError.exit_code})"
+    wait_until(lambda: fails in log(memosync) or log(memosync).count("cannot ") > 1, "another one to see it", 20)
     path.chmod(0o600)
 
     wait_until(lambda: offers(state(memosync)["port"], infohash), "it to be served again", 30)
     reader("fetch", link)
+    if what == "index":  # and one whose index says something else once it can be read
+        said, ended = log(memosync).count("going on with what was served before"), path.with_suffix(".new")
+        ended.write_text(path.read_text().replace("private = true", "private = false"))
+        ended.chmod(0)
+        ended.replace(path)
+        wait_until(lambda: log(memosync).count("going on with what was served before") > said, "it to be said", 20)
+        assert offers(state(memosync)["port"], infohash)
+        path.chmod(0o600)
+        wait_until(lambda: not offers(state(memosync)["port"], infohash), "it to be served no longer", 20)
 
 
-def test_a_read_error_is_not_called_an_alteration(shared: Program) -> None:
-    trace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", only(shared)["path"], "-e", "trace=read,pread64"]
+@pytest.mark.parametrize("public", [False, True], ids=["sealed", "public"])
+def test_a_read_error_is_not_called_an_alteration(shared: Program, public: bool) -> None:
+    if public:
+        shared("share", "last", "--no-seed", "--public")
+    memo = only(shared)
+    form = shared.library / ".memosync/sealed" / memo["sealed"]
 
-    for step in (1, 6):  # as it is looked at as sound, and as it is compared
+    # as it is looked at as sound, as it is compared, and what is served of it
+    for path, step in ((Path(memo["path"]), 1), (Path(memo["path"]), 6), (form, 1)):
+        trace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(path), "-e", "trace=read,pread64"]
         command = [*trace, "-e", f"inject=read,pread64:error=EIO:when={step}+", *PROGRAM, "check"]
         done = subprocess.run(command, env=shared.environment, capture_output=True, text=True, timeout=60)
-        assert "cannot be read: Input/output error" in done.stdout, done.stderr
+        assert "cannot be read: Input/output error" in done.stdout, (step, done)
         assert "altered" not in done.stdout
         assert done.returncode == LibraryError.exit_code
 

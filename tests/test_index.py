@@ -191,6 +191,15 @@ def test_entries_that_stand_as_they_did_are_taken_from_the_index_before() -> Non
         index.loads(text.replace(last, first), before)
 
 
+def test_what_a_person_wrote_beside_an_entry_stays_while_that_is_not_changed() -> None:
+    other = index.loads(MINE.replace("7k3f9x2a", "aaaaaaaa")).memos[0]
+    before = index.loads(MINE.replace('standup"\n', 'standup"  # the good one\n')).with_memo(other)
+    after = index.loads(index.dumps(before)).with_memo(replace(other, title="Other"))
+
+    assert 'title = "Weekly standup"  # the good one\n' in index.dumps(after)
+    assert "# the good one" not in index.dumps(after.with_memo(replace(after.memos[0], title="Other")))
+
+
 @given(indexes)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_what_we_wrote_is_written_again_byte_for_byte(before: Index) -> None:
@@ -240,6 +249,8 @@ def test_what_we_write_is_known_by_its_layout(monkeypatch: pytest.MonkeyPatch) -
     assert all(getattr(memo, name) for name in index.to_table(memo))
     assert index.loads(EVERYTHING).memos == (memo,)
     assert index.dumps(index.loads(EVERYTHING)) == EVERYTHING
+    monkeypatch.setattr(index, "loads", None)  # what a TAB has no time for
+    assert list(index.offers(EVERYTHING)) == [(memo.id, memo.title, True)]
 
 
 @given(hand_edits())

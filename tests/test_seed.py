@@ -133,6 +133,26 @@ def test_list_says_once_that_what_it_marks_as_served_is_not(library: Program) ->
     assert (served.out, served.err) == (without.out, "")
 
 
+def test_while_nothing_happens_it_sleeps(library: Program) -> None:
+    library("seed", "--detach")
+    process = state(library)["pid"]
+
+    def wakes() -> dict[str, int]:
+        """By thread: how often it waited for something."""
+        said = {path.parent.name: path.read_text() for path in Path(f"/proc/{process}/task").glob("*/status")}
+        return {thread: int(text.split("voluntary_ctxt_switches:")[1].split()[0]) for thread, text in said.items()}
+
+    def main_and_all() -> tuple[float, float]:
+        before, began = wakes(), time.monotonic()
+        wait_until(lambda: time.monotonic() > began + 2, "some time to pass")
+        now = wakes()
+        more, seconds = {thread: now[thread] - before.get(thread, 0) for thread in now}, time.monotonic() - began
+        return more[str(process)] / seconds, sum(more.values()) / seconds
+
+    takes_less(5, lambda: main_and_all()[0])  # twice in a second, and ten times if it would not be told of changes
+    takes_less(25, lambda: main_and_all()[1])
+
+
 def test_an_empty_library_can_be_served(memosync: Program) -> None:
     memosync("seed", "--detach")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -278,3 +279,14 @@ def test_a_lost_device_rings_the_bell(memosync: Program, microphone: Microphone,
     assert terminal.screen.bells == 1
     assert "memosync: error:" in terminal.screen.text
     assert memos(memosync)
+
+
+def test_an_answer_takes_the_place_of_the_line_that_is_redrawn() -> None:
+    """As the link of `share --foreground`, which comes while the line says that it is checked."""
+    talk = "t.show('serving 0 memos'); t.answer('magnet:?'); t.show('serving 1'); t.leave()"
+    command = [sys.executable, "-c", f"from memosync.ui import terminal as t; {talk}"]
+    terminal = Terminal(command, dict(os.environ), columns=80)
+    terminal.end()
+    terminal.close()
+
+    assert [line for line in terminal.screen.lines if line] == ["magnet:?", "serving 1"]

@@ -85,8 +85,7 @@ def _examine_sealed(library: Library, memo: Memo, infohash: InfoHash) -> Iterato
     elif not key:
         mend = partial(repair.seal_again, library, memo)
         yield Finding("defect", memo.id, "the key of its private link is lost", mend)
-    elif not sealed.is_kept(library, infohash, thorough=True):
+    elif fault := sealed.fault_of(library, infohash, thorough=True):
         mend = partial(repair.seal_again, library, memo)
-        what = "was altered" if library.form(infohash).exists() and library.torrent(infohash).exists() else "is lost"
-        text = f"its sealed form {what}; memosync check --repair makes it again"
+        text = f"its sealed form {fault}; memosync check --repair makes it again"
         yield Finding("defect" if memo.private else "note", memo.id, text, mend)

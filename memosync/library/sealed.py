@@ -119,12 +119,26 @@ def known_form(library: Library, path: Path) -> Form | None:
 
 def is_kept(library: Library, infohash: InfoHash, *, thorough: bool = False) -> bool:
     """Tell whether a form is there as its torrent describes it; every byte is looked at where that is in doubt."""
-    torrent, path = metainfo.believed(library.torrent(infohash), infohash), library.form(infohash)
-    with contextlib.suppress(OSError):
-        if torrent and files.status_of(path).st_size == torrent.size:
-            thorough |= files.time_of(path) > files.time_of(library.torrent(infohash))
-            return not thorough or metainfo.fits(torrent, path)
-    return False
+    return not fault_of(library, infohash, thorough=thorough)
+
+
+def fault_of(library: Library, infohash: InfoHash, *, thorough: bool = False) -> str:
+    """Say what it is that a form is not there as its torrent describes it; nothing when it is."""
+    path, kept = library.form(infohash), library.torrent(infohash)
+    try:
+        if torrent := metainfo.believed(kept, infohash):
+            thorough |= files.time_of(path) > files.time_of(kept)
+            if files.status_of(path).st_size == torrent.size and (not thorough or metainfo.fits(torrent, path)):
+                return ""
+        else:
+            files.read(kept)
+            files.status_of(path)
+    except FileNotFoundError:
+        return "is lost"
+    except OSError as error:
+        if not isinstance(error, files.OddFile):
+            return f"cannot be read: {error.strerror or error}"
+    return "was altered"
 
 
 def complete(library: Library, log: Callable[[str], None]) -> None:
