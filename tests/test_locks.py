@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -103,9 +104,10 @@ def test_who_waits_for_a_lock_says_for_whom_and_hears_that_it_is_to_end(
     ]
     for one in waiting:
         wait_until(lambda: f"waiting for process {os.getpid()} (" in one.said(), one.said)  # noqa: B023
-    codes = [one.end(signal.SIGINT if number % 2 else signal.SIGTERM)[0] for number, one in enumerate(waiting)]
+    ends = [one.end(signal.SIGINT if number % 2 else signal.SIGTERM) for number, one in enumerate(waiting)]
 
-    assert codes == [143, 130, 143, 130, 143]
+    assert [code for code, _ in ends] == [143, 130, 143, 130, 143]
+    assert statistics.median(seconds for _, seconds in ends) < 1, ends  # a machine that is busy is late now and then
     assert not any("Traceback" in one.said() for one in waiting)
     assert not any(errors(one.said()) for one in waiting)
     assert before == {name: data for name, data in state(memosync.library).items() if "/cache/" not in name}
