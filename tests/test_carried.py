@@ -13,7 +13,7 @@ from support import sound
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
 
-from memosync.audio import headers
+from memosync.audio import id3
 
 Chapters = list[tuple[Any, Any, str]]  # seconds, and titles
 
@@ -139,7 +139,7 @@ def test_the_words_of_an_mp3_whose_frames_tell_no_bit_rate_come_in(
     tag = tagged(plain, tmp_path / "tagged.mp3", tags=TAGS | words).read_bytes()
     source = tmp_path / "free.mp3"
     subprocess.run(["lame", "--quiet", "--freeformat", "-b", "330", plain, source], check=True)
-    source.write_bytes(tag[: headers.behind_id3(lambda at, size: tag[at : at + size])] + source.read_bytes())
+    source.write_bytes(tag[: id3.behind_id3(lambda at, size: tag[at : at + size])] + source.read_bytes())
 
     memosync("record", *(["-"] if piped else [source]), stdin=source.read_bytes() if piped else b"")
     found = said(file_of(memosync))

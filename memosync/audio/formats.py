@@ -6,12 +6,13 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .headers import WAVES, behind_id3, chunks, parse
+from .headers import WAVES, chunks, parse
+from .id3 import behind_id3
 from .pcm import is_open
 
 if TYPE_CHECKING:
     from .chains import OfPipe, Peeking
-    from .headers import Peek
+    from .id3 import Peek
 
 FORMATS = (  # of FFmpeg, that have sound in them and name no other file
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,eac3,flac,flv,g722,g726,g723_1,gsm,gxf,iff,ircam,"

@@ -26,8 +26,9 @@ from ..stop import Stop
 from . import truncation
 from .chains import AsPipe, OfPipe, links_of_file, links_of_pipe
 from .damage import Damage
-from .decoding import Source, block_of, open_source, reading
+from .decoding import Source, block_of, open_source
 from .formats import why_whole
+from .headers import reading
 from .headroom import Headroom
 from .levels import SILENCE
 from .mixing import CARRIES, Mixer
@@ -45,7 +46,6 @@ _KEPT = ": all of it is kept on the disk until that is here"
 _ROOM = 64_000_000  # bytes of a disk that are left alone
 _UNREADABLE = 1_000_000_000  # bytes, at most, of a pipe that are kept although they may be no sound
 _FULL = 1.001  # full scale, and what rounding makes of it
-_NOTHING = 0.03  # seconds that are left of what an edit list of no length leaves: of Opus its pre-skip
 _SHORT = 1_000_000  # bytes that are kept without a word
 
 
@@ -184,7 +184,6 @@ class _Way:
     track: int | None = None  # its number in the file; None: the default one, or the first that can be decoded
     carrying: tuple[bool, ...] | None = None  # which channels of a guessed layout carry anything
     as_it_comes: bool = False  # a file, as if it were a pipe: where it was cut FFmpeg may refuse it else
-    edited: bool = True  # without what the edit list of an MP4 leaves out
     gain: float | None = None  # of what is louder than full scale, which Opus would clip
     silent: tuple[int, ...] = ()  # tracks that were read and have nothing but silence
     is_last: bool = False
@@ -271,9 +270,7 @@ class _Import:
                         self._warn(f"what comes at {format_clock(writer.duration)} {why}{_KEPT}")
                         readable = link_opened.enter_context(_spooled(link, self._target.parent))
                     try:
-                        source = link_opened.enter_context(
-                            open_source(readable, self._way.track, edited=self._way.edited)
-                        )
+                        source = link_opened.enter_context(open_source(readable, self._way.track))
                     except AudioError:
                         if writer is None:
                             raise
@@ -310,15 +307,8 @@ class _Import:
                         self._damage.lack(source.duration, heard)
                     self._doubt(link, source, begun)
             assert writer
-            if (
-                writer.duration < _NOTHING
-                and source.has_edits
-                and self._way.edited
-                and not isinstance(self._file, Pipe)
-            ):
-                return replace(self._way, edited=False)
-            if source.unedited or not (self._way.edited or writer.duration < _NOTHING):
-                self._notes.append(f"its edit list {source.unedited or 'leaves nothing of it'}: all of it is saved")
+            if source.unedited:
+                self._notes.append(f"its edit list {source.unedited}: all of it is saved")
             if not writer.duration:
                 damage, self._damage = self._damage, Damage()  # which is all that there is
                 raise AudioError(damage.excuse() or "there is no sound in it")
