@@ -127,6 +127,8 @@ def _ape(peek: Peek, end: int) -> Behind | None:
         if not kind & 6:
             texts[_APE.get(called, called)] = b"; ".join(body[at : at + length].strip(b"\0").split(b"\0"))
         at += length
+    if at != len(body) - 32:  # it lies about its length
+        return None
     texts.setdefault("date", texts.get("year", b""))
     head = 32 * (version >= 2000 and flags >> 31)
     return Behind(start=end - size - head, texts=_saying(texts))
