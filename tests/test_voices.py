@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from support import matroska, ogg, sound
+from support.disk import SmallDisk
 from support.library import memos, only
 from support.program import Program
 
-from memosync.errors import AudioError
+from memosync.errors import AudioError, LibraryError
 
 RATE = 48_000
 Samples = NDArray[np.float32]
@@ -148,13 +149,15 @@ def test_stereo_keeps_its_sides_and_5_1_gets_no_louder(memosync: Program, tmp_pa
 @both_ways
 def test_samples_that_are_no_numbers_poison_nothing(memosync: Program, tmp_path: Path, record: Ways) -> None:
     voice = tones((440, 0.5))
-    voice[10_000], voice[20_000] = np.nan, np.inf
+    voice[10_000], voice[20_000], voice[70_000] = np.nan, np.inf, np.nan
 
-    record(memosync, wav(tmp_path / "nan.wav", voice, bits=32))
+    said = record(memosync, wav(tmp_path / "nan.wav", voice, -voice, bits=32))
 
     heard = decoded(only(memosync)["path"])
-    assert np.isfinite(heard).all()
-    assert amplitude(heard, 440) == pytest.approx(0.5, rel=0.02)
+    assert "from 00:00 on its channels cancel each other" in said  # they do not hide what is wrong besides
+    assert "silence" not in said
+    assert amplitude(heard[RATE:], 440) == pytest.approx(0.5, rel=0.02)  # a pipe is judged after a second
+    assert abs(heard).max() < 0.7
     assert json.loads(memosync("show", "last", "--json").out)["loudness"] == pytest.approx(-9, abs=2)
 
 
@@ -588,12 +591,31 @@ OTHERS = {  # the ending, and how FFmpeg makes it
 }
 
 
+WITHOUT_A_HEADER = {  # what FFmpeg's muxer of it is called, and its rate
+    "g722": ("g722", 16_000),
+    "sln": ("s16le", 8_000),
+    "sln16": ("s16le", 16_000),
+    "ul": ("mulaw", 8_000),
+    "ALAW": ("alaw", 8_000),
+}
+
+
+def dss(frames: bytes) -> bytes:
+    """Put G.723.1 into the blocks of a DSS (as FFmpeg's libavformat/dss.c reads them), behind a header of two."""
+    head = bytearray(b"\2dss".ljust(1024, b"\0"))
+    head[0x32 : 0x32 + 12], head[0x2A4] = b"190304101112", 2
+    return bytes(head) + b"".join(bytes(6) + frames[at : at + 506] for at in range(0, len(frames), 506))
+
+
 def test_formats_of_recorders_and_cameras_are_recorded(memosync: Program, tmp_path: Path) -> None:
     voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
     files = [ffmpeg(tmp_path / f"camera.{form}", "-i", voice, *options) for form, options in OTHERS.items()]
     subprocess.run(["sox", voice, tmp_path / "voice.sph"], check=True)
     cinema = wav(tmp_path / "eight.wav", *[tones((440, 0.5))] * 8)  # in as many planes
     files += [tmp_path / "voice.sph", ffmpeg(tmp_path / "cinema.m4a", "-i", cinema, "-c:a", "aac")]
+    frames = ffmpeg(tmp_path / "frames", "-i", voice, "-ar", "8000", "-f", "g723_1")
+    (tmp_path / "dictation.dss").write_bytes(dss(frames.read_bytes()))
+    files += [tmp_path / "dictation.dss"]
 
     memosync("record", "--again", *files)
     for form in ("ts", "w64", "caf"):
@@ -603,6 +625,29 @@ def test_formats_of_recorders_and_cameras_are_recorded(memosync: Program, tmp_pa
     assert len(found) == len(files) + 3
     assert [memo["duration"] for memo in found] == pytest.approx([2.0] * len(found), abs=0.1)
     assert [amplitude(decoded(memo["path"]), 440) for memo in found] == pytest.approx([0.5] * len(found), rel=0.2)
+
+
+def test_sound_without_a_header_is_known_by_its_name_and_never_called_no_audio(
+    memosync: Program, tmp_path: Path
+) -> None:
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    files = [
+        ffmpeg(tmp_path / f"{ending}.{ending}", "-i", voice, "-ar", str(rate), "-f", form)
+        for ending, (form, rate) in WITHOUT_A_HEADER.items()
+    ]
+    (tmp_path / "call.g729").write_bytes(bytes(range(250)) * 8)  # of 10 bytes and 10 ms each, which nobody encodes here
+
+    said = memosync("record", "--again", *files, tmp_path / "call.g729").err
+    found = memos(memosync)
+    refused = [memosync("record", "-", stdin=file.read_bytes(), code=AudioError.exit_code).err for file in files]
+
+    assert [memo["duration"] for memo in found] == pytest.approx([2.0] * (len(files) + 1), abs=0.05)
+    for memo in found:
+        assert memo["title"] == "call" or amplitude(decoded(memo["path"]), 440) == pytest.approx(0.5, rel=0.05)
+    assert "ul.ul: it has no header: by its name it is µ-law, 8000 Hz" in said
+    for error in refused:
+        assert "error: standard input: not audio, or sound without a header: nothing in it says what it is" in error
+        assert "memosync: hint: such sound is known by the end of its file's name: memosync record FILE.g722" in error
 
 
 @both_ways
@@ -642,12 +687,29 @@ def test_an_mp4_with_its_index_at_its_end_is_kept_until_that_comes(memosync: Pro
     assert list((memosync.library / ".memosync" / "recording").iterdir()) == []
 
 
+def test_an_mp4_for_which_the_disk_has_no_room_is_refused(memosync: Program, disk: SmallDisk, tmp_path: Path) -> None:
+    """There are 8 MB, and 64 are left free."""
+    source = ffmpeg(tmp_path / "phone.m4a", "-i", wav(tmp_path / "voice.wav", tones((440, 0.5))))
+
+    error = memosync("record", "-", stdin=source.read_bytes(), code=LibraryError.exit_code).err
+
+    assert "error: standard input: the disk has no room to keep it: 64 MB are left free" in error
+    assert "memosync record FILE reads it from where it lies" in error
+    assert memos(memosync) == []
+    assert list((disk.seen / "Memos/.memosync/recording").iterdir()) == []
+
+    memosync("record", source)
+
+    assert only(memosync)["duration"] == pytest.approx(2, abs=0.05)
+
+
 def test_an_error_says_what_it_is_and_not_audio_only_of_what_is_none(memosync: Program, tmp_path: Path) -> None:
     odd = {
         b"MThd\0\0\0\6" + bytes(40): "it begins like MIDI",
         b"OggS" + bytes(200): "it begins like Ogg",
         b"\0\0\0\x20ftypM4A " + bytes(200): "it is MP4 or QuickTime whose index (moov) is missing",
-        b"%PDF-1.4\n" + bytes(2_000): "not audio",
+        b"%PDF-1.4\n" + bytes(2_000): "not audio, as far as FFmpeg and libsndfile know",
+        "Text, nothing but täxt\n".encode() * 90: "not audio, as far as FFmpeg and libsndfile know",
         b"\3ds2" + bytes(2_000): "it is DS2 of a dictation machine, which neither FFmpeg nor libsndfile decodes",
         b"\7ds2" + bytes(2_000): "it is DS2",
         b"\3enc" + bytes(2_000): "it is DSS of a dictation machine, enciphered, which neither",
@@ -655,12 +717,13 @@ def test_an_error_says_what_it_is_and_not_audio_only_of_what_is_none(memosync: P
         b"MS_VOICE" + bytes(2_000): "it is MSV or DVF of a Sony recorder, which neither",
         b"\2#!SILK_V3" + bytes(2_000): "it is SILK of a messenger, which neither",
         b"": "there is no sound in it",
+        bytes(range(256)) * 9: "not audio, or sound without a header: nothing in it says what it is",  # and a hint
     }
     files = [tmp_path / str(number) for number in range(len(odd))]
     for file, data in zip(files, odd, strict=True):
         file.write_bytes(data)
 
-    errors = memosync("record", *files, code=AudioError.exit_code).err.splitlines()
+    *errors, _ = memosync("record", *files, code=AudioError.exit_code).err.splitlines()
 
     for error, file, said in zip(errors, files, odd.values(), strict=True):
         assert error.startswith(f"memosync: error: {file}: {said}")

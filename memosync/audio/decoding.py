@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -18,7 +18,7 @@ from . import headers, opus, pcm
 from .carried import Carried
 from .chains import AsPipe, Part
 from .damage import Clock, Damage
-from .formats import FORMATS, is_free_format, what_it_is
+from .formats import FORMATS, headerless, is_free_format, what_it_is
 from .id3 import behind_id3
 from .metadata import Overlooked, Said, can_be, names_of, overlooked_in, said_by, said_by_mp3
 from .webm import Reader, open_input, skipped, translated
@@ -54,7 +54,7 @@ class Source:
     is_opus = False  # in one or two channels: its packets can be copied
     stream: av.AudioStream | None = None
     head = b""  # what Opus says of how its packets are decoded
-    unedited = ""  # why what its edit list leaves out is not
+    remarks: Sequence[str] = ()  # what a person should know of how it is read
 
     def __init__(self, words: Words, carried: Carried, duration: float | None) -> None:
         self.words, self.carried = words, carried
@@ -96,7 +96,6 @@ class _Decoded(Source):
         stream = next((stream for stream in streams if stream.index == track), first)
         said = overlooked.read_by(container, stream)
         super().__init__(said.words, said.carried, (container.duration or 0) / 1_000_000 or None)
-        self.unedited = overlooked.unedited
         self.tracks, self.track = [stream.index for stream in streams], stream.index
         self.stream, codec = stream, stream.codec_context
         self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
@@ -319,8 +318,10 @@ def _decoded(
     file: Reader, track: int | None, begin: bytes, overlooked: Overlooked, hint: str | None = None, **options: str
 ) -> Iterator[Source]:
     """Have FFmpeg open what begins so, or libsndfile what that alone knows; AudioError, which says what it is."""
+    remarks = []
     if overlooked.unedited:
         options["ignore_editlist"] = "1"
+        remarks.append(f"its edit list {overlooked.unedited}: all of it is saved")
     with contextlib.ExitStack() as stack:
         try:
             container = stack.enter_context(open_input(file, FORMATS, None, **options))
@@ -328,8 +329,16 @@ def _decoded(
             if file.seekable() and (sound := _opened(cast("BinaryIO", file))) and sound.format in _OTHERS:
                 yield stack.enter_context(contextlib.closing(_Sndfile(Said(), sound, ())))
                 return
-            raise AudioError(what_it_is(begin, error.__cause__), hint) from error
-        yield _Decoded(container, track, overlooked)
+            if not (found := headerless(begin, str(getattr(file, "name", "")))):
+                said, what_helps = what_it_is(begin, error.__cause__)
+                raise AudioError(said, what_helps or hint) from error
+            file.seek(0)
+            options = {} if found.form == "g729" else {"sample_rate": str(found.rate)}
+            container = stack.enter_context(open_input(file, found.form, found.form, **options))
+            remarks.append(f"it has no header: by its name it is {found.called}, {found.rate} Hz")
+        source = _Decoded(container, track, overlooked)
+        source.remarks = remarks
+        yield source
 
 
 def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | None:
