@@ -88,9 +88,13 @@ def what_it_is(begin: bytes, error: BaseException | None) -> tuple[str, str | No
 
 
 def _is_text(begin: bytes) -> bool:
-    """Tell whether it begins with words; the last letter may be cut off."""
+    """Tell whether it begins with words, the last letter may be cut off; silence is one byte, repeated."""
     text = begin.decode(errors="ignore")
-    return len(text.encode()) > len(begin) - 4 and all(char.isprintable() or char.isspace() for char in text)
+    return (
+        len(set(begin)) > 2
+        and len(text.encode()) > len(begin) - 4
+        and all(char.isprintable() or char.isspace() for char in text)
+    )
 
 
 def _named(begin: bytes, error: BaseException | None) -> str:
