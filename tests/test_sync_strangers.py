@@ -28,6 +28,7 @@ from memosync.magnet import InfoHash
 from memosync.network import Network
 from memosync.torrent.meeting import _ASKED, _AT_MEETING, _SAID, Meeting, _hollow
 from memosync.torrent.metainfo import Metainfo
+from memosync.torrent.session import free_port
 
 ME = "00000001"
 
@@ -65,6 +66,30 @@ def test_who_calls_himself_as_we_are_called_is_no_other_device(tmp_path: Path) -
     assert other.pointers.keys() == {ME}
     for meeting in meetings:
         meeting.close()
+
+
+def test_a_device_that_was_called_in_vain_is_called_soon_again_though_another_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that are parted from two others: nobody is alone, and after hours libtorrent would call once an hour."""
+    for name, seconds in (("_AGAIN", (0.2, 0.4)), ("_EVERY", 1.0), ("_QUIET_AFTER", 0.5)):
+        monkeypatch.setattr(f"memosync.torrent.meeting.{name}", seconds)
+    said: dict[str, Any] = {"keep": bytes(range(32)), "place": tmp_path, "log": lambda _text: None}
+    one, other = here = met(tmp_path, ME, THEM)
+    one._session.apply_settings({"enable_outgoing_utp": False})  # where nobody listens that takes a while
+    wait_until(polled(here, lambda: one.pointers and other.pointers), "the two to meet", 20)
+    port = free_port(Network.LOOPBACK)
+    away = {THEM: [f"127.0.0.1:{other.port}"], "00000003": [f"127.0.0.1:{port}"]}
+    one.call(away)
+    until = time.monotonic() + 3
+    wait_until(polled(here, lambda: time.monotonic() > until), "it to be called in vain", 20)
+
+    third = Meeting(Network.LOOPBACK, device="00000003", port=port, **said)  # it knows nobody
+    third.point(InfoHash("0" * 40))
+
+    wait_until(polled([*here, third], lambda: "00000003" in one.pointers), "it to be there", 15)
+    for each in (*here, third):
+        each.close()
 
 
 SAID = {"as it was said": True, "of two files": False, "larger": False, "of another size": False}
