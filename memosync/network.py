@@ -97,6 +97,7 @@ class Local:
     is_aside: bool = False  # its interface is a bridge, a tunnel or a VPN
     is_temporary: bool = False  # another one in a few hours (RFC 8981)
     is_deprecated: bool = False  # its prefix is no longer this network's (RFC 4862)
+    has_carrier: bool = True  # its interface has a cable, or is in a wireless network
 
 
 def reachable_at(own: Iterable[Local], network: Network) -> list[Address]:

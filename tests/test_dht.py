@@ -50,6 +50,8 @@ def test_a_link_with_neither_tracker_nor_address_finds_the_memo_and_the_next_one
     internet.name_the_first_node()
     internet.start_nodes()
     ours, theirs = internet.program(internet.here), internet.program(internet.there)
+    ours.meddle("from memosync.torrent import dht; dht.RESTS_AFTER = 0.0")
+    ours("seed", "--detach")  # it shares nothing yet, and rests
     first, second = (share(ours, title) for title in ("First", "Second"))
     for link in (first, second):
         wait_until(partial(internet.was_announced, internet.here, link), "it to be announced")

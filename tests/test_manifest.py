@@ -7,7 +7,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from memosync import manifest
@@ -48,19 +48,16 @@ def text(state: State) -> bytes:
 
 
 @given(STATES, STATES)
-@settings(max_examples=200)
 def test_merging_is_commutative(one: State, other: State) -> None:
     assert text(merge(one, other)) == text(merge(other, one))
 
 
 @given(STATES, STATES, STATES)
-@settings(max_examples=200)
 def test_merging_is_associative(one: State, other: State, third: State) -> None:
     assert text(merge(merge(one, other), third)) == text(merge(one, merge(other, third)))
 
 
 @given(STATES, STATES)
-@settings(max_examples=100)
 def test_merging_again_changes_nothing(one: State, other: State) -> None:
     merged = merge(one, other)
 
@@ -68,7 +65,6 @@ def test_merging_again_changes_nothing(one: State, other: State) -> None:
 
 
 @given(STATES, STATES)
-@settings(max_examples=100)
 def test_news_are_all_that_has_to_be_merged(one: State, other: State) -> None:
     new = news(one, other)
 
@@ -77,7 +73,6 @@ def test_news_are_all_that_has_to_be_merged(one: State, other: State) -> None:
 
 
 @given(STATES)
-@settings(max_examples=100)
 def test_a_state_is_read_as_it_was_written(state: State) -> None:
     assert loads(manifest.dumps(state)) == state
 

@@ -130,7 +130,7 @@ def test_who_is_served_over_webrtc_has_the_rest_of_it_when_the_trackers_change(
     home, away = quiet_network.hosts
     for_tabs, for_programs = away.websocket_tracker(), away.tracker()[1]
     library, fetcher = home.program(tmp_path / "Ours/Memos"), away.program(tmp_path / "Theirs/Memos")
-    library("record", noise(tmp_path / "noise.webm", 50, "-ac", "2", "-c:a", "libopus", "-b:a", "256k"))
+    library("record", noise(tmp_path / "noise.webm", 25, "-ac", "2", "-c:a", "libopus", "-b:a", "256k"))
     link = library("share", "--public", "last", "--tracker", for_tabs.url, "--no-seed").out.strip()
     library("seed", "--detach", "--up", "100k")
 

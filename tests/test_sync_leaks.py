@@ -78,7 +78,7 @@ def test_nobody_sees_anything_of_libraries_in_sync(tmp_path: Path, place: object
         for program in (one, other):
             program.library.mkdir(parents=True, mode=0o700)
         for each in there.devices:
-            each.seeder.meddle("from memosync.torrent import meeting; meeting._RESTS_AFTER = 1.0")
+            each.seeder.meddle("from memosync.torrent import dht; dht.RESTS_AFTER = 1.0")
         captures = [Capture(each.host, whole=True) for each in there.devices]
         words = [f"--{name}={text}" for name, text in WORDS.items()]
         with Watch(*(each.host for each in there.devices)) as watch:

@@ -27,14 +27,21 @@ class Listening:
         self._at: dict[int, dict[Address, bool]] = {}  # by port, until something changes; see `with_routes`
         self._changed = 0.0  # when the networks last did
         self._is_new = False  # that, and libtorrent was not told
+        self._has_moved = False  # other addresses, or a cable, came by it
         self._pause = _SOONEST
         self._again = 0.0  # when to look whether every address is listened on
 
-    def poll(self) -> None:
-        """Look whether anything has changed, at no cost where it has not."""
+    def poll(self) -> bool:
+        """Look whether anything has changed, at no cost where it has not.
+
+        Tell, once that has settled, whether this machine has other addresses by it, or a cable again: who was not to be
+        reached may be now.
+        """
         now = time.monotonic()
         if self._changes.seen():
-            self._own = own_addresses()
+            own = own_addresses()
+            self._has_moved |= own != self._own
+            self._own = own
             self._at.clear()
             self._pause, self._again = _SOONEST, now + _SOONEST
             self._changed, self._is_new = now, True
@@ -42,10 +49,13 @@ class Listening:
             self._is_new = False
             # 2.1.1 decides when an address comes whether trackers are reached from it, and its routes come later
             listen_anew(self._session, self._network)
+            has_moved, self._has_moved = self._has_moved, False
+            return has_moved
         elif now > self._again:
             self._pause = min(2 * self._pause, _LATEST)
             self._again = now + self._pause
             self._listen_everywhere()
+        return False
 
     def handle_alert(self, alert: lt.listen_succeeded_alert) -> None:
         """Note where the session listens: on another port where the one that was wanted is taken."""

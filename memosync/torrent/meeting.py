@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..magnet import InfoHash
 from ..network import Network, is_websocket, parse_address, parse_peer, usable_trackers
 from ..sealing import hollow, tag
-from .dht import Bootstrap
+from .dht import Bootstrap, Search
 from .exchange import Address, Exchange, apart, call, is_incoming
 from .listening import Listening
 from .metainfo import Bencoded
@@ -44,6 +44,7 @@ _APART: lt.settings_pack = {
     "connections_limit": 400,
     "send_buffer_low_watermark": 2**18,
     "alert_queue_size": 20_000,
+    "dht_read_only": True,  # BEP 43: it asks, and nobody asks it, or tells others of it, once it is gone, too
 }
 _BUSY: lt.settings_pack = {
     "connection_speed": 200,  # attempts a second
@@ -64,9 +65,6 @@ _LINGER = 3.0  # seconds that a device which hung up is taken to be there still
 _MOST_EXTERNAL = 4  # addresses that others see this machine at
 _UTP = 1 << 17  # libtorrent's flag, that the wheel has no name for: of a peer whose port is one that it listens at
 _MEND = 3.0  # seconds after which a torrent that a full disk has stopped goes on
-_RESTS_AFTER = 30.0  # seconds for which nobody was missing
-_SEEK_EVERY = 900.0  # seconds; nodes forget whom they heard of after half an hour
-_IMPLIED_PORT = 2  # libtorrent's flag: where a router gives this device another port, that counts
 _HUNG_UP = 0.3  # seconds that another device has to call anew after it hung up
 _MISSED = 1.0  # seconds that a device may be away until it is called wherever it may be
 _LATELY = 60.0  # seconds for which who came to the meeting place is asked each time whether he is of the group
@@ -125,11 +123,9 @@ class Meeting:
         self._hung_up: dict[Address, float] = {}
         self._unread = 0.0  # until when somebody may be connected who has not said anything yet
         self._looked = self._polled = 0.0
-        self._sought = time.monotonic()  # in the DHT
         self._alone_since = self._new_at = time.monotonic()  # or since somebody came or went
-        self._is_quiet = False
+        self._is_quiet, self._is_looking = False, True
         self.is_open = False  # somebody may come whom no device knows
-        self._missing_at = self._new_at  # when somebody was, or may have been
         self._stopped = 0.0  # when libtorrent stopped one of the two torrents
         self._announced, self._again = 0, 0.0  # how often, and how long it had been alone by then
         params = lt.load_torrent_buffer(_hollow(keep, "meeting", 1))
@@ -141,6 +137,7 @@ class Meeting:
         # by itself libtorrent would ask everybody whom a node names whether it is a node, too, each time
         params.flags |= lt.torrent_flags.disable_dht
         self._name = params.info_hashes.v1
+        self._search = Search(self._session, self._name, self.port)
         mask = self._session.get_settings()["alert_mask"] | int(lt.alert_category.dht_operation)
         self._session.apply_settings({"alert_mask": mask})
         self._place = self._session.add_torrent(params)
@@ -165,7 +162,7 @@ class Meeting:
             for device, peers in known.items():
                 for peer in peers:
                     if peer not in before:
-                        self._place.connect_peer(peer)
+                        call(self._place, peer)
                         if device not in self._here:
                             self._ask(peer)
 
@@ -190,13 +187,13 @@ class Meeting:
             self._look(now)
         if now - self._polled > 0.5:
             self._polled = now
-            self._listening.poll()
+            if self._listening.poll():
+                self._begin_anew(now)
             self._bootstrap.poll()
             renew_reach()
-            self._rest(now)
-            if now - self._sought > _SEEK_EVERY:
-                self._seek(now)
+            self._rest()
             self._announce(now)
+            self._search.poll(now, 0.0 if self.pointers else now - self._alone_since)
             self._pace(now)
             self.exchange.poll()
             if self._stopped and now - self._stopped > _MEND:
@@ -320,42 +317,66 @@ class Meeting:
         return Pointer(device, InfoHash(text[:_HEAD].hex()))
 
     def _announce(self, now: float) -> None:
-        """While this device is alone, ask again who is there; and call the devices that are known and not there."""
-        lost = self._known.keys() - self.pointers.keys()
-        if self.pointers and not lost:
-            return
+        """While somebody is missing, look for them again and again."""
         alone = now - self._alone_since
         if self._announced < len(_AGAIN):
             due = _AGAIN[self._announced]
         else:
             pause = _EVERY if alone < 600 else _LATER if alone < 3600 else _AT_LAST
             due = self._again + pause
-        if alone > due:
+        if alone > due and self._is_missed():
             self._announced += 1
             self._again = alone
-            if self.pointers:
-                for peer in _all({device: self._known[device] for device in lost}):
-                    self._place.connect_peer(peer)
-                    self._ask(peer)
-                return
+            self._look_around(now, anew=not self.pointers or self._announced > len(_AGAIN))
+
+    def _begin_anew(self, now: float) -> None:
+        """Look for who is missing at once, and as often as at the beginning: this machine is in another network."""
+        self._alone_since, self._announced = now, 0
+        if self._is_missed():
+            self._look_around(now, anew=True)
+
+    def _is_missed(self) -> bool:
+        """Tell whether somebody of the group is not there, or may not be."""
+        return not self.pointers or bool(self._known.keys() - self.pointers.keys())
+
+    def _look_around(self, now: float, *, anew: bool) -> None:
+        """Call the devices that are known and not there; and who is alone asks who else is at the meeting place.
+
+        libtorrent calls who did not answer later and later, after hours in the end: not so in a torrent that is added
+        `anew`.
+        """
+        lost = _all({device: self._known[device] for device in self._known.keys() - self.pointers.keys()})
+        if not self.pointers:
             # libtorrent listens nowhere that had no cable when it began, and tells no local network that it is here
             self._session.reopen_network_sockets(0)
             self._place.force_reannounce(0, -1, 1)
-            self._seek(now)
-            for peer in self._peers():
-                self._place.connect_peer(peer)
-            if self._said:
-                self._ring()
+            if self._announced <= len(_AGAIN):
+                self._search.soon(now)
+            lost = self._peers()
+        for peer in lost:
+            call(self._place, peer)
+        if anew and self._said:
+            self._ring()
+        else:
+            for peer in lost:
+                self._ask(peer)
 
-    def _rest(self, now: float) -> None:
-        """Be in the DHT only while somebody is missing: it costs more than all else that devices say to each other."""
-        if self.is_open or not self.pointers or self._known.keys() - self.pointers.keys():
-            self._missing_at = now
-        self._bootstrap.rest(now - self._missing_at > _RESTS_AFTER)
+    def _rest(self) -> None:
+        """Look for others only while somebody is missing, in the DHT and at the meeting place.
+
+        The DHT costs more than all else that devices say to each other. At the meeting place who wants nothing of it is
+        there as before for whoever comes, and libtorrent parts two of whom neither does: else devices that have met
+        would have two connections, and a sign of life by each.
+        """
+        is_looking = self.is_open or self._is_missed()
+        self._bootstrap.need(is_looking)
+        if self._is_looking != is_looking:
+            self._is_looking = is_looking
+            self._place.piece_priority(0, int(is_looking))
 
     def _pace(self, now: float) -> None:
         """Call quickly while there is something new, or somebody was lost just now, and seldom else."""
-        new = max(self._new_at, self.exchange.new_at, 0.0 if self.pointers else self._alone_since)
+        new = max(self._new_at, self.exchange.new_at, self._alone_since if self._is_missed() else 0.0)
         if self._is_quiet != (is_quiet := now - new > _QUIET_AFTER):
             self._is_quiet = is_quiet
             self._session.apply_settings(_QUIET if is_quiet else _BUSY)
@@ -372,7 +393,9 @@ class Meeting:
             case lt.file_error_alert() | lt.torrent_error_alert() if alert.handle in (self._place, self._pointer):
                 self._stopped = self._stopped or time.monotonic()
             case lt.dht_bootstrap_alert():
-                self._seek(time.monotonic())
+                self._search.walk()
+            case lt.dht_stats_alert():
+                self._search.handle_walks(len(alert.active_requests))
             case lt.dht_get_peers_reply_alert() if alert.info_hash == self._name:
                 for peer in alert.peers()[:_AT_MEETING]:  # a node may name as many as it likes
                     if not self._is_own(peer):
@@ -388,11 +411,6 @@ class Meeting:
                 peer = (alert.ip[0], alert.ip[1])
                 if peer in _all(self._endpoints):
                     self._hung_up[peer] = time.monotonic()
-
-    def _seek(self, now: float) -> None:
-        """Say in the DHT that this device is at the meeting place, and ask who else is."""
-        self._sought = now
-        self._session.dht_announce(self._name, self.port, _IMPLIED_PORT)
 
     def _is_own(self, peer: Address) -> bool:
         return peer[1] == self.port and (peer[0] in [*map(str, self._listening.at(self.port)), *self._external])

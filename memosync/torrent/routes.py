@@ -20,7 +20,7 @@ _DESTINATION, _INTERFACE, _GATEWAY, _METRIC, _SEVERAL_HOPS, _VIA = 1, 4, 5, 6, 9
 _MAIN = 254  # RT_TABLE_MAIN: the table of wg-quick(8) and its like, which takes everything, is another one
 _WHERE, _OWN, _FLAGS = 1, 2, 8  # IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS
 _TEMPORARY, _FAILED, _DEPRECATED = 0x01, 0x08, 0x20  # IFA_F_TEMPORARY, IFA_F_DADFAILED, IFA_F_DEPRECATED
-_POINT_TO_POINT = 0x10  # IFF_POINTOPOINT
+_POINT_TO_POINT, _RUNNING = 0x10, 0x40  # IFF_POINTOPOINT, IFF_RUNNING
 _LINK_INFO, _KIND = 18, 1  # IFLA_LINKINFO, and IFLA_INFO_KIND in it
 _LIKE_A_CARD = ("", "veth", "vlan", "bond", "team", "macvlan", "ipvlan")  # others are bridges, tunnels and the like
 _CHANGES = 0x01 | 0x10 | 0x40 | 0x100 | 0x400  # RTMGRP_LINK, and RTMGRP_..._IFADDR and _ROUTE of both families
@@ -50,7 +50,7 @@ def own_addresses() -> list[Local]:
     """Give every address that this machine has now. Nothing where the kernel does not say."""
     found: list[Local] = []
     with _where_the_kernel_says():
-        aside = {index for index, is_aside in map(_link, _ask(_GET_LINKS, _LINK)) if is_aside}
+        links = dict(map(_link, _ask(_GET_LINKS, _LINK)))
         metrics: dict[int, int] = {}
         for message in _ask(_GET_ROUTES, _ROUTE):
             if default := _default(message):
@@ -62,14 +62,16 @@ def own_addresses() -> list[Local]:
             own = attributes.get(_OWN) or attributes.get(_WHERE)  # of IPv4 the second may be the other end's
             if _FLAGS in attributes:
                 flags = int.from_bytes(attributes[_FLAGS], sys.byteorder)
+            is_aside, has_carrier = links.get(index, (False, True))
             if own and not flags & _FAILED:
                 found.append(
                     Local(
                         address=ip_address(own),
                         metric=metrics.get(index),
-                        is_aside=index in aside,
+                        is_aside=is_aside,
                         is_temporary=family == socket.AF_INET6 and bool(flags & _TEMPORARY),
                         is_deprecated=bool(flags & _DEPRECATED),
+                        has_carrier=has_carrier,
                     )
                 )
     return found
@@ -121,12 +123,13 @@ def _ask(kind: int, body: struct.Struct) -> Iterator[bytes]:
                 data = data[_aligned(length) :]
 
 
-def _link(message: bytes) -> tuple[int, bool]:
-    """Read one interface: its index, and whether it is a bridge, a tunnel or another that leads to few."""
+def _link(message: bytes) -> tuple[int, tuple[bool, bool]]:
+    """Read one interface: its index, whether it is a bridge, a tunnel or another that leads to few, and has a cable."""
     _, _, index, flags, _ = _LINK.unpack_from(message)
     info = _attributes(_attributes(message[_LINK.size :]).get(_LINK_INFO, b""))
     kind = info.get(_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
-    return index, bool(flags & _POINT_TO_POINT) or kind not in _LIKE_A_CARD
+    is_aside = bool(flags & _POINT_TO_POINT) or kind not in _LIKE_A_CARD
+    return index, (is_aside, bool(flags & _RUNNING))
 
 
 def _default(message: bytes) -> tuple[int, int] | None:

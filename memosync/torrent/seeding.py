@@ -85,7 +85,7 @@ class Seeding:
         self._on_damage = on_damage
         self._log = log
         self._asked = 0.0
-        self._bootstrap = Bootstrap(session)
+        self.bootstrap = Bootstrap(session)
         self._checking: set[InfoHash] = set()
         self.busy_swarms: set[InfoHash] = set()  # those with peers
         self._visited: set[InfoHash] = set()  # those that have had some
@@ -151,7 +151,8 @@ class Seeding:
             self.session.post_torrent_updates(0)
             for infohash in list(itertools.islice(self.busy_swarms, _WATCHED)):
                 self._look_at_peers(infohash)
-            self._bootstrap.poll()
+            self.bootstrap.need(bool(self.swarms))
+            self.bootstrap.poll()
             renew_reach()
 
     def _look_at_peers(self, infohash: InfoHash) -> None:
@@ -201,7 +202,7 @@ class Seeding:
                     self._log(f"tracker {url}: {fault}")
             case lt.session_stats_alert():
                 handles = (swarm.handle for swarm in self.swarms.values() if swarm.handle)
-                self._bootstrap.handle_nodes(alert.values["dht.dht_nodes"], handles)
+                self.bootstrap.handle_nodes(alert.values["dht.dht_nodes"], handles)
             case lt.listen_failed_alert():
                 self._log(alert.message())
 

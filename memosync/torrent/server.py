@@ -14,7 +14,7 @@ from ..network import Address, Network, is_websocket, reachable_at
 from .listening import Listening
 from .routes import own_addresses
 from .seeding import SEEDING, Seeding, Swarm
-from .session import dht_state, free_port, is_free, leave, listen_on, open_session
+from .session import free_port, is_free, leave, listen_on, open_session
 from .tracker_proxy import TrackerProxy
 from .webrtc.browsers import Browsers
 
@@ -219,7 +219,7 @@ class Server:
 
     def close(self) -> bytes:
         """Announce to the trackers that we stop, for 1.5 s at most, and give the DHT's state for the next `Server`."""
-        state = dht_state(self._programs.session)
+        state = self._programs.bootstrap.state()
         deadline = time.monotonic() + 1.5
         leave(self._programs.session, deadline)
         if self._browsers:

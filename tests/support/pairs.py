@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,9 @@ from support.library import Listed, memos
 from support.program import Program
 from support.sound import noise
 from support.waiting import wait_until
+
+Before = tuple[list[int], list[str]]  # the processes of the seeders, and the titles of what is there
+_more = itertools.count()  # for titles that nothing has yet
 
 
 def record(program: Program, title: str, *options: str) -> str:
@@ -62,3 +66,24 @@ def wait_for(title: str, *programs: Program) -> None:
     for program in programs:
         wait_until(partial(is_in_index, program, title), f"{title} in {program.library}")
         wait_until(partial(is_here, program, title), f"{title} to be listed")
+
+
+def begin(pair: tuple[Program, Program]) -> Before:
+    """Have each device have a memo more, and give how they are before they hear of what is wrong."""
+    one, other = pair
+    for program in pair:
+        record(program, f"Before {next(_more)}")
+    wait_until(lambda: titles(one) == titles(other), "both to have them")
+    return [seeder.state(program)["pid"] for program in pair], titles(one)
+
+
+def insist_that_it_goes_on(pair: tuple[Program, Program], before: Before) -> None:
+    """Insist that what is new on each is on the other, that no memo is lost, and that no seeder died of it."""
+    processes, there = before
+    for program in pair:
+        record(program, title := f"After {next(_more)}")
+        for each in pair:
+            wait_for(title, each)
+    for program in pair:
+        assert {*there} <= {*titles(program)}
+    assert [seeder.state(program)["pid"] for program in pair] == processes

@@ -38,3 +38,15 @@ def cpu(process: int) -> float:
 def port_of_our_own() -> int:
     """Give a port below those that the kernel gives away by itself, so that it is free a second time."""
     return 20000 + os.getpid() % 10000
+
+
+def forget_memory(program: Program) -> int:
+    """Give what the seeder has, in KB, and have its kernel forget that it ever had more."""
+    Path(f"/proc/{state(program)['pid']}/clear_refs").write_text("5")
+    return memory(program)
+
+
+def memory(program: Program) -> int:
+    """Give the most that the seeder had since then, in KB."""
+    text = Path(f"/proc/{state(program)['pid']}/status").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM"))
