@@ -35,6 +35,7 @@ _FETCHING: lt.settings_pack = {
     "close_redundant_connections": False,  # the seeder should learn that we have everything before we go
 }
 NOWHERE = Path(os.devnull, "nothing")  # where nothing can be written: of what only the metadata is wanted
+_NOBODY = "who shares it has to be on: there, memosync seed --status says so; then type the same again"
 _ROUND = 7.0  # seconds that peers have to give the metadata; libtorrent asks twice in it
 _ROUNDS = 8  # as short as that: trackers hear of each
 _CONNECTIONS = 100  # at most
@@ -116,6 +117,7 @@ def fetch(
         while True:
             finished = False
             for alert in download.poll():
+                signalling.handle_alert(alert)
                 finished |= isinstance(alert, lt.torrent_finished_alert)
                 if isinstance(alert, lt.metadata_received_alert) and (info := handle.torrent_file()):
                     accept(wrap(info.info_section()))
@@ -152,7 +154,7 @@ def fetch(
                 download.meet_others(progress.peers)
             stop.check()
             if progress.waited > timeout:
-                raise SwarmError(download.excuse(timeout))
+                raise SwarmError(download.excuse(timeout), _NOBODY)
     except WrongKeyError:
         download.flush()
         raise
