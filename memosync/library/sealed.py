@@ -34,6 +34,7 @@ class Form:
     renewals: int  # after how many new links it came
 
 
+_AT_ONCE = 1 << 18  # bytes that are read
 _READING = 0.3  # of the time that a form takes: its file is read before
 
 
@@ -117,13 +118,18 @@ def known_form(library: Library, path: Path) -> Form | None:
     return Form(of_it[0][0], sum(ended for _, ended in of_it)) if of_it else None
 
 
-def is_kept(library: Library, infohash: InfoHash, *, thorough: bool = False) -> bool:
-    """Tell whether a form is there as its torrent describes it; every byte is looked at where that is in doubt."""
+def is_kept(
+    library: Library, infohash: InfoHash, *, thorough: bool = False, on_progress: Callable[[float], None] = _silent
+) -> bool:
+    """Tell whether a form is there as its torrent describes it; every byte is looked at where that is in doubt.
+
+    `on_progress` is told how far that is, 0 to 1.
+    """
     torrent, path = metainfo.believed(library.torrent(infohash), infohash), library.form(infohash)
     with contextlib.suppress(OSError):
         if torrent and files.status_of(path).st_size == torrent.size:
             thorough |= files.time_of(path) > files.time_of(library.torrent(infohash))
-            return not thorough or metainfo.fits(torrent, path)
+            return not thorough or metainfo.fits(torrent, path, on_progress)
     return False
 
 
@@ -199,10 +205,17 @@ def open_from_devices(library: Library, form: Path, digest: str, path: Path) -> 
         files.move(staged, path)
 
 
-def digest_of(path: Path) -> bytes:
-    """Give the SHA-256 of a file, raw; OSError."""
+def digest_of(path: Path, on_progress: Callable[[float], None] = _silent) -> bytes:
+    """Give the SHA-256 of a file, raw; OSError. `on_progress` is told how far that is, 0 to 1."""
+    digest, done = hashlib.sha256(), 0
     with files.open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        size = max(os.fstat(file.fileno()).st_size, 1)
+        buffer = memoryview(bytearray(_AT_ONCE))
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            done += count
+            on_progress(min(1.0, done / size))
+    return digest.digest()
 
 
 def _new(library: Library, memo: Memo, renewals: int, on_progress: Callable[[float], None]) -> Form:
