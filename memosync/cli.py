@@ -53,7 +53,11 @@ def _filled(kind: type[Options], given: Mapping[str, Any]) -> Options:
 
 def _items(ctx: typer.Context, memos: list[str] | None, *, needed: bool = True) -> list[str]:
     """Take the memos that a command is given; UsageError without any where some are needed."""
-    return terminal.items(terminal.given(memos, what="MEMO", command=ctx.command_path) if needed else memos or [])
+    given = terminal.given(memos, what="MEMO", command=ctx.command_path) if needed else memos or []
+    found = terminal.items(given)
+    if given and not found:
+        terminal.tell(f"there is nothing to {ctx.info_name}")
+    return found
 
 
 def _root(library: str | None) -> Path:

@@ -611,6 +611,8 @@ def as_library_error(doing: str, otherwise: str = "another --library") -> Iterat
             raise LibraryError(f"cannot {doing}: {reason}", f"look at {error.filename}, and take it away") from error
         if is_out_of_room(error):
             hint = "make room and run it again"
+        elif error.errno == errno.EROFS:
+            hint = f"have the disk mounted for writing, or give {otherwise}"
         elif isinstance(error, FileNotFoundError):
             hint = "memosync check says what else is gone"
         elif isinstance(error, NoLocks):

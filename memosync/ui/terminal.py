@@ -319,4 +319,5 @@ def write(stream: TextIO | None, text: str, flush: bool = True) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         # a reader that has seen enough, or a terminal that was closed, is no reason to stop working
         if stream is sys.stdout and error.errno != errno.EPIPE and not _answers_to_terminal:
-            raise LibraryError(f"cannot write the answer: {error.strerror}") from error
+            reason = error.strerror or str(error)
+            raise LibraryError(f"cannot write the answer: {reason[:1].lower()}{reason[1:]}") from error
