@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast
 
 from .. import files
-from ..errors import AudioError, UsageError
+from ..errors import AudioError, UsageError, reason_of
 from ..memo import Words
 from . import opus, timeline
 from .carried import Carried, carried_of, to_chapters, to_matroska
@@ -103,7 +103,7 @@ def finish(
         with files.open_regular(part) as walked:
             known = timeline.read(walked, _EXACT)
     except OSError as error:
-        raise AudioError(f"it cannot be read: {error.strerror}") from error
+        raise AudioError(f"it cannot be read: {reason_of(error)}") from error
     with contextlib.ExitStack() as opened:
         opened.enter_context(translated("write"))
         try:

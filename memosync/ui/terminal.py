@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from ..console import Console, one_line
-from ..errors import LibraryError, MemosyncError, UsageError
+from ..errors import LibraryError, MemosyncError, UsageError, reason_of
 from ..stop import Stop
 
 _PASTED = 0.1  # seconds in which the next line of what is pasted comes
@@ -267,7 +267,7 @@ def _lines_of_input() -> list[str]:
     try:
         lines = sys.stdin.buffer.read().decode("utf-8-sig", "replace").splitlines() if sys.stdin else []
     except OSError as error:
-        raise UsageError(f"cannot read standard input: {error.strerror}") from error
+        raise UsageError(f"cannot read standard input: {reason_of(error)}") from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -319,5 +319,4 @@ def write(stream: TextIO | None, text: str, flush: bool = True) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         # a reader that has seen enough, or a terminal that was closed, is no reason to stop working
         if stream is sys.stdout and error.errno != errno.EPIPE and not _answers_to_terminal:
-            reason = error.strerror or str(error)
-            raise LibraryError(f"cannot write the answer: {reason[:1].lower()}{reason[1:]}") from error
+            raise LibraryError(f"cannot write the answer: {reason_of(error)}") from error
