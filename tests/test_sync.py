@@ -529,6 +529,17 @@ def test_what_does_not_come_back_is_wanted_still(pair: tuple[Program, Program]) 
     wait_for("Wanted back", other)
 
 
+def test_a_file_that_somebody_took_away_comes_back_from_what_is_served_of_it(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    record(one, "Taken away")
+    wait_for("Taken away", other)
+    Path(named(one, "Taken away")["path"]).unlink()
+
+    record(one, "The next")  # now it looks
+
+    wait_until(partial(is_here, one, "Taken away"), "it to be back", 20)
+
+
 def test_check_says_how_the_devices_are(pair: tuple[Program, Program]) -> None:
     one, other = pair
     name = json.loads(one("sync", "--json").lines[1])["name"]

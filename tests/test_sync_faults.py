@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from support.disk import SmallDisk, read_only
 from support.group import SECRET, SILENT, WHEN, edit, only, tell, words
 from support.group import record as put
 from support.library import memos
-from support.pairs import join, record, titles, wait_for
+from support.pairs import is_in_index, join, record, titles, wait_for, wait_until_even
 from support.program import Program
 from support.tracker import Tracker
 from support.waiting import wait_until
@@ -26,6 +27,8 @@ from memosync.library import group, heads, identity, known, trash
 from memosync.library.adopt import open_library
 from memosync.library.store import Library
 from memosync.network import Network
+from memosync.seeder import sync
+from memosync.stop import Stop
 from memosync.torrent.meeting import Meeting
 
 REFUSES = """
@@ -356,3 +359,68 @@ def test_what_is_gone_before_it_could_be_looked_at_is_not_called_served(tmp_path
 
     wait_until(is_dropped, "it to be dropped", 20)
     meeting.close()
+
+
+@pytest.fixture
+def long(pair: tuple[Program, Program]) -> tuple[Program, Program, bytes]:
+    """Two devices that know the same, and whose last word was so long that what is said next stands on it.
+
+    And the other one's index from before that.
+    """
+    one, other = pair
+    record(one, "Long")
+    wait_for("Long", other)
+    wait_until_even(pair)
+    before = (other.library / "index.toml").read_bytes()
+    long = "".join(map(chr, random.Random(1).choices(range(0x4E00, 0x9FA0), k=1500)))
+    one("edit", "last", "--title", "Longer", "--description", long)
+    wait_until(lambda: is_in_index(other, "Longer"), "the new title")
+    wait_until_even(pair)
+    return one, other, before
+
+
+def test_who_comes_back_when_all_was_said_knows_that_nothing_is_missing(long: tuple[Program, Program, bytes]) -> None:
+    one, other, _ = long
+    other("seed", "--stop")
+
+    other("sync")
+
+    wait_until_even((one, other))
+
+
+def test_an_older_index_put_back_while_it_was_off_gets_what_others_said(long: tuple[Program, Program, bytes]) -> None:
+    one, other, before = long
+    other("seed", "--stop")
+    (other.library / "index.toml").write_bytes(before)
+
+    other("sync")
+
+    wait_until(lambda: is_in_index(other, "Longer"), "the new title again")
+    wait_until_even((one, other))
+
+
+@pytest.mark.parametrize("between", [False, True], ids=["", "between two looks"])
+def test_an_older_index_put_back_while_it_runs_is_as_even_as_before(
+    long: tuple[Program, Program, bytes], between: bool
+) -> None:
+    _, other, before = long
+    other("seed", "--stop")
+    library, stop = Library(other.library), Stop()
+    synced = sync.Sync(library.root, Network.LOOPBACK, up=0, down=0, log=lambda text: None)
+
+    def even() -> bool:
+        synced._turn(stop)
+        return bool(synced.state.even)
+
+    wait_until(even, "it to say the same")
+    part = synced._taking_part
+    assert part
+
+    library.index_file.write_bytes(before)
+    if between:
+        part._introduce()  # as when it gets other addresses at that moment
+    synced._turn(stop)
+
+    assert is_in_index(other, "Longer")
+    wait_until(even, "it to say the same again", 20)
+    part.close()

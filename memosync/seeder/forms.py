@@ -205,7 +205,7 @@ class Forms:
             if wanted.infohash not in self.fetching and now >= wanted.not_before and 2 * wanted.size < left:
                 size = sealed_size(wanted.size)
                 self.fetching[wanted.infohash] = uid
-                if wanted.infohash in self._served:  # another memo has just this file
+                if self._exchange.is_here(wanted.infohash):  # it is served, or was: another memo has just this file
                     self.take(wanted.infohash)
                     break
                 self._exchange.fetch(wanted.infohash, self._place / wanted.infohash, largest=size, size=size)

@@ -168,10 +168,11 @@ class _Part:
         self._meeting, self._exchange, self._place = meeting, meeting.exchange, place
         self._known = Known()
         self._rows: Mapping[str, Device] = {}
-        self._mine = State()  # what is known here
+        self._mine = self._learned = State()  # what is known here, and what was when that was looked at last
         self._thought: tuple[int, Table] = 0, {}  # the index's time, and the graves, that this is of
         self._identified = 0  # the index's time, when every memo whose file is here had its uid
         self._equal: set[InfoHash] = set()  # heads that say just that
+        self._before: tuple[State, set[InfoHash]] = State(), set()  # what was known before, and the heads that say that
         self._said: State | None = None  # what this device's head says
         self._head: Head | None = None
         self._said_at = self._moved_at = self._looked = self._row_at = -math.inf
@@ -216,13 +217,13 @@ class _Part:
 
     def learn(self) -> None:
         """Look at what is here now, and whom to call."""
-        library, known_before = self._library, self._mine
+        library = self._library
         before = {memo.uid for memo in library.index().memos}
         if library.index_time() != self._identified:
             identify(library, self._console)
             self._identified = library.index_time()
         self._think()
-        self._recall(known_before)
+        self._recall()
         if self._me not in self._rows or self._row().gone:
             self._introduce()
         end_used(library, self._rows)
@@ -233,13 +234,14 @@ class _Part:
         came = [memo for memo in library.index().memos if memo.uid not in before][-MOST_LACKS:]
         if self._forms.learn(self._rows, came):
             self._say_what_is_held()
+        self._learned = self._mine
 
-    def _recall(self, before: State) -> None:
+    def _recall(self) -> None:
         """Bring back what was known here before, and is not any more: somebody put an older index back.
 
         The others said it already, and will not say it again.
         """
-        lost = news(self._mine, before)
+        lost = news(self._mine, self._learned)
         memos = {uid: dict(cells) for uid, cells in lost.memos.items()}
         for uid in memos.keys() & self._known.graves.keys():  # which bytes were purged is not kept
             memos[uid].pop("file", None)
@@ -299,7 +301,9 @@ class _Part:
         else:
             mine, self._thought = group.state_of(self._library), thought
         if mine != self._mine:
-            self._mine, self._equal = mine, set()
+            was, equal = self._before
+            self._before = self._mine, self._equal
+            self._mine, self._equal = mine, equal if mine == was else set()
 
     def _hear(self) -> None:
         """Fetch what others point to, unless it was merged."""
@@ -320,16 +324,18 @@ class _Part:
                 self._refuse(head, head)
             if head in self._merged or head in self._equal or self._refused.get(head, 0.0) > now:
                 continue
-            if head not in self._coming:
+            is_new, self._coming[head] = head not in self._coming, tellers
+            if is_new and self._exchange.is_here(head):  # as a base
+                self._take(head)
+            elif is_new:
                 self._exchange.fetch(head, self._place / head, largest=self._largest_head(), holders=tellers)
-            self._coming[head] = tellers
         if len(self._waiting) > _MOST_BASES:
             for base in [base for base, waiting in self._waiting.items() if self._on(base).isdisjoint(pointed)]:
                 del self._waiting[base]
-                drop(self._exchange, self._place, base)
+                self._drop(base)
         for head in [head for head in self._coming if head not in pointed and not self._is_waiting(head)]:
             del self._coming[head]  # who pointed to it points to another one by now, or is gone
-            drop(self._exchange, self._place, head)
+            self._drop(head)
         self._refused = {head: until for head, until in self._refused.items() if until > now}
 
     def _largest_head(self) -> int:
@@ -345,7 +351,15 @@ class _Part:
         self._is_crowded |= failed in self._exchange.oversized and self._largest_head() < heads.LARGEST
         self._coming.pop(head, None)
         self._refused[head] = time.monotonic() + AGAIN
-        drop(self._exchange, self._place, head)
+        self._drop(head)
+
+    def _drop(self, head: InfoHash) -> None:
+        """Let go of a head, unless this device's own one is it, or stands on it."""
+        if head not in self._kept():
+            drop(self._exchange, self._place, head)
+
+    def _kept(self) -> set[InfoHash]:
+        return {self._head.infohash, *self._bases.infohashes} if self._head else self._bases.infohashes
 
     def _is_waiting(self, head: InfoHash) -> bool:
         return any(head in waiting for waiting in self._waiting.values())
@@ -377,8 +391,7 @@ class _Part:
             for waiting in self._waiting.values():
                 waiting.pop(infohash, None)
             self._unkept.pop(infohash, None)
-            if infohash not in self._bases.infohashes:
-                drop(self._exchange, self._place, infohash)
+            self._drop(infohash)
         except (LibraryError, OSError) as error:
             if infohash not in self._unkept:
                 self._console.warn(f"what another device says cannot be kept now: {error}")
@@ -511,7 +524,7 @@ class _Part:
 
     def _clean(self, now: float) -> None:
         """End what is over: serving what was left some time ago, and invitations; begin anew what was lost here."""
-        kept = {self._head.infohash, *self._bases.infohashes} if self._head else self._bases.infohashes
+        kept = self._kept()
         if now - self._said_at > SOON and not all(map(self._exchange.has, kept)):
             self._bases.chain, self._said = (), None  # what is said cannot be read any more
             self._equal.clear()
