@@ -223,9 +223,12 @@ def ask(question: str, otherwise: bool = False) -> bool | None:
     if not is_conversation():
         return None
     write(sys.stderr, f"memosync: {one_line(question)} [{'Y/n' if otherwise else 'y/N'}] ")
-    said = sys.stdin.readline()
-    if not said.endswith("\n"):
-        write(sys.stderr, "\n")
+    said = ""
+    try:
+        said = sys.stdin.readline()
+    finally:  # also where a Ctrl-C is the answer
+        if not said.endswith("\n"):
+            write(sys.stderr, "\n")
     return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
 
 
@@ -234,11 +237,14 @@ def asked(what: str) -> list[str]:
     if not is_conversation():
         return []
     write(sys.stderr, f"memosync: {what}: ")
-    lines = [said := sys.stdin.readline()]
-    while said.endswith("\n") and select.select([sys.stdin], [], [], _PASTED)[0]:
-        lines.append(said := sys.stdin.readline())
-    if not said.endswith("\n"):
-        write(sys.stderr, "\n")
+    said = ""
+    try:
+        lines = [said := sys.stdin.readline()]
+        while said.endswith("\n") and select.select([sys.stdin], [], [], _PASTED)[0]:
+            lines.append(said := sys.stdin.readline())
+    finally:  # also where a Ctrl-C is the answer
+        if not said.endswith("\n"):
+            write(sys.stderr, "\n")
     if any(len(line) >= _LONGEST_LINE for line in lines):
         raise UsageError(
             "a terminal cuts a line as long as this", "put it into a file, and use memosync fetch - < FILE"
