@@ -26,24 +26,17 @@ CLOCK = re.compile(r"\b(\d\d):(\d\d)\b")
 LEVEL = re.compile(r"[−-]\d+ dB")
 
 READS_SLOWLY = """
+import io
 import time
 from memosync import files
 open_regular = files.open_regular
 
-class Slow:
-    def __init__(self, file):
-        self.file = file
-    def __enter__(self):
-        return self
-    def __exit__(self, *given):
-        self.file.close()
-    def __getattr__(self, name):
-        return getattr(self.file, name)
+class Slow(io.BufferedReader):
     def readinto(self, buffer):
         time.sleep(len(buffer) / 6e7)  # seconds
-        return self.file.readinto(buffer)
+        return super().readinto(buffer)
 
-files.open_regular = lambda *given, **options: Slow(open_regular(*given, **options))
+files.open_regular = lambda *given, **options: Slow(open_regular(*given, **options).detach())
 """
 Record = Callable[..., Terminal]
 
