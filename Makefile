@@ -49,7 +49,7 @@ else
 endif
 
 proof: .venv/ready  ## live a thousand lives of devices in sync, and print what was lost; FIRST=... LIVES=... to go on
-	cd tests && ../$(BIN)/python -m proof.run --first $(or $(FIRST),0) --lives $(or $(LIVES),1000)
+	cd tests && ../$(BIN)/python -m proof.run $(if $(TALK),--talk) --first $(or $(FIRST),0) --lives $(or $(LIVES),1000)
 
 coverage: .venv/ready  ## print which lines and branches the tests run, all or TESTS=..., child processes included
 	rm -rf $(dir $(COVERAGE_FILE))

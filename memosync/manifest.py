@@ -294,5 +294,5 @@ MEMO: Rules = {
     "file": _is_file,
     "id": parse_id,
     "duration": _is_number,  # milliseconds
-    "fetched": lambda value: value == 1 and _is_number(value),
+    "fetched": lambda value: _is_number(value) and value in (0, 1),
 }

@@ -47,9 +47,11 @@ TITLES = {
         Straße 5|Besprechung für Jörg|L’été dernier|Fußgänger|Voilà|Tür 4|À l'école|Discussão|Mädchen|Ação|Garçon
         São Paulo|Reunião|Entrevista con José|Müller|Köln|Aujourd’hui|déjà vu""",
 }
-CASES = [
-    (page, title.strip()) for page, many in TITLES.items() for line in many.split("\n") for title in line.split("|")
-]
+by_page = pytest.mark.parametrize("page", TITLES)
+
+
+def titles(page: str) -> list[str]:
+    return [title.strip() for line in TITLES[page].split("\n") for title in line.split("|")]
 
 
 def escaped(text: str, page: str) -> str:
@@ -57,14 +59,26 @@ def escaped(text: str, page: str) -> str:
     return text.encode(page).decode("utf-8", "surrogateescape")
 
 
-@pytest.mark.parametrize(("page", "title"), CASES)
-def test_a_title_in_an_old_code_page_is_read(page: str, title: str) -> None:
-    assert [title, "plain", "Größe"] == codepages.mended([escaped(title, page), "plain", "Größe"])
+@by_page
+def test_a_title_in_an_old_code_page_is_read(page: str) -> None:
+    wrong = [
+        (title, found)
+        for title in titles(page)
+        if (found := codepages.mended([escaped(title, page), "plain", "Größe"])) != [title, "plain", "Größe"]
+    ]
+
+    assert wrong == []
 
 
-@pytest.mark.parametrize(("page", "title"), CASES)
-def test_a_title_that_went_for_latin_1_is_read(page: str, title: str) -> None:
-    assert [title] == codepages.mended([title.encode(page).decode("latin-1")], latin=True)
+@by_page
+def test_a_title_that_went_for_latin_1_is_read(page: str) -> None:
+    wrong = [
+        (title, found)
+        for title in titles(page)
+        if (found := codepages.mended([title.encode(page).decode("latin-1")], latin=True)) != [title]
+    ]
+
+    assert wrong == []
 
 
 @pytest.mark.parametrize("title", ["Gespräch", "长相思", "Привет", "テスト録音", "“quoted” – dash", "🎙"])

@@ -321,7 +321,7 @@ def test_damage_where_it_begins_costs_a_pipe_no_more_than_a_file(
 def test_of_what_may_be_no_sound_only_so_much_is_kept_and_that_is_said(
     memosync: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    odd = b"\x55" * 4_000_000
+    odd = b"Words" * 800_000
 
     said = memosync("record", "-", stdin=odd, code=AudioError.exit_code).err
     monkeypatch.setattr(importing, "_UNREADABLE", 3_000_000)

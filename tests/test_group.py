@@ -201,6 +201,25 @@ def test_the_same_memo_on_two_libraries_that_join_is_one(tmp_path: Path) -> None
     assert only(one).title == "Edited before"
 
 
+@pytest.mark.parametrize("fetched", [(), (0,), (1,), (0, 1)], ids=["neither", "one", "other", "both"])
+def test_devices_that_each_had_a_memo_say_the_same_of_it_and_a_third_what_is_true(
+    make: Make, fetched: tuple[int, ...]
+) -> None:
+    """Each has an id of its own for it."""
+    one, other, third = made = [make(name) for name in ("one", "other", "third")]
+    for number, library in enumerate((one, other)):
+        memo_id = record(library, 1)
+        edit(library, memo_id, fetched=number in fetched)
+    assert only(one).id != only(other).id
+
+    for teller, listener in ((one, other), (other, one), (one, other), (other, third), (third, one)):
+        tell(teller, listener)
+
+    assert group.state_of(one).memos == group.state_of(other).memos == group.state_of(third).memos
+    assert [only(library).fetched for library in made] == [0 in fetched, 1 in fetched, len(fetched) == 2]
+    assert only(third).id in (only(one).id, only(other).id)
+
+
 def test_what_is_alive_on_who_joins_stays_alive(make: Make) -> None:
     one = make("one")
     memo_id = record(one, 1)

@@ -341,7 +341,7 @@ def test_the_instrument_has_one_rate_and_shape(microphone: Microphone, rate: int
     assert f"requested = 48000Hz, got = {rate}Hz" in said
 
 
-@pytest.mark.parametrize("rate", [48_000, 44_100, 16_000, 192_000, *more(8_000, 11_025, 96_000)])
+@pytest.mark.parametrize("rate", [44_100, 16_000, 192_000, *more(8_000, 11_025, 48_000, 96_000)])
 def test_any_rate_is_recorded_as_long_as_loud_and_as_high_as_it_was(
     memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None], rate: int
 ) -> None:
@@ -360,7 +360,7 @@ def test_any_rate_is_recorded_as_long_as_loud_and_as_high_as_it_was(
     assert kept.loudness == pytest.approx(sound.loudness(Path(memo["path"])), abs=0.1)
 
 
-@pytest.mark.parametrize("rate", [44_100, 96_000, *more(16_000)])
+@pytest.mark.parametrize("rate", [44_100, *more(16_000, 96_000)])
 def test_at_any_rate_nothing_is_lost_between_blocks_nor_falsely_told_to_be(
     memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None], rate: int
 ) -> None:
@@ -465,7 +465,7 @@ def test_the_sides_of_a_stereo_device_stay_where_they_are(
 
 
 @pytest.mark.parametrize("microphone", [(1, -1)], indirect=True, ids=["against"])
-@pytest.mark.parametrize("rate", [48_000, 16_000])
+@pytest.mark.parametrize("rate", [48_000, *more(16_000)])
 def test_sides_that_cancel_each_other_are_told_once_and_one_stands_in(
     memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None], rate: int
 ) -> None:

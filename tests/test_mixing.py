@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from memosync.audio.decoding import block_of, names_of
+from memosync.audio.decoding import block_of
+from memosync.audio.metadata import names_of
 from memosync.audio.mixing import Mixer
 
 Block = NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""The rules by which libraries become one, tried by lives that chance makes: see `proof/life`."""
+"""How libraries become one, tried by lives that chance makes: the rules `proof/life`, the seeders `proof/talk`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from proof.mutants import MUTANTS
+from proof.mutants import MUTANTS, TALK
 from support.long import more
 
 QUICK = (
@@ -30,6 +30,20 @@ def test_nothing_is_lost_nor_there_twice_nor_stale() -> None:
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "lives 60, from 0; lost 0, duplicated 0, stale 0" in ran.stdout
+
+
+def test_nor_is_anything_between_seeders_that_begin_anew_and_die() -> None:
+    ran = proof("--talk", "--lives", "20")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "lives 20, from 0; lost 0, duplicated 0, stale 0" in ran.stdout
+
+
+@pytest.mark.parametrize("name", ["served_is_fetched", *more(*sorted(TALK.keys() - {"served_is_fetched"}))])
+def test_a_fault_of_seeders_is_found(name: str) -> None:
+    ran = proof("--talk", "--mutant", name, "--lives", "1000")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("name", [*QUICK, *more(*sorted(MUTANTS.keys() - QUICK))])

@@ -261,6 +261,13 @@ def test_without_its_secret_a_library_says_so_and_keeps_its_memos(pair: tuple[Pr
     other("seed", "--detach")
     wait_until(lambda: "keys/library" in seeder.log(other), "the same in the log")
     path.write_bytes(kept)
+    wait_until(lambda: seeder.state(other)["met"], "it to be in sync again")
+
+    path.write_bytes(bytes(32))
+    record(other, "Now it looks")
+
+    wait_until(lambda: not seeder.state(other)["met"], "it to be in sync no longer")
+    path.write_bytes(kept)
 
 
 def test_a_library_that_cannot_be_written_is_listed_and_says_why_it_is_not_in_sync(

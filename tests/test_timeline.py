@@ -21,7 +21,7 @@ import av
 import numpy
 import pytest
 from support import matroska, sound, vmic
-from support.library import only
+from support.library import memos, only
 from support.matroska import Shape
 from support.program import Program
 from support.vmic import Microphone
@@ -89,7 +89,8 @@ def walked(data: bytes) -> Timeline:
 @pytest.mark.parametrize("frame", ["2.5", "20", "60"])
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_it_lasts_as_long_as_what_is_decoded(clock: str, frame: str) -> None:
-    for shape in SHAPES.values():
+    for name in SHAPES if frame == "20" else ("as browsers write", "laced as Xiph does", "groups"):
+        shape = SHAPES[name]
         data = made(clock, shape, frame)
         found = walked(data)
         with av.open(io.BytesIO(data), "r", "matroska") as source:
@@ -320,7 +321,8 @@ def shift(found: array[int], whole: array[int], position: float) -> float:
 
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_a_position_is_found_by_what_is_heard_before_it(clock: str) -> None:
-    for shape in (Shape(), Shape(known=True, lacing="xiph", together=4), Shape(delay=False)):
+    others = (Shape(known=True, lacing="xiph", together=4), Shape(delay=False))
+    for shape in (Shape(), *(others if clock in ("right", "a hole") else ())):
         data = made(clock, shape)
         whole = decoded(data)
         for position in (0.0, 0.73, 2.5, 3.7):
@@ -365,49 +367,56 @@ def speaker() -> Iterator[Microphone]:
         yield device
 
 
-ODD = {
-    "a hole": ("a hole", Shape(title="Odd")),
-    "a day late": ("a day late", Shape(title="Odd", known=True, duration=4.0)),
-    "slow, laced, with words": ("slow", Shape(title="Odd", lacing="xiph", together=3, words=True)),
-}
+ODD = [
+    ("a hole", Shape(title="Odd")),
+    ("a day late", Shape(title="Odd", known=True, duration=4.0)),
+    ("slow", Shape(title="Odd", lacing="xiph", together=3, words=True)),
+]
 
 
-@pytest.mark.parametrize("name", ODD)
 def test_a_fetched_file_has_one_length_everywhere_and_is_not_touched(
-    memosync: Program, speaker: Microphone, tmp_path: Path, name: str
+    memosync: Program, speaker: Microphone, tmp_path: Path
 ) -> None:
-    clock, shape = ODD[name]
-    data = made(clock, shape)
     theirs = memosync.on(tmp_path / "theirs" / "Memos")
     theirs.library.mkdir(parents=True)
-    (theirs.library / "2026-08-25-odd-abcdefgh.webm").write_bytes(data)  # adopted
-    link = theirs("share", "--public", "abcdefgh").out.strip()
+    files = [made(*odd) for odd in ODD]
+    names = [f"abcdefg{number}" for number in range(len(files))]
+    for name, data in zip(names, files, strict=True):
+        (theirs.library / f"2026-08-25-odd-{name}.webm").write_bytes(data)  # adopted
+    links = theirs("share", "--public", *names).out.split()
     memosync.environment.update(speaker.environment)
 
-    memosync("fetch", link)
-    memo = only(memosync)
-    shown = json.loads(memosync("show", "last", "--json").out)
-    page = ["--no-seed", "--tracker", "ws://127.0.0.1:4000", "--page", tmp_path / "page.html"]
-    memosync("share", "last", "--public", *page)
-    with speaker.listening() as ear:
-        memosync("play", "last", "--from", "2.5")
+    ids = memosync("fetch", *links).out.split()
+    lengths = {memo["duration"] for memo in [*memos(memosync), *memos(theirs)]}
+    shown = [json.loads(line) for line in memosync("show", *ids, "--json").out.splitlines()]
+    pages = ["--no-seed", "--tracker", "ws://127.0.0.1:4000", "--page"]
+    for memo_id in ids:
+        memosync("share", memo_id, "--public", *pages, tmp_path / f"{memo_id}.html")
+    ears = []
+    for memo_id in ids:
+        with speaker.listening() as ear:
+            memosync("play", memo_id, "--from", "2.5")
+        ears.append(ear)
     theirs("seed", "--stop")
 
-    assert Path(memo["path"]).read_bytes() == data
-    assert memo["title"] == "Odd"
-    assert memo["duration"] == pytest.approx(LENGTH, abs=0.001)
-    assert only(theirs)["duration"] == memo["duration"] == shown["duration"]
-    text = (tmp_path / "page.html").read_text()
-    on_page = json.loads(text.partition('id="memo">')[2].partition("</script>\n<script")[0])
-    assert (on_page["duration"], on_page["track"]) == (memo["duration"], 1)
-    assert len(on_page["heights"]) == pytest.approx(10 * LENGTH, abs=1.5)
-    assert all(start < LENGTH for start, _ in on_page["clusters"])
-    assert len(ear.sound) / RATE == pytest.approx(LENGTH - 2.5, abs=0.05)
-    assert abs(shift(array("h", ear.sound), decoded(data), 2.5)) <= 0.05
+    (length,) = lengths
+    assert length == pytest.approx(LENGTH, abs=0.001)
+    for memo, ear, data in zip(shown, ears, files, strict=True):
+        assert (memo["title"], memo["duration"]) == ("Odd", length)
+        assert Path(memo["path"]).read_bytes() == data
+        text = (tmp_path / f"{memo['id']}.html").read_text()
+        on_page = json.loads(text.partition('id="memo">')[2].partition("</script>\n<script")[0])
+        assert (on_page["duration"], on_page["track"]) == (length, 1)
+        assert len(on_page["heights"]) == pytest.approx(10 * LENGTH, abs=1.5)
+        assert all(start < LENGTH for start, _ in on_page["clusters"])
+        assert len(ear.sound) / RATE == pytest.approx(LENGTH - 2.5, abs=0.05)
+        assert abs(shift(array("h", ear.sound), decoded(data), 2.5)) <= 0.05
     for form in ("webm", "ogg", "wav", "flac", "mp3"):
-        memosync("export", "last", "-o", tmp_path / f"odd.{form}")
-        assert sound.hear(tmp_path / f"odd.{form}")[0] == pytest.approx(LENGTH, abs=0.05)
-        assert float(sound.probe(tmp_path / f"odd.{form}")["duration"]) == pytest.approx(LENGTH, abs=0.05)
+        memosync("export", *ids, "-f", form, "-o", f"{tmp_path / form}/")
+        for path in (tmp_path / form).iterdir():
+            assert sound.hear(path)[0] == pytest.approx(LENGTH, abs=0.05)
+            assert float(sound.probe(path)["duration"]) == pytest.approx(LENGTH, abs=0.05)
+    assert len(list(tmp_path.glob("*/Odd*"))) == 3 * 5
     assert memosync("check").code == 0
 
 
@@ -423,13 +432,9 @@ def test_an_index_that_believed_the_clock_is_mended_by_check(memosync: Program) 
     assert only(memosync)["duration"] == pytest.approx(LENGTH, abs=0.001)
 
 
-def test_shapes_can_be_told(tmp_path: Path) -> None:
-    """What is made here is what others take it for."""
+def test_shapes_can_be_told() -> None:
+    """What is made here is what FFmpeg takes it for."""
     for shape in SHAPES.values():
-        path = tmp_path / "memo.webm"
-        path.write_bytes(made("right", replace(shape, title="Odd")))
-        command = ["ffprobe", "-v", "error", "-show_entries", "format_tags:stream=codec_name", "-of", "json", str(path)]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-
-        assert [one["codec_name"] for one in found["streams"]] == ["opus", *["webvtt"] * shape.words]
-        assert found["format"]["tags"]["title"] == "Odd"
+        with av.open(io.BytesIO(made("right", replace(shape, title="Odd"))), "r", "matroska") as found:
+            assert [one.codec_context.name for one in found.streams] == ["opus", *["webvtt"] * shape.words]
+            assert found.metadata["title"] == "Odd"

@@ -17,7 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from . import ogg, transport
-from .headers import W64, Peek, behind_id3
+from .headers import W64
+from .id3 import Peek, behind_id3
 from .pcm import BEHIND, chunks_behind
 from .truncation import Watch
 
@@ -83,14 +84,11 @@ def links_of_file(file: BinaryIO) -> Iterator[Reader]:
         file.seek(0)
         yield from links_of_pipe(AsPipe(file))
         return
-    whole = end = file.seek(0, io.SEEK_END)
-    if begin and begin.magic == b"wvpk" and AsPipe(file).look(max(0, end - 128), 3) == b"TAG":
-        end -= 128  # an ID3v1 tag, which FFmpeg takes for a block where an APE tag stands before it
-    if len(starts) < 2 and end == whole:
+    if len(starts) < 2:
         file.seek(0)
         yield file
         return
-    for start, until in zip(starts, [*starts[1:], end], strict=True):
+    for start, until in zip(starts, [*starts[1:], file.seek(0, io.SEEK_END)], strict=True):
         yield Part(file, start, until)
 
 

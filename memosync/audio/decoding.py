@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ..errors import AudioError
 from ..memo import Words
-from . import headers, mp4, opus, pcm
-from .carried import NOTHING, Carried, carried_of
+from . import headers, opus, pcm
+from .carried import Carried
 from .chains import AsPipe, Part
 from .damage import Clock, Damage
-from .formats import FORMATS, is_free_format, what_it_is
-from .tags import add_unmarked, add_utf16, words_of
+from .formats import FORMATS, headerless, is_free_format, what_it_is
+from .id3 import behind_id3
+from .metadata import Overlooked, Said, can_be, names_of, overlooked_in, said_by, said_by_mp3
 from .webm import Reader, open_input, skipped, translated
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     Shape = tuple[tuple[str, ...], int]  # the names of the channels, as `Mixer` takes them, and Hz
 
 _FORMS = {(b"FORM", b"AIFF"), (b"FORM", b"AIFC")} | headers.WAVES
-_FAMILY = "aiff,au,caf,w64,wav"  # what libsndfile reads here
 _SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and makes G.72x 1.8 dB louder
     *("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
     *("NMS_ADPCM_", "G721_", "G723_", "DWVW_"),
@@ -43,7 +42,6 @@ _SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and make
 _KINDS = {pcm.PCM: "PCM_", pcm.FLOAT: ("FLOAT", "DOUBLE"), pcm.ALAW: "ALAW", pcm.ULAW: "ULAW"}
 _OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE", "XI"}  # formats that it alone reads
 _AMR = {"amrnb": 0x57, "amrwb": 0x58}  # FFmpeg takes NMS (0x38) and Voxware (0x77, 0x78) for it, too (mmreg.h)
-_SILENCE = (b"\xff\xfb\x14\xc0" + bytes(92)) * 10  # of MP3, 32 kb/s
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
 _LONGEST = 0.12  # seconds of a packet of Opus (RFC 6716, 2.1.4); FFmpeg may count a broken one as a page of them
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
@@ -56,7 +54,7 @@ class Source:
     is_opus = False  # in one or two channels: its packets can be copied
     stream: av.AudioStream | None = None
     head = b""  # what Opus says of how its packets are decoded
-    unedited = ""  # why what its edit list leaves out is not
+    remarks: Sequence[str] = ()  # what a person should know of how it is read
 
     def __init__(self, words: Words, carried: Carried, duration: float | None) -> None:
         self.words, self.carried = words, carried
@@ -82,11 +80,6 @@ class Source:
         return False
 
     @property
-    def has_edits(self) -> bool:
-        """Tell whether it may leave some of its sound out, as MP4 does."""
-        return False
-
-    @property
     def is_short(self) -> bool:
         """Tell, once all of it was read, whether its header counts more than its last packet does."""
         return False
@@ -95,15 +88,14 @@ class Source:
 class _Decoded(Source):
     """What FFmpeg reads."""
 
-    def __init__(self, container: av.container.InputContainer, track: int | None) -> None:
-        streams = [stream for stream in container.streams.audio if _can_be(stream) and not _is_guess(container, stream)]
+    def __init__(self, container: av.container.InputContainer, track: int | None, overlooked: Overlooked) -> None:
+        streams = [stream for stream in container.streams.audio if can_be(stream) and not _is_guess(container, stream)]
         if not streams:
             raise AudioError(_without_sound(container))
         first = next((stream for stream in streams if stream.disposition & 1), streams[0])  # 1: the default one
         stream = next((stream for stream in streams if stream.index == track), first)
-        super().__init__(
-            words_of(container, stream), carried_of(container, stream), (container.duration or 0) / 1_000_000 or None
-        )
+        said = overlooked.read_by(container, stream)
+        super().__init__(said.words, said.carried, (container.duration or 0) / 1_000_000 or None)
         self.tracks, self.track = [stream.index for stream in streams], stream.index
         self.stream, codec = stream, stream.codec_context
         self.is_opus = codec.name in ("opus", "libopus") and codec.channels <= 2
@@ -123,10 +115,6 @@ class _Decoded(Source):
         if names == "wav" and self.stream.codec_context.name == "aac":  # without lengths FFmpeg finds little of it
             return True
         return alone and names in ("ogg", "matroska,webm") and abs(begin) < _GAP
-
-    @property
-    def has_edits(self) -> bool:
-        return self._container.format.name.startswith("mov")
 
     @property
     def is_short(self) -> bool:
@@ -238,19 +226,10 @@ class _Decoded(Source):
                         damage.hit(now(), float((packet.duration or 0) * (packet.time_base or 0)) or None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What a file says of itself besides its sound."""
-
-    words: Words = Words()  # noqa: RUF009
-    carried: Carried = NOTHING
-    names: tuple[str, ...] = ()  # of its channels
-
-
 class _Plain(Source):
     """Samples behind a header that `pcm` read."""
 
-    def __init__(self, said: _Said, found: pcm.Pcm, file: BinaryIO | Peeking) -> None:
+    def __init__(self, said: Said, found: pcm.Pcm, file: BinaryIO | Peeking) -> None:
         length = None if found.length is None else found.length / found.frame / found.rate
         super().__init__(said.words, said.carried, length)
         self._pcm, self._file = found, file
@@ -266,7 +245,7 @@ class _Plain(Source):
 class _Sndfile(Source):
     """What libsndfile reads."""
 
-    def __init__(self, said: _Said, sound: soundfile.SoundFile, names: tuple[str, ...]) -> None:
+    def __init__(self, said: Said, sound: soundfile.SoundFile, names: tuple[str, ...]) -> None:
         super().__init__(said.words, said.carried, sound.frames / sound.samplerate)
         self._sound = sound
         self.is_float = sound.subtype in ("FLOAT", "DOUBLE")
@@ -286,80 +265,88 @@ class _Sndfile(Source):
 
 
 @contextlib.contextmanager
-def open_source(file: Reader, track: int | None = None, *, edited: bool = True) -> Iterator[Source]:
+def open_source(file: Reader, track: int | None = None) -> Iterator[Source]:
     """Open a source from its beginning, with whoever reads it best; a pipe has to be `Peeking`.
 
     `track` is the number of a stream; where none is given it is the one that the file calls its default, or the first
-    that can be decoded; `edited` leaves out what the edit list of an MP4 does, unless it cannot be followed.
-    AudioError, which says what it is, where it cannot be read.
+    that can be decoded. AudioError, which says what it is, where it cannot be read.
     """
-    ahead: dict[str, str] = {}
-    if file.seekable():
-        seekable = cast("BinaryIO", file)
-        seekable.seek(0)
-        begin = seekable.read(64)
-        if opened := _open_plain(seekable):
-            with opened as source:
-                yield source
-            return
-        if is_free_format(reading(seekable)):
-            said = _tagged(seekable)
-            if free := _opened(seekable):
-                with contextlib.closing(_Sndfile(said, free, ())) as source:
-                    yield source
-                return
-        info = headers.info(reading(seekable), behind=True)
-        unmarked, tag = headers.unmarked(reading(seekable)), headers.resynchronised(reading(seekable))
-        unedited = mp4.why_unedited(reading(seekable), behind=True)
-        seekable.seek(0)
-        sound = headers.encoded(reading(seekable))
-        length = sound.reach(seekable.seek(0, io.SEEK_END), reading(seekable)) if sound else None
-        seekable.seek(0)
-        if sound and length != sound.length:
-            file = _Wave(seekable.read, sound, length)
-    else:
-        pipe = cast("Peeking", file)
-        begin = pipe.peek(64)
-        if found := headers.parse(lambda at, size: pipe.peek(size, at)):
-            yield _Plain(_described(io.BytesIO(_taken(pipe.read, found.start) + bytes(64 * found.frame))), found, pipe)
-            return
-        info = headers.info(lambda at, size: pipe.peek(size, at), behind=False)
-        unmarked = headers.unmarked(lambda at, size: pipe.peek(size, at))
-        tag = headers.resynchronised(lambda at, size: pipe.peek(size, at))
-        unedited = mp4.why_unedited(lambda at, size: pipe.peek(size, at), behind=False)
-        if sound := headers.encoded(lambda at, size: pipe.peek(size, at)):
-            file = _Wave(pipe.read, sound, sound.length, pipe.peek)
-        # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the
-        # same, 0.9 s at 48 kHz
-        ahead = {"analyzeduration": "1", "max_probe_packets": "20"}
-    if unedited or not edited:
-        ahead["ignore_editlist"] = "1"
+    is_file = file.seekable()
+    with _open_file(cast("BinaryIO", file), track) if is_file else _open_pipe(cast("Peeking", file), track) as source:
+        yield source
+
+
+def _open_file(file: BinaryIO, track: int | None) -> contextlib.AbstractContextManager[Source]:
+    peek = headers.reading(file)
+    if opened := _open_plain(file):
+        return opened
+    if is_free_format(peek):
+        said = said_by_mp3(file)
+        if free := _opened(file):
+            return contextlib.closing(_Sndfile(said, free, ()))
+    begin, end = peek(0, 64), file.seek(0, io.SEEK_END)
+    overlooked, sound = overlooked_in(peek, end), headers.encoded(peek)
+    length = sound.reach(end, peek) if sound else None
+    seen: Reader = file
+    if overlooked.behind.start < end:
+        seen = Part(file, 0, overlooked.behind.start)
+    file.seek(0)
+    if sound and length != sound.length:
+        seen = _Wave(file.read, sound, length)
+    return _decoded(seen, track, begin, overlooked)
+
+
+def _open_pipe(pipe: Peeking, track: int | None) -> contextlib.AbstractContextManager[Source]:
+    def peek(at: int, size: int) -> bytes:
+        return pipe.peek(size, at)
+
+    begin = peek(0, 64)
+    if found := headers.parse(peek):
+        said = said_by(io.BytesIO(_taken(pipe.read, found.start) + bytes(64 * found.frame)))
+        return contextlib.nullcontext(_Plain(said, found, pipe))
+    overlooked, seen = overlooked_in(peek), cast("Reader", pipe)
+    if sound := headers.encoded(peek):
+        seen = _Wave(pipe.read, sound, sound.length, pipe.peek)
+    hint = None if begin.startswith(b"OggS") else "some formats have to be read as a file: memosync record FILE"
+    # FFmpeg must not read seconds ahead, which kill -9 would take along; of FLAC it holds ten frames back all the same,
+    # 0.9 s at 48 kHz
+    return _decoded(seen, track, begin, overlooked, hint, analyzeduration="1", max_probe_packets="20")
+
+
+@contextlib.contextmanager
+def _decoded(
+    file: Reader, track: int | None, begin: bytes, overlooked: Overlooked, hint: str | None = None, **options: str
+) -> Iterator[Source]:
+    """Have FFmpeg open what begins so, or libsndfile what that alone knows; AudioError, which says what it is."""
+    remarks = []
+    if overlooked.unedited:
+        options["ignore_editlist"] = "1"
+        remarks.append(f"its edit list {overlooked.unedited}: all of it is saved")
     with contextlib.ExitStack() as stack:
         try:
-            container = stack.enter_context(open_input(file, FORMATS, None, **ahead))
+            container = stack.enter_context(open_input(file, FORMATS, None, **options))
         except AudioError as error:
             if file.seekable() and (sound := _opened(cast("BinaryIO", file))) and sound.format in _OTHERS:
-                yield stack.enter_context(contextlib.closing(_Sndfile(_Said(), sound, ())))
+                yield stack.enter_context(contextlib.closing(_Sndfile(Said(), sound, ())))
                 return
-            is_any_way_the_same = file.seekable() or begin.startswith(b"OggS")
-            hint = None if is_any_way_the_same else "some formats have to be read as a file: memosync record FILE"
-            raise AudioError(what_it_is(begin, error.__cause__), hint) from error
-        add_utf16(container, info)
-        add_unmarked(container, unmarked)
-        decoded = _Decoded(container, track)
-        decoded.unedited = unedited
-        if tag:
-            said = _described(io.BytesIO(tag + _SILENCE), "mp3")
-            decoded.words, decoded.carried = said.words, said.carried
-        yield decoded
+            if not (found := headerless(begin, str(getattr(file, "name", "")))):
+                said, what_helps = what_it_is(begin, error.__cause__)
+                raise AudioError(said, what_helps or hint) from error
+            file.seek(0)
+            options = {} if found.form == "g729" else {"sample_rate": str(found.rate)}
+            container = stack.enter_context(open_input(file, found.form, found.form, **options))
+            remarks.append(f"it has no header: by its name it is {found.called}, {found.rate} Hz")
+        source = _Decoded(container, track, overlooked)
+        source.remarks = remarks
+        yield source
 
 
 def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | None:
     """Open a file of WAV's family; None for another one, and where FFmpeg alone knows its codec."""
 
-    read_at = reading(file)
+    read_at = headers.reading(file)
     found = headers.parse(read_at)
-    behind = headers.behind_id3(read_at)
+    behind = behind_id3(read_at)
     begin = read_at(behind, 12)
     is_kin = begin[:4] in (b".snd", b"dns.") or begin.startswith(headers.W64) or (begin[:4], begin[8:]) in _FORMS
     if not is_kin and not (found and found.is_narrow):  # of CAF, FFmpeg reads the others
@@ -371,7 +358,7 @@ def _open_plain(file: BinaryIO) -> contextlib.AbstractContextManager[Source] | N
         length = found.length or 0
         if claimed and claimed // found.frame * found.frame < length:  # FFmpeg would look for chunks in the sound
             seen = cast("BinaryIO", Part(file, 0, found.start + claimed))
-    said = _described(seen)
+    said = said_by(seen)
     if found and pcm.has_another(found, read_at(found.start + length + length % 2, 8)):
         file.seek(found.start)
         return contextlib.nullcontext(_Plain(said, found, AsPipe(file)))
@@ -440,52 +427,11 @@ class _Wave:
         raise io.UnsupportedOperation("it is read as it comes")
 
 
-def reading(file: BinaryIO) -> headers.Peek:
-    """Give what reads a file from an offset; nothing where no file can reach, as a damaged length may say."""
-
-    def read_at(at: int, size: int) -> bytes:
-        try:
-            file.seek(at)
-        except (OSError, OverflowError):
-            return b""
-        return file.read(size)
-
-    return read_at
-
-
 def _taken(read: Callable[[int], bytes], size: int) -> bytes:
     data = b""
     while len(data) < size and (more := read(size - len(data))):
         data += more
     return data
-
-
-def _tagged(file: BinaryIO) -> _Said:
-    """Have FFmpeg read the tags of an MP3 whose frames it cannot: between them it is given silence."""
-    size = headers.behind_id3(reading(file))
-    tag = headers.resynchronised(reading(file)) or reading(file)(0, size)
-    last = reading(file)(max(size, file.seek(0, io.SEEK_END) - 128), 128)
-    return _described(io.BytesIO(tag + _SILENCE + last * last.startswith(b"TAG")), "mp3")
-
-
-def _described(file: BinaryIO, formats: str = _FAMILY) -> _Said:
-    """Have FFmpeg read what a file, of WAV's family unless it is said, says of itself."""
-    with contextlib.suppress(AudioError):
-        info, unmarked = headers.info(reading(file), behind=True), headers.unmarked(reading(file))
-        file.seek(0)
-        with open_input(file, formats, None) as container:
-            add_utf16(container, info)
-            add_unmarked(container, unmarked)
-            for stream in filter(_can_be, container.streams.audio):
-                names = names_of(stream.codec_context.layout)
-                return _Said(words_of(container, stream), carried_of(container, stream), names)
-    return _Said()
-
-
-def names_of(layout: av.AudioLayout) -> tuple[str, ...]:
-    """Name the channels, `""` each where their order is a guess."""
-    names = [channel.name for channel in layout.channels]
-    return tuple("" if name in ("NONE", "UNSD", "") else name for name in names)
 
 
 def block_of(frame: av.AudioFrame) -> Block:
@@ -512,14 +458,6 @@ def _whole(packet: Packet) -> Packet:
     whole = cast("Packet", av.Packet(bytes(packet)))
     whole.pts, whole.dts, whole.duration, whole.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
     return whole
-
-
-def _can_be(stream: av.AudioStream) -> bool:
-    """Tell whether FFmpeg has a decoder for a track, and its numbers make sense."""
-    codec = stream.codec_context
-    if codec is None:
-        return False
-    return not codec.sample_rate or (codec.sample_rate in pcm.RATES and codec.channels <= pcm.CHANNELS)
 
 
 def _is_guess(container: av.container.InputContainer, stream: av.AudioStream) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .headers import WAVES, behind_id3, chunks, parse
+from .headers import WAVES, chunks, parse
+from .id3 import behind_id3
 from .pcm import is_open
 
 if TYPE_CHECKING:
     from .chains import OfPipe, Peeking
-    from .headers import Peek
+    from .id3 import Peek
 
 FORMATS = (  # of FFmpeg, that have sound in them and name no other file
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,eac3,flac,flv,g722,g726,g723_1,gsm,gxf,iff,ircam,"
@@ -22,6 +24,7 @@ _SNDFILE = (b"2BIT", b" paf", b"fap ", b"PVF1", b"\xf0\x7e", b"ALawSoundFile", b
 _WAV_CODECS = {b"\x14\0", b"\x38\0", b"\x40\0"}  # G.723, NMS, G.721 (mmreg.h): FFmpeg takes the second for AMR
 _AU_CODECS = {bytes([0, 0, 0, number]) for number in (23, 25, 26)}  # G.721 and G.723 (Sun's audio.h)
 _FINAL_BLOCK = 0x10  # of the flags of a block of WavPack, in the second byte
+_SLN = (12_000, 16_000, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000)  # Hz that Asterisk names so
 _AHEAD = 1 << 26  # bytes in which an index, or the sound, must begin
 _KNOWN = {  # how files begin that are audio, or could be taken for it
     b"OggS": "Ogg",
@@ -38,6 +41,7 @@ _KNOWN = {  # how files begin that are audio, or could be taken for it
     b"\x1f\x43\xb6\x75": "a part of a WebM without its beginning",
     b"\x30\x26\xb2\x75": "WMA",
 }
+_OTHER = (b"%PDF", b"PK\3\4", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x7fELF", b"\x1f\x8b")  # no sound, certainly
 _UNREADABLE = {  # what recorders and messengers write that neither decodes, how it begins
     b"dss": "DSS of a dictation machine",  # behind the number of blocks of its header; so are the next two
     b"ds2": "DS2 of a dictation machine",
@@ -47,8 +51,54 @@ _UNREADABLE = {  # what recorders and messengers write that neither decodes, how
 }
 
 
-def what_it_is(begin: bytes, error: BaseException | None) -> str:
-    """Say what it is that begins like audio and cannot be read, given the error of FFmpeg."""
+@dataclass(frozen=True, slots=True)
+class Headerless:
+    """Sound of which nothing but the name of its file says what it is."""
+
+    form: str  # as FFmpeg calls it
+    called: str  # as people do
+    rate: int  # Hz
+
+
+_HEADERLESS = {  # as telephone exchanges write it, by the end of a file's name; of G.722 FFmpeg knows it itself
+    **dict.fromkeys(("al", "alaw"), Headerless("alaw", "A-law", 8_000)),
+    **dict.fromkeys(("ul", "ulaw"), Headerless("mulaw", "µ-law", 8_000)),
+    "g729": Headerless("g729", "G.729", 8_000),
+    "sln": Headerless("s16le", "plain samples", 8_000),
+    **{f"sln{rate // 1_000}": Headerless("s16le", "plain samples", rate) for rate in _SLN},
+}
+
+
+def headerless(begin: bytes, name: str) -> Headerless | None:
+    """Tell what a file of this name is that begins like nothing else."""
+    found = _HEADERLESS.get(name.rpartition(".")[2].lower())
+    return None if begin.startswith((*_KNOWN, *_UNREADABLE, *_OTHER)) else found
+
+
+def what_it_is(begin: bytes, error: BaseException | None) -> tuple[str, str | None]:
+    """Say what it is that cannot be read, given how it begins and the error of FFmpeg; and what helps."""
+    if known := _named(begin, error):
+        return known, None
+    if begin.startswith(_OTHER) or _is_text(begin):
+        return "not audio, as far as FFmpeg and libsndfile know", None
+    return (
+        "not audio, or sound without a header: nothing in it says what it is",
+        "such sound is known by the end of its file's name: memosync record FILE.g722, .g729, .ul, .al or .sln",
+    )
+
+
+def _is_text(begin: bytes) -> bool:
+    """Tell whether it begins with words, the last letter may be cut off; silence is one byte, repeated."""
+    text = begin.decode(errors="ignore")
+    return (
+        len(set(begin)) > 2
+        and len(text.encode()) > len(begin) - 4
+        and all(char.isprintable() or char.isspace() for char in text)
+    )
+
+
+def _named(begin: bytes, error: BaseException | None) -> str:
+    """Say what begins like audio; nothing where that is not known."""
     if not begin:
         return "there is no sound in it, nor anything else"
     if begin[4:8] in (b"ftyp", b"mdat", b"wide", b"moov"):
@@ -61,7 +111,7 @@ def what_it_is(begin: bytes, error: BaseException | None) -> str:
     for magic, name in _KNOWN.items():
         if begin.startswith(magic):
             return f"it begins like {name}, but nothing in it can be read: it is damaged, or cut off"
-    return "not audio, as far as FFmpeg and libsndfile know"
+    return ""
 
 
 def is_free_format(peek: Peek) -> bool:

@@ -8,8 +8,10 @@ Specification); an ID3 tag in front of them is passed over (ID3v2.4, 3.1).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import BinaryIO
 
+from .id3 import Peek, behind_id3
 from .pcm import ALAW, CHANNELS, FLOAT, PCM, RATES, ULAW, WIDTHS, Pcm, Sound
 
 WAVES = {(name, b"WAVE") for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")}  # how they begin, and go on after 4 bytes
@@ -27,7 +29,18 @@ _SPEAKERS = [  # by the bits of a channel mask
 ]
 _IN_CAF = {b"lpcm": PCM, b"alaw": ALAW, b"ulaw": ULAW}
 
-Peek = Callable[[int, int], bytes]  # gives from an offset so many bytes, fewer where it ends
+
+def reading(file: BinaryIO) -> Peek:
+    """Give what reads a file from an offset; nothing where no file can reach, as a damaged length may say."""
+
+    def read_at(at: int, size: int) -> bytes:
+        try:
+            file.seek(at)
+        except (OSError, OverflowError):
+            return b""
+        return file.read(size)
+
+    return read_at
 
 
 def parse(peek: Peek) -> Pcm | None:
@@ -56,53 +69,6 @@ def info(peek: Peek, *, behind: bool) -> dict[bytes, bytes]:
         elif name == b"data" and not behind:
             break
     return found
-
-
-def behind_id3(peek: Peek) -> int:
-    """Give the offset of what is behind an ID3 tag, 0 where there is none."""
-    head = peek(0, 10)
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    return 10 + _synchsafe(head[6:]) + (10 if head[5] & 16 else 0)  # a footer
-
-
-def resynchronised(peek: Peek) -> bytes:
-    """Give an ID3 tag as it was before zeros were put into it (ID3v2.3, 5; v2.2, 3.1); nothing where none were.
-
-    FFmpeg (8.1) takes them for a part of its frames. Of v2.4, where each frame has its own, it does not.
-    """
-    head = peek(0, 10)
-    if not (end := behind_id3(peek)) or head[3] not in (2, 3) or not head[5] & 0x80 or end > _HEADER:
-        return b""
-    tag = peek(10, end - 10).replace(b"\xff\0", b"\xff")
-    return head[:5] + bytes([head[5] & 0x7F, *(len(tag) >> bits & 127 for bits in (21, 14, 7, 0))]) + tag
-
-
-def unmarked(peek: Peek) -> dict[bytes, bytes]:
-    """Find the texts of an ID3 tag that are UTF-16 without its mark (ID3v2.4, 4; v2.3, 3.3), by the names of frames."""
-    head = peek(0, 10)
-    end = behind_id3(peek)
-    if not end or head[3] not in (3, 4) or head[5] & 0xC0:  # unsynchronised, or with an extended header
-        return {}
-    found, at = dict[bytes, bytes](), 10
-    while at + 10 < end and (frame := peek(at, 10))[:1].isalpha():
-        size = int.from_bytes(frame[4:8], "big") if head[3] == 3 else _synchsafe(frame[4:8])
-        if (frame[:1] == b"T" or frame[:4] == b"COMM") and size <= _INFO and not frame[9]:
-            content = peek(at + 10, size)
-            begins = (place + 2 for place in range(4, size, 2) if content[place : place + 2] == b"\0\0")
-            text = content[1:] if frame[:1] == b"T" else content[next(begins, size) :]
-            if content[:1] == b"\1" and text[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-                found[frame[:4]] = text
-        at += 10 + size
-    return found
-
-
-def _synchsafe(data: bytes) -> int:
-    """Read a number of seven bits a byte."""
-    size = 0
-    for byte in data:
-        size = size << 7 | byte & 127
-    return size
 
 
 def _parse_wave(peek: Peek, begin: int, order: str) -> Pcm | None:

@@ -26,8 +26,9 @@ from ..stop import Stop
 from . import truncation
 from .chains import AsPipe, OfPipe, links_of_file, links_of_pipe
 from .damage import Damage
-from .decoding import Source, block_of, open_source, reading
+from .decoding import Source, block_of, open_source
 from .formats import why_whole
+from .headers import reading
 from .headroom import Headroom
 from .levels import SILENCE
 from .mixing import CARRIES, Mixer
@@ -45,7 +46,6 @@ _KEPT = ": all of it is kept on the disk until that is here"
 _ROOM = 64_000_000  # bytes of a disk that are left alone
 _UNREADABLE = 1_000_000_000  # bytes, at most, of a pipe that are kept although they may be no sound
 _FULL = 1.001  # full scale, and what rounding makes of it
-_NOTHING = 0.03  # seconds that are left of what an edit list of no length leaves: of Opus its pre-skip
 _SHORT = 1_000_000  # bytes that are kept without a word
 
 
@@ -184,7 +184,6 @@ class _Way:
     track: int | None = None  # its number in the file; None: the default one, or the first that can be decoded
     carrying: tuple[bool, ...] | None = None  # which channels of a guessed layout carry anything
     as_it_comes: bool = False  # a file, as if it were a pipe: where it was cut FFmpeg may refuse it else
-    edited: bool = True  # without what the edit list of an MP4 leaves out
     gain: float | None = None  # of what is louder than full scale, which Opus would clip
     silent: tuple[int, ...] = ()  # tracks that were read and have nothing but silence
     is_last: bool = False
@@ -254,78 +253,67 @@ class _Import:
 
     def _read(self) -> _Way | None:
         """Read the source in this way; give another one where it was wrong."""
-        if isinstance(self._file, Pipe):
-            links = links_of_pipe(self._file)
-        elif self._way.as_it_comes:
-            self._file.seek(0)
-            links = links_of_pipe(AsPipe(self._file))
-        else:
-            links = links_of_file(self._file)
-        copies = False
+        writer: Writer | None = None
+        remarks: dict[str, None] = {}
         with contextlib.ExitStack() as opened:
-            writer: Writer | None = None
-            for link in links:
+            for link in self._links():
                 with contextlib.ExitStack() as link_opened:
-                    readable = link
-                    if writer and isinstance(link, OfPipe) and (why := why_whole(link)):
-                        self._warn(f"what comes at {format_clock(writer.duration)} {why}{_KEPT}")
-                        readable = link_opened.enter_context(_spooled(link, self._target.parent))
-                    try:
-                        source = link_opened.enter_context(
-                            open_source(readable, self._way.track, edited=self._way.edited)
-                        )
-                    except AudioError:
-                        if writer is None:
-                            raise
-                        self._damage.hit(writer.duration, None)
+                    if not (source := self._open(link, writer, link_opened)):
                         continue
+                    remarks |= dict.fromkeys(source.remarks)
                     if writer is None:
-                        copies = self._way.copy and source.is_opus
-                        self._words = self._words or self._describe(source.words)
-                        template = source.stream if copies else None
-                        new = Writer(
-                            self._target,
-                            self._words,
-                            self._sound,
-                            carried=source.carried,
-                            template=template,
-                            live=self._live,
-                        )
-                        writer = opened.enter_context(new)
-                        tracks, track = source.tracks, source.track
-                        head = source.head
+                        first, copies = source, self._way.copy and source.is_opus
+                        writer = opened.enter_context(self._new_writer(first, copies))
                     elif copies:  # behind a first link: the same kind is copied where nothing can be read twice
-                        copies = self._live and source.is_opus and source.head == head
+                        copies = self._live and source.is_opus and source.head == first.head
                     begun = writer.duration
                     if again := (self._copy if copies else self._encode)(source, writer):
                         return again
                     if writer.duration >= self._longest:
                         break
-                    heard = writer.duration - begun
-                    if self._pipe and self._pipe.is_stopped:
-                        continue
-                    if _is_cut(link, source, heard):
-                        self._damage.cut(writer.duration)
-                    elif source.is_exact and source.duration:
-                        self._damage.lack(source.duration, heard)
-                    self._doubt(link, source, begun)
+                    if not (self._pipe and self._pipe.is_stopped):
+                        self._doubt(link, source, begun, writer.duration)
             assert writer
-            if (
-                writer.duration < _NOTHING
-                and source.has_edits
-                and self._way.edited
-                and not isinstance(self._file, Pipe)
-            ):
-                return replace(self._way, edited=False)
-            if source.unedited or not (self._way.edited or writer.duration < _NOTHING):
-                self._notes.append(f"its edit list {source.unedited or 'leaves nothing of it'}: all of it is saved")
             if not writer.duration:
                 damage, self._damage = self._damage, Damage()  # which is all that there is
                 raise AudioError(damage.excuse() or "there is no sound in it")
-        return self._listen_again(tracks, track)
+        self._notes += remarks
+        return self._listen_again(first.tracks, first.track)
 
-    def _doubt(self, link: Reader, source: Source, begun: float) -> None:
-        """Note what of a link was mended, and what is missing."""
+    def _links(self) -> Iterator[Reader]:
+        """Give what stands one behind the other in the source."""
+        if isinstance(self._file, Pipe):
+            return links_of_pipe(self._file)
+        if self._way.as_it_comes:
+            self._file.seek(0)
+            return links_of_pipe(AsPipe(self._file))
+        return links_of_file(self._file)
+
+    def _open(self, link: Reader, writer: Writer | None, opened: contextlib.ExitStack) -> Source | None:
+        """Open a link; None, and the damage is noted, where it cannot be read and others could."""
+        if writer and isinstance(link, OfPipe) and (why := why_whole(link)):
+            self._warn(f"what comes at {format_clock(writer.duration)} {why}{_KEPT}")
+            link = opened.enter_context(_spooled(link, self._target.parent))
+        try:
+            return opened.enter_context(open_source(link, self._way.track))
+        except AudioError:
+            if writer is None:
+                raise
+            self._damage.hit(writer.duration, None)
+            return None
+
+    def _new_writer(self, first: Source, copies: bool) -> Writer:
+        """Have a file begun, with what the first link says of itself."""
+        self._words = self._words or self._describe(first.words)
+        template = first.stream if copies else None
+        return Writer(self._target, self._words, self._sound, carried=first.carried, template=template, live=self._live)
+
+    def _doubt(self, link: Reader, source: Source, begun: float, ended: float) -> None:
+        """Note what of a link was mended, and what is missing; it is heard between these seconds of the memo."""
+        if _is_cut(link, source, ended - begun):
+            self._damage.cut(ended)
+        elif source.is_exact and source.duration:
+            self._damage.lack(source.duration, ended - begun)
         if not isinstance(link, OfPipe) or not source.stream:
             return
         unit = float(source.stream.time_base or 0)

@@ -1,48 +1,94 @@
-"""MP4 and QuickTime, as far as FFmpeg has them wrong: boxes, and the edit list of the sound (ISO/IEC 14496-12)."""
+"""MP4 and QuickTime, as far as FFmpeg has them wrong: the edit list of the sound (ISO/IEC 14496-12), words of 3GP."""
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator
 
-from .headers import Peek
+from .id3 import Peek
 
 _BEGIN = {b"ftyp", b"moov", b"wide", b"free", b"skip", b"pnot", b"uuid", b"mdat"}  # how one may
 _AHEAD = 1 << 26  # bytes of a pipe in which the index must begin
 _MOST = 1 << 62  # bytes of a file
+_NOTHING = 0.001  # seconds
+_WORDS = {  # boxes of 3GP (3GPP TS 26.244, 8), and what FFmpeg calls the like
+    b"titl": "title",
+    b"dscp": "description",
+    b"perf": "artist",
+    b"auth": "author",
+    b"albm": "album",
+    b"gnre": "genre",
+    b"cprt": "copyright",
+}
 
 
-def why_unedited(peek: Peek, *, behind: bool) -> str:
-    """Say why the edit list of an MP4's sound cannot be followed (8.6.6); nothing where it can, or there is none.
-
-    In a pause between two parts FFmpeg (8.1) plays the beginning; a length of 0, which is for fragments, leaves nothing
-    elsewhere. `behind` the sound the index is looked for where that can be passed.
-    """
+def index_of(peek: Peek, *, behind: bool) -> bytes:
+    """Give what says what is in a file (`moov`, 8.2.1), `behind` the sound where that can be passed; else nothing."""
     if peek(4, 4) not in _BEGIN:
-        return ""
+        return b""
     places = ((at, end) for name, at, end in _boxes(peek, 0, _MOST if behind else _AHEAD) if name == b"moov")
     at, end = next(places, (0, 0))
-    moov = peek(at, min(end - at, _AHEAD))
+    return peek(at, min(end - at, _AHEAD)) if end else b""
 
-    def within(at: int, size: int) -> bytes:
-        return moov[at : at + size]
 
-    boxes = list(_boxes(within, 0, len(moov)))
-    for _, at, end in (box for box in boxes if box[0] == b"trak"):
-        inside = {name: (at, end) for name, at, end in _boxes(within, at, end)}
-        media = {name: at for name, at, _ in _boxes(within, *inside.get(b"mdia", (0, 0)))}
-        lists = {name: (at, end) for name, at, end in _boxes(within, *inside.get(b"edts", (0, 0)))}
-        if b"hdlr" not in media or within(media[b"hdlr"] + 8, 4) != b"soun" or b"elst" not in lists:
+def why_unedited(index: bytes) -> str:
+    """Say why the edit list of the sound cannot be followed (8.6.6); nothing where it can, or there is none.
+
+    In a pause between two parts FFmpeg (8.1) plays the beginning; a length of 0, which is for fragments, leaves nothing
+    elsewhere, nor does a part that begins behind the sound.
+    """
+    in_fragments = any(name == b"mvex" for name, _ in _in(index))
+    scale, _ = _time(_find(index, b"mvhd"))
+    for track in (body for name, body in _in(index) if name == b"trak"):
+        edits = _edits(_find(track, b"edts", b"elst"))
+        if not edits or _find(track, b"mdia", b"hdlr")[8:12] != b"soun":
             continue
-        at, end = lists[b"elst"]
-        width = 8 if within(at, 1) == b"\1" else 4
-        edits = range(at + 8, end, 2 * width + 4)
-        is_pause = [within(edit + width, width) == b"\xff" * width for edit in edits]
-        if any(is_pause[1:-1]):
+        if any(start < 0 for _, start in edits[1:-1]):
             return "has pauses in it"
-        lengths = [within(edit, width) for edit, pause in zip(edits, is_pause, strict=True) if not pause]
-        if not any(map(any, lengths)) and all(name != b"mvex" for name, _, _ in boxes):
+        unit, all_of_it = _time(_find(track, b"mdia", b"mdhd"))
+        left = sum(min(length / scale, max(0, all_of_it - start) / unit) for length, start in edits if start >= 0)
+        if left < _NOTHING and not in_fragments:
             return "leaves nothing of it"
     return ""
+
+
+def words_of_3gp(index: bytes) -> dict[str, bytes]:
+    """Find the words of 3GP, of which FFmpeg (8.1) writes all and reads none, by its names."""
+    places = [_find(index, b"udta"), *(_find(body, b"udta") for name, body in _in(index) if name == b"trak")]
+    boxes = [box for place in places for box in _in(place)]
+    words = {_WORDS[name]: body[6:] for name, body in reversed(boxes) if name in _WORDS}  # behind a language
+    if year := int.from_bytes(dict(boxes).get(b"yrrc", b"")[4:6], "big"):
+        words["date"] = b"%d" % year
+    return words
+
+
+def _edits(body: bytes) -> list[tuple[int, int]]:
+    """Give the length of each edit, in the movie's time, and where in the sound it begins; -1: it is a pause."""
+    form, step = (">Qq", 20) if body[:1] == b"\1" else (">Ii", 12)
+    return [struct.unpack_from(form, body, at) for at in range(8, len(body) - step + 1, step)]
+
+
+def _time(body: bytes) -> tuple[int, float]:
+    """Read ticks in a second, and a duration in them, infinite where it is not known (8.2.2, 8.4.2)."""
+    form, at = (">IQ", 20) if body[:1] == b"\1" else (">II", 12)
+    if len(body) < at + struct.calcsize(form):
+        return 1, math.inf
+    scale, duration = struct.unpack_from(form, body, at)
+    return scale or 1, duration or math.inf
+
+
+def _find(body: bytes, *names: bytes) -> bytes:
+    """Give the body of the first box of that name, and in it of the next; nothing where there is none."""
+    for name in names:
+        body = next((found for called, found in _in(body) if called == name), b"")
+    return body
+
+
+def _in(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give the boxes in another one."""
+    boxes = _boxes(lambda at, size: body[at : at + size], 0, len(body))
+    return ((name, body[at:end]) for name, at, end in boxes)
 
 
 def _boxes(peek: Peek, at: int, until: int) -> Iterator[tuple[bytes, int, int]]:

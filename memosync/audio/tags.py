@@ -39,6 +39,7 @@ _ID3 = {  # and the frames of an ID3 tag
     b"TCOP": "copyright",
 }
 _TIME = r"\s*\d\d?[-:._ ]?\d\d[-:._ ]?\d\d\s*"  # of day, in a broadcast WAV
+_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _EARLIEST = 1970  # what a memo may say, since 0.1.0, is later
 _BEGIN = bytes.fromhex("1a45dfa39f4286810142f7810142f2810442f381084282847765626d42878104428581021853806701")
 _CLUSTER = b"\x1f\x43\xb6\x75"
@@ -147,6 +148,22 @@ def add_unmarked(source: av.container.InputContainer, texts: Mapping[bytes, byte
     """Add what of an ID3 tag is in UTF-16 without its mark, of which FFmpeg reads nothing."""
     named = {name: codepages.unmarked_utf16(texts[frame]) for frame, name in _ID3.items() if frame in texts}
     source.metadata.update({name: text for name, text in named.items() if text and name not in source.metadata})
+
+
+def add(source: av.container.InputContainer, texts: Mapping[str, str]) -> None:
+    """Add what a file says in another place, too, of which nothing is known yet."""
+    known = _by_name(source.metadata)
+    source.metadata.update({name: text for name, text in texts.items() if name.lower() not in known})
+
+
+def add_raw(source: av.container.InputContainer, texts: Mapping[str, bytes]) -> None:
+    """Add what stands there in UTF-8, in UTF-16 with its mark, or in a code page that nobody named, without NULs."""
+    raw = {name: codepages.utf16(text) if text[:2] in _MARKS else _escaped(text) for name, text in texts.items()}
+    add(source, dict(zip(raw, codepages.mended(list(raw.values())), strict=True)))
+
+
+def _escaped(text: bytes) -> str:
+    return text.replace(b"\0", b"").strip().decode("utf-8", "surrogateescape")
 
 
 def _by_name(metadata: dict[str, str]) -> dict[str, str]:

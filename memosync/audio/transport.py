@@ -5,9 +5,8 @@ FFmpeg goes on with the tracks that it saw first, and hears nothing of others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from .id3 import Peek
 
-Peek = Callable[[int, int], bytes]  # gives from an offset so many bytes, fewer where it ends
 _SIZES = {188: 0, 192: 4}  # bytes of a packet, of which cameras' begin with so many of their own
 _ENOUGH = 5  # packets, one behind the other
 _PICTURES = {0x01, 0x02, 0x10, 0x1B, 0x20, 0x24, 0x42, 0xD1, 0xEA}  # stream types (table 2-34, and SMPTE's)

@@ -11,7 +11,8 @@ import struct
 from collections.abc import Callable, Generator
 
 from . import headers, ogg
-from .headers import Peek, behind_id3, chunks
+from .headers import chunks
+from .id3 import Peek, behind_id3
 from .pcm import is_name
 
 # Asks for so many bytes at an offset, never before those that it asked for last, and is given fewer where it ends. It

@@ -20,7 +20,6 @@ from ..memo import Memo, MemoId, clean_description, clean_title, file_name
 
 _BORN = ("title", "description", "recorded")
 _DIGITS = 8  # of each of them
-_FACTS = ("id", "duration", "fetched")
 _Stamps = Mapping[str, tuple[Clock, str]]  # by field: when it was written, and the digits of what
 
 
@@ -74,11 +73,17 @@ def _cells_of(memo: Memo) -> Cells:
 
 
 def with_cells(memo: Memo, cells: Cells) -> Memo:
-    """Have a memo's entry, which is stamped, say what these cells do, each with its clock; facts of it stay."""
+    """Have a memo's entry, which is stamped, say what these cells do, each with its clock.
+
+    Its id, its length and whether it was fetched stay what they are here. What counts of them on all devices is said
+    on, or no two would ever say the same; what was recorded anywhere was not fetched.
+    """
     mine = cells_of(memo)
-    new = {field: cell for field, cell in cells.items() if field not in _FACTS and mine.get(field) != cell}
+    new = {field: cell for field, cell in cells.items() if mine.get(field) != cell}
     if not new:
         return memo
+    if "fetched" in new and not memo.fetched:
+        new["fetched"] = Cell(0, BIRTH)
     changes: dict[str, Any] = {}
     for field in ("title", "description", "renewals"):
         if field in new:
@@ -111,7 +116,7 @@ def arrived(uid: str, cells: Cells, memo_id: MemoId, file: str | None = None) ->
         recorded=recorded,
         duration=cells["duration"].value / 1000 if "duration" in cells else 0.0,
         size=content.value["size"] if content else 0,
-        fetched="fetched" in cells,
+        fetched="fetched" in cells and cells["fetched"].value == 1,
         uid=uid,
     )
     return with_cells(_born(memo), cells)

@@ -104,8 +104,13 @@ class Sync:
             if part and (index.group, index.meeting) != (part.group, part.trackers):
                 self._close()
                 part = None
-            if index.group and not part:
-                part = self._open(index)
+            if index.group:
+                try:
+                    group.insist_on_secret(self._library)
+                except MemosyncError:
+                    self._close()
+                    raise
+                part = part or self._open(index)
             self._seen = seen
             if part:
                 part.learn()
@@ -121,7 +126,6 @@ class Sync:
 
     def _open(self, index: Index) -> _Part:
         library, name = self._library, index.group
-        group.insist_on_secret(library)
         secret = keys.secret(library)
         with files.as_library_error("keep what other devices say"):
             files.refuse_links(self._place)
@@ -203,7 +207,8 @@ class _Part:
         now = time.monotonic()
         self._unkept = {infohash: at for infohash, at in self._unkept.items() if self._exchange.has(infohash)}
         for infohash in [*self._exchange.arrived(), *(one for one, at in self._unkept.items() if now > at)]:
-            self._take(infohash)
+            if self._exchange.is_here(infohash):  # else it was dropped since
+                self._take(infohash)
         now = time.monotonic()
         if now - self._looked > _LOOK_EVERY:
             self._looked = now
@@ -239,8 +244,10 @@ class _Part:
     def _recall(self) -> None:
         """Bring back what was known here before, and is not any more: somebody put an older index back.
 
-        The others said it already, and will not say it again.
+        The others said it already, and will not say it again. Who has just joined forgot nothing: it begins anew.
         """
+        if self._known.joining:
+            return
         lost = news(self._mine, self._learned)
         memos = {uid: dict(cells) for uid, cells in lost.memos.items()}
         for uid in memos.keys() & self._known.graves.keys():  # which bytes were purged is not kept
@@ -529,11 +536,11 @@ class _Part:
             self._bases.chain, self._said = (), None  # what is said cannot be read any more
             self._equal.clear()
         self._forms.clean(now)
-        for infohash in [infohash for infohash, at in self._retired.items() if now > at]:
+        kept |= self._equal & {pointer.head for pointer in self._meeting.pointers.values()}  # it is not heard again
+        for infohash in [infohash for infohash, at in self._retired.items() if now > at and infohash not in kept]:
             del self._retired[infohash]
-            if infohash not in kept:
-                self._equal.discard(infohash)
-                drop(self._exchange, self._place, infohash)
+            self._equal.discard(infohash)
+            drop(self._exchange, self._place, infohash)
         if self._known.invitations and self._library.clock() > min(one.until for one in self._known.invitations):
             end_used(self._library, self._rows)
 

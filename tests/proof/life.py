@@ -31,7 +31,7 @@ from .wires import SILENT, Wires
 from .witness import DAY, FIELDS, Device, Failure, Shown, Value
 
 ROUNDS = 12  # in which all have to agree, once everybody meets everybody
-_SECRET = bytes(range(32))
+SECRET = bytes(range(32))
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -124,7 +124,7 @@ class Life(Wires):
             device.fetched = set(source.fetched)
             device.trash_seen = {number: set(seen) for number, seen in source.trash_seen.items()}
         elif grouped:
-            group.enter(device.library, _SECRET)
+            group.enter(device.library, SECRET)
             device.grouped = True
         return device
 
@@ -416,7 +416,7 @@ class Life(Wires):
 
     def enter(self, device: Device) -> None:
         device.joining = True
-        group.enter(device.library, _SECRET)
+        group.enter(device.library, SECRET)
         device.grouped = True
         self.count["join with a history"] += bool(self.shown(device))
         self.count["joined with a memo that was thrown away"] += len(self.shown(device).keys() & self.trashings.keys())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +15,7 @@ from memosync.library import group, identity, stamps
 from memosync.library.store import Library
 from memosync.manifest import Cell, Cells, Clock, State
 from memosync.memo import Memo, MemoId
+from memosync.seeder import sync
 
 
 def _fresh_stamps() -> None:
@@ -137,8 +140,68 @@ def _purge_without_a_merge() -> None:
     _set(group, "heard", lambda library: library.clock())
 
 
+# What seeders could do wrong: only those that talk find it
+
+
+def _served_is_fetched() -> None:
+    """What is here already as a base is fetched, and does not come."""
+    _rewrite(sync._Part, "_hear", "if is_new and self._exchange.is_here(head)", "if False")
+
+
+def _even_for_ten_minutes() -> None:
+    """That others say just what is known here is forgotten with their head."""
+    _rewrite(sync._Part, "_clean", "kept |= self._equal & ", "_ = self._equal & ")
+
+
+def _facts_are_told_apart() -> None:
+    """Each device says its own id for a memo that another one has as well."""
+    _rewrite(
+        stamps,
+        "with_cells",
+        "if mine.get(field) != cell",
+        "if mine.get(field) != cell and field not in ('id', 'fetched')",
+    )
+    for module in (group, identity):
+        _set(module, "with_cells", stamps.with_cells)
+
+
+def _who_joins_remembers() -> None:
+    """Who comes again brings back what it knew before."""
+    _rewrite(sync._Part, "_recall", "if self._known.joining", "if False")
+
+
+def _the_secret_is_never_looked_at_again() -> None:
+    """Who left, and put an old index back, goes on without the key of anything that comes."""
+    _rewrite(sync.Sync, "_turn", "group.insist_on_secret(self._library)", "pass")
+
+
+def _what_was_dropped_is_taken() -> None:
+    """What arrived counts, though it was dropped meanwhile."""
+    _rewrite(sync._Part, "turn", "if self._exchange.is_here(infohash)", "if True")
+
+
+def _an_old_index_is_believed() -> None:
+    """Nobody says again what an index that was put back does not know."""
+    _set(sync._Part, "_recall", lambda part: None)
+
+
+def _refused_for_good() -> None:
+    """What could not be had once is not tried again."""
+    _rewrite(sync._Part, "_refuse", "time.monotonic() + AGAIN", "math.inf")
+
+
 def _set(where: object, name: str, what: Any) -> None:
     setattr(where, name, what)
+
+
+def _rewrite(where: Any, name: str, old: str, new: str) -> None:
+    """Have a function be as if something else stood there."""
+    function = getattr(where, name)
+    text = textwrap.dedent(inspect.getsource(function))
+    assert text.count(old) == 1, (name, old)
+    made: dict[str, Any] = {}
+    exec(text.replace(old, new), function.__globals__, made)
+    _set(where, name, made[name])
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
@@ -157,5 +220,18 @@ MUTANTS: dict[str, Callable[[], None]] = {
         _births_are_edits,
         _nothing_is_synced,
         _purge_without_a_merge,
+    )
+}
+TALK: dict[str, Callable[[], None]] = {
+    made.__name__.strip("_"): made
+    for made in (
+        _served_is_fetched,
+        _even_for_ten_minutes,
+        _facts_are_told_apart,
+        _who_joins_remembers,
+        _the_secret_is_never_looked_at_again,
+        _what_was_dropped_is_taken,
+        _an_old_index_is_believed,
+        _refused_for_good,
     )
 }

@@ -1,6 +1,6 @@
 """Many lives, in ranges that can be gone on with: what was lost, is there twice, or is stale; none of it may be.
 
-python -m proof.run [--first N] [--lives N] [--jobs N] [--mutant NAME]      (in tests/; `make proof` does)
+python -m proof.run [--talk] [--first N] [--lives N] [--jobs N] [--mutant NAME]      (in tests/; `make proof` does)
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from . import crash, mutants
 from .life import Life
+from .talk import Talk
 from .witness import Failure
 
 LEAST = {  # of what has to have happened in a hundred lives, some half of what does: else they prove nothing
@@ -56,18 +57,31 @@ LEAST = {  # of what has to have happened in a hundred lives, some half of what 
     "sound judged": 500,
     "word judged": 2000,
 }
+TALKED = {  # the same of devices that talk as seeders do
+    "head merged": 2000,
+    "head on a base": 300,
+    "head merged that is served here": 50,
+    "torrent that did not come at once": 300,
+    "seeder that began anew": 150,
+    "kill in a turn of the seeder": 25,
+    "power cut that took something": 50,
+    "partition": 60,
+    "put back: index": 5,
+    "sound judged": 400,
+    "word judged": 1500,
+}
 _SHOWN = 20  # failures
 
 
-_place = ""  # where these lives are
+_place, _kind = "", Life  # where these lives are, and of what kind
 
 
-def _prepare(mutant: str, place: str) -> None:
-    global _place
-    _place = place
+def _prepare(mutant: str, place: str, kind: type[Life]) -> None:
+    global _place, _kind
+    _place, _kind = place, kind
     crash.install()
     if mutant:
-        mutants.MUTANTS[mutant]()
+        (mutants.MUTANTS | mutants.TALK)[mutant]()
     gc.collect()
     gc.freeze()  # what is there for good is not to be looked at again and again
 
@@ -75,7 +89,7 @@ def _prepare(mutant: str, place: str) -> None:
 def _live(seed: int) -> tuple[int, Counter[str], str]:
     """Live once."""
     with tempfile.TemporaryDirectory(dir=_place) as place:
-        life = Life(seed, Path(place))
+        life = _kind(seed, Path(place))
         try:
             return seed, life.run(), ""
         except Failure as failure:
@@ -88,11 +102,13 @@ def _live(seed: int) -> tuple[int, Counter[str], str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--talk", action="store_true")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--lives", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--mutant", default="", choices=["", *mutants.MUTANTS])
+    parser.add_argument("--mutant", default="", choices=["", *mutants.MUTANTS, *mutants.TALK])
     chosen = parser.parse_args()
+    kind, least = (Talk, TALKED) if chosen.talk else (Life, LEAST)
     total: Counter[str] = Counter()
     failures: list[tuple[int, str]] = []
     began, lived = time.monotonic(), 0
@@ -101,7 +117,7 @@ def main() -> int:
     memory = Path("/dev/shm")  # a disk that is no disk, where there is one
     with (
         tempfile.TemporaryDirectory(prefix="memosync-lives-", dir=memory if memory.is_dir() else None) as place,
-        multiprocessing.get_context("spawn").Pool(chosen.jobs, _prepare, (chosen.mutant, place)) as pool,
+        multiprocessing.get_context("spawn").Pool(chosen.jobs, _prepare, (chosen.mutant, place, kind)) as pool,
     ):
         for seed, count, failure in pool.imap_unordered(_live, seeds, 1 if chosen.mutant else 10):
             lived += 1
@@ -123,7 +139,7 @@ def main() -> int:
     for name, many in sorted(total.items()):
         print(f"{many:9} {name}")
     print(f"{time.monotonic() - began:.0f} s")
-    rare = [name for name, least in LEAST.items() if lived >= 50 and total[name] < least * lived // 100]
+    rare = [name for name, few in least.items() if lived >= 50 and total[name] < few * lived // 100]
     if rare:
         print(f"too rare: {', '.join(rare)}")
     return 1 if failures or rare else 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,12 +143,19 @@ class Wires(Witness):
             self.count["head that could not be fetched"] += 1
             return None
         theirs = self.said(data)
-        alive = {number for number, memo in self.shown(device).items() if not memo.trashed}
-        joining, device.joining = device.joining, False
         news = theirs if lossy else manifest.news(group.state_of(library), theirs)  # as the seeder does
-        group.merge_in(library, news, SILENT)
+        with self.merging(device, theirs, thrown):
+            group.merge_in(library, news, SILENT)
         device.heard_at = self.now if holders - {device.number} else device.heard_at
         holders.add(device.number)
+        return theirs
+
+    @contextlib.contextmanager
+    def merging(self, device: Device, theirs: manifest.State, thrown: set[str]) -> Iterator[None]:
+        """Note what it means for what is shown that a device merges what another one says, and throws away."""
+        alive = {number for number, memo in self.shown(device).items() if not memo.trashed}
+        joining, device.joining = device.joining, False
+        yield
         if joining:  # what is alive on who joins stays so
             for number, undone in self.trashings.items():
                 for when in undone.keys() & thrown if number in alive else ():
@@ -157,7 +166,6 @@ class Wires(Witness):
             said = {field for field, cell in cells.items() if cell.clock != manifest.FETCHED}  # not by a file alone
             if number in shown and said.issuperset(f"tag:{tag}" for tag in shown[number].tags):
                 device.fetched.discard(number)
-        return theirs
 
     def said(self, data: bytes) -> manifest.State:
         """Read what somebody said, once."""
