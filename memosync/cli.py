@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 import typer
 
 from . import __version__, usage
-from .errors import LibraryError, MemosyncError, UsageError
+from .errors import LibraryError, MemosyncError, UsageError, reason_of
 from .network import Network
 from .quantities import local, parse_duration, parse_position, parse_size, parse_until, parse_when
 from .ui import live, rows, terminal
@@ -53,7 +53,11 @@ def _filled(kind: type[Options], given: Mapping[str, Any]) -> Options:
 
 def _items(ctx: typer.Context, memos: list[str] | None, *, needed: bool = True) -> list[str]:
     """Take the memos that a command is given; UsageError without any where some are needed."""
-    return terminal.items(terminal.given(memos, what="MEMO", command=ctx.command_path) if needed else memos or [])
+    given = terminal.given(memos, what="MEMO", command=ctx.command_path) if needed else memos or []
+    found = terminal.items(given)
+    if given and not found:
+        terminal.tell(f"there is nothing to {ctx.info_name}")
+    return found
 
 
 def _root(library: str | None) -> Path:
@@ -599,5 +603,5 @@ def run() -> int:
     except OSError as error:
         if not {"-h", "--help"} & set(sys.argv):
             raise
-        raise LibraryError(f"cannot write the answer: {error.strerror}") from error  # Typer prints help by itself
+        raise LibraryError(f"cannot write the answer: {reason_of(error)}") from error  # Typer prints help by itself
     return result if isinstance(result, int) else 0

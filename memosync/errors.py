@@ -24,6 +24,12 @@ class MemosyncError(Exception):
         self.hint = hint
 
 
+def reason_of(error: OSError) -> str:
+    """Word why the operating system refused, to stand within a line."""
+    reason = error.strerror or str(error)
+    return reason[:1].lower() + reason[1:]
+
+
 class UsageError(MemosyncError):
     exit_code = 2
 

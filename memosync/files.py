@@ -23,7 +23,7 @@ from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import IO, Generic, TypeVar
 
-from .errors import LibraryError
+from .errors import LibraryError, reason_of
 
 T = TypeVar("T")
 Watch = Callable[[Path, float], None]  # of who waits for a lock: which, and for how many seconds; it may raise
@@ -606,15 +606,17 @@ def as_library_error(doing: str, otherwise: str = "another --library") -> Iterat
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
         if isinstance(error, OddFile):
-            raise LibraryError(f"cannot {doing}: {reason}", f"look at {error.filename}, and take it away") from error
+            where = f"look at {error.filename}, and take it away"
+            raise LibraryError(f"cannot {doing}: {error.strerror}", where) from error
         if is_out_of_room(error):
             hint = "make room and run it again"
+        elif error.errno == errno.EROFS:
+            hint = f"have the disk mounted for writing, or give {otherwise}"
         elif isinstance(error, FileNotFoundError):
             hint = "memosync check says what else is gone"
         elif isinstance(error, NoLocks):
             hint = f"mount it with locks (NFS: with rpc.statd, or local_lock=flock), or give {otherwise}"
         else:
             hint = f"look at the rights of the directory, or give {otherwise}"
-        raise LibraryError(f"cannot {doing}: {reason[:1].lower()}{reason[1:]}", hint) from error
+        raise LibraryError(f"cannot {doing}: {reason_of(error)}", hint) from error

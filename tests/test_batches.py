@@ -53,6 +53,15 @@ def test_every_memo_is_found_before_anything_is_done_and_each_that_is_not_is_a_l
     assert memosync("list", "--json").out == before
 
 
+@pytest.mark.parametrize("nothing", ["", "\n"], ids=["an empty one", "an empty line"])
+def test_where_standard_input_names_nothing_that_is_said(memosync: Program, ids: list[str], nothing: str) -> None:
+    verbs = [["share"], ["fetch"], ["play"], ["show"], ["edit", "-d", "x"], ["export", "-o", "."], ["rm"], ["restore"]]
+    for verb in verbs:
+        result = memosync(*verb, "-", stdin=nothing)
+
+        assert (result.out, result.err) == ("", f"memosync: there is nothing to {verb[0]}\n")
+
+
 def test_who_types_a_title_gets_the_id(memosync: Program, ids: list[str]) -> None:
     refused = memosync("play", "second", code=NotFoundError.exit_code).err
     assert refused.endswith(f"'second'\nmemosync: hint: a memo is named by its id: {ids[1]} “Second”\n")

@@ -85,6 +85,8 @@ def test_on_a_disk_that_is_mounted_read_only(memosync: Program, three: Path) -> 
     memosync.under = read_only(memosync.library)
 
     assert_each_is_one_error(memosync, CHANGES, three)
+    said = memosync("edit", "last", "-t", "Another", code=LibraryError.exit_code).err
+    assert "hint: have the disk mounted for writing, or give another --library" in said  # rights are no help
 
 
 def test_where_one_has_no_right_to_write(memosync: Program, three: Path) -> None:

@@ -423,6 +423,25 @@ def test_a_link_that_names_nobody_is_not_waited_for(memosync: Program, options: 
     assert not list(memosync.library.glob(".memosync/incoming/*"))
 
 
+def test_where_there_is_no_network_that_is_said_and_not_that_nobody_is_on(memosync: Program) -> None:
+    memosync.under = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--net",
+        "sh",
+        "-c",
+        'ip link set lo up && exec "$@"',
+        "sh",
+    ]
+    memosync.environment["MEMOSYNC_NETWORK"] = "public"
+    link = f"magnet:?xt=urn:btih:{40 * 'b'}&tr=udp://203.0.113.1:6969"
+
+    said = memosync("fetch", link, "--timeout", "2s", code=SwarmError.exit_code).err
+
+    assert said.endswith("memosync: hint: this machine is in no network: connect it to one, then type the same again\n")
+
+
 def test_what_a_shell_left_of_a_link_is_known_again(memosync: Program, theirs: Shared) -> None:
     said = "it is all that a shell leaves of a link without quotes; memosync fetch alone asks for the whole link"
     cut = f"magnet:?xt=urn:btih:{40 * 'a'}"
@@ -953,6 +972,23 @@ def test_a_bar_is_drawn_on_a_terminal(memosync: Program, seeder: Peer) -> None:
 
     assert terminal.screen.scrolled == 0
     assert terminal.screen.lines[-1] == only(memosync)["id"]
+
+
+@pytest.mark.parametrize(("command", "question"), [("fetch", "paste a link:"), ("rm --purge last", "for ever?")])
+def test_ctrl_c_where_something_is_asked_ends_the_line(
+    memosync: Program, sound: Path, command: str, question: str
+) -> None:
+    memosync("record", sound)
+    columns: list[int] = []
+    while 0 not in columns and len(columns) < 8:  # what is written while the kernel handles a ^C it may throw away
+        window = Terminal([*PROGRAM, *command.split()], memosync.environment)
+        window.wait_for(lambda screen: question in screen.text, "the question")
+        window.type("\x03")
+        window.end(130)
+        window.close()
+        columns.append(window.screen.column)
+
+    assert columns[-1] == 0
 
 
 def test_ctrl_c_on_a_terminal_is_130(memosync: Program, seeder: Peer) -> None:

@@ -492,6 +492,19 @@ def test_an_installed_package_brings_the_manual_page_the_completions_and_what_a_
     assert shared["fish/vendor_completions.d/memosync.fish"] == (PACKAGE / "completions/memosync.fish").read_bytes()
 
 
+@pytest.mark.long
+def test_the_picture_in_the_readme_is_of_the_program_as_it_is(tmp_path: Path) -> None:
+    def words(picture: Path) -> list[str]:
+        """Give its words but ids, times and the like, which are others each time."""
+        drawn = re.findall(">([^<]+)</text>", picture.read_text())
+        return [word for word in drawn if not re.search(r"\d|&amp;|^[0-9a-hjkmnp-tv-z]{8}$", word) and word.isascii()]
+
+    now = tmp_path / "session.svg"
+    subprocess.run([sys.executable, ROOT / "demo/picture.py", now], check=True, timeout=120)
+
+    assert words(now) == words(ROOT / "docs/session.svg")
+
+
 def test_the_first_screen_of_the_readme_shows_a_session_and_the_page() -> None:
     first, _, _ = (ROOT / "README.md").read_text().partition("## Install")
 

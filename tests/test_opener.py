@@ -317,6 +317,9 @@ def test_what_is_no_memo_is_refused_loaded_no_further_and_a_file_that_lies_does_
     files = [other.seed(path, f"{HTML}.exe", tracker.url) for path in (junk, sealed, lying)]
     for link in (files[0].infohash, f"{files[1].infohash}.{magnet.format_key(KEY)}", seeded_both(other, tracker.url)):
         page.goto(f"file://{place}#{link}")
+        visitor.wait_until(
+            f"magnet.href.includes('{link[:40]}')", "this one to be opened"
+        )  # those words are there still
         visitor.wait_for_words("What is behind this link is no memo", 60)
         other.wait_until("peer.status().every(swarm => !swarm.peers.length)", "to be left")
         assert page.get_attribute("#save", "href") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import shutil
@@ -20,6 +21,7 @@ from support.disk import read_only
 from support.library import memos
 from support.long import more
 from support.program import PROGRAM, Ended, Program, errors
+from support.seeder import state
 from support.terminal import Screen, Terminal
 from support.vmic import RATE, Microphone
 from support.waiting import wait_until
@@ -246,9 +248,15 @@ def test_fetch_plays_it_while_it_arrives(
         )
         assert fetching.stderr
         assert fetching.stdout
-        while "playing" not in (line := fetching.stderr.readline()):
-            assert line
-        assert not (player.library / "index.toml").exists()
+        coming = player.library / ".memosync" / "incoming"
+        wait_until(lambda: sum(path.stat().st_blocks for path in coming.glob("*/*")) * 512 > 30_000, "some of it")
+        os.kill(seeder := state(theirs)["pid"], signal.SIGSTOP)  # nothing more comes until it plays
+        try:
+            while "playing" not in (line := fetching.stderr.readline()):
+                assert line
+            assert not (player.library / "index.toml").exists()
+        finally:
+            os.kill(seeder, signal.SIGCONT)
         assert fetching.stdout.read().strip() == memos(player)[0]["id"]
         assert fetching.wait(60) == 0
 

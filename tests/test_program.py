@@ -249,6 +249,7 @@ def test_a_stream_that_refuses_is_one_line(
     result = memosync(*arguments.split(), code=code)
 
     assert re.fullmatch(ONE_LINE, result.err)
+    assert not re.search(": [A-Z][a-z]", result.err)  # the system's words, in a line of ours
     assert not list(memosync.library.glob("*.webm"))
 
 

@@ -706,6 +706,7 @@ def test_a_pipe_that_fills_the_disk_is_kept_and_finished_when_there_is_room(memo
     assert full.out == ""
     assert part in full.err
     assert "Traceback" not in full.err
+    assert "hint: make room; then memosync list finishes it" in full.err  # to record again would be another one
     assert len(memosync("list").lines) == 1
     assert leftovers(memosync) == [part]
 

@@ -16,6 +16,7 @@ from support import vmic
 from support.disk import SmallDisk
 from support.library import memos
 from support.program import PROGRAM, Program
+from support.sound import noise
 from support.terminal import Screen, Terminal
 from support.vmic import Microphone
 
@@ -25,7 +26,19 @@ ID = re.compile(r"\b[0-9a-hjkmnp-tv-z]{8}\b")
 CLOCK = re.compile(r"\b(\d\d):(\d\d)\b")
 LEVEL = re.compile(r"[−-]\d+ dB")
 
+READS_SLOWLY = """
+import io
+import time
+from memosync import files
+open_regular = files.open_regular
 
+class Slow(io.BufferedReader):
+    def readinto(self, buffer):
+        time.sleep(len(buffer) / 6e7)  # seconds
+        return super().readinto(buffer)
+
+files.open_regular = lambda *given, **options: Slow(open_regular(*given, **options).detach())
+"""
 Record = Callable[..., Terminal]
 
 
@@ -229,6 +242,36 @@ def test_what_listens_to_a_memo_says_how_long_it_will_still_take(memosync: Progr
 
     assert re.search(r" 10%  ██░+  listening to it\r", terminal.wrote)
     assert re.search(r" 50%  █{10}░{10}  listening to it  [23] s left\r", terminal.wrote)
+
+
+def test_of_one_that_is_large_each_verb_says_how_far_it_is(memosync: Program, tmp_path: Path) -> None:
+    loud = noise(tmp_path / "minute.webm", 15, "-ac", "2", "-c:a", "libopus", "-b:a", "512k", "-compression_level", "0")
+    large = tmp_path / "large.webm"
+    loop = ["ffmpeg", "-v", "error", "-stream_loop", "35", "-i", str(loud), "-c", "copy", str(large)]
+    subprocess.run(loop, check=True, timeout=60)
+    memosync("record", large, "-t", "Large")
+    memosync.meddle(READS_SLOWLY)
+    silent: list[tuple[object, str]] = []
+    looks, of_1 = r"\d%  of “Large” looked at", r"[1-9]%  of 1 memo"
+    for command, shown in (
+        (["record", large], r"\d%  \S*large.webm, compared with what is here"),
+        (["edit", "last", "-d", "Long"], of_1),
+        (["share", "last", "--no-seed"], r"[1-9]%  “Large”"),
+        (["check"], of_1),
+        (["export", "last", "-o", tmp_path / "sealed.webm"], looks),
+        (["share", "last", "--public", "--yes", "--no-seed"], r"[1-9]%  “Large”"),
+        (["check"], of_1),
+        (["export", "last", "-o", tmp_path / "public.webm"], looks),
+    ):
+        terminal = Terminal([*PROGRAM, *map(str, command)], memosync.environment, 200)
+        terminal.end(None)
+        terminal.close()
+
+        assert "%" not in terminal.screen.text, command
+        if not re.search(shown, terminal.wrote):
+            silent.append((command[0], terminal.wrote))
+
+    assert [name for name, _ in silent] == [], silent
 
 
 def test_a_closed_window_saves(memosync: Program, microphone: Microphone, record: Record) -> None:

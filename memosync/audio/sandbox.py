@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from .. import process
 from ..console import one_line
-from ..errors import AudioError
+from ..errors import AudioError, reason_of
 from ..memo import Words, clean_description, clean_tags, clean_title, parse_id
 from . import webm
 
@@ -105,7 +105,7 @@ def _answer(path: Path) -> dict[str, object]:
     except AudioError as error:
         return {"error": str(error)}
     except OSError as error:
-        return {"error": f"it cannot be read: {error.strerror}"}
+        return {"error": f"it cannot be read: {reason_of(error)}"}
     words = info.words
     return {
         "duration": info.duration,

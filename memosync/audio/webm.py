@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast
 
 from .. import files
-from ..errors import AudioError, UsageError
+from ..errors import AudioError, UsageError, reason_of
 from ..memo import Words
 from . import opus, timeline
 from .carried import Carried, carried_of, to_chapters, to_matroska
@@ -101,7 +101,7 @@ def finish(
         with files.open_regular(part) as walked:
             known = timeline.read(walked, _EXACT)
     except OSError as error:
-        raise AudioError(f"it cannot be read: {error.strerror}") from error
+        raise AudioError(f"it cannot be read: {reason_of(error)}") from error
     with contextlib.ExitStack() as opened:
         opened.enter_context(translated("write"))
         try:
@@ -216,10 +216,11 @@ def sound_of(path: Path) -> bytes:
     return digest.digest()
 
 
-def have_same_sound(one: Path, other: Path) -> bool:
+def have_same_sound(one: Path, other: Path, on_progress: Callable[[float], None] = lambda _fraction: None) -> bool:
     """Tell whether two WebM files have the same packets at the same times, to be decoded in the same way.
 
     A memo one of whose time stamps was hit has all of its packets, and is damaged. The first difference ends it.
+    `on_progress` is told how far that is, 0 to 1.
 
     AudioError when one of them cannot be read to its end, OSError as `probe`.
     """
@@ -229,7 +230,10 @@ def have_same_sound(one: Path, other: Path) -> bool:
             source = opened.enter_context(open_input(opened.enter_context(files.open_regular(path))))
             stream = audio_stream(source)
             how = opus.decoding(stream.codec_context.extradata)
-            found.append((how, packets(source, stream), float(stream.time_base or 0)))
+            part = packets(source, stream)
+            if path is other:
+                part = _told(part, max(1, path.stat().st_size), on_progress)
+            found.append((how, part, float(stream.time_base or 0)))
         (mine, ours, tick), (theirs, others, tock) = found
         return mine == theirs and all(
             a and b and abs((a.pts or 0) * tick - (b.pts or 0) * tock) < _ROUNDED and memoryview(a) == memoryview(b)
@@ -503,10 +507,15 @@ def _until_damage(packets: Iterator[Packet], size: int, on_progress: Callable[[f
     import av
 
     with contextlib.suppress(av.FFmpegError):
-        for number, packet in enumerate(packets):
-            if number % _A_MINUTE == 0:
-                on_progress(min(1.0, (packet.pos or 0) / size))
-            yield packet
+        yield from _told(packets, size, on_progress)
+
+
+def _told(packets: Iterable[Packet], size: int, on_progress: Callable[[float], None]) -> Iterator[Packet]:
+    """Give packets of a file of `size` bytes, and tell at every minute of them which fraction they are."""
+    for number, packet in enumerate(packets):
+        if number % _A_MINUTE == 0:
+            on_progress(min(1.0, (packet.pos or 0) / size))
+        yield packet
 
 
 def layout(sound: Sound) -> str:

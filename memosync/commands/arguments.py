@@ -13,7 +13,7 @@ from typing import IO, TypeVar
 
 from .. import files
 from ..console import Console, one_line
-from ..errors import Interrupted, LibraryError, MemosyncError, NotFoundError, Several, SwarmError, UsageError
+from ..errors import Interrupted, LibraryError, MemosyncError, NotFoundError, Several, SwarmError, UsageError, reason_of
 from ..library.adopt import open_library
 from ..library.downloads import Download
 from ..library.group import holders
@@ -155,8 +155,7 @@ def reading(name: str | None = None, hint: str | None = None) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UsageError(f"{about}there is no such file", hint) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(f"{about}it cannot be read: {reason[:1].lower()}{reason[1:]}") from error
+        raise UsageError(f"{about}it cannot be read: {reason_of(error)}") from error
 
 
 def is_file(text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -70,11 +70,15 @@ def check_library(command: Globals, *, repair: bool = False, now: datetime, stop
     yield Finding("ok", "index", format_count(len(memos)))
     intact = verified = 0
     for number, memo in enumerate(memos):
-        stop.check()
-        console.progress(of_all(memos), number / len(memos))
-        found = list(examine(library, memo))
+
+        def look(fraction: float, done: int = number) -> None:
+            stop.check()
+            console.progress(of_all(memos), min((done + fraction) / len(memos), 0.999))
+
+        look(0)
+        found = list(examine(library, memo, look))
         if any(finding.is_defect for finding in found):
-            found = _look_again(library, memo.id, repair)
+            found = _look_again(library, memo.id, repair, look)
         yield from found
         if not any(finding.is_defect for finding in found):
             intact, verified = intact + 1, verified + memo.is_frozen
@@ -121,7 +125,7 @@ def _end_links(library: Library, repair: bool) -> Iterator[Finding]:
             yield Finding("defect", memo.id, text)
 
 
-def _look_again(library: Library, memo_id: MemoId, repair: bool) -> list[Finding]:
+def _look_again(library: Library, memo_id: MemoId, repair: bool, on_progress: Callable[[float], None]) -> list[Finding]:
     """Examine a memo with nobody else at it, and mend what can be mended."""
     said: list[Finding] = []
     with contextlib.ExitStack() as locks:
@@ -131,7 +135,7 @@ def _look_again(library: Library, memo_id: MemoId, repair: bool) -> list[Finding
         again = True
         while again and len(said) < 4:
             again, memo = False, library.index().get(memo_id)
-            for finding in examine(library, memo) if memo else ():
+            for finding in examine(library, memo, on_progress) if memo else ():
                 if repair and finding.mend:
                     try:
                         said.append(Finding("note", memo_id, finding.mend()))

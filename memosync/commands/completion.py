@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .. import index
 from ..console import Console, one_line
-from ..errors import LibraryError, MemosyncError, UsageError
+from ..errors import LibraryError, MemosyncError, UsageError, reason_of
 from ..library.store import Library
 
 SCRIPTS = {"bash": "memosync.bash", "zsh": "_memosync", "fish": "memosync.fish"}
@@ -91,7 +91,7 @@ def install(shell: str | None, environment: Mapping[str, str], console: Console)
                 with place.start_file.open("a", encoding="utf-8") as file:
                     file.write(f"{'' if before[-1:] in ('', chr(10)) else chr(10)}{place.line}\n")
     except OSError as error:
-        text = f"cannot write {error.filename or place.script}: {error.strerror}"
+        text = f"cannot write {error.filename or place.script}: {reason_of(error)}"
         raise LibraryError(text, "memosync --show-completion prints the script, to be put elsewhere") from error
     console.answer(str(place.script))
     read = f", which {place.start_file} reads" if place.start_file else ""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from .. import index
@@ -69,13 +70,18 @@ def apply(library: Library, memos: Sequence[Memo], change: Change, console: Cons
     """
     changed: dict[str, list[Memo]] = {}
     written = 0
+
+    def look(done: int, fraction: float) -> None:
+        console.progress(of_all(memos), min((done + fraction) / len(memos), 0.999))
+
     for batch in library.locked(memos):
         at_once: dict[MemoId, Change] = {}
         try:
             with contextlib.closing(Rewording(library)) as rewording:
                 for number, memo_id in enumerate(batch, written):
-                    console.progress(of_all(memos), number / len(memos))
-                    where, memo, at_once[memo_id] = _prepare(library, memo_id, change, rewording, console)
+                    part = partial(look, number)
+                    part(0)
+                    where, memo, at_once[memo_id] = _prepare(library, memo_id, change, rewording, console, part)
                     changed.setdefault(where, []).append(memo)
                     if rewording.is_full:
                         rewording.write(at_once)
@@ -94,7 +100,12 @@ def apply(library: Library, memos: Sequence[Memo], change: Change, console: Cons
 
 
 def _prepare(
-    library: Library, memo_id: MemoId, change: Change, rewording: Rewording, console: Console
+    library: Library,
+    memo_id: MemoId,
+    change: Change,
+    rewording: Rewording,
+    console: Console,
+    on_progress: Callable[[float], None],
 ) -> tuple[str, Memo, Change]:
     """Give where a locked memo is changed, as it was, and the change to its entry; its file is staged where it is."""
     index = library.index()
@@ -106,7 +117,7 @@ def _prepare(
     if memo.is_frozen or index.group:  # in a group, others need not fetch all of it for a word
         return _FROZEN if memo.is_frozen else _IN_GROUP, memo, change
     try:
-        return "changed in the index and in the file", memo, rewording.stage(after)
+        return "changed in the index and in the file", memo, rewording.stage(after, on_progress)
     except AudioError as error:
         console.warn(f"{memo.label}: changed in the index alone: {error}")
         return "", memo, change

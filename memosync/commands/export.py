@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count
@@ -54,29 +54,34 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, to_f
         insist_here(library, [memo])
         with files.as_library_error(f"read {source}"):
             is_there = os.path.lexists(source)
-            if not is_there or not is_file_of(library, memo, source):
+            if not is_there or not is_file_of(library, memo, source, telling(f"of “{memo.title}” looked at")):
                 raise LibraryError(f"{source} {'was altered' if is_there else 'is gone'}", _LOOK)
         if path is None:
             assert out
             with files.as_library_error("write the answer"), suppress(BrokenPipeError):
                 copy(memo, source, out)
                 out.flush()
-            return
-        with written(path, force=options.force, otherwise="another -o") as file:
-            copy(memo, source, file)
-        console.answer(str(path))
+        else:
+            with written(path, force=options.force, otherwise="another -o") as file:
+                copy(memo, source, file)
+        if place or to_file:
+            console.progress("", 1)  # the disk has it
+        if path:
+            console.answer(str(path))
 
-    def copy(memo: Memo, source: Path, target: Target) -> None:
+    def telling(of: str) -> Callable[[float], None]:
         def look(fraction: float) -> None:
             stop.check()
             if place or to_file:
-                console.progress(memo.title, fraction)
+                console.progress(of, min(fraction, 0.999))
 
+        return look
+
+    def copy(memo: Memo, source: Path, target: Target) -> None:
         try:
-            convert(source, target, form, memo.words, on_progress=look)
+            convert(source, target, form, memo.words, on_progress=telling(memo.title))
         except AudioError as error:
             raise LibraryError(f"it is damaged: {error}", _LOOK) from error
-        look(1)
 
     each(places, write, name=lambda item: item[0].label, stop=stop, console=console)
 

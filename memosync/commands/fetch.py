@@ -335,7 +335,9 @@ def _each_source(texts: Iterable[str], do: Callable[[_Source], None], *, stop: S
     def whole(text: str) -> None:
         if text in _STANDARD_INPUT:
             data = read_all(INPUT, metainfo.LARGEST_TORRENT, stop)
-            if _FILE.match(data):
+            if not data.strip():
+                console.tell("there is nothing to fetch")
+            elif _FILE.match(data):
                 do(_source(data))
             elif len(data) > metainfo.LARGEST_TORRENT:
                 raise TorrentError("these links are more than can be read at once", "give fewer of them")

@@ -170,6 +170,10 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
         title = words.title or own.title or clean_title(name) or format_moment(recorded)
         return Words(title, words.description or own.description, words.tags or own.tags, recorded, memo_id)
 
+    def compared(fraction: float) -> None:
+        recorder.stop.check()
+        console.progress(f"{shown}, compared with what is here", min(fraction, 0.999))
+
     def progress(done: float, whole: float | None) -> None:
         if not live:
             recorder.stop.check()
@@ -192,6 +196,7 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
         try:
             with library.lock(memo_id):
                 try:
+                    progress(0, 1)
                     reader = Pipe(recorder.stop, file.fileno()) if live else file
                     with reading():
                         import_source(
@@ -206,7 +211,7 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
                         )
                     if not live:
                         made = new_memo(memo_id, webm.probe(target), target, when=0)
-                        here = None if recorder.again else same_sound(library, target, made.duration)
+                        here = None if recorder.again else same_sound(library, target, made.duration, compared)
                         if not here:
                             library.add(made, target)
                             memo = made

@@ -86,7 +86,8 @@ def share(
         _stop_sharing(library, memos, command.console, only_public=options.public)
         return
     if not memos:
-        command.console.tell("there is nothing to share")
+        if options.everything:
+            command.console.tell("there is nothing to share")
         return
     insist_here(library, memos)
     network, console = command.network, command.console

@@ -12,7 +12,7 @@ from .. import files
 from ..audio.microphone import find
 from ..audio.portaudio import patiently
 from ..audio.speaker import output
-from ..errors import AudioError, LibraryError
+from ..errors import AudioError, LibraryError, reason_of
 from ..library.store import Library
 from ..network import Network
 from ..quantities import format_count, format_size
@@ -60,7 +60,7 @@ def _disk(library: Library) -> Finding:
     try:
         free = files.free_space(library.root)
     except OSError as error:
-        return Finding("note", "disk", f"its free space is not known: {error.strerror}")
+        return Finding("note", "disk", f"its free space is not known: {reason_of(error)}")
     hours = free / BYTES_AN_HOUR
     text = f"{format_size(free)} free, {hours:.0f} hours of recording"
     if hours >= 1:

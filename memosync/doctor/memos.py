@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +20,16 @@ from .finding import Finding
 NEAR = 0.1  # seconds: a container's length and its last block's end differ by less
 
 
-def examine(library: Library, memo: Memo) -> Iterator[Finding]:
-    """Find what is wrong with a memo: its file, its pieces where it was shared, its length, its words."""
+def examine(
+    library: Library, memo: Memo, on_progress: Callable[[float], None] = lambda _fraction: None
+) -> Iterator[Finding]:
+    """Find what is wrong with a memo: its file, its pieces where it was shared, its length, its words.
+
+    `on_progress` is told how far its bytes are looked at, 0 to 1.
+    """
     path = library.path(memo)
     try:
-        yield from _examine_file(library, memo, path)
+        yield from _examine_file(library, memo, path, on_progress)
     except FileNotFoundError:  # at first, or while it was looked at
         if is_awaited(library, memo) and not memo.trashed:
             names = ", ".join(row.name or row.id for row in group.holders(library, memo))
@@ -38,12 +43,17 @@ def examine(library: Library, memo: Memo) -> Iterator[Finding]:
         yield Finding("note" if memo.trashed else "defect", memo.id, text, mend)
 
 
-def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]:
+def _examine_file(library: Library, memo: Memo, path: Path, on_progress: Callable[[float], None]) -> Iterator[Finding]:
     """Find what is wrong with a memo's file; FileNotFoundError when it is gone."""
+    first = 0.5 if memo.sealed and not memo.trashed else 1.0  # the other half is the sealed form
+
+    def look(fraction: float) -> None:
+        on_progress(fraction * first)
+
     try:
         size, info = path.stat().st_size, webm.probe(path)
         known = frozen_torrent(library, memo) if memo.infohash else memo.sealed and keys.find(library, memo.sealed)
-        is_altered = memo.is_frozen and known and not is_file_of(library, memo, path)
+        is_altered = memo.is_frozen and known and not is_file_of(library, memo, path, look)
     except FileNotFoundError:
         raise
     except (AudioError, OSError) as error:
@@ -54,7 +64,8 @@ def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]
             yield Finding("defect", memo.id, f"{memo.file} was altered: it is not what its link gives any more")
             return
         if memo.sealed and not memo.trashed:
-            yield from _examine_sealed(library, memo, memo.sealed)
+            second = lambda fraction: on_progress(first + fraction * (1 - first))  # noqa: E731
+            yield from _examine_sealed(library, memo, memo.sealed, second)
         if memo.infohash and not frozen_torrent(library, memo):
             again = torrent_again(library, memo, path, info.words)
             if not again:
@@ -75,7 +86,9 @@ def _examine_file(library: Library, memo: Memo, path: Path) -> Iterator[Finding]
         yield Finding("note", memo.id, "the words in its file are not those of the index; sharing writes them")
 
 
-def _examine_sealed(library: Library, memo: Memo, infohash: InfoHash) -> Iterator[Finding]:
+def _examine_sealed(
+    library: Library, memo: Memo, infohash: InfoHash, on_progress: Callable[[float], None]
+) -> Iterator[Finding]:
     """Find what is wrong with what is kept of a memo's private link."""
     key = keys.find(library, infohash)
     if key and key.ended:
@@ -85,7 +98,7 @@ def _examine_sealed(library: Library, memo: Memo, infohash: InfoHash) -> Iterato
     elif not key:
         mend = partial(repair.seal_again, library, memo)
         yield Finding("defect", memo.id, "the key of its private link is lost", mend)
-    elif fault := sealed.fault_of(library, infohash, thorough=True):
+    elif fault := sealed.fault_of(library, infohash, thorough=True, on_progress=on_progress):
         mend = partial(repair.seal_again, library, memo)
         text = f"its sealed form {fault}; memosync check --repair makes it again"
         yield Finding("defect" if memo.private else "note", memo.id, text, mend)

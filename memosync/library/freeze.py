@@ -37,7 +37,7 @@ def freeze(
 
     With `trackers`, typed here, instead of those they had. LibraryError when a link cannot be made. One of what comes
     after that, such as to end the link before, is given with them: they have their links, and only these are served.
-    `on_progress` is told how many are done, and how much of the next one.
+    `on_progress` is told how many are done, and how much of the next one; of that anew for all that it takes.
     """
     marked: dict[MemoId, Memo] = {}
     fault: LibraryError | None = None
@@ -77,15 +77,17 @@ def frozen_torrent(library: Library, memo: Memo) -> Metainfo | None:
     return None
 
 
-def is_file_of(library: Library, memo: Memo, path: Path) -> bool:
+def is_file_of(
+    library: Library, memo: Memo, path: Path, on_progress: Callable[[float], None] = lambda _fraction: None
+) -> bool:
     """Tell whether a file is what the memo's torrent, its key, or where there is neither its entry describes.
 
-    OSError when that cannot be read: nothing is known of it then.
+    OSError when that cannot be read: nothing is known of it then. `on_progress` is told how far it is read, 0 to 1.
     """
     if torrent := frozen_torrent(library, memo):
-        return metainfo.fits(torrent, path)
+        return metainfo.fits(torrent, path, on_progress)
     if memo.sealed and (key := keys.find(library, memo.sealed)):
-        return sealed.digest_of(path) == key.digest
+        return sealed.digest_of(path, on_progress) == key.digest
     return library.is_intact(memo, path)
 
 
@@ -143,12 +145,12 @@ def _frozen(
     if not memo.is_frozen and path.is_symlink():  # nobody may choose by it what of ours a link gives away
         raise LibraryError(f"the file of {memo.label} is a symbolic link: {path}", "put the file itself there")
     if not memo.is_frozen and not webm.says(path, memo.words):
-        reword(library, memo)
+        reword(library, memo, on_progress)
     elif not memo.is_frozen and not library.is_intact(memo, path) and webm.probe(path).duration < memo.duration - 0.1:
         raise AudioError("it is damaged: its end is missing")
     kept = memo.infohash if form == "public" else memo.sealed and keys.is_alive(library, memo.sealed)
     is_new = form == "new" or not kept
-    if memo.is_frozen and is_new and not is_file_of(library, memo, path):
+    if memo.is_frozen and is_new and not is_file_of(library, memo, path, on_progress):
         text = f"the file of {memo.label} was altered: it is not what its link gives any more"
         raise LibraryError(text, "bring back the file as it was")
     changes: dict[str, Any] = {"trackers": trackers, "typed": True} if trackers else {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..audio import webm
 from ..console import Console
 from ..errors import AudioError, Interrupted, LibraryError
-from ..files import make_directory, move, status_of
+from ..files import is_out_of_room, make_directory, move, status_of
 from ..memo import Memo, MemoId
 from ..quantities import format_duration
 from .entries import new_memo
@@ -40,7 +40,8 @@ def finish_recording(
         kept = f"the recording is kept in {part}; the next command finishes it when it can"
         if isinstance(error, Interrupted):
             raise Interrupted(error.signal_number, kept) from error
-        raise type(error)(f"{error}; {kept}", error.hint) from error
+        hint = "make room; then memosync list finishes it" if is_out_of_room(error.__cause__) else error.hint
+        raise type(error)(f"{error}; {kept}", hint) from error
     finally:
         console.progress("of the recording saved", 1)
     with contextlib.suppress(OSError):  # else the next command does it

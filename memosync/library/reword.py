@@ -18,10 +18,10 @@ from .stamps import content_of, format_content, stamped
 from .store import Library
 
 
-def reword(library: Library, memo: Memo) -> Memo:
+def reword(library: Library, memo: Memo, on_progress: Callable[[float], None] = lambda _fraction: None) -> Memo:
     """Have a locked memo and its file say these words; AudioError, and nothing changed, when the file is damaged."""
     with contextlib.closing(Rewording(library)) as rewording:
-        return rewording.write({memo.id: rewording.stage(memo)})[memo.id]
+        return rewording.write({memo.id: rewording.stage(memo, on_progress)})[memo.id]
 
 
 class Rewording:
@@ -43,8 +43,10 @@ class Rewording:
         """Tell whether so much is staged that it should be written before there is more."""
         return self._size >= self.MOST
 
-    def stage(self, memo: Memo) -> Callable[[Memo], Memo]:
-        """Complete a memo's new content, and give the change to its entry.
+    def stage(
+        self, memo: Memo, on_progress: Callable[[float], None] = lambda _fraction: None
+    ) -> Callable[[Memo], Memo]:
+        """Complete a memo's new content, and give the change to its entry; `on_progress` is told how far it is, 0 to 1.
 
         AudioError when its file is damaged, LibraryError.
         """
@@ -56,7 +58,8 @@ class Rewording:
             if not path.is_file():
                 raise AudioError(f"{path.name} is gone")
             # what cannot be read may be mended some day
-            if webm.finish(path, half, memo.words).duration < max(webm.probe(path).duration, memo.duration) - 0.1:
+            made = webm.finish(path, half, memo.words, on_progress=on_progress)
+            if made.duration < max(webm.probe(path).duration, memo.duration) - 0.1:
                 raise AudioError(f"{path.name} is damaged, and stays as it is")
             with files.as_library_error(f"write {new}"):
                 files.sync_file(half)

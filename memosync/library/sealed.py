@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files, sealing
-from ..errors import LibraryError, MemosyncError, TorrentError
+from ..errors import LibraryError, MemosyncError, TorrentError, reason_of
 from ..magnet import InfoHash
 from ..memo import Memo
 from ..quantities import format_size
@@ -34,6 +34,7 @@ class Form:
     renewals: int  # after how many new links it came
 
 
+_AT_ONCE = 1 << 18  # bytes that are read
 _READING = 0.3  # of the time that a form takes: its file is read before
 
 
@@ -122,13 +123,20 @@ def is_kept(library: Library, infohash: InfoHash, *, thorough: bool = False) -> 
     return not fault_of(library, infohash, thorough=thorough)
 
 
-def fault_of(library: Library, infohash: InfoHash, *, thorough: bool = False) -> str:
-    """Say what it is that a form is not there as its torrent describes it; nothing when it is."""
+def fault_of(
+    library: Library, infohash: InfoHash, *, thorough: bool = False, on_progress: Callable[[float], None] = _silent
+) -> str:
+    """Say what it is that a form is not there as its torrent describes it; nothing when it is.
+
+    `on_progress` is told how far that is, 0 to 1.
+    """
     path, kept = library.form(infohash), library.torrent(infohash)
     try:
         if torrent := metainfo.believed(kept, infohash):
             thorough |= files.time_of(path) > files.time_of(kept)
-            if files.status_of(path).st_size == torrent.size and (not thorough or metainfo.fits(torrent, path)):
+            if files.status_of(path).st_size == torrent.size and (
+                not thorough or metainfo.fits(torrent, path, on_progress)
+            ):
                 return ""
         else:
             files.read(kept)
@@ -137,7 +145,7 @@ def fault_of(library: Library, infohash: InfoHash, *, thorough: bool = False) ->
         return "is lost"
     except OSError as error:
         if not isinstance(error, files.OddFile):
-            return f"cannot be read: {error.strerror or error}"
+            return f"cannot be read: {reason_of(error)}"
     return "was altered"
 
 
@@ -213,10 +221,17 @@ def open_from_devices(library: Library, form: Path, digest: str, path: Path) -> 
         files.move(staged, path)
 
 
-def digest_of(path: Path) -> bytes:
-    """Give the SHA-256 of a file, raw; OSError."""
+def digest_of(path: Path, on_progress: Callable[[float], None] = _silent) -> bytes:
+    """Give the SHA-256 of a file, raw; OSError. `on_progress` is told how far that is, 0 to 1."""
+    digest, done = hashlib.sha256(), 0
     with files.open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        size = max(os.fstat(file.fileno()).st_size, 1)
+        buffer = memoryview(bytearray(_AT_ONCE))
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            done += count
+            on_progress(min(1.0, done / size))
+    return digest.digest()
 
 
 def _new(library: Library, memo: Memo, renewals: int, on_progress: Callable[[float], None]) -> Form:

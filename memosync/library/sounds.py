@@ -7,6 +7,7 @@ library, and of these the files are read, so that what is damaged or was altered
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 from .. import files
@@ -23,12 +24,18 @@ def is_as_long(memo: Memo, duration: float) -> bool:
     return abs(memo.duration - duration) < _NEAR
 
 
-def same_sound(library: Library, path: Path, duration: float) -> Memo | None:
-    """Find the memo with the sound of a WebM file of so many seconds; it is intact and not in the trash."""
+def same_sound(
+    library: Library, path: Path, duration: float, on_progress: Callable[[float], None] = lambda _fraction: None
+) -> Memo | None:
+    """Find the memo with the sound of a WebM file of so many seconds; it is intact and not in the trash.
+
+    `on_progress` is told how far a memo was compared, 0 to 1.
+    """
     for memo in library.index().memos:
         if not memo.trashed and is_as_long(memo, duration):
             own = library.path(memo)
             with contextlib.suppress(AudioError, OSError):
-                if files.status_of(own, links=True).st_size == memo.size and webm.have_same_sound(own, path):
+                is_whole = files.status_of(own, links=True).st_size == memo.size
+                if is_whole and webm.have_same_sound(own, path, on_progress):
                     return memo
     return None

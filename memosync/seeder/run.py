@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import files
 from ..console import Console
-from ..errors import Interrupted, LibraryError, MemosyncError
+from ..errors import Interrupted, LibraryError, MemosyncError, reason_of
 from ..library import sealed
 from ..library.store import Library
 from ..magnet import InfoHash
@@ -192,7 +192,7 @@ class _Spoken:
             self._is_written, self._fault = True, ""
         except OSError as error:
             self._is_written = False
-            if self._fault != (fault := error.strerror or str(error)):
+            if self._fault != (fault := reason_of(error)):
                 self._fault = fault
                 self._task.console.log(f"how it is cannot be written: {fault}; it goes on, and writes it when it can")
 

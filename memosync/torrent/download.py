@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from ..errors import Interrupted, MemosyncError, SwarmError, TorrentError, WrongKeyError
 from ..files import Writeback, as_library_error
 from ..magnet import InfoHash, Magnet
-from ..network import Network, is_websocket, usable_peers, usable_trackers
+from ..network import Network, is_cut_off, is_websocket, reachable_at, usable_peers, usable_trackers
 from ..stop import Stop
 from .metainfo import wrap
+from .routes import own_addresses
 from .session import free_port, open_session, reach_of, renew_reach
 from .sources import Answer, Sources, describe_all
 from .tracker_proxy import TrackerProxy
@@ -35,6 +36,8 @@ _FETCHING: lt.settings_pack = {
     "close_redundant_connections": False,  # the seeder should learn that we have everything before we go
 }
 NOWHERE = Path(os.devnull, "nothing")  # where nothing can be written: of what only the metadata is wanted
+_ALONE = "this machine is in no network: connect it to one, then type the same again"
+_NOBODY = "who shares it has to be on: there, memosync seed --status says so; then type the same again"
 _ROUND = 7.0  # seconds that peers have to give the metadata; libtorrent asks twice in it
 _ROUNDS = 8  # as short as that: trackers hear of each
 _CONNECTIONS = 100  # at most
@@ -116,6 +119,7 @@ def fetch(
         while True:
             finished = False
             for alert in download.poll():
+                signalling.handle_alert(alert)
                 finished |= isinstance(alert, lt.torrent_finished_alert)
                 if isinstance(alert, lt.metadata_received_alert) and (info := handle.torrent_file()):
                     accept(wrap(info.info_section()))
@@ -152,7 +156,8 @@ def fetch(
                 download.meet_others(progress.peers)
             stop.check()
             if progress.waited > timeout:
-                raise SwarmError(download.excuse(timeout))
+                own = [str(address) for address in reachable_at(own_addresses(), network)]
+                raise SwarmError(download.excuse(timeout), _ALONE if is_cut_off(own, network) else _NOBODY)
     except WrongKeyError:
         download.flush()
         raise

@@ -62,7 +62,7 @@ def make(path: Path, name: str, on_progress: Callable[[float], None] = lambda _f
     """Hash a file into the torrent that is this memo's for ever; `on_progress` is told how far that is, 0 to 1."""
     size = path.stat().st_size
     length = piece_length(size)
-    return describe(name, size, _hash(path, length, on_piece=lambda done: on_progress(min(1.0, done * length / size))))
+    return describe(name, size, _hash(path, length, on_progress=on_progress))
 
 
 class Pieces:
@@ -162,20 +162,25 @@ def read(data: bytes) -> Metainfo:
     )
 
 
-def fits(metainfo: Metainfo, path: Path) -> bool:
+def fits(metainfo: Metainfo, path: Path, on_progress: Callable[[float], None] = lambda _fraction: None) -> bool:
     """Tell whether a file is, byte for byte, what the torrent describes; OSError when that cannot be read."""
-    return fitting([metainfo], path) is not None
+    return fitting([metainfo], path, on_progress) is not None
 
 
-def fitting(torrents: Iterable[Metainfo], path: Path) -> Metainfo | None:
-    """Find the torrent that a file is; it is read once for each length of pieces and of padding. OSError."""
+def fitting(
+    torrents: Iterable[Metainfo], path: Path, on_progress: Callable[[float], None] = lambda _fraction: None
+) -> Metainfo | None:
+    """Find the torrent that a file is; it is read once for each length of pieces and of padding. OSError.
+
+    `on_progress` is told how far that is, 0 to 1, each time.
+    """
     hashes: dict[tuple[int, int], bytes] = {}
     size = path.stat().st_size
     for torrent in torrents:
         if torrent.size == size:
             form = torrent.piece_length, torrent.padding
             if form not in hashes:
-                hashes[form] = _hash(path, *form)
+                hashes[form] = _hash(path, *form, on_progress)
             if hashes[form] == torrent.pieces:
                 return torrent
     return None
@@ -195,13 +200,16 @@ def _sha1(data: bytes = b"") -> hashlib._Hash:
     return hashlib.sha1(data)
 
 
-def _hash(path: Path, length: int, padding: int = 0, on_piece: Callable[[int], None] = lambda _number: None) -> bytes:
+def _hash(
+    path: Path, length: int, padding: int = 0, on_progress: Callable[[float], None] = lambda _fraction: None
+) -> bytes:
     """SHA-1 every piece of a file, and of less than a piece of zeros behind it; the last one may be short."""
     import hashlib
 
     hashes = bytearray()
     with files.open_regular(path) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL) if hasattr(os, "posix_fadvise") else None
+        size = max(os.fstat(file.fileno()).st_size, 1)
         buffer = memoryview(bytearray(length))
         while count := file.readinto(buffer):
             while count < length and (more := file.readinto(buffer[count:])):
@@ -210,7 +218,7 @@ def _hash(path: Path, length: int, padding: int = 0, on_piece: Callable[[int], N
             buffer[count : count + zeros] = bytes(zeros)
             padding -= zeros
             hashes += hashlib.sha1(buffer[: count + zeros]).digest()
-            on_piece(len(hashes) // 20)
+            on_progress(min(1.0, len(hashes) // 20 * length / size))
     if padding:
         hashes += hashlib.sha1(bytes(padding)).digest()
     return bytes(hashes)

@@ -10,7 +10,7 @@ import errno
 import random
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,13 @@ def renew_reach() -> None:
         opened.renew()
 
 
+def forget_peers(session: lt.session, addresses: Iterable[str]) -> None:
+    """Have a session forget whoever is at these addresses, until somebody names them again."""
+    for opened in _opened:
+        if opened.is_of(session):
+            opened.forget(addresses)
+
+
 class _Opened:
     """An open session, and whom it may call."""
 
@@ -99,6 +106,14 @@ class _Opened:
             if (reach := reach_of(self._network)) != self._reach:
                 self._reach = reach
                 self._session.set_ip_filter(filter_of(reach))
+
+    def forget(self, addresses: Iterable[str]) -> None:
+        if self._reach:
+            without = filter_of(self._reach)
+            for address in addresses:
+                without.add_rule(address, address, 1)
+            self._session.set_ip_filter(without)  # whom it keeps out leaves the list of peers
+            self._session.set_ip_filter(filter_of(self._reach))
 
 
 _opened: list[_Opened] = []

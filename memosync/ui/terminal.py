@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from ..console import Console, one_line
-from ..errors import LibraryError, MemosyncError, UsageError
+from ..errors import LibraryError, MemosyncError, UsageError, reason_of
 from ..stop import Stop
 
 _PASTED = 0.1  # seconds in which the next line of what is pasted comes
@@ -223,9 +223,12 @@ def ask(question: str, otherwise: bool = False) -> bool | None:
     if not is_conversation():
         return None
     write(sys.stderr, f"memosync: {one_line(question)} [{'Y/n' if otherwise else 'y/N'}] ")
-    said = sys.stdin.readline()
-    if not said.endswith("\n"):
-        write(sys.stderr, "\n")
+    said = ""
+    try:
+        said = sys.stdin.readline()
+    finally:  # also where a Ctrl-C is the answer
+        if not said.endswith("\n"):
+            write(sys.stderr, "\n")
     return said.strip().casefold() in ("y", "yes") or (otherwise and said == "\n")
 
 
@@ -234,11 +237,14 @@ def asked(what: str) -> list[str]:
     if not is_conversation():
         return []
     write(sys.stderr, f"memosync: {what}: ")
-    lines = [said := sys.stdin.readline()]
-    while said.endswith("\n") and select.select([sys.stdin], [], [], _PASTED)[0]:
-        lines.append(said := sys.stdin.readline())
-    if not said.endswith("\n"):
-        write(sys.stderr, "\n")
+    said = ""
+    try:
+        lines = [said := sys.stdin.readline()]
+        while said.endswith("\n") and select.select([sys.stdin], [], [], _PASTED)[0]:
+            lines.append(said := sys.stdin.readline())
+    finally:  # also where a Ctrl-C is the answer
+        if not said.endswith("\n"):
+            write(sys.stderr, "\n")
     if any(len(line) >= _LONGEST_LINE for line in lines):
         raise UsageError(
             "a terminal cuts a line as long as this", "put it into a file, and use memosync fetch - < FILE"
@@ -267,7 +273,7 @@ def _lines_of_input() -> list[str]:
     try:
         lines = sys.stdin.buffer.read().decode("utf-8-sig", "replace").splitlines() if sys.stdin else []
     except OSError as error:
-        raise UsageError(f"cannot read standard input: {error.strerror}") from error
+        raise UsageError(f"cannot read standard input: {reason_of(error)}") from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -319,4 +325,4 @@ def write(stream: TextIO | None, text: str, flush: bool = True) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         # a reader that has seen enough, or a terminal that was closed, is no reason to stop working
         if stream is sys.stdout and error.errno != errno.EPIPE and not _answers_to_terminal:
-            raise LibraryError(f"cannot write the answer: {error.strerror}") from error
+            raise LibraryError(f"cannot write the answer: {reason_of(error)}") from error

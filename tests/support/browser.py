@@ -91,7 +91,7 @@ class Tab:
         self.chromium = chromium
         self.page = page
         self.errors: list[str] = []  # that the page did not catch, or wrote to the console
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
@@ -99,7 +99,7 @@ class Tab:
         if message.type == "error":
             self.errors.append(message.text)
 
-    def run(self, function: str, argument: object = None, timeout: float = 30) -> Any:
+    def run(self, function: str, argument: object = None, timeout: float = 60) -> Any:
         """Call a JavaScript function in the page and give what it returns, or what its promise does.
 
         Playwright's Error when it throws, or is not done after `timeout` seconds.
@@ -223,7 +223,7 @@ class Chromium:
         )
         self.pid = int(number.read_text())
 
-    def open(self, url: str = "", *, magnet: str = "", timeout: float = 30) -> Tab:
+    def open(self, url: str = "", *, magnet: str = "", timeout: float = 60) -> Tab:
         """Open a page in a new tab, a peer's unless it is another's (`file://` too), and wait until it is there.
 
         A peer that is given a magnet fetches it from the first moment on.

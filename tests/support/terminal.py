@@ -19,6 +19,8 @@ import pytest
 _SEQUENCE = re.compile(r"\x1b\[([?>]?)([0-9;]*)([@-~])|\x1b[=>78()][AB0]?")
 _UNFINISHED = re.compile(r"\x1b(\[[?>]?[0-9;]*)?$")
 
+_END = "\x1b[0;0;0m"  # of all that a program wrote; it changes nothing
+
 
 class Screen:
     """Rows of characters; it counts what should not happen: lines that wrap, and rows that scroll away."""
@@ -157,8 +159,12 @@ class Terminal:
             self._read(0.1)
             if time.monotonic() > deadline:
                 pytest.fail(f"it did not end in {seconds} s: {self.screen.text}")
-        while self._read(0.0, waits=False):
-            pass
+        os.write(self._terminal, _END.encode())  # the kernel hands on what was written when it has time
+        while not self.wrote.endswith(_END):
+            self._read(0.1, waits=False)
+            if time.monotonic() > deadline + 60:
+                pytest.fail(f"what it wrote last does not come: {self.wrote[-2000:]!r}")
+        self.wrote = self.wrote.removesuffix(_END)
 
         assert code in (None, self.process.returncode), self.screen.text
         assert termios.tcgetattr(self._terminal)[:4] == self.mode[:4]

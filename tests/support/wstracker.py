@@ -145,7 +145,9 @@ class WebSocketTracker(Heard):
             return
         self.socket.listen(1000)
         if mode != "silent":
-            self.server = serve(self._converse, sock=self.socket, ssl=tls, ping_interval=None, close_timeout=1)
+            self.server = serve(
+                self._converse, sock=self.socket, ssl=tls, ping_interval=None, open_timeout=60, close_timeout=1
+            )
             threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self) -> None:

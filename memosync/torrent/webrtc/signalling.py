@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...magnet import InfoHash
 from ...network import Network
+from ..session import forget_peers
 from ..tracker_proxy import TrackerProxy
 from .schedule import Schedule
 from .stun import StunProbe
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _STUN_WITHIN = 1.0  # seconds that a STUN server has to answer before the trackers are asked
 _FIRST_PAUSE = 1.0  # seconds after which they are asked again when no peer has come
 _IDLE = 2.0  # seconds after which peers that send nothing count as none
+_PATIENCE = 3.0  # seconds that whoever is called otherwise has to answer
 _WITH_BROWSERS: lt.settings_pack = {
     "allow_multiple_connections_per_ip": False,  # else two tabs behind one address crash libtorrent 2.1.1
     "max_webtorrent_offers": 6,
@@ -42,6 +44,7 @@ class Signalling:
         self._began = time.monotonic()
         self._first = 0  # the number of the first of them among the torrent's trackers
         self._hungry = True
+        self._called: dict[str, float] = {}  # addresses, and when somebody there was last
         self.settings: lt.settings_pack = _WITH_BROWSERS if trackers else {}  # that the fetch's session needs
 
     def poll(self, session: lt.session, handle: lt.torrent_handle, peers: int, waited: float) -> None:
@@ -53,6 +56,7 @@ class Signalling:
                 self._probe = None
                 self._add_trackers(handle, now)
             return
+        self._make_way(session, peers, now)
         hungry = not peers or waited > _IDLE
         if hungry and not self._hungry:
             self._schedule.served(self._infohash, now)
@@ -61,6 +65,26 @@ class Signalling:
             if hungry:
                 # by number, so that it goes out at once; 1 is to ignore how long the tracker wants us to wait
                 handle.force_reannounce(0, self._first + self._trackers.index(url), 1)
+
+    def handle_alert(self, alert: lt.alert) -> None:
+        """Note who is called."""
+        import libtorrent as lt
+
+        if self._trackers and isinstance(alert, lt.peer_connect_alert):
+            self._called[alert.endpoint[0]] = time.monotonic()
+
+    def _make_way(self, session: lt.session, peers: int, now: float) -> None:
+        """While there are no peers, forget those who were called and do not answer.
+
+        Other trackers name the address of a router that lets nobody in; and without several connections to an address
+        2.1.1 drops, in silence, every WebRTC connection to one that is in its list of peers.
+        """
+        if peers:
+            self._called = dict.fromkeys(self._called, now)
+        elif silent := [address for address, called in self._called.items() if now > called + _PATIENCE]:
+            forget_peers(session, silent)
+            for address in silent:
+                del self._called[address]
 
     def _add_trackers(self, handle: lt.torrent_handle, now: float) -> None:
         self._first = len(handle.trackers())
