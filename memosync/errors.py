@@ -24,9 +24,9 @@ class MemosyncError(Exception):
         self.hint = hint
 
 
-def reason_of(error: OSError) -> str:
-    """Word why the operating system refused, to stand within a line."""
-    reason = error.strerror or str(error)
+def reason_of(error: Exception) -> str:
+    """Word why something was refused, by the operating system or by us, to stand within a line."""
+    reason: str = getattr(error, "strerror", None) or str(error)
     return reason[:1].lower() + reason[1:]
 
 

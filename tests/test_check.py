@@ -739,7 +739,7 @@ def test_what_may_not_be_read_is_said_without_a_traceback(library: Library, memo
     worst = subprocess.run(command, env=memosync.environment, capture_output=True, text=True, timeout=60)
     library.root.chmod(0o755)
 
-    assert rows(done.stdout)[memo.id] == ("defect", f"{memo.file} cannot be read: Permission denied")
+    assert rows(done.stdout)[memo.id] == ("defect", f"{memo.file} cannot be read: permission denied")
     assert [done.returncode, worse.returncode, worst.returncode] == [LibraryError.exit_code] * 3
     assert "Traceback" not in done.stderr + worse.stderr + worst.stderr
     assert rows(worst.stdout)["rights"][0] == "note"

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..audio import webm
-from ..errors import AudioError
+from ..errors import AudioError, reason_of
 from ..library import group, keys, sealed
 from ..library.freeze import frozen_torrent, is_file_of, torrent_again
 from ..library.places import is_awaited
@@ -57,7 +57,7 @@ def _examine_file(library: Library, memo: Memo, path: Path, on_progress: Callabl
     except FileNotFoundError:
         raise
     except (AudioError, OSError) as error:
-        yield Finding("defect", memo.id, f"{memo.file} cannot be read: {getattr(error, 'strerror', None) or error}")
+        yield Finding("defect", memo.id, f"{memo.file} cannot be read: {reason_of(error)}")
         return
     if memo.is_frozen:
         if is_altered:

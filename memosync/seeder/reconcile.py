@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import files
-from ..errors import MemosyncError
+from ..errors import MemosyncError, reason_of
 from ..library import keys
 from ..library.served import Served, revision, served, unread_memos
 from ..library.store import Library
@@ -109,7 +109,7 @@ class Reconciler:
         except FileNotFoundError:
             self._server.call_damaged(infohash, f"{name} is gone")
         except (OSError, RuntimeError) as error:
-            self._server.call_damaged(infohash, f"{name} cannot be read: {getattr(error, 'strerror', None) or error}")
+            self._server.call_damaged(infohash, f"{name} cannot be read: {reason_of(error)}")
 
     def _log_once(self, text: str) -> None:
         if text != self._said:

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from memosync import files
 from memosync.errors import MemosyncError
-from memosync.library import heads, keys
+from memosync.library import group, heads, keys
 from memosync.library.sealed import digest_of
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
@@ -284,6 +284,11 @@ class Talk(Life):
             self.reboot(device)
             if not device.grouped or keys.secret(device.library) != SECRET:  # an index put back may name what was left
                 self.enter(device)
+            elif self.random.random() < 0.2:  # and joins again before its seeder has seen that it left
+                self.forget_what_only_it_has(device)
+                group.leave(device.library)
+                self.enter(device)
+                self.count["left and joined again at once"] += 1
         took = self.wait_until_all_is_even()
         self.count[f"seconds until all agree: under {5 + took // 5 * 5}"] += 1
         if found := self.choose(self.devices[0]):
