@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import reason_of
 from ..magnet import InfoHash
 from .dht import Bootstrap
 from .session import fault_of, renew_reach
@@ -178,7 +179,7 @@ class Seeding:
             case lt.hash_failed_alert():  # its bytes rotted: noticed when a peer requests them
                 self._on_damage(infohash_of(alert), "its file was altered")
             case lt.file_error_alert():
-                self._on_damage(infohash_of(alert), f"its file cannot be read: {alert.error.message()}")
+                self._on_damage(infohash_of(alert), f"its file cannot be read: {reason_of(OSError(alert.error.message()))}")
             case lt.fastresume_rejected_alert() | lt.torrent_error_alert():
                 self._on_damage(infohash_of(alert), alert.message())
             case lt.peer_connect_alert():
