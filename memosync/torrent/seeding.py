@@ -179,7 +179,8 @@ class Seeding:
             case lt.hash_failed_alert():  # its bytes rotted: noticed when a peer requests them
                 self._on_damage(infohash_of(alert), "its file was altered")
             case lt.file_error_alert():
-                self._on_damage(infohash_of(alert), f"its file cannot be read: {reason_of(OSError(alert.error.message()))}")
+                why = reason_of(OSError(alert.error.message()))
+                self._on_damage(infohash_of(alert), f"its file cannot be read: {why}")
             case lt.fastresume_rejected_alert() | lt.torrent_error_alert():
                 self._on_damage(infohash_of(alert), alert.message())
             case lt.peer_connect_alert():
