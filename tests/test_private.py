@@ -151,8 +151,19 @@ def test_what_arrives_by_both_links_at_once_is_one_memo(library: Program, other:
     assert {only(other)["sealed"], only(other)["infohash"]} == {magnet.parse(link).infohash for link in links}
 
 
+SEALS_SLOWLY = """
+import time
+from memosync import sealing
+sealing._AT_ONCE = 1
+def fill(*arguments, fill=sealing._fill):
+    time.sleep(0.3)
+    return fill(*arguments)
+sealing._fill = fill
+"""
+
+
 def test_while_a_large_one_is_opened_a_terminal_shows_how_far_that_is(library: Program, other: Program) -> None:
-    other.meddle("from memosync import sealing\nsealing._AT_ONCE = 1\n")  # as if there were more of it
+    other.meddle(SEALS_SLOWLY)  # as if there were more of it
     window = Terminal([*PROGRAM, "fetch", shared(library)], other.environment)
     window.end()
     window.close()
