@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import sound
 from support.disk import NAMESPACE, POWERLESS, SmallDisk, Stick
+from support.faults import REFUSES_WHILE
 from support.handshake import offers
 from support.library import entries, only
 from support.long import more
@@ -67,6 +68,25 @@ def test_a_disk_that_takes_nothing_ends_no_seeder(memosync: Program, disk: Small
     wait_until(lambda: memosync.run("seed", "--status").code == 0, "it to say how it is")
     assert (state(memosync)["port"], state(memosync)["keeper"]) == (port, keeper)
     assert log(memosync).count("how it is cannot be written") <= 6
+
+
+@pytest.mark.parametrize("error", ["EIO", "EDQUOT"])
+def test_a_disk_that_refuses_what_it_writes_ends_no_seeder(shared: Program, tmp_path: Path, error: str) -> None:
+    sign = tmp_path / "sign"
+    shared.meddle(REFUSES_WHILE.format(refused=[("/.memosync/", error, str(sign))]))
+    shared("seed", "--detach")
+    port, keeper = state(shared)["port"], state(shared)["keeper"]
+    sign.touch()
+
+    killed = kill(shared)
+    wait_until(lambda: not is_alive(killed), "it to die")
+    wait_until(lambda: serves(shared, port), "it to be back")
+    said = shared("seed", "--status", code=SeederError.exit_code, timeout=AT_ONCE)
+    sign.unlink()
+
+    assert f"process {keeper} " in errors(said.err)[0]
+    wait_until(lambda: shared.run("seed", "--status").code == 0, "it to say how it is")
+    assert (state(shared)["port"], state(shared)["keeper"]) == (port, keeper)
 
 
 def test_on_a_full_disk_a_seeder_starts_and_the_link_is_given(memosync: Program, disk: SmallDisk) -> None:

@@ -14,6 +14,7 @@ import pytest
 from proof.refusal import refusing
 from support import seeder
 from support.disk import SmallDisk, read_only
+from support.faults import REFUSES_WHILE
 from support.group import SECRET, SILENT, WHEN, edit, only, tell, words
 from support.group import record as put
 from support.library import memos
@@ -31,21 +32,6 @@ from memosync.seeder import sync
 from memosync.stop import Stop
 from memosync.torrent.meeting import Meeting
 
-REFUSES = """
-import errno, os
-def refuse(call):
-    def refused(*arguments, **more):
-        last = os.fspath(arguments[1] if call.__name__ in ("replace", "rename", "link") else arguments[0])
-        writes = call.__name__ != "open" or arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        for name, error, sign in {refused!r}:
-            if writes and name in last and os.path.exists(sign):
-                number = getattr(errno, error)
-                raise OSError(number, os.strerror(number), last)
-        return call(*arguments, **more)
-    return refused
-for name in ("open", "replace", "rename", "link"):
-    setattr(os, name, refuse(getattr(os, name)))
-"""  # as long as a file, the sign, is there
 REFUSED = {"index.toml": "ENOSPC", "/sync/": "EIO", ".webm": "ENOSPC"}
 
 
@@ -128,7 +114,7 @@ def test_a_disk_that_refused_to_keep_what_came_is_asked_again(
     memosync: Program, other: Program, tmp_path: Path
 ) -> None:
     signs = {name: tmp_path / name.strip("./") for name in REFUSED}
-    other.meddle(REFUSES.format(refused=[(name, error, str(signs[name])) for name, error in REFUSED.items()]))
+    other.meddle(REFUSES_WHILE.format(refused=[(name, error, str(signs[name])) for name, error in REFUSED.items()]))
     join(memosync, other)
     del other.environment["PYTHONPATH"]  # its seeder alone has such a disk
     record(memosync, "Before")

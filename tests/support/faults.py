@@ -30,6 +30,22 @@ def refused(*arguments, call=os.{call}):
 os.{call} = refused
 """  # of one path alone, which strace does not look at in a rename
 
+REFUSES_WHILE = """
+import errno, os
+def refuse(call):
+    def refused(*arguments, **more):
+        last = os.fspath(arguments[1] if call.__name__ in ("replace", "rename", "link") else arguments[0])
+        writes = call.__name__ != "open" or arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        for name, error, sign in {refused!r}:
+            if writes and name in last and os.path.exists(sign):
+                number = getattr(errno, error)
+                raise OSError(number, os.strerror(number), last)
+        return call(*arguments, **more)
+    return refused
+for name in ("open", "replace", "rename", "link"):
+    setattr(os, name, refuse(getattr(os, name)))
+"""  # what is refused: parts of paths, each with an error's name, and a file, the sign, while which is there
+
 
 def at_every(call: str, fault: str, memosync: Program, template: Path, *arguments: object) -> Iterator[Program]:
     """Run it with a fault instead of the first of these system calls, the second, and so on, each in a fresh library.
