@@ -123,9 +123,10 @@ def test_somebody_has_to_be_on_who_has_it(memosync: Program, tmp_path: Path) -> 
 def test_after_a_reboot_nothing_is_served_until_somebody_says_so(memosync: Program, tmp_path: Path) -> None:
     memosync("record", noise(tmp_path / "noise.flac"), "-t", "Before the reboot")
     link = memosync("share", "last").out.strip()
-    for process in ("keeper", "pid"):  # as a power cut does: all at once, and what it wrote stays
-        os.kill(state(memosync)[process], signal.SIGKILL)
-    wait_until(lambda: not is_alive(state(memosync)["pid"]), "the power to be cut")
+    processes = [state(memosync)[process] for process in ("keeper", "pid")]
+    for process in processes:  # as a power cut does: all at once, and what it wrote stays
+        os.kill(process, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, processes)), "the power to be cut")
     written = memosync.library / ".memosync" / "seeder.toml"
     text = written.read_text()  # the numbers are those of other processes now
     written.write_text(re.sub(r"(?m)^(pid|keeper) = .*", rf"\1 = {os.getpid()}", text))
