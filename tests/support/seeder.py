@@ -23,10 +23,16 @@ def log(program: Program) -> str:
 
 
 def is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    """Tell whether a thread of it is left: only the last one lets go of what the process holds, as a lock."""
+    threads: list[str] = []
+    with contextlib.suppress(OSError):
+        threads = os.listdir(f"/proc/{process}/task")
+    for thread in threads:
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{process}/task/{thread}/stat").read_text()
+            if text.rpartition(")")[2].split()[0] not in "ZX":
+                return True
+    return False
 
 
 def cpu(process: int) -> float:
