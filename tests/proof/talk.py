@@ -287,6 +287,8 @@ class Talk(Life):
             elif self.random.random() < 0.2:  # and joins again before its seeder has seen that it left
                 self.forget_what_only_it_has(device)
                 group.leave(device.library)
+                device.grouped = False
+                self.observe(device)  # what was on its way is not listed any more
                 self.enter(device)
                 self.count["left and joined again at once"] += 1
         took = self.wait_until_all_is_even()
