@@ -170,24 +170,9 @@ def _who_joins_remembers() -> None:
     _rewrite(sync._Part, "_recall", "if self._known.joining", "if False")
 
 
-def _the_secret_is_never_looked_at_again() -> None:
-    """Who left, and put an old index back, goes on without the key of anything that comes."""
-    _rewrite(sync.Sync, "_turn", "group.insist_on_secret(self._library)", "pass")
-
-
 def _what_was_dropped_is_taken() -> None:
     """What arrived counts, though it was dropped meanwhile."""
     _rewrite(sync._Part, "turn", "if self._exchange.is_here(infohash)", "if True")
-
-
-def _an_old_index_is_believed() -> None:
-    """Nobody says again what an index that was put back does not know."""
-    _set(sync._Part, "_recall", lambda part: None)
-
-
-def _refused_for_good() -> None:
-    """What could not be had once is not tried again."""
-    _rewrite(sync._Part, "_refuse", "time.monotonic() + AGAIN", "math.inf")
 
 
 def _set(where: object, name: str, what: Any) -> None:
@@ -229,9 +214,6 @@ TALK: dict[str, Callable[[], None]] = {
         _even_for_ten_minutes,
         _facts_are_told_apart,
         _who_joins_remembers,
-        _the_secret_is_never_looked_at_again,
         _what_was_dropped_is_taken,
-        _an_old_index_is_believed,
-        _refused_for_good,
     )
 }
