@@ -470,6 +470,29 @@ def test_what_a_person_typed_before_any_word_was_changed_is_no_word_that_it_came
     assert any(stamp.startswith("title ") for stamp in only(library).stamps)
 
 
+@pytest.mark.parametrize("chance", range(6))  # which of two devices comes first in the order is one
+def test_of_words_typed_before_joining_those_of_the_index_that_was_saved_later_count(
+    tmp_path: Path, chance: int
+) -> None:
+    one = open_library(tmp_path / "one", SILENT)  # as in life 2006729
+    record(one, 1)
+    text = (one.root / "index.toml").read_text()
+    (one.root / "index.toml").write_text(text.replace('"Weekly standup"', '"Typed"'))
+    os.utime(one.root / "index.toml", (1_790_000_000, 1_790_000_000))
+    shutil.copytree(one.root, tmp_path / "other")
+    index_file = tmp_path / "other" / "index.toml"
+    index_file.write_text(index_file.read_text().replace('"Typed"', '"Typed once more"'))
+    os.utime(index_file, (1_790_000_009, 1_790_000_009))
+
+    other = open_library(tmp_path / "other", SILENT)
+    for library in (one, other):
+        group.enter(library, SECRET)
+    tell(one, other)
+    tell(other, one)
+
+    assert {only(one).title, only(other).title} == {"Typed once more"}
+
+
 @pytest.mark.parametrize("form", ["public", "sealed"])
 def test_what_a_person_typed_before_it_was_shared_is_no_word_that_it_came_with(tmp_path: Path, form: Form) -> None:
     one = open_library(tmp_path / "one", SILENT)  # as in life 314465
