@@ -209,9 +209,7 @@ class Witness:
         unnoticed = device.by_hand.get((number, name)) == before
         is_off = any(each.skew for each in self.devices)
         if (number in device.fetched and is_off) or (unnoticed and (is_off or not device.grouped)):
-            before = (
-                None  # when that was typed nobody can say: by a clock that is off, or another index, it may be later
-            )
+            before = None  # when that was typed nobody can say: by another clock, or index, it may be later
         value = Value(before, device.number, acknowledged=False)
         device.by_link.discard(number)
         self.values.setdefault((number, name), {})[text] = value
