@@ -21,7 +21,7 @@ from .. import files, index
 from ..console import one_line
 from ..errors import LibraryError, NotFoundError
 from ..index import Index
-from ..magnet import InfoHash, parse_infohash
+from ..magnet import InfoHash, parse_infohash, shorten
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, matches, new_id, parse_id
 from .device import device
 from .entries import as_it_came, says
@@ -262,10 +262,10 @@ class Library:
         if not found:
             if trashed is False and any(memo.id == wanted for memo in everything):
                 raise NotFoundError(f"memo {wanted} is in the trash", f"memosync restore {wanted} brings it back")
-            raise NotFoundError(f"no memo {one_line(word)[:80]!r}", _named(memos, one_line(word).strip(), trashed))
+            raise NotFoundError(f"no memo {shorten(word)!r}", _named(memos, one_line(word).strip(), trashed))
         names = ", ".join(f"{memo.id} ({one_line(memo.title)[:30]})" for memo in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        raise NotFoundError(f"{one_line(word)[:80]!r} may be {names}{more}", "type more of the id")
+        raise NotFoundError(f"{shorten(word)!r} may be {names}{more}", "type more of the id")
 
     def path(self, memo: Memo) -> Path:
         """Where the memo's file is; a trashed one may not have moved yet.
