@@ -18,6 +18,7 @@ import pytest
 from support import faults
 from support.beginning import beginning_of
 from support.disk import SmallDisk
+from support.group import tell
 from support.handshake import offers
 from support.library import memos, only
 from support.program import PROGRAM, Ended, Program, Result
@@ -27,9 +28,9 @@ from support.waiting import wait_until
 
 from memosync import files, magnet
 from memosync.console import Console
-from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
+from memosync.errors import LibraryError, NotFoundError, SwarmError, TorrentError, UsageError
 from memosync.files import used_space
-from memosync.library import keys, sealed
+from memosync.library import group, keys, sealed
 from memosync.library.keys import Key
 from memosync.library.served import revision, served
 from memosync.library.store import Library
@@ -696,6 +697,7 @@ def test_a_rebuilt_index_knows_the_private_link_and_serves_nothing(library: Prog
     found = only(library)
     assert (found["sealed"], found["private"], found["shared"]) == (infohash, False, False)
     assert found["infohash"] is None
+    assert not found["fetched"]
     assert (library.library / "index.toml").read_text().startswith("version = 2")
     assert magnet.parse(shared(library)).infohash == infohash
 
@@ -778,6 +780,40 @@ def test_the_key_is_in_no_command_line_when_the_link_was_piped_in(library: Progr
     assert key not in process.stderr.read().decode()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["{}"],
+        ["help", "{}"],
+        ["check", "{}"],
+        ["record", "{}"],
+        ["play", "{}"],
+        ["list", "-n", "{}"],
+        ["list", "--since", "{}"],
+        ["fetch", "--timeout", "{}"],
+        ["fetch", "--max-size", "{}"],
+        ["fetch", "--{}"],
+        ["seed", "--port", "{}"],
+        ["sync", "--forget", "{}"],
+        ["--network", "{}", "list"],
+        ["share", "last", "--tracker", "http://tracker.example/announce#{}"],
+    ],
+    ids=" ".join,
+)
+def test_a_link_at_a_wrong_place_is_refused_without_its_key(library: Program, words: list[str]) -> None:
+    """Whoever forgets the verb shows the line to others, or keeps it, when they ask what was wrong."""
+    key = "7jn44fwjcvyy27jysbod36vpiq"
+    links = [f"magnet:?xt=urn:btih:{'ab' * 20}&x.key={key}", f"{'ab' * 20}.{key}", key]
+    links.append(magnet.join("https://memos.example/open.html", links[:1]))
+
+    for link in links:
+        result = library.run(*(word.format(link) for word in words))
+
+        assert result.code in (UsageError.exit_code, NotFoundError.exit_code)
+        assert "memosync: error: " in result.err
+        assert not any(key[at : at + 12] in result.out + result.err for at in range(len(key) - 11)), link
+
+
 def test_info_says_the_size_and_that_the_title_is_sealed(library: Program, other: Program) -> None:
     result = other("fetch", "--info", "--json", shared(library))
 
@@ -812,16 +848,32 @@ def test_who_shares_with_anybody_already_is_told(library: Program) -> None:
     assert (only(library)["private"], only(library)["shared"]) == (True, False)
 
 
-def test_what_came_by_a_private_link_is_not_given_to_anybody_unasked(library: Program, other: Program) -> None:
+@pytest.mark.parametrize("where", ["where it came", "where the index was lost", "on another device"])
+def test_what_came_by_a_private_link_is_not_given_to_anybody_unasked(
+    library: Program, other: Program, where: str
+) -> None:
     other("fetch", "-", stdin=shared(library))
+    assert "secret" not in other("check").out  # there never was one
+    has = other
+    if where == "where the index was lost":
+        for index in other.library.rglob("index*.toml"):
+            index.unlink()
+        other("check", "--repair")
+    elif where == "on another device":
+        has = other.on(other.library.with_name("third"))
+        one, two = Library(other.library), Library(has.library)
+        group.enter(one)
+        group.enter(two, keys.secret(one))
+        tell(one, two)
 
-    refused = other("share", "last", "--public", code=UsageError.exit_code)
-    assert f"“{TITLE}” came by a private link" in refused.err
+    refused = has("share", "last", "--public", "--no-seed", code=UsageError.exit_code)
+    assert re.search(f"“{TITLE}” came .*by a private link", refused.err)
     assert "--yes" in refused.err
-    assert only(other)["infohash"] is None
+    assert only(has)["infohash"] is None
+    assert only(has)["fetched"]
 
-    other("share", "last", "--public", "--yes")
-    assert only(other)["shared"] is True
+    has("share", "last", "--public", "--no-seed", "--yes")
+    assert only(has)["shared"] is True
 
 
 def test_a_slip_gives_nothing_away(library: Program, tmp_path: Path) -> None:
