@@ -718,6 +718,25 @@ def test_a_rebuilt_index_gives_nothing_to_more_than_it_was_given_to(library: Pro
     assert magnet.parse(shared(library, "--no-seed")).infohash == link.infohash
 
 
+@pytest.mark.parametrize("lost", ["index.toml", "index.toml and the one before it"])
+def test_what_is_shared_no_longer_stays_so_when_the_index_is_rebuilt(library: Program, lost: str) -> None:
+    """The index of before says that it is shared."""
+    for form in ([], ["--public"]):
+        shared(library, "--no-seed", *form)
+    library("share", "--stop", "last")
+    for name in ("index.toml", ".memosync/index.1.toml")[: 1 if lost == "index.toml" else 2]:
+        with (library.library / name).open("r+b") as file:  # in its place, as a disk does it
+            file.truncate(60)
+
+    said = library("check", "--repair").out
+
+    found = only(library)
+    assert (found["private"], found["shared"], found["title"]) == (False, False, TITLE)
+    assert found["sealed"]
+    assert found["infohash"]
+    assert ("not shared any more" in said) == (lost != "index.toml")
+
+
 def test_the_program_before_private_links_refuses_the_library(library: Program) -> None:
     text = (library.library / "index.toml").read_text()
     assert text.startswith("version = 1")

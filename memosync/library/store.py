@@ -196,6 +196,8 @@ class Library:
                     # nothing we could not read again ever locks a library
                     index.loads(index.dumps(replace(after, memos=changed, written=None), entries))
                     self.snapshots.keep(path)
+                    if _ends_sharing(before, changed):  # or an index that is made anew would begin it again
+                        self.snapshots.renew(text.encode())
                     # a clock set back must not make a new index look older than the one before
                     files.write(path, text.encode(), newer_than=self.index_time())
                     written = index.Written(tuple(entries[id(memo)] for memo in after.memos), after.memos)
@@ -473,6 +475,12 @@ class Library:
 
 def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK | (os.X_OK if os.path.isdir(path) else 0))
+
+
+def _ends_sharing(before: Index, changed: Sequence[Memo]) -> bool:
+    now = {memo.id: memo for memo in changed}
+    were = [memo for memo in before.memos if memo.id in now]
+    return any(was.shared > now[was.id].shared or was.private > now[was.id].private for was in were)
 
 
 def _named(memos: Sequence[Memo], words: str, trashed: bool | None) -> str:
