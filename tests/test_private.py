@@ -26,7 +26,7 @@ from support.sound import noise, tone, wav
 from support.terminal import Terminal
 from support.waiting import wait_until
 
-from memosync import files, magnet
+from memosync import files, magnet, sealing
 from memosync.console import Console
 from memosync.errors import LibraryError, NotFoundError, SwarmError, TorrentError, UsageError
 from memosync.files import used_space
@@ -35,6 +35,7 @@ from memosync.library.keys import Key
 from memosync.library.served import revision, served
 from memosync.library.store import Library
 from memosync.network import Network
+from memosync.quantities import format_size
 from memosync.sealing import Seal
 from memosync.seeder import client
 from memosync.seeder.state import read_state
@@ -120,7 +121,9 @@ def test_what_is_seeded_while_it_is_fetched_stays_private(library: Program, othe
 
 
 def test_the_short_form_and_the_one_for_a_page_are_the_same_memo(library: Program, other: Program) -> None:
-    (text,) = magnet.split(shared(library, "--link", "https://memos.example/open.html"))
+    whole = shared(library, "--link", page := "https://memos.example/open.html")
+    assert whole == library("share", "last", env={"MEMOSYNC_LINK": page}).out.strip()
+    (text,) = magnet.split(whole)
     link = magnet.parse(text)
     peer = "".join(link.peers)
     other("fetch", f"magnet:?xt=urn:btih:{link.infohash}.{magnet.format_key(link.key)}&x.pe={peer}")
@@ -222,7 +225,9 @@ def test_a_wrong_key_is_told_by_the_first_piece_alone(memosync: Program, other: 
         assert f"{piece} of {form.stat().st_size} bytes are here" in waited.err
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "longer", "swapped", "another's", "public"])
+@pytest.mark.parametrize(
+    "damage", ["flipped", "cut", "longer", "swapped", "another's", "public", "of an invitation", "of another context"]
+)
 def test_what_was_altered_is_refused_and_nothing_is_kept(
     library: Program, other: Program, tmp_path: Path, damage: str
 ) -> None:
@@ -244,6 +249,11 @@ def test_what_was_altered_is_refused_and_nothing_is_kept(
             data[:56] = os.urandom(56)
         case "public":
             data = bytearray(path(library).read_bytes())
+        case "of an invitation" | "of another context":
+            context = sealing.INVITATION if "invitation" in damage else b"memosync memo v2"
+            seal, data = Seal(link.key, bytes(data[:24])), bytearray()
+            with path(library).open("rb") as plain:
+                sealing.seal(plain, seal, data.extend, context=context)
     library("seed", "--stop")
     liar = library.on(tmp_path / "liar")
     torrent = serve_as_private(liar, bytes(data), link.key, tmp_path)
@@ -763,7 +773,9 @@ def test_keys_are_closed_to_others_and_nowhere_else(library: Program) -> None:
         place.chmod(mode)
         assert "chmod -R go=" in library("check").out
         place.chmod(before)
-    assert "chmod" not in library("check").out
+    said = library("check").out
+    assert "chmod" not in said
+    assert f"ok\tsealed\t{format_size(used_space(inner(library) / 'sealed'))} for private links" in said
 
 
 def test_nothing_of_the_memo_is_in_what_is_served_or_said_of_it(library: Program) -> None:
@@ -854,6 +866,24 @@ def test_stop_ends_both_forms_and_purging_takes_all_that_was_kept(library: Progr
     for link in (sealed, public):
         infohash = magnet.parse(link).infohash
         assert not [file for file in inner(library).rglob("*") if infohash in file.name]
+
+
+def test_a_row_of_the_status_is_a_memo_with_what_went_by_both_links_and_the_worse_state(
+    library: Program, other: Program
+) -> None:
+    links, file = (shared(library), shared(library, "--public")), path(library)
+    for number, link in enumerate(links):
+        library.on(other.library / str(number))("fetch", link)
+    given = file.stat().st_size + (inner(library) / "sealed" / magnet.parse(links[0]).infohash).stat().st_size
+
+    def rows() -> list[dict[str, object]]:
+        found = map(json.loads, library("seed", "--status", "--json").lines)
+        return [{name: row[name] for name in ("state", "given", "delivered")} for row in found]
+
+    told = {"state": "seeding", "given": given, "delivered": 2}
+    wait_until(lambda: rows() == [told], lambda: f"both to be counted: {rows()}", 20)
+    file.write_bytes(file.read_bytes() + b"x")
+    wait_until(lambda: [row["state"] for row in rows()] == ["damaged"], "the public one to be seen as damaged", 20)
 
 
 def test_who_shares_with_anybody_already_is_told(library: Program) -> None:
