@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from support.group import tell
 from support.handshake import offers
 from support.library import memos, only
 from support.program import PROGRAM, Ended, Program, Result
+from support.seeder import log, state
 from support.sound import noise, tone, wav
 from support.terminal import Terminal
 from support.waiting import wait_until
@@ -789,6 +791,18 @@ def test_nothing_of_the_memo_is_in_what_is_served_or_said_of_it(library: Program
     for file in (*told, inner(library) / "sealed" / infohash):
         data = file.read_bytes()
         assert not any(data[at : at + 16] in windows for at in range(len(data) - 15)), file
+
+
+def test_a_seeder_that_brings_a_recording_home_names_no_title_in_its_log(library: Program) -> None:
+    shared(library)
+    part = inner(library) / "recording/abcdefgh.webm.part"
+    shutil.copy(path(library), part)  # what a crash left, later
+    os.kill(state(library)["pid"], signal.SIGKILL)
+
+    wait_until(lambda: log(library).count("serving on port") == 2, "its keeper to start another one", 30)
+    assert not part.exists()
+    assert len(memos(library)) == 2
+    assert not re.search("merger|price", log(library))
 
 
 def test_the_key_is_in_no_command_line_when_the_link_was_piped_in(library: Program, other: Program) -> None:

@@ -25,7 +25,7 @@ def place(library: Library) -> None:
     for memo in library.index().memos:
         here, there = (at_home, thrown) if memo.trashed else (thrown, at_home)
         if memo.born and memo.file in here and memo.file not in there and _misplaced(library, memo):
-            with library.lock(memo.id), files.as_library_error(f"move {memo.file}"):
+            with library.lock(memo.id), files.as_library_error(f"move the file of memo {memo.id}"):
                 now = library.index().get(memo.id)
                 if now and (move := _misplaced(library, now)):
                     files.make_directory(move[1].parent)
