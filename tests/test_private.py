@@ -297,6 +297,29 @@ def test_a_new_link_ends_the_one_before_whatever_an_index_says(library: Program,
     other("fetch", str(again))
 
 
+@pytest.mark.parametrize("way", ["rebuilt from its file", "rebuilt from an index of before", "put back from the trash"])
+def test_no_way_back_has_a_link_that_was_ended_served(library: Program, way: str) -> None:
+    old = magnet.parse(shared(library, "--no-seed")).infohash
+    before = (library.library / "index.toml").read_bytes()
+    new = magnet.parse(shared(library, "--no-seed", "--new")).infohash
+    for index in library.library.rglob("index*.toml"):
+        index.unlink()
+    if "trash" in way:
+        (library.library / "index.toml").write_bytes(before)
+        memo_id = library("rm", "last").out.strip()
+        library("restore", memo_id)
+    else:
+        if "of before" in way:
+            (inner(library) / "index.1.toml").write_bytes(before)
+        library("check", "--repair")
+
+    assert [one.infohash for one in served(Library(library.library), Network.LOOPBACK)] == []
+
+    assert magnet.parse(shared(library, "--no-seed")).infohash == new
+    assert [one.infohash for one in served(Library(library.library), Network.LOOPBACK)] == [new]
+    assert old != new
+
+
 def test_no_link_is_ended_when_another_one_cannot_be_made(library: Program, tmp_path: Path) -> None:
     library("record", noise(tmp_path / "second.flac"), "--title", "Second")
     links = library("share", "--all").lines
