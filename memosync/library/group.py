@@ -190,7 +190,7 @@ def take(library: Library, uid: str, came: Path) -> bool:
     found = next((memo for memo in library.index().memos if memo.uid == uid), None)
     if not found:
         return False
-    with library.lock(found.id), files.as_library_error(f"save {found.file}"):
+    with library.lock(found.id), files.as_library_error(f"save the file of memo {found.id}"):
         memo = library.index().get(found.id)
         if not memo or memo.trashed or memo.uid != uid:
             return False

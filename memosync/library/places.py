@@ -34,7 +34,7 @@ def place(library: Library) -> None:
         here, there = (at_home, thrown) if memo.trashed else (thrown, at_home)
         find = _misplaced if memo.file in here else _renamed if strange and memo.content else None
         if find and memo.born and memo.file not in there and find(library, memo):
-            with library.lock(memo.id), files.as_library_error(f"move {memo.file}"):
+            with library.lock(memo.id), files.as_library_error(f"move the file of memo {memo.id}"):
                 now = library.index().get(memo.id)
                 if now and (move := find(library, now)):
                     files.make_directory(move[1].parent)
