@@ -202,6 +202,7 @@ def test_a_link_to_what_is_in_the_trash_brings_it_back(memosync: Program, three:
 
     assert (done.returncode, done.stdout) == (0, three[0] + "\n")
     assert "back from the trash" in done.stderr
+    assert "shared as before: “First”; memosync share --stop ends that\n" in done.stderr
     assert "AF_INET" not in trace.read_text()
     assert before == entries(memosync)
 

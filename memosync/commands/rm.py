@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from ..console import Console
@@ -101,6 +102,8 @@ def bring_back(library: Library, memos: Sequence[Memo], console: Console) -> Non
         console.answer(memo.id)
     if memos:
         console.tell(f"back from the trash: {titles(memos)}")
+    if again := [memo for memo in memos if replace(memo, trashed=None).is_served]:
+        console.tell(f"shared as before: {titles(again)}; memosync share --stop ends that")
 
 
 def empty(library: Library, console: Console, *, now: datetime) -> None:
