@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import sound
+from support import matroska, sound
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
 
@@ -288,6 +288,35 @@ def test_chapters_move_with_sound_that_begins_late(memosync: Program, plain: Pat
         (0, "over it"),
         (1.0, "in it"),
     ]
+
+
+JUMPS = {"forward": 4_000, "a little": 300, "not": 0}  # of a clock, in ms, two seconds after its beginning
+
+
+@pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
+def test_chapters_stay_with_what_was_said_where_the_clock_jumps(memosync: Program, tmp_path: Path, jump: int) -> None:
+    opus = tmp_path / "opus.webm"
+    opus.write_bytes(matroska.webm(matroska.packets(), lambda i: i * 20 + 7_000 + (jump if i >= 100 else 0)))
+    marks: Chapters = [
+        (at, at + 0.2, f"{heard}") for heard in (0.5, 1.5, 2.5, 3.5) if (at := 7 + heard + (heard > 2) * jump / 1_000)
+    ]
+    source = tagged(opus, tmp_path / "source.webm", "-c", "copy", "-copyts", chapters=marks)
+
+    memosync("record", source)
+    piped, theirs = memosync.on(tmp_path / "piped"), memosync.on(tmp_path / "Theirs")
+    piped("record", "-", stdin=source.read_bytes())
+    theirs.library.mkdir()
+    shutil.copy(source, theirs.library / "2026-08-25-odd-abcdefgh.webm")  # adopted as it is
+
+    for program in (memosync, piped, theirs):
+        for form in ("webm", "ogg", "mp3"):
+            program("export", "last", "--force", "-o", tmp_path / f"out.{form}")
+
+            found = chapters_of(tmp_path / f"out.{form}")
+            assert [(round(start, 1), title) for start, _, title in found] == [
+                (heard, f"{heard}") for heard in (0.5, 1.5, 2.5, 3.5)
+            ], (program.library, form)
+        assert [round(chapter["start"], 1) for chapter in shown(program)["chapters"]] == [0.5, 1.5, 2.5, 3.5]
 
 
 def test_a_comment_that_is_the_description_stands_there_once(memosync: Program, plain: Path, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Source:
         self.duration = duration  # seconds, as the source says; None where it does not
         self.tracks = [0]  # that have sound which can be decoded
         self.track = 0
+        self.ahead: Sequence[tuple[float, float]] = [(0.0, 0.0)]  # as far as it was read (`Carried.moved`)
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
         """Give samples (channels x frames), about so many seconds at a time, and what they are."""
@@ -171,6 +172,7 @@ class _Decoded(Source):
         assert self.stream
         broken, unit, usual = 0, float(self.stream.time_base or 0), 0.0
         clock = Clock(damage, now, _SLACK if self.is_opus else _GAP)
+        self.ahead = clock.ahead
         demuxed, last = self._container.demux(self.stream), None
         while broken < _BROKEN_RUN:
             try:

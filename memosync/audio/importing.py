@@ -24,6 +24,7 @@ from ..memo import Words
 from ..quantities import format_clock, format_size
 from ..stop import Stop
 from . import truncation
+from .carried import Carried
 from .chains import AsPipe, OfPipe, links_of_file, links_of_pipe
 from .damage import Damage
 from .decoding import Source, block_of, open_source
@@ -148,13 +149,14 @@ def import_source(
     limit: float | None = None,  # seconds
     on_progress: Callable[[float, float | None], None] = lambda _done, _all: None,
     warn: Callable[[str], None] = lambda _text: None,
-) -> None:
+) -> Carried | None:
     """Write any audio file or stream as WebM: Opus packet by packet, everything else encoded.
 
     `describe` turns the words found in the source into those to write. A source that cannot seek is read as it comes;
     with `live`, `webm.finish` can finish `target` whatever happens. `on_progress` is given the seconds that are done
     and, where they are known, those of all of it. `warn` is told what a person should know of the sound: what is
     damaged and where, which of several tracks was taken, that channels cancel each other, that all is silence.
+    What it carries is given where `webm.finish` has to be: with `live`, when holes had its chapters moved.
     A file is not to be buffered: libsndfile reads from its descriptor.
     AudioError when it is not audio, LibraryError when the disk refuses.
     """
@@ -174,6 +176,7 @@ def import_source(
         finally:
             for warning in source.warnings():
                 warn(warning)
+        return source.carried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +251,7 @@ class _Import:
         self._cancels: tuple[str, str] | None = None  # since when, and what was done
         self._damage = Damage()
         self._heard = False
+        self.carried: Carried | None = None  # where its chapters were moved
         self._gain = way.gain or 1.0
         self._louder_from = 0.0 if self._gain < 1 else -1.0  # seconds; -1: it never is
 
@@ -274,6 +278,7 @@ class _Import:
                     if not (self._pipe and self._pipe.is_stopped):
                         self._doubt(link, source, begun, writer.duration)
             assert writer
+            self.carried = writer.move_chapters(first.ahead)
             if not writer.duration:
                 damage, self._damage = self._damage, Damage()  # which is all that there is
                 raise AudioError(damage.excuse() or "there is no sound in it")
