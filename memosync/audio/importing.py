@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import math
 import os
 import select
@@ -23,15 +24,16 @@ from ..errors import AudioError, LibraryError
 from ..memo import Words
 from ..quantities import format_clock, format_size
 from ..stop import Stop
-from . import truncation
+from . import id3, truncation
 from .carried import Carried
-from .chains import AsPipe, OfPipe, links_of_file, links_of_pipe
+from .chains import AsPipe, OfPipe, Part, links_of_file, links_of_pipe
 from .damage import Damage
 from .decoding import Source, block_of, open_source
 from .formats import why_whole
 from .headers import reading
 from .headroom import Headroom
 from .levels import SILENCE
+from .metadata import Said, said_by_id3
 from .mixing import CARRIES, Mixer
 from .webm import RATE, Sound, layout, translated
 from .writer import Writer
@@ -71,6 +73,12 @@ class Pipe:
         while len(self._ahead) < at + size and (more := self._read(at + size - len(self._ahead))):
             self._ahead += more
         return bytes(self._ahead[at : at + size])
+
+    def take(self, size: int, /) -> bytes:
+        """Give so many bytes, fewer where it ends."""
+        data = self.peek(size)
+        del self._ahead[: len(data)]
+        return data
 
     def unread(self, data: bytes, /) -> None:
         """Take back what was read last."""
@@ -161,6 +169,7 @@ def import_source(
     AudioError when it is not audio, LibraryError when the disk refuses.
     """
     with contextlib.ExitStack() as opened:
+        file, said = _behind_id3(file)
         pipe = file if isinstance(file, Pipe) else None
         if pipe and (why := why_whole(pipe)):
             warn(f"what comes {why}{_KEPT}")
@@ -169,7 +178,17 @@ def import_source(
             pipe.keep(target.parent)
             opened.callback(pipe.forget)
         source = _Import(
-            file, pipe, target, describe, sound, opened, live=live, limit=limit, on_progress=on_progress, warn=warn
+            file,
+            pipe,
+            said,
+            target,
+            describe,
+            sound,
+            opened,
+            live=live,
+            limit=limit,
+            on_progress=on_progress,
+            warn=warn,
         )
         try:
             source.run()
@@ -199,6 +218,7 @@ class _Import:
         self,
         file: BinaryIO | Pipe,
         pipe: Pipe | None,  # from which it comes
+        said: Said,  # in front of it
         target: Path,
         describe: Callable[[Words], Words],
         sound: Sound,
@@ -210,7 +230,7 @@ class _Import:
         warn: Callable[[str], None],
     ) -> None:
         self._file, self._pipe, self._target, self._describe, self._sound = file, pipe, target, describe, sound
-        self._opened = opened
+        self._opened, self._said = opened, said
         self._live, self._longest, self._on_progress, self._warn = live, limit or 2**62, on_progress, warn
         self._words: Words | None = None
         self._size = 0.1 if live or limit else 1.0  # seconds of a block
@@ -309,9 +329,10 @@ class _Import:
 
     def _new_writer(self, first: Source, copies: bool) -> Writer:
         """Have a file begun, with what the first link says of itself."""
-        self._words = self._words or self._describe(first.words)
+        words, carried = self._said.filled(first.words, first.carried)
+        self._words = self._words or self._describe(words)
         template = first.stream if copies else None
-        return Writer(self._target, self._words, self._sound, carried=first.carried, template=template, live=self._live)
+        return Writer(self._target, self._words, self._sound, carried=carried, template=template, live=self._live)
 
     def _doubt(self, link: Reader, source: Source, begun: float, ended: float) -> None:
         """Note what of a link was mended, and what is missing; it is heard between these seconds of the memo."""
@@ -445,6 +466,20 @@ class _Import:
             self._cancels = since, f"{numbers} of {mixer.channels} inverted"
         elif mixer.standing_in is not None and not self._cancels:
             self._cancels = since, f"the loudest one, {mixer.standing_in + 1} of {mixer.channels}, stands in"
+
+
+def _behind_id3(file: BinaryIO | Pipe) -> tuple[BinaryIO | Pipe, Said]:
+    """Pass over an ID3 tag where none should be, and give what it says."""
+    if isinstance(file, Pipe):
+        tag = file.take(id3.in_front(lambda at, size: file.peek(size, at)))
+    else:
+        peek = reading(file)
+        tag = peek(0, id3.in_front(peek))
+        file.seek(0)
+    if not tag:
+        return file, Said()
+    seen = file if isinstance(file, Pipe) else cast("BinaryIO", Part(file, len(tag), file.seek(0, io.SEEK_END)))
+    return seen, said_by_id3(tag)
 
 
 def _is_cut(link: Reader, source: Source, heard: float) -> bool:
