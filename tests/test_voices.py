@@ -509,6 +509,22 @@ def test_what_changes_its_rate_or_channels_midway_is_whole(tmp_path: Path, parts
 
 
 @in_process
+@pytest.mark.parametrize(("form", "rates"), [("mp3", (8_000, 48_000, 32_000)), ("mp2", (48_000, 16_000))])
+def test_where_the_rate_changes_no_frame_has_that_of_another(
+    tmp_path: Path, record: Record, form: str, rates: Sequence[int]
+) -> None:
+    """FFmpeg 8.1 says of the first frame behind a change, or before one that it has seen, the rate of the other."""
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5), seconds=0.5))
+    raw = ["-id3v2_version", "0", "-write_xing", "0"] if form == "mp3" else []
+    parts = [ffmpeg(tmp_path / f"{rate}.{form}", "-i", voice, "-ar", str(rate), *raw).read_bytes() for rate in rates]
+
+    heard, _ = record(b"".join(parts))
+
+    lengths = [len(record(part)[0]) / RATE for part in parts]
+    assert len(heard) / RATE == pytest.approx(sum(lengths), abs=0.005)
+
+
+@in_process
 def test_what_another_codec_cannot_read_costs_nothing_that_came_before(tmp_path: Path, record: Record) -> None:
     voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
     whole = (

@@ -42,6 +42,7 @@ _SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and make
 _KINDS = {pcm.PCM: "PCM_", pcm.FLOAT: ("FLOAT", "DOUBLE"), pcm.ALAW: "ALAW", pcm.ULAW: "ULAW"}
 _OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE", "XI"}  # formats that it alone reads
 _AMR = {"amrnb": 0x57, "amrwb": 0x58}  # FFmpeg takes NMS (0x38) and Voxware (0x77, 0x78) for it, too (mmreg.h)
+_MPEG = ("mp3", "mp3float", "mp2", "mp2float", "mp1", "mp1float")  # of which FFmpeg (8.1) tells a new rate a frame late
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
 _LONGEST = 0.12  # seconds of a packet of Opus (RFC 6716, 2.1.4); FFmpeg may count a broken one as a page of them
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
@@ -219,10 +220,16 @@ class _Decoded(Source):
         import av
 
         assert self.stream
+        codec = self.stream.codec_context
+        is_mpeg = codec.name in _MPEG
         with translated("read"):
             for packet in chain(self.packets(damage, now), (None,)):
                 try:
-                    yield from self.stream.codec_context.decode(packet)
+                    frames = codec.decode(packet)
+                    if is_mpeg and packet and (rate := _mpeg_rate(bytes(memoryview(packet)[:3]))):
+                        for frame in frames:
+                            frame.sample_rate = rate
+                    yield from frames
                 except av.FFmpegError:  # of whatever kind: some decoders give -1, or a number of their own
                     if packet and not self._is_behind(packet):
                         damage.hit(now(), float((packet.duration or 0) * (packet.time_base or 0)) or None)
@@ -451,6 +458,14 @@ def block_of(frame: av.AudioFrame) -> Block:
     if data.dtype.kind == "i":
         return data.astype(np.float32) / np.float32(2 ** (8 * data.dtype.itemsize - 1))
     return data.astype(np.float32, copy=False)
+
+
+def _mpeg_rate(head: bytes) -> int:
+    """Give the rate (Hz) that a frame of MPEG audio says (ISO/IEC 11172-3, 13818-3, and 2.5); 0 where it says none."""
+    if len(head) < 3 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return 0
+    version, index = head[1] >> 3 & 3, head[2] >> 2 & 3
+    return (44_100, 48_000, 32_000, 0)[index] >> (2, 0, 1, 0)[version] if version != 1 else 0
 
 
 def _whole(packet: Packet) -> Packet:
