@@ -681,6 +681,26 @@ def test_an_mp4_for_which_the_disk_has_no_room_is_refused(memosync: Program, dis
     assert list((disk.seen / "Memos/.memosync/recording").iterdir()) == []
 
 
+@in_process
+def test_what_is_encrypted_is_neither_silence_nor_noise_but_refused_as_that(
+    tmp_path: Path, record: Record, opus: list[bytes]
+) -> None:
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    key = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "0" * 32, "-encryption_kid", "1" * 32]
+    bought = ffmpeg(tmp_path / "bought.m4a", "-i", voice, "-c:a", "aac").read_bytes()
+    head, sample_entry = bought[: (at := bought.index(b"mp4a", bought.index(b"stsd")))], bought[at + 4 :]
+    shape = matroska.Shape(encrypted=True)
+    sources = [
+        ffmpeg(tmp_path / "lent.mp4", "-i", voice, "-c:a", "aac", *key).read_bytes(),
+        head + b"drms" + sample_entry,
+        matroska.webm([opus[0], *opus[2:]], lambda number: number * 20, shape),
+    ]
+
+    for data in sources:
+        with pytest.raises(AudioError, match="it is encrypted"):
+            record(data)
+
+
 def test_an_error_says_what_it_is_and_not_audio_only_of_what_is_none(memosync: Program, tmp_path: Path) -> None:
     odd = {
         b"MThd\0\0\0\6" + bytes(40): "it begins like MIDI",

@@ -44,6 +44,7 @@ _OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE", "X
 _AMR = {"amrnb": 0x57, "amrwb": 0x58}  # FFmpeg takes NMS (0x38) and Voxware (0x77, 0x78) for it, too (mmreg.h)
 _MPEG = ("mp3", "mp3float", "mp2", "mp2float", "mp1", "mp1float")  # of which FFmpeg (8.1) tells a new rate a frame late
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
+_ENCRYPTED, _DECRYPT = "it is encrypted, and memosync has no key", "record a copy that plays everywhere"
 _LONGEST = 0.12  # seconds of a packet of Opus (RFC 6716, 2.1.4); FFmpeg may count a broken one as a page of them
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
 
@@ -91,7 +92,10 @@ class _Decoded(Source):
     """What FFmpeg reads."""
 
     def __init__(self, container: av.container.InputContainer, track: int | None, overlooked: Overlooked) -> None:
-        streams = [stream for stream in container.streams.audio if can_be(stream) and not _is_guess(container, stream)]
+        sound = [stream for stream in container.streams.audio if can_be(stream) and not _is_guess(container, stream)]
+        streams = [stream for stream in sound if not _is_encrypted(stream)]
+        if sound and not streams:
+            raise AudioError(_ENCRYPTED, _DECRYPT)
         if not streams:
             raise AudioError(_without_sound(container))
         first = next((stream for stream in streams if stream.disposition & 1), streams[0])  # 1: the default one
@@ -173,7 +177,7 @@ class _Decoded(Source):
         assert self.stream
         broken, unit, usual = 0, float(self.stream.time_base or 0), 0.0
         clock = Clock(damage, now, _SLACK if self.is_opus else _GAP)
-        self.ahead = clock.ahead
+        self.ahead, is_mp4 = clock.ahead, "mp4" in self._container.format.name
         demuxed, last = self._container.demux(self.stream), None
         while broken < _BROKEN_RUN:
             try:
@@ -195,6 +199,8 @@ class _Decoded(Source):
                 return
             if not packet.size:
                 continue
+            if is_mp4 and packet.has_sidedata("encryption_info"):  # whose first seconds may be in the clear
+                raise AudioError(_ENCRYPTED, _DECRYPT)
             broken, last = 0, packet
             if packet.pts is not None and packet.duration:
                 clock.tick(packet.pts * unit, packet.duration * unit)
@@ -483,6 +489,11 @@ def _is_guess(container: av.container.InputContainer, stream: av.AudioStream) ->
     if container.format.name != "wav" or codec.name not in _AMR:
         return False
     return ord(codec.codec_tag[0]) != _AMR[codec.name]
+
+
+def _is_encrypted(stream: av.AudioStream) -> bool:
+    """Tell whether Matroska names a key (RFC 9559, 5.1.4.1.31.10), or a file was bought with Apple's FairPlay."""
+    return "enc_key_id" in stream.metadata or stream.codec_context.codec_tag == "drms"
 
 
 def _without_sound(container: av.container.InputContainer) -> str:
