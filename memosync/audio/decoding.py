@@ -493,7 +493,9 @@ def _is_guess(container: av.container.InputContainer, stream: av.AudioStream) ->
 
 def _is_encrypted(stream: av.AudioStream) -> bool:
     """Tell whether Matroska names a key (RFC 9559, 5.1.4.1.31.10), or a file was bought with Apple's FairPlay."""
-    return "enc_key_id" in stream.metadata or stream.codec_context.codec_tag == "drms"
+    with contextlib.suppress(UnicodeDecodeError):  # of a tag that is a number
+        return "enc_key_id" in stream.metadata or stream.codec_context.codec_tag == "drms"
+    return False
 
 
 def _without_sound(container: av.container.InputContainer) -> str:
