@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import sound
+from support import matroska, sound
+from support.long import more
 from support.program import PROGRAM, Program
 from support.terminal import Terminal
 
@@ -87,7 +88,8 @@ def said(path: Path) -> dict[str, str]:
 
 
 def file_of(program: Program) -> Path:
-    return Path(program("show", "last", "--path").out.strip())
+    """Give the file that was written last."""
+    return max(program.library.glob("*.webm"), key=lambda path: path.stat().st_mtime_ns)
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +290,30 @@ def test_chapters_move_with_sound_that_begins_late(memosync: Program, plain: Pat
         (0, "over it"),
         (1.0, "in it"),
     ]
+
+
+@pytest.mark.parametrize("jump", [4_000, *more(300, 0)])  # of a clock, in ms, after two seconds
+def test_chapters_stay_with_what_was_said_where_the_clock_jumps(memosync: Program, tmp_path: Path, jump: int) -> None:
+    opus = tmp_path / "opus.webm"
+    opus.write_bytes(matroska.webm(matroska.packets(), lambda i: i * 20 + 7_000 + (jump if i >= 100 else 0)))
+    marks: Chapters = [
+        (at, at + 0.2, f"{heard}") for heard in (0.5, 1.5, 2.5, 3.5) if (at := 7 + heard + (heard > 2) * jump / 1_000)
+    ]
+    source = tagged(opus, tmp_path / "source.webm", "-c", "copy", "-copyts", chapters=marks)
+
+    memosync("record", source)
+    piped, theirs = memosync.on(tmp_path / "piped"), memosync.on(tmp_path / "Theirs")
+    piped("record", "-", stdin=source.read_bytes())
+    theirs.library.mkdir()
+    shutil.copy(source, theirs.library / "2026-08-25-odd-abcdefgh.webm")  # adopted as it is
+
+    for form in ("webm", "ogg"):
+        theirs("export", "last", "-o", tmp_path / f"out.{form}")
+    assert [round(chapter["start"], 1) for chapter in shown(theirs)["chapters"]] == [0.5, 1.5, 2.5, 3.5]
+    for path in (file_of(memosync), file_of(piped), tmp_path / "out.webm", tmp_path / "out.ogg"):
+        assert [(round(start, 1), title) for start, _, title in chapters_of(path)] == [
+            (heard, f"{heard}") for heard in (0.5, 1.5, 2.5, 3.5)
+        ], path
 
 
 def test_a_comment_that_is_the_description_stands_there_once(memosync: Program, plain: Path, tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ ALAW = bytes(np.abs(G711[:, None] - VOICE).argmin(axis=0).astype("u1"))
 PICTURE = chunk(b"id3 ", bytes(1_100_000))  # more than 1 MB in front of the samples
 ADPCM = struct.pack("<HHIIHHHH", 0x11, 1, 8_000, 4_055, 256, 4, 2, 505)  # IMA's (mmreg.h)
 PLAIN, SHORT = form(width=2, bits=16), form(width=3, bits=24)
+
+
+def au(kind: int, data: bytes, length: int, name: bytes = b".snd") -> bytes:
+    """Make an AU (Sun's audio.h), which may lie about its length."""
+    return name + struct.pack(">5I" if name == b".snd" else "<5I", 28, length, kind, RATE, 1) + bytes(4) + data
+
+
 BEHIND = chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"text " * 3_000)) + chunk(b"id3 ", b"picture" * 3_001)
 HALF = integers(VOICE, 24)[: RATE // 2 * 3]
 FREE = b"free" + struct.pack(">q", 5_000) + bytes(5_000)
@@ -76,6 +83,9 @@ KIN = {
         struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 4, 16), integers(VOICE, 16)
     ),
     "AU, little-endian": struct.pack("<4sIIIII", b"dns.", 24, 2 * RATE, 3, RATE, 1) + integers(VOICE, 16),
+    "AU that counts nothing": au(3, integers(VOICE, 16, order=">"), 0),
+    "AU that counts nothing, little-endian": au(6, VOICE.astype("<f4").tobytes(), 0, b"dns."),
+    "AU that counts too little, A-law": au(27, ALAW, 5_000),
     "says nothing of its bits": riff(form(width=2, bits=0), integers(VOICE, 16)),
     "counts nothing, chunks behind": riff(PLAIN, integers(VOICE, 16), length=0) + BEHIND,
     "counts too much, chunks behind": riff(PLAIN, integers(VOICE, 16), length=10**9) + BEHIND,

@@ -137,6 +137,44 @@ def test_what_stands_in_front_counts_first_and_what_it_lacks_comes_from_behind(
     assert (memo["description"], memo["carried"]["album"]) == (WORDS["comment"], WORDS["album"])
 
 
+IN_FRONT = {  # that have a place of their own for words; FFmpeg 8.1 refuses most of them behind a tag
+    "wav": "-c:a pcm_s16le",
+    "aiff": "-c:a pcm_s16be",
+    "au": "-c:a pcm_s16be",
+    "flac": "-c:a flac",
+    "ogg": "-c:a libvorbis",
+    "opus": "-c:a libopus",
+    "m4a": "-c:a aac",
+    "webm": "-c:a libopus",
+    "wv": "-c:a wavpack",
+    "wma": "-c:a wmav2 -f asf",
+    "amr": "-c:a libopencore_amrnb -ar 8000",
+}
+
+
+def test_a_tag_in_front_of_what_has_words_elsewhere_hides_neither_sound_nor_words(
+    memosync: Program, voices: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "voice.mp3").write_bytes(voices["mp3"])
+    files = [tmp_path / f"in.{kind}" for kind in IN_FRONT]
+    for path, options in zip(files, IN_FRONT.values(), strict=True):
+        bare = sound.convert(tmp_path / "voice.mp3", tmp_path / f"bare{path.suffix}", *options.split())
+        path.write_bytes(id3v2(WORDS, footer=False) + bare.read_bytes())
+
+    memosync("record", "--again", *files)
+    piped = [path for path in files if path.suffix in (".wav", ".ogg", ".m4a")]
+    for path in piped:
+        memosync("record", "-", stdin=path.read_bytes())
+    ids = [line.split("\t")[0] for line in memosync("list").out.splitlines()]
+    found = [json.loads(line) for line in memosync("show", "--json", *ids).out.splitlines()]
+
+    assert len(found) == len(files) + len(piped)
+    for memo in found:
+        assert (memo["title"], memo["description"]) == (WORDS["title"], WORDS["comment"])
+        assert (memo["recorded"][:10], memo["carried"]["artist"]) == (WORDS["date"], WORDS["artist"])
+        assert 0.45 < memo["duration"] < 0.65
+
+
 def test_a_length_that_cannot_be_costs_no_sound(memosync: Program, voices: dict[str, bytes], tmp_path: Path) -> None:
     """Of APE, of Lyrics3 and of ID3v2, which would begin in the midst of the sound: nothing there is taken for one."""
     half = len(voices["mp3"]) // 2

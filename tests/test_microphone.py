@@ -332,7 +332,7 @@ def limited(memosync: Program, microphone: Microphone) -> Callable[..., None]:
 
 @pytest.mark.parametrize(("rate", "channels"), [(44_100, 1), (16_000, 2)])
 def test_the_instrument_has_one_rate_and_shape(microphone: Microphone, rate: int, channels: int) -> None:
-    command = ["arecord", "--dump-hw-params", "-f", "cd", "-r", "48000", "-c", str(channels), "-d", "1", "/dev/null"]
+    command = ["arecord", "--dump-hw-params", "-f", "cd", "-r", "48000", "-c", str(channels), "-s", "1", "/dev/null"]
     environment = {**os.environ, **microphone.environment, **microphone.limited(rate, channels)}
     said = subprocess.run(command, env=environment, check=False, capture_output=True, text=True).stderr
 
@@ -347,15 +347,15 @@ def test_any_rate_is_recorded_as_long_as_loud_and_as_high_as_it_was(
 ) -> None:
     microphone.play(sound.tone(60, frequency=1000))
     limited(rate=rate, channels=1)
-    recording = record("--max", "2")
+    recording = record("--max", "1")
     memo_id = recording.end().strip()
 
     (memo,) = memos(memosync)
     kept = loudness.loads((memosync.library / ".memosync/cache" / memo_id).read_bytes())
     length, frequency = sound.hear(Path(memo["path"]))
     assert "warning" not in recording.err
-    assert (memo["duration"], length) == pytest.approx((2, 2), abs=0.0011)  # Matroska's unit is a millisecond
-    assert frequency == pytest.approx(1000, abs=1)
+    assert (memo["duration"], length) == pytest.approx((1, 1), abs=0.0011)  # Matroska's unit is a millisecond
+    assert frequency == pytest.approx(1000, abs=2)  # counted in one second
     assert sound.loudness(Path(memo["path"])) == pytest.approx(LOUD, abs=0.3)
     assert kept.loudness == pytest.approx(sound.loudness(Path(memo["path"])), abs=0.1)
 
@@ -366,7 +366,7 @@ def test_at_any_rate_nothing_is_lost_between_blocks_nor_falsely_told_to_be(
 ) -> None:
     limited(rate=rate, channels=1)
     recording = record().wait_for_sound()
-    position = microphone.listen(6)  # a clock that is wrong by a twelfth is half a second off then
+    position = microphone.listen(2.5)
     recording.end(signal.SIGTERM)
 
     (stretch,) = vmic.stretches(path_of(memosync))
@@ -387,12 +387,13 @@ def test_frames_lost_at_another_rate_are_told(
     assert ID.fullmatch(recording.end(signal.SIGTERM))
 
 
+@pytest.mark.parametrize("microphone", [(0, 1)], indirect=True, ids=["right"])
 @pytest.mark.parametrize(("amplitude", "warning"), [(1, "silence"), (32767, "clipping"), *more((0, "silence"))])
-def test_what_is_wrong_at_another_rate_is_told(
+def test_what_is_wrong_at_another_rate_on_one_side_alone_is_told(
     microphone: Microphone, record: Record, limited: Callable[..., None], amplitude: int, warning: str
 ) -> None:
     microphone.play(vmic.square(amplitude) * 4)
-    limited(rate=16_000)
+    limited(rate=16_000, channels=2)
     recording = record()
 
     recording.wait_for_warning(warning)
@@ -412,6 +413,7 @@ def test_a_kill_at_another_rate_loses_less_than_a_second(
     assert missing(path_of(memosync), position) < 1
 
 
+@pytest.mark.long
 def test_a_device_of_another_rate_that_is_lost_is_saved(
     memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None]
 ) -> None:
@@ -428,22 +430,22 @@ def test_a_device_of_another_rate_that_is_lost_is_saved(
 
 @pytest.mark.parametrize(
     ("microphone", "rate"),
-    [((1, 0), 48_000), ((0, 1), 44_100), *more(((0, 1), 48_000), ((1, 0), 44_100))],
+    [((0, 1), 44_100), *more(((0, 1), 48_000), ((1, 0), 44_100), ((1, 0), 48_000))],
     indirect=["microphone"],
-    ids=["left-48000", "right-44100", "right-48000", "left-44100"],
+    ids=["right-44100", "right-48000", "left-44100", "left-48000"],
 )
 def test_a_voice_on_one_side_of_a_stereo_device_is_in_a_mono_memo(
     memosync: Program, microphone: Microphone, record: Record, limited: Callable[..., None], rate: int
 ) -> None:
     microphone.play(sound.tone(60, frequency=1000))
     limited(rate=rate, channels=2)
-    recording = record("--max", "2")
+    recording = record("--max", "1")
     recording.end()
 
     path = path_of(memosync)
     assert "warning" not in recording.err
     assert sound.probe(path)["stream"]["channels"] == 1
-    assert sound.hear(path) == pytest.approx((2, 1000), abs=1)
+    assert [*sound.hear(path)] == [pytest.approx(1, abs=0.01), pytest.approx(1000, abs=2)]
     assert sound.loudness(path) == pytest.approx(LOUD - 6, abs=0.3)
 
 
@@ -454,13 +456,13 @@ def test_the_sides_of_a_stereo_device_stay_where_they_are(
 ) -> None:
     microphone.play(sound.tone(60, frequency=1000))
     limited(rate=rate, channels=2)
-    record("--stereo", "--max", "2").end()
+    record("--stereo", "--max", "1").end()
 
     path = path_of(memosync)
     left, right = (sound.convert(path, tmp_path / f"{side}.wav", "-af", f"pan=mono|c0={side}") for side in ("FL", "FR"))
     assert sound.probe(path)["stream"]["channels"] == 2
     assert sound.peak(left) < -20
-    assert sound.hear(right) == pytest.approx((2, 1000), abs=1)
+    assert [*sound.hear(right)] == [pytest.approx(1, abs=0.01), pytest.approx(1000, abs=2)]
     assert sound.loudness(right) == pytest.approx(LOUD, abs=0.3)
 
 
@@ -472,7 +474,7 @@ def test_sides_that_cancel_each_other_are_told_once_and_one_stands_in(
     limited(rate=rate, channels=2)
     recording = record()
     recording.wait_for_warning("cancel")
-    position = microphone.listen(3)
+    position = microphone.listen(1.5)
     recording.end(signal.SIGTERM)
 
     path = path_of(memosync)
@@ -480,18 +482,6 @@ def test_sides_that_cancel_each_other_are_told_once_and_one_stands_in(
     assert missing(path, position) < 0.5
     assert stretch.end - stretch.begin > memos(memosync)[0]["duration"] - 2.5  # two seconds, and what a window is off
     assert recording.err.count("warning") == 1
-
-
-@pytest.mark.parametrize("microphone", [(0, 1)], indirect=True, ids=["right"])
-def test_what_clips_on_one_side_alone_is_told(
-    microphone: Microphone, record: Record, limited: Callable[..., None]
-) -> None:
-    microphone.play(vmic.square(32767) * 4)
-    limited(channels=2)
-    recording = record()
-
-    recording.wait_for_warning("clip")
-    assert ID.fullmatch(recording.end(signal.SIGTERM))
 
 
 def test_stereo_of_a_mono_device_is_refused_in_a_line(

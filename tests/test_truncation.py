@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from support.recorders import RATE, Record, amplitude, by_file, by_pipe, form, i
 
 from memosync.audio.truncation import Watch, is_cut
 from memosync.errors import AudioError
+
+Made = Callable[[str], Path]  # gives a file, by its ending
 
 VOICE = integers(tones((440, 0.5), seconds=3), 16)
 PLAIN = form(width=2, bits=16)
@@ -69,15 +72,22 @@ both_ways = pytest.mark.parametrize("record", [by_file, by_pipe])
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Have FFmpeg make a file of each format."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Have FFmpeg or sox make a file of a format when the first one asks for it."""
     place = tmp_path_factory.mktemp("whole")
-    (place / "voice.wav").write_bytes(riff(PLAIN, VOICE))
-    for name, options in FORMATS.items():
-        sound.convert(place / "voice.wav", place / f"made.{name}", *options)
-    for name in BY_SOX:
-        subprocess.run(["sox", place / "voice.wav", place / f"made.{name}"], check=True)
-    return place
+
+    @cache
+    def make(name: str) -> Path:
+        path = place / f"made.{name}"
+        if name == "voice.wav":
+            path.write_bytes(riff(PLAIN, VOICE))
+        elif name in BY_SOX:
+            subprocess.run(["sox", make("voice.wav"), path], check=True)
+        else:
+            sound.convert(make("voice.wav"), path, *FORMATS[name])
+        return path
+
+    return make
 
 
 def without_end(data: bytes) -> bytes:
@@ -91,9 +101,9 @@ def warned(said: str) -> list[str]:
 @both_ways
 @pytest.mark.parametrize("name", [*FORMATS, *BY_SOX])
 def test_what_is_cut_is_saved_as_far_as_it_goes_and_that_is_said_in_a_line(
-    made: Path, record: Record, name: str
+    made: Made, record: Record, name: str
 ) -> None:
-    data = (made / f"made.{name}").read_bytes()
+    data = made(name).read_bytes()
 
     heard, said = record(data)
     of_cut, of_cut_said = record(without_end(data))
@@ -107,8 +117,8 @@ def test_what_is_cut_is_saved_as_far_as_it_goes_and_that_is_said_in_a_line(
 
 
 @pytest.mark.parametrize("form_", PIPED)
-def test_what_was_written_into_a_pipe_knows_no_end_and_is_not_called_cut(made: Path, form_: str) -> None:
-    command = ["ffmpeg", "-v", "error", "-i", str(made / "voice.wav"), *PIPED[form_], "-f", form_, "pipe:1"]
+def test_what_was_written_into_a_pipe_knows_no_end_and_is_not_called_cut(made: Made, form_: str) -> None:
+    command = ["ffmpeg", "-v", "error", "-i", str(made("voice.wav")), *PIPED[form_], "-f", form_, "pipe:1"]
     data = subprocess.run(command, capture_output=True, check=True).stdout
 
     for record in (by_file, by_pipe):
@@ -131,16 +141,16 @@ def test_a_wav_whose_header_contradicts_itself_is_not_called_cut(record: Record)
 
 
 @both_ways
-def test_what_stands_behind_the_sound_may_be_missing(made: Path, record: Record) -> None:
-    sized = sound.convert(made / "voice.wav", made / "cues.mka", "-c:a", "aac").read_bytes()
+def test_what_stands_behind_the_sound_may_be_missing(made: Made, record: Record) -> None:
+    sized = sound.convert(made("voice.wav"), made("voice.wav").with_name("cues.mka"), "-c:a", "aac").read_bytes()
 
     assert record(sized[: sized.rindex(b"\x1c\x53\xbb\x6b") + 6])[1] == ""  # within the Cues
     assert record(riff(PLAIN, VOICE) + b"LIST\x40\0\0\0INFOI")[1] == ""
 
 
 @both_ways
-def test_an_ogg_without_a_last_page_is_cut_only_where_a_packet_goes_on(made: Path, record: Record) -> None:
-    packets = ogg.packets(made / "made.opus")
+def test_an_ogg_without_a_last_page_is_cut_only_where_a_packet_goes_on(made: Made, record: Record) -> None:
+    packets = ogg.packets(made("opus"))
     pages = ogg.stream(packets)
     last = pages.rindex(b"OggS")
     unsaid = ogg.page(packets[2:][50 * ((len(packets) - 3) // 50) :], 960 * (len(packets) - 2), 9)
@@ -156,8 +166,8 @@ def test_an_ogg_without_a_last_page_is_cut_only_where_a_packet_goes_on(made: Pat
 
 
 @both_ways
-def test_a_page_that_lies_about_its_length_in_the_middle_is_no_cut(made: Path, record: Record) -> None:
-    data = bytearray(ogg.stream(ogg.packets(made / "made.opus"), pages_of=10))
+def test_a_page_that_lies_about_its_length_in_the_middle_is_no_cut(made: Made, record: Record) -> None:
+    data = bytearray(ogg.stream(ogg.packets(made("opus")), pages_of=10))
     data[data.index(b"OggS", len(data) // 3) + 40] ^= 0x55  # a length of its packets
 
     assert re.fullmatch("(damaged|holes).*", record(bytes(data))[1])
@@ -165,8 +175,8 @@ def test_a_page_that_lies_about_its_length_in_the_middle_is_no_cut(made: Path, r
 
 @both_ways
 @pytest.mark.parametrize("name", ["opus", "ogg"])
-def test_what_a_power_cut_left_of_a_page_may_be_filled_up(made: Path, record: Record, name: str) -> None:
-    data = (made / f"made.{name}").read_bytes()
+def test_what_a_power_cut_left_of_a_page_may_be_filled_up(made: Made, record: Record, name: str) -> None:
+    data = made(name).read_bytes()
     cut = without_end(data)
 
     assert re.match("cut off: the source breaks off at 00:0[12]; ", record(cut + bytes(1 << 16))[1])
@@ -177,20 +187,20 @@ def test_what_a_power_cut_left_of_a_page_may_be_filled_up(made: Path, record: Re
 @both_ways
 @pytest.mark.parametrize("options", [["-c:a", "libvorbis"], ["-c:a", "libopus", "-ac", "2"]], ids=["Vorbis", "stereo"])
 def test_another_link_behind_one_that_is_cut_is_whole(
-    made: Path, tmp_path: Path, record: Record, options: list[str]
+    made: Made, tmp_path: Path, record: Record, options: list[str]
 ) -> None:
     """The page that was torn claims where the next link begins."""
-    after = sound.convert(made / "voice.wav", tmp_path / "after.ogg", *options).read_bytes()
+    after = sound.convert(made("voice.wav"), tmp_path / "after.ogg", *options).read_bytes()
 
-    heard, said = record(without_end((made / "made.opus").read_bytes()) + after)
+    heard, said = record(without_end(made("opus").read_bytes()) + after)
 
     assert said.startswith("cut off: the source breaks off at 00:0")
     assert len(heard) / RATE == pytest.approx(5, abs=0.15)
 
 
 @both_ways
-def test_each_link_that_is_cut_is_told(made: Path, record: Record) -> None:
-    data = without_end((made / "made.wav").read_bytes())
+def test_each_link_that_is_cut_is_told(made: Made, record: Record) -> None:
+    data = without_end(made("wav").read_bytes())
 
     heard, said = record(data + data)
 
@@ -199,8 +209,8 @@ def test_each_link_that_is_cut_is_told(made: Path, record: Record) -> None:
 
 
 @both_ways
-def test_where_nothing_of_the_sound_is_there_it_is_said_why(made: Path, record: Record) -> None:
-    data = (made / "made.wav").read_bytes()
+def test_where_nothing_of_the_sound_is_there_it_is_said_why(made: Made, record: Record) -> None:
+    data = made("wav").read_bytes()
 
     with pytest.raises(AudioError, match="it is cut off before its sound"):
         record(data[: data.index(b"data") + 8])
@@ -210,16 +220,16 @@ def test_where_nothing_of_the_sound_is_there_it_is_said_why(made: Path, record: 
 @pytest.mark.parametrize(
     "behind", [b"\xa3\x01" + bytes([0x7F] * 7), b"\xec\x01" + bytes([0xFE] * 7)], ids=["a block", "what is no sound"]
 )
-def test_a_length_that_no_file_can_have_costs_nothing_else(made: Path, record: Record, behind: bytes) -> None:
-    heard, _ = record((made / "made.live.webm").read_bytes() + behind)
+def test_a_length_that_no_file_can_have_costs_nothing_else(made: Made, record: Record, behind: bytes) -> None:
+    heard, _ = record(made("live.webm").read_bytes() + behind)
 
     assert len(heard) / RATE == pytest.approx(3, abs=0.05)
 
 
 @both_ways
-def test_where_a_fragment_of_an_mp4_breaks_off_what_is_there_is_saved(made: Path, record: Record) -> None:
+def test_where_a_fragment_of_an_mp4_breaks_off_what_is_there_is_saved(made: Made, record: Record) -> None:
     """FFmpeg refuses all of a file where the head of a fragment is cut, and nothing where it comes through a pipe."""
-    data = (made / "made.mp4").read_bytes()
+    data = made("mp4").read_bytes()
     at = [match.start() for match in re.finditer(b"moof", data)][4]
 
     for cut in (at - 4, at + 40, at + 104, at + 120, at + 150):
@@ -232,10 +242,10 @@ def test_where_a_fragment_of_an_mp4_breaks_off_what_is_there_is_saved(made: Path
 @both_ways
 @pytest.mark.parametrize("place", [b"\x40", b"\xc0"], ids=["before its beginning", "behind its end"])
 def test_where_ffmpeg_looks_for_an_index_in_what_was_cut_nothing_is_lost(
-    made: Path, record: Record, place: bytes
+    made: Made, record: Record, place: bytes
 ) -> None:
     """At the end of a NUT there is where that is, and at the end of what was cut there is anything."""
-    nut = sound.convert(made / "made.wav", made / "made.nut", "-c:a", "pcm_s16le").read_bytes()
+    nut = sound.convert(made("wav"), made("wav").with_name("made.nut"), "-c:a", "pcm_s16le").read_bytes()
 
     heard, _ = record(nut[:150_000] + place + bytes(11))
 
@@ -254,8 +264,8 @@ def test_a_length_of_8_bytes_that_was_never_filled_in_is_no_cut(record: Record, 
 
 
 @both_ways
-def test_an_mp3_whose_frames_were_never_counted_is_not_called_cut(made: Path, record: Record) -> None:
-    data = bytearray((made / "made.mp3").read_bytes())
+def test_an_mp3_whose_frames_were_never_counted_is_not_called_cut(made: Made, record: Record) -> None:
+    data = bytearray(made("mp3").read_bytes())
     at = re.search(rb"(?:Xing|Info)\0{3}", data)
     assert at
     data[at.end() + 1 : at.end() + 9] = b"\xff" * 8  # how many, and in how many bytes
@@ -267,8 +277,8 @@ def test_an_mp3_whose_frames_were_never_counted_is_not_called_cut(made: Path, re
 
 
 @both_ways
-def test_a_box_of_8_bytes_of_length_is_followed_to_where_it_cannot_be(made: Path, record: Record) -> None:
-    data = (made / "made.m4a").read_bytes()
+def test_a_box_of_8_bytes_of_length_is_followed_to_where_it_cannot_be(made: Made, record: Record) -> None:
+    data = made("m4a").read_bytes()
     end = b"\0\0\0\1free" + (2**64 - 1).to_bytes(8, "big")
 
     heard, said = record(data + end)
@@ -279,8 +289,8 @@ def test_a_box_of_8_bytes_of_length_is_followed_to_where_it_cannot_be(made: Path
 
 @pytest.mark.parametrize("name", [*FORMATS, *BY_SOX])
 @pytest.mark.parametrize("step", [1, 7, 4_096])
-def test_what_passes_is_judged_as_what_lies_there(made: Path, name: str, step: int) -> None:
-    for data in (whole := (made / f"made.{name}").read_bytes()[:70_000]), without_end(whole):
+def test_what_passes_is_judged_as_what_lies_there(made: Made, name: str, step: int) -> None:
+    for data in (whole := made(name).read_bytes()[:70_000]), without_end(whole):
 
         def read(at: int, size: int, data: bytes = data) -> bytes:
             return data[at : at + size]

@@ -509,6 +509,22 @@ def test_what_changes_its_rate_or_channels_midway_is_whole(tmp_path: Path, parts
 
 
 @in_process
+@pytest.mark.parametrize(("form", "rates"), [("mp3", (8_000, 48_000, 32_000)), ("mp2", (48_000, 16_000))])
+def test_where_the_rate_changes_no_frame_has_that_of_another(
+    tmp_path: Path, record: Record, form: str, rates: Sequence[int]
+) -> None:
+    """FFmpeg 8.1 says of the first frame behind a change, or before one that it has seen, the rate of the other."""
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5), seconds=0.5))
+    raw = ["-id3v2_version", "0", "-write_xing", "0"] if form == "mp3" else []
+    parts = [ffmpeg(tmp_path / f"{rate}.{form}", "-i", voice, "-ar", str(rate), *raw).read_bytes() for rate in rates]
+
+    heard, _ = record(b"".join(parts))
+
+    lengths = [len(record(part)[0]) / RATE for part in parts]
+    assert len(heard) / RATE == pytest.approx(sum(lengths), abs=0.005)
+
+
+@in_process
 def test_what_another_codec_cannot_read_costs_nothing_that_came_before(tmp_path: Path, record: Record) -> None:
     voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
     whole = (
@@ -663,6 +679,26 @@ def test_an_mp4_for_which_the_disk_has_no_room_is_refused(memosync: Program, dis
     assert "error: standard input: the disk has no room to keep it: 64 MB are left free" in error
     assert "memosync record FILE reads it from where it lies" in error
     assert list((disk.seen / "Memos/.memosync/recording").iterdir()) == []
+
+
+@in_process
+def test_what_is_encrypted_is_neither_silence_nor_noise_but_refused_as_that(
+    tmp_path: Path, record: Record, opus: list[bytes]
+) -> None:
+    voice = wav(tmp_path / "voice.wav", tones((440, 0.5)))
+    key = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "0" * 32, "-encryption_kid", "1" * 32]
+    bought = ffmpeg(tmp_path / "bought.m4a", "-i", voice, "-c:a", "aac").read_bytes()
+    head, sample_entry = bought[: (at := bought.index(b"mp4a", bought.index(b"stsd")))], bought[at + 4 :]
+    shape = matroska.Shape(encrypted=True)
+    sources = [
+        ffmpeg(tmp_path / "lent.mp4", "-i", voice, "-c:a", "aac", *key).read_bytes(),
+        head + b"drms" + sample_entry,
+        matroska.webm([opus[0], *opus[2:]], lambda number: number * 20, shape),
+    ]
+
+    for data in sources:
+        with pytest.raises(AudioError, match="it is encrypted"):
+            record(data)
 
 
 def test_an_error_says_what_it_is_and_not_audio_only_of_what_is_none(memosync: Program, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ The index has none of it. The neighbour of `webm` in the room that owns PyAV, wh
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,29 @@ class Carried:
             if chapter.start < end
         )
         return replace(self, chapters=chapters)
+
+    def moved(self, ahead: Sequence[tuple[float, float]]) -> Carried:
+        """Let chapters that count by a clock count by what is heard; one of which nothing is heard is left out.
+
+        `ahead` tells, in seconds, from where on of what is heard the clock is how far ahead of it; its first is 0.
+        """
+        moved: dict[int, Chapter] = {}
+        for chapter in self.chapters:
+            start, end = (round(1000 * _heard(edge / 1000, ahead)) for edge in (chapter.start, chapter.end))
+            is_heard = end > max(0, start) or (start >= 0 and chapter.end <= chapter.start)
+            if is_heard:
+                moved.setdefault(max(0, start), replace(chapter, start=max(0, start), end=end))
+        return replace(self, chapters=tuple(moved.values()))
+
+
+def _heard(clock: float, ahead: Sequence[tuple[float, float]]) -> float:
+    """Give how much is heard before a time of the clock: in a hole nothing more is."""
+    (_, now), *jumps = ahead
+    for at, more in jumps:
+        if clock < at + more:
+            return min(clock - now, at)
+        now = more
+    return clock - now
 
 
 NOTHING = Carried()

@@ -112,10 +112,12 @@ class Clock:
         self._ahead: list[float] = []  # how far the last packets are ahead of it, all of them more than the slack
         self._since = 0.0
         self._jitter = 0.0  # how far it was ahead, at most, and came back
+        self._passed_by = 0.0  # what the packets took before the first of those
+        self.ahead = [(0.0, 0.0)]  # seconds of packets from where on it is how far ahead for good, since it began
 
     def tick(self, at: float, duration: float) -> None:
         """Take the time of the next packet, and how long it is (seconds)."""
-        ahead = at - self._passed
+        ahead, before = at - self._passed, self._passed
         self._passed += duration
         base = ahead if self._base is None else self._base
         if ahead - base <= self._slack:
@@ -123,7 +125,7 @@ class Clock:
             self._jitter = max(self._jitter, *self._ahead, 0.0)
             self._ahead = []
             return
-        self._since = self._since if self._ahead else self._now()
+        self._since, self._passed_by = (self._since, self._passed_by) if self._ahead else (self._now(), before)
         self._ahead.append(ahead - base)
         if len(self._ahead) >= _PATIENCE:
             self._jump()
@@ -138,5 +140,6 @@ class Clock:
     def _jump(self) -> None:
         if self._ahead and self._base is not None:
             self._damage.miss(self._since, min(self._ahead))
+            self.ahead.append((self._passed_by, self.ahead[-1][1] + min(self._ahead)))
             self._base += min(self._ahead)
             self._ahead = []

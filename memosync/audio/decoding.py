@@ -42,7 +42,9 @@ _SUBTYPES = (  # of it; FFmpeg knows more codecs, but takes NMS for AMR and make
 _KINDS = {pcm.PCM: "PCM_", pcm.FLOAT: ("FLOAT", "DOUBLE"), pcm.ALAW: "ALAW", pcm.ULAW: "ULAW"}
 _OTHERS = {"AVR", "HTK", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "WVE", "XI"}  # formats that it alone reads
 _AMR = {"amrnb": 0x57, "amrwb": 0x58}  # FFmpeg takes NMS (0x38) and Voxware (0x77, 0x78) for it, too (mmreg.h)
+_MPEG = ("mp3", "mp3float", "mp2", "mp2float", "mp1", "mp1float")  # of which FFmpeg (8.1) tells a new rate a frame late
 _GAP, _SLACK = 0.1, 0.015  # seconds: a smaller jump of the clock is none; of Opus, whose packets know their length
+_ENCRYPTED, _DECRYPT = "it is encrypted, and memosync has no key", "record a copy that plays everywhere"
 _LONGEST = 0.12  # seconds of a packet of Opus (RFC 6716, 2.1.4); FFmpeg may count a broken one as a page of them
 _BROKEN_RUN = 1_000  # errors in a row after which a file has no more to give
 
@@ -61,6 +63,7 @@ class Source:
         self.duration = duration  # seconds, as the source says; None where it does not
         self.tracks = [0]  # that have sound which can be decoded
         self.track = 0
+        self.ahead: Sequence[tuple[float, float]] = [(0.0, 0.0)]  # as far as it was read (`Carried.moved`)
 
     def blocks(self, seconds: float, damage: Damage, now: Callable[[], float]) -> Iterator[tuple[Shape, Block]]:
         """Give samples (channels x frames), about so many seconds at a time, and what they are."""
@@ -89,7 +92,10 @@ class _Decoded(Source):
     """What FFmpeg reads."""
 
     def __init__(self, container: av.container.InputContainer, track: int | None, overlooked: Overlooked) -> None:
-        streams = [stream for stream in container.streams.audio if can_be(stream) and not _is_guess(container, stream)]
+        sound = [stream for stream in container.streams.audio if can_be(stream) and not _is_guess(container, stream)]
+        streams = [stream for stream in sound if not _is_encrypted(stream)]
+        if sound and not streams:
+            raise AudioError(_ENCRYPTED, _DECRYPT)
         if not streams:
             raise AudioError(_without_sound(container))
         first = next((stream for stream in streams if stream.disposition & 1), streams[0])  # 1: the default one
@@ -171,6 +177,7 @@ class _Decoded(Source):
         assert self.stream
         broken, unit, usual = 0, float(self.stream.time_base or 0), 0.0
         clock = Clock(damage, now, _SLACK if self.is_opus else _GAP)
+        self.ahead, is_mp4 = clock.ahead, "mp4" in self._container.format.name
         demuxed, last = self._container.demux(self.stream), None
         while broken < _BROKEN_RUN:
             try:
@@ -192,6 +199,8 @@ class _Decoded(Source):
                 return
             if not packet.size:
                 continue
+            if is_mp4 and packet.has_sidedata("encryption_info"):  # whose first seconds may be in the clear
+                raise AudioError(_ENCRYPTED, _DECRYPT)
             broken, last = 0, packet
             if packet.pts is not None and packet.duration:
                 clock.tick(packet.pts * unit, packet.duration * unit)
@@ -217,10 +226,16 @@ class _Decoded(Source):
         import av
 
         assert self.stream
+        codec = self.stream.codec_context
+        is_mpeg = codec.name in _MPEG
         with translated("read"):
             for packet in chain(self.packets(damage, now), (None,)):
                 try:
-                    yield from self.stream.codec_context.decode(packet)
+                    frames = codec.decode(packet)
+                    if is_mpeg and packet and (rate := _mpeg_rate(bytes(memoryview(packet)[:3]))):
+                        for frame in frames:
+                            frame.sample_rate = rate
+                    yield from frames
                 except av.FFmpegError:  # of whatever kind: some decoders give -1, or a number of their own
                     if packet and not self._is_behind(packet):
                         damage.hit(now(), float((packet.duration or 0) * (packet.time_base or 0)) or None)
@@ -451,6 +466,14 @@ def block_of(frame: av.AudioFrame) -> Block:
     return data.astype(np.float32, copy=False)
 
 
+def _mpeg_rate(head: bytes) -> int:
+    """Give the rate (Hz) that a frame of MPEG audio says (ISO/IEC 11172-3, 13818-3, and 2.5); 0 where it says none."""
+    if len(head) < 3 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return 0
+    version, index = head[1] >> 3 & 3, head[2] >> 2 & 3
+    return (44_100, 48_000, 32_000, 0)[index] >> (2, 0, 1, 0)[version] if version != 1 else 0
+
+
 def _whole(packet: Packet) -> Packet:
     """Give a packet of which a decoder throws nothing away."""
     import av
@@ -466,6 +489,13 @@ def _is_guess(container: av.container.InputContainer, stream: av.AudioStream) ->
     if container.format.name != "wav" or codec.name not in _AMR:
         return False
     return ord(codec.codec_tag[0]) != _AMR[codec.name]
+
+
+def _is_encrypted(stream: av.AudioStream) -> bool:
+    """Tell whether Matroska names a key (RFC 9559, 5.1.4.1.31.10), or a file was bought with Apple's FairPlay."""
+    with contextlib.suppress(UnicodeDecodeError):  # of a tag that is a number
+        return "enc_key_id" in stream.metadata or stream.codec_context.codec_tag == "drms"
+    return False
 
 
 def _without_sound(container: av.container.InputContainer) -> str:

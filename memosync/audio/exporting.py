@@ -25,6 +25,7 @@ from .tags import to_tags
 from .webm import (
     RATE,
     audio_stream,
+    carried_in,
     finish,
     in_time,
     is_finished,
@@ -114,7 +115,7 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
         _write_wav(path, target, words, look, _frames_of(path, info.duration, ahead=not target.seekable()))
         return
     with files.open_regular(path) as file, open_input(file) as source:
-        stream, carried = audio_stream(source), carried_of(source)
+        stream, carried = audio_stream(source), carried_in(file, source)
         comments = _to_vorbis(words) | to_vorbis(carried, words)
         if form == "mp3":
             _write_mp3(source, stream, target, _to_id3(words, carried), to_id3(carried), look)

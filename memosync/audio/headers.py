@@ -1,8 +1,8 @@
 """Headers of WAV and its kin, from files and from pipes: what stands before plain samples.
 
 RIFF and its big-endian twin RIFX (Multimedia Programming Interface and Data Specifications 1.0), its formats (mmreg.h,
-WAVE_FORMAT_EXTENSIBLE), RF64 (EBU Tech 3306), BW64 (ITU-R BS.2088), Sony's Wave64, and CAF (Apple's Core Audio Format
-Specification); an ID3 tag in front of them is passed over (ID3v2.4, 3.1).
+WAVE_FORMAT_EXTENSIBLE), RF64 (EBU Tech 3306), BW64 (ITU-R BS.2088), Sony's Wave64, CAF (Apple's Core Audio Format
+Specification), and AU (Sun's audio.h); an ID3 tag in front of them is passed over (ID3v2.4, 3.1).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _SPEAKERS = [  # by the bits of a channel mask
     *("SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR"),
 ]
 _IN_CAF = {b"lpcm": PCM, b"alaw": ALAW, b"ulaw": ULAW}
+_IN_AU = {1: (ULAW, 1), 27: (ALAW, 1), 6: (FLOAT, 4), 7: (FLOAT, 8), 2: (PCM, 1), 3: (PCM, 2), 4: (PCM, 3), 5: (PCM, 4)}
 
 
 def reading(file: BinaryIO) -> Peek:
@@ -51,6 +52,8 @@ def parse(peek: Peek) -> Pcm | None:
         return _parse_wave(peek, begin, ">" if head[:4] == b"RIFX" else "<")
     if head.startswith(W64):
         return _parse_w64(peek, begin)
+    if head[:4] in (b".snd", b"dns."):
+        return _parse_au(peek, begin)
     return _parse_caf(peek, begin) if head[:4] == b"caff" else None
 
 
@@ -174,6 +177,29 @@ def _parse_format(fmt: bytes, order: str, start: int, length: int | None, pad: i
         pad=pad,
         is_plain=is_plain,
         is_low=is_low,
+    )
+    return found if _can_be(found) else None
+
+
+def _parse_au(peek: Peek, begin: int) -> Pcm | None:
+    head = peek(begin, 24)
+    if len(head) < 24:
+        return None
+    order = ">" if head[:4] == b".snd" else "<"
+    start, length, kind, rate, channels = struct.unpack(order + "5I", head[4:])
+    if kind not in _IN_AU or start < 24:
+        return None
+    found = Pcm(
+        kind=_IN_AU[kind][0],
+        width=_IN_AU[kind][1],
+        bits=8 * _IN_AU[kind][1],
+        names=("",) * min(channels, CHANNELS + 1),
+        rate=rate,
+        start=begin + start,
+        length=_known(length),
+        order=order,
+        pad=1,
+        is_signed=True,
     )
     return found if _can_be(found) else None
 

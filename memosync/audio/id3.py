@@ -20,6 +20,10 @@ _APE = {"record date": "date", "album artist": "album_artist"}  # names that oth
 _LYRICS = {b"ETT": "title", b"EAR": "artist", b"EAL": "album", b"INF": "comment"}
 _WITHOUT_LENGTH = re.compile(rb"\xff[\xe0-\xff]|wvpk|TTA1|MP\+|MPCK|MAC |fLaC|tBaK")  # of what stands in a file
 _ENHANCED = ("title", "artist", "album")
+_HAVE_WORDS = (  # formats with a place of their own for words, how they begin
+    *(b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b"OggS", b"fLaC", b"caff", b".snd", b"#!AMR", b"wvpk"),
+    *(b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75"),  # Matroska, and WMA
+)
 
 Peek = Callable[[int, int], bytes]  # gives from an offset so many bytes, fewer where it ends
 
@@ -30,6 +34,13 @@ def behind_id3(peek: Peek) -> int:
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     return 10 + _synchsafe(head[6:]) + (10 if head[5] & 16 else 0)  # a footer
+
+
+def in_front(peek: Peek) -> int:
+    """Tell how long an ID3 tag is that stands where none should, and FFmpeg (8.1) cannot read what is behind it."""
+    begin = behind_id3(peek)
+    head = peek(begin, 8) if begin else b""
+    return begin if head.startswith(_HAVE_WORDS) or head[4:] == b"ftyp" else 0
 
 
 def resynchronised(peek: Peek) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import math
 import os
 import select
@@ -23,14 +24,16 @@ from ..errors import AudioError, LibraryError
 from ..memo import Words
 from ..quantities import format_clock, format_size
 from ..stop import Stop
-from . import truncation
-from .chains import AsPipe, OfPipe, links_of_file, links_of_pipe
+from . import id3, truncation
+from .carried import Carried
+from .chains import AsPipe, OfPipe, Part, links_of_file, links_of_pipe
 from .damage import Damage
 from .decoding import Source, block_of, open_source
 from .formats import why_whole
 from .headers import reading
 from .headroom import Headroom
 from .levels import SILENCE
+from .metadata import Said, said_by_id3
 from .mixing import CARRIES, Mixer
 from .webm import RATE, Sound, layout, translated
 from .writer import Writer
@@ -70,6 +73,12 @@ class Pipe:
         while len(self._ahead) < at + size and (more := self._read(at + size - len(self._ahead))):
             self._ahead += more
         return bytes(self._ahead[at : at + size])
+
+    def take(self, size: int, /) -> bytes:
+        """Give so many bytes, fewer where it ends."""
+        data = self.peek(size)
+        del self._ahead[: len(data)]
+        return data
 
     def unread(self, data: bytes, /) -> None:
         """Take back what was read last."""
@@ -148,17 +157,19 @@ def import_source(
     limit: float | None = None,  # seconds
     on_progress: Callable[[float, float | None], None] = lambda _done, _all: None,
     warn: Callable[[str], None] = lambda _text: None,
-) -> None:
+) -> Carried | None:
     """Write any audio file or stream as WebM: Opus packet by packet, everything else encoded.
 
     `describe` turns the words found in the source into those to write. A source that cannot seek is read as it comes;
     with `live`, `webm.finish` can finish `target` whatever happens. `on_progress` is given the seconds that are done
     and, where they are known, those of all of it. `warn` is told what a person should know of the sound: what is
     damaged and where, which of several tracks was taken, that channels cancel each other, that all is silence.
+    What it carries is given where `webm.finish` has to be: with `live`, when holes had its chapters moved.
     A file is not to be buffered: libsndfile reads from its descriptor.
     AudioError when it is not audio, LibraryError when the disk refuses.
     """
     with contextlib.ExitStack() as opened:
+        file, said = _behind_id3(file)
         pipe = file if isinstance(file, Pipe) else None
         if pipe and (why := why_whole(pipe)):
             warn(f"what comes {why}{_KEPT}")
@@ -167,13 +178,24 @@ def import_source(
             pipe.keep(target.parent)
             opened.callback(pipe.forget)
         source = _Import(
-            file, pipe, target, describe, sound, opened, live=live, limit=limit, on_progress=on_progress, warn=warn
+            file,
+            pipe,
+            said,
+            target,
+            describe,
+            sound,
+            opened,
+            live=live,
+            limit=limit,
+            on_progress=on_progress,
+            warn=warn,
         )
         try:
             source.run()
         finally:
             for warning in source.warnings():
                 warn(warning)
+        return source.carried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +218,7 @@ class _Import:
         self,
         file: BinaryIO | Pipe,
         pipe: Pipe | None,  # from which it comes
+        said: Said,  # in front of it
         target: Path,
         describe: Callable[[Words], Words],
         sound: Sound,
@@ -207,7 +230,7 @@ class _Import:
         warn: Callable[[str], None],
     ) -> None:
         self._file, self._pipe, self._target, self._describe, self._sound = file, pipe, target, describe, sound
-        self._opened = opened
+        self._opened, self._said = opened, said
         self._live, self._longest, self._on_progress, self._warn = live, limit or 2**62, on_progress, warn
         self._words: Words | None = None
         self._size = 0.1 if live or limit else 1.0  # seconds of a block
@@ -248,6 +271,7 @@ class _Import:
         self._cancels: tuple[str, str] | None = None  # since when, and what was done
         self._damage = Damage()
         self._heard = False
+        self.carried: Carried | None = None  # where its chapters were moved
         self._gain = way.gain or 1.0
         self._louder_from = 0.0 if self._gain < 1 else -1.0  # seconds; -1: it never is
 
@@ -274,6 +298,7 @@ class _Import:
                     if not (self._pipe and self._pipe.is_stopped):
                         self._doubt(link, source, begun, writer.duration)
             assert writer
+            self.carried = writer.move_chapters(first.ahead)
             if not writer.duration:
                 damage, self._damage = self._damage, Damage()  # which is all that there is
                 raise AudioError(damage.excuse() or "there is no sound in it")
@@ -304,9 +329,10 @@ class _Import:
 
     def _new_writer(self, first: Source, copies: bool) -> Writer:
         """Have a file begun, with what the first link says of itself."""
-        self._words = self._words or self._describe(first.words)
+        words, carried = self._said.filled(first.words, first.carried)
+        self._words = self._words or self._describe(words)
         template = first.stream if copies else None
-        return Writer(self._target, self._words, self._sound, carried=first.carried, template=template, live=self._live)
+        return Writer(self._target, self._words, self._sound, carried=carried, template=template, live=self._live)
 
     def _doubt(self, link: Reader, source: Source, begun: float, ended: float) -> None:
         """Note what of a link was mended, and what is missing; it is heard between these seconds of the memo."""
@@ -440,6 +466,20 @@ class _Import:
             self._cancels = since, f"{numbers} of {mixer.channels} inverted"
         elif mixer.standing_in is not None and not self._cancels:
             self._cancels = since, f"the loudest one, {mixer.standing_in + 1} of {mixer.channels}, stands in"
+
+
+def _behind_id3(file: BinaryIO | Pipe) -> tuple[BinaryIO | Pipe, Said]:
+    """Pass over an ID3 tag where none should be, and give what it says."""
+    if isinstance(file, Pipe):
+        tag = file.take(id3.in_front(lambda at, size: file.peek(size, at)))
+    else:
+        peek = reading(file)
+        tag = peek(0, id3.in_front(peek))
+        file.seek(0)
+    if not tag:
+        return file, Said()
+    seen = file if isinstance(file, Pipe) else cast("BinaryIO", Part(file, len(tag), file.seek(0, io.SEEK_END)))
+    return seen, said_by_id3(tag)
 
 
 def _is_cut(link: Reader, source: Source, heard: float) -> bool:

@@ -36,6 +36,19 @@ class Said:
     carried: Carried = NOTHING
     names: tuple[str, ...] = ()  # of its channels
 
+    def filled(self, words: Words, carried: Carried) -> tuple[Words, Carried]:
+        """Fill up with this what words, and what else is carried, leave open."""
+        mine = self.words
+        words = replace(
+            words,
+            title=words.title or mine.title,
+            description=words.description or mine.description,
+            tags=words.tags or mine.tags,
+            recorded=words.recorded or mine.recorded,
+            dates=(*words.dates, *mine.dates),
+        )
+        return words, Carried(carried.chapters or self.carried.chapters, {**self.carried.tags, **carried.tags})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlooked:
@@ -93,8 +106,13 @@ def said_by(file: BinaryIO, formats: str = _FAMILY) -> Said:
 def said_by_mp3(file: BinaryIO) -> Said:
     """Have FFmpeg read the tags of an MP3 whose frames it cannot: between them it is given silence."""
     read = headers.reading(file)
-    found = overlooked_in(read, file.seek(0, io.SEEK_END))
-    with contextlib.suppress(AudioError), _between_tags(read(0, id3.behind_id3(read))) as container:
+    return said_by_id3(read(0, id3.behind_id3(read)), overlooked_in(read, file.seek(0, io.SEEK_END)))
+
+
+def said_by_id3(tag: bytes, overlooked: Overlooked | None = None) -> Said:
+    """Have FFmpeg read an ID3 tag, and take what it has overlooked in it, or in the file that it is of."""
+    found = overlooked or overlooked_in(headers.reading(io.BytesIO(tag)))
+    with contextlib.suppress(AudioError), _between_tags(tag) as container:
         return found.read_by(container, container.streams.audio[0])
     return Said()
 

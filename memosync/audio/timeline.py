@@ -57,6 +57,12 @@ class Timeline:
     steady: bool = False  # from `begin` on that clock goes as the samples do; believed of Vorbis
     whole: bool = False  # all of the file was understood
     late: bool = False  # it took longer than `PATIENCE`
+    jumps: tuple[tuple[float, float], ...] = ()  # seconds of sound from which that clock is how far ahead of them
+
+    @property
+    def ahead(self) -> tuple[tuple[float, float], ...]:
+        """Tell from where on of what is heard that clock is how far ahead of it, both in seconds."""
+        return ((0.0, self.begin), *self.jumps)
 
     @property
     def is_right(self) -> bool:
@@ -103,6 +109,7 @@ class _Walk:
         self._last = 0.0
         self._low, self._high = -math.inf, math.inf  # what the clock may say more than the samples
         self._is_steady = True
+        self._jumps: list[tuple[float, float]] = []  # samples before one, and what the clock says more from there on
         self._clusters: list[tuple[float, int]] = []
         self._seen, self._stride = 0, 1
 
@@ -110,7 +117,8 @@ class _Walk:
         """Tell what was found."""
         is_opus = self._codec == "opus"
         skip = self._codec_delay or self._pre_skip
-        first = (self._first or 0.0) + (0 if self._codec_delay else skip)
+        clock = self._first or 0.0
+        first = clock + (0 if self._codec_delay else skip)
         shift = skip if is_opus else first
         told: list[tuple[float, int]] = []
         for at, offset in self._clusters:
@@ -128,6 +136,7 @@ class _Walk:
             steady=self._is_steady and self.whole,
             whole=self.whole,
             late=self.late,
+            jumps=tuple((max(0, done - skip) / RATE, (more + first - clock) / RATE) for done, more in self._jumps),
         )
 
     def go(self) -> None:
@@ -253,8 +262,7 @@ class _Walk:
                 break
             clock = (stamp + ticks) * tick
             if not low < clock - done < high:
-                self._is_steady = False
-                low, high = -math.inf, math.inf
+                low, high = self._jump(done, clock - done)
             done += gives
             at, more = here + size, gives
         if at > start - self._from:
@@ -295,11 +303,19 @@ class _Walk:
             self._low, self._high = -math.inf, math.inf
             return
         if not self._low < clock - self._done < self._high:
-            self._is_steady = False
+            self._low, self._high = self._jump(self._done, clock - self._done)
         samples = sum(map(count_samples, frames))
         self._done += samples
         self._cut += discard if discard <= samples else 0  # as decoders have it
         self._last = clock + samples
+
+    def _jump(self, done: int, more: float) -> tuple[float, float]:
+        """Remember that the clock says so much more from here on, and tell between what it is believed."""
+        self._is_steady = False
+        if len(self._jumps) >= _HELD:
+            return -math.inf, math.inf
+        self._jumps.append((done, more))
+        return more - self._near, more + self._near
 
     def _ticks(self, count: int) -> float:
         return count * self._tick

@@ -114,7 +114,7 @@ def finish(
             return AudioInfo(duration=0, words=Words())  # it ends within its header
         stream = audio_stream(source)
         _without_subtitles(source)
-        words, carried = words or words_of(source), carried or carried_of(source)
+        words, carried = words or words_of(source), carried or _timed(carried_of(source), known)
         final: Packet | None = None
         is_exact = is_believed and known.codec == "opus" and known.whole and known.steady and abs(known.begin) < _EXACT
         last = known.duration if is_exact else 0.0
@@ -349,7 +349,18 @@ def in_time(packets: Iterable[Packet], stream: av.AudioStream) -> Iterator[tuple
 def carried_by(path: Path) -> Carried:
     """Find what a memo's file carries besides its words; AudioError when it is not WebM, OSError."""
     with files.open_regular(path) as file, open_input(file) as source:
-        return carried_of(source)
+        return carried_in(file, source)
+
+
+def carried_in(file: BinaryIO, source: av.container.InputContainer) -> Carried:
+    """Find what an open WebM file carries besides its words, chapters timed by what is heard."""
+    carried = carried_of(source)
+    return _timed(carried, lay_out(file, source)) if carried.chapters else carried
+
+
+def _timed(carried: Carried, known: Timeline) -> Carried:
+    is_right = all(abs(more) < timeline.NEAR for _, more in known.ahead)
+    return carried if is_right else carried.moved(known.ahead)
 
 
 def warm_up() -> None:

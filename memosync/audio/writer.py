@@ -56,7 +56,7 @@ class Writer:
         self._path, self._live, self._copies, self._tap = path, live, template is not None, tap
         self._sound = sound if template is None else Sound(template.codec_context.channels, sound.bitrate)
         self._unheard: list[Packet | None] = []  # of the encoder, which the tap waits for; None ends them
-        self._words, self._carried = words, carried
+        self._words, self._carried, self._written = words, carried, carried
         self._frames = self._synced = 0  # frames that went in
         self._copied = 0  # samples in packets that were copied, or encoded behind them
         self._encoder: av.AudioCodecContext | None = None  # of what follows copied packets
@@ -79,6 +79,11 @@ class Writer:
             if tap:
                 self._decoder = av.CodecContext.create("opus", "r")
                 self._decoder.extradata = stream.codec_context.extradata
+
+    def move_chapters(self, ahead: Sequence[tuple[float, float]]) -> Carried | None:
+        """Let chapters begin where they are heard (`Carried.moved`), once that is known; None where nothing changed."""
+        self._carried = self._carried.moved(ahead)
+        return self._carried if self._carried != self._written else None
 
     @property
     def duration(self) -> float:
@@ -144,7 +149,8 @@ class Writer:
     def close(self) -> None:
         """Write what the encoder still holds, and end the file; AudioError, or LibraryError of the disk.
 
-        Where chapters are after its end it is written once more, unless it is `live`: then `finish` does it.
+        Where chapters are after its end, or were moved, it is written once more, unless it is `live`: then `finish`
+        does it, which has to be given those that were moved.
         """
         self._end_encoder()
         with translated("write"):
@@ -154,10 +160,10 @@ class Writer:
             self._file.close()
         if self._copies and not self._live:
             put_length(self._path, self.duration, -self._begin)
-        if self._frames and not self._live and self._carried.until(self.duration) != self._carried:
+        if self._frames and not self._live and self._carried.until(self.duration) != self._written:
             half = self._path.with_suffix(".half")
             try:
-                finish(self._path, half, self._words)
+                finish(self._path, half, self._words, self._carried.until(self.duration))
                 with files.as_library_error("write the audio"):
                     files.move(half, self._path)
             finally:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from ..audio import dates, webm
+from ..audio.carried import Carried
 from ..audio.importing import Pipe, import_source
 from ..audio.microphone import Device, devices
 from ..audio.portaudio import patiently
@@ -196,13 +197,14 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
         target = part if live else part.with_suffix(".import")
         memo: Memo | None = None
         here: Memo | None = None
+        carried: Carried | None = None
         try:
             with library.lock(memo_id):
                 try:
                     progress(0, 1)
                     reader = Pipe(recorder.stop, file.fileno()) if live else file
                     with reading():
-                        import_source(
+                        carried = import_source(
                             reader,
                             target,
                             describe,
@@ -222,7 +224,7 @@ def _record_source(recorder: Recorder, source: Path | None) -> None:
                     console.progress(shown, 1)
                     library.patience.save_first()
                     if live and part.exists():
-                        memo = finish_recording(library, memo_id, console)
+                        memo = finish_recording(library, memo_id, console, carried=carried)
                     elif not live:
                         target.unlink(missing_ok=True)
         finally:  # without the memo's lock, which sharing takes

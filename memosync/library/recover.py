@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ..audio import webm
+from ..audio.carried import Carried
 from ..console import Console
 from ..errors import AudioError, Interrupted, LibraryError
 from ..files import is_out_of_room, make_directory, move, status_of
@@ -19,16 +20,18 @@ from .store import Library
 
 
 def finish_recording(
-    library: Library, memo_id: MemoId, console: Console, trashed: datetime | None = None
+    library: Library, memo_id: MemoId, console: Console, trashed: datetime | None = None, carried: Carried | None = None
 ) -> Memo | None:
     """Turn a locked `.part` into a memo, None when there is no sound in it.
 
+    `carried` is what it carries besides its words, where the `.part` says that wrong.
     When that fails, the `.part` stays and the error says where it is, or the hint of Interrupted.
     """
     part = library.part(memo_id)
     staged = part.with_name(f"{memo_id}.webm")
     try:
-        info = webm.finish(part, staged, on_progress=partial(console.progress, "of the recording saved"))
+        progress = partial(console.progress, "of the recording saved")
+        info = webm.finish(part, staged, carried=carried, on_progress=progress)
         if not info.duration:
             staged.unlink(missing_ok=True)
             part.unlink()

@@ -33,6 +33,7 @@ class Shape:
     scale: int = 1_000_000  # nanoseconds of a tick
     padding: int = 0  # samples of the last packet that are not heard
     duration: float | None = None  # seconds, as the header says
+    encrypted: bool = False  # it says that its packets are (RFC 9559, 5.1.4.1.31.8)
     words: bool = False  # a track of WebVTT beside it, whose blocks come first
     title: str = ""
 
@@ -91,6 +92,10 @@ def webm(sound: Sequence[bytes], times: Times, shape: Shape = Shape()) -> bytes:
     track += element("63a2", head) if shape.private else b""
     pre_skip = int.from_bytes(head[10:12], "little")  # (RFC 7845, 5.1)
     track += element("56aa", pre_skip * 10**9 // 48_000) + element("56bb", 80_000_000) if shape.delay else b""
+    if shape.encrypted:
+        cipher = element("47e1", 5) + element("47e2", bytes(16)) + element("47e7", element("47e8", 1))
+        how = element("5031", 0) + element("5032", 1) + element("5033", 1) + element("5035", cipher)
+        track += element("6d80", element("6240", how))
     track += element("e1", element("b5", 48_000.0) + element("9f", 1))
     tracks = element("ae", track)
     if shape.words:

@@ -6,6 +6,7 @@ recording tells which second of the signal it is. Root or not, any number may ru
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import fcntl
@@ -21,6 +22,7 @@ import threading
 import time
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import av
@@ -52,6 +54,16 @@ NO_PORTAUDIO = [*NAMESPACE, "sh", "-c", _HIDE, "sh"]
 SPEAKER = "module-null-sink sink_name=vspk norewinds=1 rate=48000 channels=2"
 EMPTY = "module-null-source source_name=vempty rate=48000 channels=1"
 WAITING = 1 << 20  # bytes, ten seconds, that wait for a PulseAudio that a busy machine holds up
+
+
+@cache
+def _limits() -> Path:
+    """Compile what limits devices, once for all tests of a process; it is gone with that."""
+    directory = Path(tempfile.mkdtemp(prefix="limits-"))
+    atexit.register(shutil.rmtree, directory)
+    library, source = directory / "limits.so", Path(__file__).with_name("limits.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
 
 
 def modules(directory: Path, channels: int) -> list[str]:
@@ -136,10 +148,8 @@ class Microphone:
 
     def limited(self, rate: int | None = None, channels: int | None = None) -> dict[str, str]:
         """Give the environment in which every device has this rate (Hz) and this number of channels alone."""
-        library, source = self.directory / "limits.so", Path(__file__).with_name("limits.c")
-        subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
         only = {"ONLY_RATE": rate, "ONLY_CHANNELS": channels}
-        return {"LD_PRELOAD": str(library), **{name: str(value) for name, value in only.items() if value}}
+        return {"LD_PRELOAD": str(_limits()), **{name: str(value) for name, value in only.items() if value}}
 
     def play(self, samples: bytes) -> None:
         """Let the microphone hear this from now on."""
