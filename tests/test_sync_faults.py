@@ -268,10 +268,12 @@ def test_a_library_that_cannot_be_written_is_listed_and_says_why_it_is_not_in_sy
 
     assert "Before" in reader("list").out
     reader("show", "last")
-    refused = reader("sync", code=6)
+    for options in ([], ["--wait"], ["--invite", "device"], ["--name", "reader"], ["--forget", "x"], ["--leave"]):
+        refused = reader("sync", *options, code=3 if "x" in options else 6)
 
-    assert len([line for line in refused.err.splitlines() if "error:" in line]) == 1
-    assert "Traceback" not in refused.err
+        (line,) = [line for line in refused.err.splitlines() if "error:" in line]
+        assert ("no device 'x'" if "x" in options else "read-only file system") in line, options
+        assert "Traceback" not in refused.err
 
 
 def test_a_disk_without_room_says_so_in_its_row(memosync: Program, tmp_path: Path) -> None:

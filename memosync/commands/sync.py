@@ -87,6 +87,8 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
         )
     else:
         group.insist_on_secret(library)
+        with files.as_library_error("take part in sync"), library.index_lock():
+            pass  # where nothing can be written the seeder cannot, either
         if name:
             known.say(library, group.device_of(library), {"name": name})
         state = client.current(library)
