@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -59,7 +60,7 @@ def test_two_libraries_become_one(memosync: Program, other: Program) -> None:
     joined = other("sync", "-", "--name", "desktop", stdin=invited.out)
 
     assert magnet.parse(link).key
-    assert "1 memo from here to there, 1 from there to here" in joined.err
+    assert "1 memo here, 1 more there" in joined.err
     assert [line.split("\t")[1] for line in joined.lines] == ["desktop", "laptop"]
     wait_for("From one", other)
     wait_for("From another", memosync)
@@ -84,6 +85,8 @@ def test_what_is_done_on_one_device_is_done_on_the_other(pair: tuple[Program, Pr
 
     other("restore", memo_id)
     wait_for("Weekly standup", one)
+    said = one("rm", "--purge", "--force", memo_id).err
+    assert "purged here; what other devices have of it stays in their trash" in said  # if they have: nobody says so
 
 
 def test_what_was_recorded_while_no_seeder_ran_comes_once_both_are_asked(pair: tuple[Program, Program]) -> None:
@@ -115,7 +118,7 @@ def test_wait_ends_where_nobody_is(pair: tuple[Program, Program]) -> None:
     one("seed", "--stop")
     wait_until(lambda: not json.loads(other("sync", "--json").lines[1])["here"], "it to be gone")
 
-    assert "nothing new in 1 s" in other("sync", "--wait", "--timeout", "1", code=4).err
+    assert "no other device was there in 1 s" in other("sync", "--wait", "--timeout", "1", code=4).err
 
 
 def test_devices_that_say_the_same_rest(pair: tuple[Program, Program]) -> None:
@@ -281,6 +284,7 @@ def test_who_leaves_keeps_every_memo_and_forgets_the_secret(pair: tuple[Program,
     assert not (other.library / ".memosync" / "sync.toml").exists()
     wait_until(lambda: not (other.library / ".memosync" / "sync").exists(), "what was said to be gone")
     assert "no other" in other("sync", code=2).err
+    assert "1 memo here, 1 more there" in other("sync", "-", stdin=one("sync", "--invite", "device").out).err
 
 
 def test_a_device_that_is_forgotten_is_waited_for_no_more(pair: tuple[Program, Program]) -> None:
@@ -585,14 +589,21 @@ def test_where_links_were_given_to_two_files_of_a_memo_who_has_none_gets_either(
 
 
 def test_in_a_narrow_window_it_says_what_each_lacks(pair: tuple[Program, Program]) -> None:
-    one, _other = pair
-    terminal = Terminal([*PROGRAM, "sync"], one.environment, columns=40)
+    one, other = pair
+    one("sync", "--name", "laptop")
+    other("sync", "--name", "desktop")
+    wait_until(lambda: "desktop" in one("sync").out, "its name")
+    other("seed", "--stop")
+    wait_until(lambda: not seeder.state(one)["met"], "it to be gone")
 
-    terminal.end()
+    for columns in (50, 80, 100):
+        terminal = Terminal([*PROGRAM, "sync"], one.environment, columns=columns)
+        terminal.end()
 
-    assert "lacks nothing, as of now" in terminal.screen.text
-    assert not terminal.screen.wrapped
-    terminal.close()
+        assert "lacks nothing, as of now" in terminal.screen.text
+        assert re.search(r"lacks nothing, as of 20\d\d-\d\d-\d\d \d\d:\d\d$", terminal.screen.text.rstrip()), columns
+        assert not terminal.screen.wrapped
+        terminal.close()
 
 
 def test_an_older_index_that_is_put_back_while_the_seeder_runs_is_brought_up_to_date(
