@@ -18,15 +18,18 @@ from support.faults import REFUSES_WHILE
 from support.group import SECRET, SILENT, WHEN, edit, only, tell, words
 from support.group import record as put
 from support.library import memos
+from support.library import only as only_of
 from support.pairs import is_in_index, join, record, titles, wait_for, wait_until_even
 from support.program import Program
 from support.tracker import Tracker
 from support.waiting import wait_until
 
+from memosync.audio import webm
 from memosync.errors import LibraryError
 from memosync.library import group, heads, identity, known, trash
 from memosync.library.adopt import open_library
 from memosync.library.store import Library
+from memosync.memo import MemoId, Words
 from memosync.network import Network
 from memosync.seeder import sync
 from memosync.stop import Stop
@@ -341,6 +344,33 @@ def test_what_was_said_and_is_lost_on_the_disk_is_said_again(pair: tuple[Program
     other("sync")
 
     wait_for("Said twice", other)
+
+
+def test_where_nobody_has_the_bytes_that_all_are_to_have_others_of_the_same_sound_will_do(
+    pair: tuple[Program, Program],
+) -> None:
+    one, other = pair
+    record(one, "Same sound")
+    wait_for("Same sound", other)
+    wait_until_even(pair)
+    for program in pair:  # as after a power cut, and what was alone on a device that left
+        program("seed", "--stop")
+        program.meddle("from memosync.seeder import forms; forms.LONG = 1.0")
+        path = Path(only_of(program)["path"])
+        bare = path.with_name("bare")
+        webm.finish(path, bare, Words(program.library.name, "", (), WHEN, MemoId(only_of(program)["id"])))
+        bare.replace(path)
+
+    for program in pair:
+        program("sync")
+
+    for program in pair:
+        wait_until(lambda: seeder.state(program).get("even"), "both to say the same", 20)  # noqa: B023
+    waited = one("sync", "--wait", "--timeout", "20")
+    assert [line.split("\t")[4:] for line in waited.lines] == [["0", "", "now"]] * 2
+    files = {Path(only_of(program)["path"]).read_bytes() for program in pair}
+    assert len(files) == 1
+    assert b"Same sound" in files.pop(), "the words of now"
 
 
 def test_what_is_gone_before_it_could_be_looked_at_is_not_called_served(tmp_path: Path) -> None:
