@@ -141,8 +141,8 @@ def start(program: Program) -> None:
     wait_until(lambda: "in sync as device" in seeder.log(program), "its part in the group")
 
 
-def test_what_stands_in_the_way_of_sync_is_taken_away_or_said(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_what_stands_in_the_way_of_sync_is_taken_away_or_said(used: tuple[Program, Program]) -> None:
+    one, other = used
     other("seed", "--stop")
     place = other.library / ".memosync" / "sync"
     (place / "directory").mkdir(parents=True)
@@ -158,8 +158,8 @@ def test_what_stands_in_the_way_of_sync_is_taken_away_or_said(pair: tuple[Progra
     assert (one.library / "index.toml").exists()
 
 
-def test_nothing_is_kept_where_a_link_leads(pair: tuple[Program, Program], tmp_path: Path) -> None:
-    one, other = pair
+def test_nothing_is_kept_where_a_link_leads(used: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = used
     other("seed", "--stop")
     place = other.library / ".memosync" / "sync"
     shutil.rmtree(place)
@@ -175,12 +175,10 @@ def test_nothing_is_kept_where_a_link_leads(pair: tuple[Program, Program], tmp_p
     wait_for("Beside a link", other)
 
 
-def test_what_is_known_of_others_may_be_lost(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_what_is_known_of_others_may_be_lost(used: tuple[Program, Program]) -> None:
+    one, other = used
     library = Library(other.library)
-    for number, said in enumerate(
-        (b"", b"devices = 3\nmet = []\nbase = 5\n", b"[graves]\nx = 'x'\n[devices]\nx = 5\n")
-    ):
+    for number, said in enumerate((b"", b"met = []\nbase = 5\n[graves]\nx = 'x'\n[devices]\nx = 5\n")):
         other("seed", "--stop")
         port = known.read(library).port
         known.path_of(library).write_bytes(f"port = {port}\n".encode() + said)
@@ -230,8 +228,8 @@ def test_what_is_known_of_others_cannot_be_kept_and_that_is_said(memosync: Progr
     wait_until(lambda: "keep what is known of the other devices" in seeder.log(other), "the reason")
 
 
-def test_without_its_secret_a_library_says_so_and_keeps_its_memos(pair: tuple[Program, Program]) -> None:
-    other = pair[1]
+def test_without_its_secret_a_library_says_so_and_keeps_its_memos(used: tuple[Program, Program]) -> None:
+    other = used[1]
     record(other, "Mine")
     path = other.library / ".memosync" / "keys" / "library"
     kept, before = path.read_bytes(), titles(other)
@@ -260,9 +258,9 @@ def test_without_its_secret_a_library_says_so_and_keeps_its_memos(pair: tuple[Pr
 
 
 def test_a_library_that_cannot_be_written_is_listed_and_says_why_it_is_not_in_sync(
-    pair: tuple[Program, Program],
+    used: tuple[Program, Program],
 ) -> None:
-    one, other = pair
+    one, other = used
     record(one, "Before")
     wait_for("Before", other)
     other("seed", "--stop")
@@ -295,8 +293,8 @@ def test_a_disk_without_room_says_so_in_its_row(memosync: Program, tmp_path: Pat
         disk.close()
 
 
-def test_what_is_done_while_heads_are_merged_counts(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_what_is_done_while_heads_are_merged_counts(used: tuple[Program, Program]) -> None:
+    one, other = used
     ids = [record(other, f"Memo {number}") for number in range(3)]
     for number in range(3):
         wait_for(f"Memo {number}", one)
@@ -331,8 +329,8 @@ def test_who_leaves_while_memos_come_is_left_alone(memosync: Program, other: Pro
     assert "Traceback" not in seeder.log(other) + seeder.log(memosync)
 
 
-def test_what_was_said_and_is_lost_on_the_disk_is_said_again(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_what_was_said_and_is_lost_on_the_disk_is_said_again(used: tuple[Program, Program]) -> None:
+    one, other = used
     other("seed", "--stop")
     place = one.library / ".memosync" / "sync"
     before = set(place.iterdir())
