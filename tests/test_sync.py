@@ -85,8 +85,15 @@ def test_what_is_done_on_one_device_is_done_on_the_other(used: tuple[Program, Pr
 
     other("restore", memo_id)
     wait_for("Weekly standup", one)
+
+    one("rm", memo_id)
+    wait_until(lambda: "Weekly standup" not in titles(other), "the trash again")
+    wait_until_even(used)
     said = one("rm", "--purge", "--force", memo_id).err
     assert "purged here; what other devices have of it stays in their trash" in said  # if they have: nobody says so
+    assert other("list", "--trash").out
+    other("sync", "--wait", "--timeout", "10")
+    one("sync", "--wait", "--timeout", "10")
 
 
 def test_what_was_recorded_while_no_seeder_ran_comes_once_both_are_asked(used: tuple[Program, Program]) -> None:

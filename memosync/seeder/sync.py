@@ -251,8 +251,9 @@ class _Part:
             return
         lost = news(self._mine, self._learned)
         memos = {uid: dict(cells) for uid, cells in lost.memos.items()}
-        for uid in memos.keys() & self._known.graves.keys():  # which bytes were purged is not kept
-            memos[uid].pop("file", None)
+        for uid in memos.keys() & self._known.graves.keys():
+            if memos[uid].pop("file", None):  # which bytes were purged is not kept, unless others say it still
+                self._merged.clear()
         memos = {uid: cells for uid, cells in memos.items() if cells}
         if (memos or lost.devices) and self._library.index().group == self.group:
             group.merge_in(self._library, State(memos, lost.devices), self._console)
