@@ -50,7 +50,7 @@ else
 	$(if $(TESTS),,$(ORDINARY) $(PYTEST) --long -m long --ignore=tests/torture -n 2)
 endif
 
-proof: .venv/ready  ## live a thousand lives of devices in sync, and print what was lost; FIRST=... LIVES=... to go on
+proof: .venv/ready  ## live a thousand lives of devices in sync, and print what was lost; FIRST=... LIVES=... to go on, TALK=1 with seeders
 	cd tests && ../$(BIN)/python -m proof.run $(if $(TALK),--talk) --first $(or $(FIRST),0) --lives $(or $(LIVES),1000)
 
 coverage: .venv/ready  ## print which lines and branches the tests run, all or TESTS=..., child processes included

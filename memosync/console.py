@@ -18,6 +18,11 @@ def one_line(text: str) -> str:
     return INVISIBLE.sub(" ", text)
 
 
+def part(on_progress: Callable[[float], None], begin: float, end: float) -> Callable[[float], None]:
+    """Have a part of some work, 0 to 1 of itself, told as what of the whole it is: from `begin` to `end`."""
+    return lambda fraction: on_progress(begin + fraction * (end - begin))
+
+
 def _silent(*_: object) -> None:
     return None
 

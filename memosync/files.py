@@ -608,7 +608,7 @@ def as_library_error(doing: str, otherwise: str = "another --library") -> Iterat
     except OSError as error:
         if isinstance(error, OddFile):
             where = f"look at {error.filename}, and take it away"
-            raise LibraryError(f"cannot {doing}: {error.strerror}", where) from error
+            raise LibraryError(f"cannot {doing}: {reason_of(error)}", where) from error
         if is_out_of_room(error):
             hint = "make room and run it again"
         elif error.errno == errno.EROFS:

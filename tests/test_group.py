@@ -359,6 +359,33 @@ def test_what_a_device_by_another_clock_threw_away_stays_until_one_was_heard_aft
         assert not trash.overdue(one, now), f"{day} days after another one was heard"
 
 
+@pytest.mark.parametrize("ahead", [40, 3650])
+def test_who_was_heard_while_the_clock_was_ahead_was_not_heard_after_the_month(make: Make, ahead: int) -> None:
+    one, other = make("one"), make("other")  # as in life 2004952, of a library that was copied to another machine
+    now = datetime.fromtimestamp(one.clock(), UTC)
+    record(other, 1)
+    one.clock = (now + timedelta(days=ahead)).timestamp
+    tell(other, one)
+    memo_id = record(one, 2)
+    one.clock = now.timestamp
+    trash.put(one, [memo_id], now)
+
+    def due(days: range) -> int | None:
+        for day in days:
+            one.clock = (now + timedelta(days=day)).timestamp
+            if trash.overdue(one, now + timedelta(days=day)):
+                return day
+        return None
+
+    assert due(range(100)) is None
+    record(other, 3)
+    tell(other, one)
+    assert due(range(101, 200)) == (101 if ahead < 99 else None)  # a time before the noted one tells nothing
+    record(other, 4)
+    tell(other, one)
+    assert due(range(200, 300)) == 200
+
+
 def test_a_file_that_cannot_be_read_keeps_nobody_waiting(make: Make) -> None:
     one, other = make("one"), make("other")
     record(one, 1)

@@ -85,7 +85,7 @@ OWNERS = {
 }
 FOR_WEIGHT = {  # what is ours and is loaded only when it is needed; the front loads its verbs so
     "commands.completion": {"audio.microphone"},
-    "commands.fetch": {"page.page"},
+    "commands.fetch": {"commands.play", "page.page"},
     "commands.seed": {"seeder.run"},
     "commands.share": {"page.page", "seeder.run", "torrent.webrtc.stun"},
     "torrent.tracker_proxy": {"torrent.trackers"},

@@ -26,7 +26,7 @@ from support.terminal import Screen, Terminal
 from support.vmic import RATE, Microphone
 from support.waiting import wait_until
 
-from memosync.commands.fetch import Listener
+from memosync.commands.play import Listener
 from memosync.console import Console
 from memosync.errors import AudioError, Interrupted, LibraryError, MemosyncError, NotFoundError, UsageError
 from memosync.stop import Stop

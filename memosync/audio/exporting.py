@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 from .. import files
+from ..console import part
 from ..errors import AudioError, MemosyncError, UsageError
 from ..memo import Words
 from . import opus, wav
@@ -95,8 +96,7 @@ def convert(path: Path, target: Target, form: Format, words: Words, *, on_progre
             if info.words != words or not is_finished(path) or not timeline_of(path).is_right:
                 # FFmpeg puts the cues in front by reading what it wrote
                 mended = made.enter_context(files.scratch()) / "memo.webm"
-                half = lambda fraction: on_progress(fraction / 2)  # noqa: E731
-                if finish(path, mended, words, on_progress=half).duration < info.duration - 0.1:
+                if finish(path, mended, words, on_progress=part(on_progress, 0, 0.5)).duration < info.duration - 0.1:
                     raise AudioError("it cannot be read to its end")
                 path, begin = mended, 0.5
             with files.open_regular(path) as file:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING
 
 from .. import magnet
 from ..audio import sandbox
-from ..audio.arriving import Arriving
 from ..console import Console
-from ..errors import AudioError, Interrupted, MemosyncError, SwarmError, TorrentError, WrongKeyError
+from ..errors import AudioError, Interrupted, SwarmError, TorrentError, WrongKeyError
 from ..files import as_library_error
 from ..library import keys
 from ..library.identity import claim, original_of
@@ -34,9 +31,11 @@ from ..torrent.download import Progress
 from ..torrent.metainfo import Metainfo
 from .arguments import INPUT, Globals, each, is_file, read_all, read_file
 from .list_ import Row, row_of
-from .play import Steering, play_arriving, play_memo
 from .rm import bring_back
 from .share import ShareOptions, share
+
+if TYPE_CHECKING:
+    from .play import Listener, Steering
 
 View = Callable[[], Callable[[Progress], None]]  # made anew for each link
 
@@ -73,8 +72,15 @@ def fetch(
     """Fetch every memo of every link, and answer each as soon as it is here."""
     library, console = command.open_to_swarms(stop), command.console
 
+    def listener_to_one() -> AbstractContextManager[Listener | None]:
+        if not options.play:
+            return nullcontext()
+        from .play import Listener
+
+        return Listener(console, steered, stop)
+
     def fetch_one(source: _Source) -> None:
-        with Listener(console, steered, stop) if options.play else nullcontext() as listener:
+        with listener_to_one() as listener:
             memo, was_here = _fetch(
                 library, source, command.network, options, stop=stop, console=console, view=view, listener=listener
             )
@@ -86,6 +92,8 @@ def fetch(
             if listener:
                 listener.hear_out()
         if listener and not listener.heard:
+            from .play import play_memo
+
             with steered() as steering:
                 play_memo(library, memo, console, stop=stop, steering=steering)
 
@@ -97,81 +105,6 @@ def fetch(
             share(command, ShareOptions(memos=[memo.id], public=public), library=library, stop=stop)
 
     _each_source(options.links, fetch_one, stop=stop, console=console)
-
-
-class Listener:
-    """Has a memo heard while it arrives, by a thread of its own; a context manager that ends with it."""
-
-    def __init__(
-        self, console: Console, steered: Callable[[], AbstractContextManager[Steering | None]], stop: Stop
-    ) -> None:
-        self._console, self._steered, self._stop = console, steered, stop
-        self._arriving: Arriving | None = None
-        self._thread = threading.Thread(target=self._play, daemon=True)
-        self._fault: MemosyncError | None = None
-        self._has_failed = self.is_steered = self.heard = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._arriving and self._thread.ident:
-            self._arriving.give_up()
-            self._thread.join(timeout=5)  # one that decodes does not look up
-
-    def listen(self, place: Path) -> Callable[[bytes], None]:
-        """Give what takes the memo's bytes as they come, and keeps them there; what fails is only not heard so."""
-        try:
-            self._arriving = arriving = Arriving(place, self._stop)
-        except OSError:
-            return lambda _data: None
-
-        def add(data: bytes) -> None:
-            try:
-                arriving.add(data)
-                if not self._thread.ident:
-                    self._thread.start()
-            except OSError:
-                self._has_failed = True
-                arriving.give_up()
-
-        return add
-
-    def complete(self, path: Path) -> None:
-        """Go on with the whole memo."""
-        with suppress(OSError):
-            if self._arriving and not self._has_failed:
-                self._arriving.complete(path)
-
-    def instead_of(self, view: Callable[[Progress], None]) -> Callable[[Progress], None]:
-        """Give a view that is not drawn while the player is."""
-        return lambda progress: None if self.is_steered else view(progress)
-
-    def hear_out(self) -> None:
-        """Wait until it was heard, or could not be kept; Interrupted on `stop`, AudioError without an output."""
-        while self._thread.is_alive():
-            self._stop.wait(0.05)
-            self._stop.check()
-        if self._has_failed:
-            self.heard = False
-        elif self._fault:
-            raise self._fault
-
-    def _on_begun(self, is_steered: bool) -> None:
-        self.is_steered, self.heard = is_steered, True
-
-    def _play(self) -> None:
-        assert self._arriving
-        try:
-            play_arriving(
-                self._arriving, self._console, stop=self._stop, steered=self._steered, on_begun=self._on_begun
-            )
-        except MemosyncError as error:
-            self._fault = error if self.heard else None
-        except OSError:  # it did not arrive, or cannot be read: who fetches or plays it says so
-            self.heard = False
-        finally:
-            self.is_steered = False
 
 
 def look_at(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from .. import files
 from ..audio import webm
@@ -16,13 +18,16 @@ from ..audio.playback import FASTEST, SLOWEST, Output, Recording, opened, opened
 from ..audio.portaudio import patiently
 from ..audio.speaker import Speaker
 from ..console import Console
-from ..errors import AudioError, UsageError
+from ..errors import AudioError, MemosyncError, UsageError
 from ..library.measures import watch_wave
 from ..library.store import Library
 from ..memo import Memo
 from ..quantities import format_clock, format_duration
 from ..stop import Stop
 from .arguments import Globals, choose, each, insist_here
+
+if TYPE_CHECKING:
+    from ..torrent.download import Progress
 
 Result = TypeVar("Result")
 AHEAD = 50  # blocks that are decoded before the output takes them: a second
@@ -150,6 +155,81 @@ def play_arriving(
                 steering=steering,
                 is_ready=lambda: arriving.is_ready,
             )
+
+
+class Listener:
+    """Has a memo heard while it arrives, by a thread of its own; a context manager that ends with it."""
+
+    def __init__(
+        self, console: Console, steered: Callable[[], AbstractContextManager[Steering | None]], stop: Stop
+    ) -> None:
+        self._console, self._steered, self._stop = console, steered, stop
+        self._arriving: Arriving | None = None
+        self._thread = threading.Thread(target=self._play, daemon=True)
+        self._fault: MemosyncError | None = None
+        self._has_failed = self.is_steered = self.heard = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._arriving and self._thread.ident:
+            self._arriving.give_up()
+            self._thread.join(timeout=5)  # one that decodes does not look up
+
+    def listen(self, place: Path) -> Callable[[bytes], None]:
+        """Give what takes the memo's bytes as they come, and keeps them there; what fails is only not heard so."""
+        try:
+            self._arriving = arriving = Arriving(place, self._stop)
+        except OSError:
+            return lambda _data: None
+
+        def add(data: bytes) -> None:
+            try:
+                arriving.add(data)
+                if not self._thread.ident:
+                    self._thread.start()
+            except OSError:
+                self._has_failed = True
+                arriving.give_up()
+
+        return add
+
+    def complete(self, path: Path) -> None:
+        """Go on with the whole memo."""
+        with suppress(OSError):
+            if self._arriving and not self._has_failed:
+                self._arriving.complete(path)
+
+    def instead_of(self, view: Callable[[Progress], None]) -> Callable[[Progress], None]:
+        """Give a view that is not drawn while the player is."""
+        return lambda progress: None if self.is_steered else view(progress)
+
+    def hear_out(self) -> None:
+        """Wait until it was heard, or could not be kept; Interrupted on `stop`, AudioError without an output."""
+        while self._thread.is_alive():
+            self._stop.wait(0.05)
+            self._stop.check()
+        if self._has_failed:
+            self.heard = False
+        elif self._fault:
+            raise self._fault
+
+    def _on_begun(self, is_steered: bool) -> None:
+        self.is_steered, self.heard = is_steered, True
+
+    def _play(self) -> None:
+        assert self._arriving
+        try:
+            play_arriving(
+                self._arriving, self._console, stop=self._stop, steered=self._steered, on_begun=self._on_begun
+            )
+        except MemosyncError as error:
+            self._fault = error if self.heard else None
+        except OSError:  # it did not arrive, or cannot be read: who fetches or plays it says so
+            self.heard = False
+        finally:
+            self.is_steered = False
 
 
 def _hear(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from ..audio import dates, webm
@@ -88,11 +89,9 @@ def record(
     if options.readiness is not None:
         background.record_detached(recorder, options.device, options.readiness)
         return
-    name = lambda source: str(source or "standard input")  # noqa: E731
     try:
         if sources:
-            save = lambda source: _record_source(recorder, source)  # noqa: E731
-            each(sources, save, name=name, stop=stop, console=command.console)
+            each(sources, partial(_record_source, recorder), name=_name_of, stop=stop, console=command.console)
         else:
             with controls() as control:
                 record_microphone(recorder, options.device, control)
@@ -106,6 +105,10 @@ def status(command: Globals, options: RecordOptions, *, stop: Stop) -> RecorderS
     """Say how the recording in the background goes; AudioError where there is none, or it has ended by itself."""
     _refuse_what_excludes_each_other(options)
     return background.status(command, stop=stop)
+
+
+def _name_of(source: Path | None) -> str:
+    return str(source or "standard input")
 
 
 def _refuse_what_excludes_each_other(options: RecordOptions) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..audio import webm
+from ..console import part
 from ..errors import AudioError, reason_of
 from ..library import group, keys, sealed
 from ..library.freeze import frozen_torrent, is_file_of, torrent_again
@@ -46,14 +47,10 @@ def examine(
 def _examine_file(library: Library, memo: Memo, path: Path, on_progress: Callable[[float], None]) -> Iterator[Finding]:
     """Find what is wrong with a memo's file; FileNotFoundError when it is gone."""
     first = 0.5 if memo.sealed and not memo.trashed else 1.0  # the other half is the sealed form
-
-    def look(fraction: float) -> None:
-        on_progress(fraction * first)
-
     try:
         size, info = path.stat().st_size, webm.probe(path)
         known = frozen_torrent(library, memo) if memo.infohash else memo.sealed and keys.find(library, memo.sealed)
-        is_altered = memo.is_frozen and known and not is_file_of(library, memo, path, look)
+        is_altered = memo.is_frozen and known and not is_file_of(library, memo, path, part(on_progress, 0, first))
     except FileNotFoundError:
         raise
     except (AudioError, OSError) as error:
@@ -64,8 +61,7 @@ def _examine_file(library: Library, memo: Memo, path: Path, on_progress: Callabl
             yield Finding("defect", memo.id, f"{memo.file} was altered: it is not what its link gives any more")
             return
         if memo.sealed and not memo.trashed:
-            second = lambda fraction: on_progress(first + fraction * (1 - first))  # noqa: E731
-            yield from _examine_sealed(library, memo, memo.sealed, second)
+            yield from _examine_sealed(library, memo, memo.sealed, part(on_progress, first, 1))
         if memo.infohash and not frozen_torrent(library, memo):
             again = torrent_again(library, memo, path, info.words)
             if not again:

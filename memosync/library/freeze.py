@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from .. import files
 from ..audio import webm
+from ..console import part
 from ..errors import AudioError, LibraryError, NotFoundError, TorrentError
 from ..magnet import InfoHash
 from ..memo import Memo, MemoId, Words, torrent_name
@@ -48,8 +49,7 @@ def freeze(
             for memo_id in batch:
                 done = len(marked) + len(changes)
                 on_progress(done)
-                part = lambda fraction, done=done: on_progress(done + fraction)  # noqa: E731
-                changes[memo_id] = _freeze(library, memo_id, trackers, form, part)
+                changes[memo_id] = _freeze(library, memo_id, trackers, form, part(on_progress, done, done + 1))
         except LibraryError as error:
             others = f"{len(marked)} others were shared" if marked else "nothing was shared"
             raise LibraryError(f"{error}; {others}" if len(memos) > 1 else str(error), error.hint) from error

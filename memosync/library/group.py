@@ -150,7 +150,7 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
     now = int(library.clock())
 
     def edit(before: Known) -> Known:
-        if (theirs.memos or theirs.devices) and (before.joining or now - before.heard > _HEARD_EVERY):
+        if (theirs.memos or theirs.devices) and (before.joining or abs(now - before.heard) > _HEARD_EVERY):
             before = replace(before, joining=False, heard=now)
         return replace(before, devices=known.with_rows(before.devices, theirs.devices))
 

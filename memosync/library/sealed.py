@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files, sealing
+from ..console import part
 from ..errors import LibraryError, MemosyncError, TorrentError, reason_of
 from ..magnet import InfoHash
 from ..memo import Memo
@@ -236,11 +237,8 @@ def digest_of(path: Path, on_progress: Callable[[float], None] = _silent) -> byt
 
 def _new(library: Library, memo: Memo, renewals: int, on_progress: Callable[[float], None]) -> Form:
     """Make a form that is not the memo's, and was never ended."""
-    original = _read(library, memo, lambda fraction: on_progress(fraction * _READING))
-
-    def then(fraction: float) -> None:
-        on_progress(_READING + fraction * (1 - _READING))
-
+    original = _read(library, memo, part(on_progress, 0, _READING))
+    then = part(on_progress, _READING, 1)
     renewals = max(renewals, sum(key.ended for _, key in keys.kept(library, original.digest)))
     while (infohash := _seal(library, memo, renewals, original, then).infohash) == memo.sealed or keys.is_ended(
         library, infohash

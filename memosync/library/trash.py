@@ -127,29 +127,35 @@ def overdue(library: Library, now: datetime) -> list[Memo]:
 
     Time there is what passed between looks like this one: nothing when the clock went back, a week at most, and all
     of it only at the next look. The dates must agree, too. So one wrong look can purge nothing. In a group it is a
-    year, unless another device was heard after that month: it may have brought the memo back.
+    year, unless another device was heard after that month: it may have brought the memo back. When that was is told by
+    a clock, too, perhaps by that of another machine from which the library was copied: what counts is that a later time
+    is noted than there was at the last look, and that the month was over then.
     """
     path, seconds = library.inner / "trash.toml", now.timestamp()
     with files.as_library_error("look at the trash"), library.index_lock():
-        trashed = {f"{memo.id} {memo.trashed.isoformat()}": memo for memo in library.index().memos if memo.trashed}
-        looked, ages = seconds, {}
+        index = library.index()
+        trashed = {f"{memo.id} {memo.trashed.isoformat()}": memo for memo in index.memos if memo.trashed}
+        heard = group.heard(library) if index.group else 0.0
+        looked, ages, before, answered = seconds, {}, heard, set[str]()
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
             table = parse_toml(files.read(path).decode("utf-8"))
             looked, ages = float(table["looked"]), {name: float(age) for name, age in dict(table["ages"]).items()}
+            before, answered = float(table.get("heard", heard)), {str(name) for name in table.get("answered", [])}
         if trashed:
             passed = min(max(seconds - looked, 0.0), WEEK)
             now_ages = {name: ages[name] + passed if name in ages else 0.0 for name in trashed}
-            files.write(path, format_toml({"looked": seconds, "ages": now_ages}).encode(), sync=False)
-    heard = group.heard(library) if library.index().group else seconds
+            if heard > before:
+                answered |= {name for name, age in ages.items() if age >= MONTH}
+            answered &= trashed.keys()
+            noted = {"looked": seconds, "heard": heard, "answered": sorted(answered), "ages": now_ages}
+            files.write(path, format_toml(noted).encode(), sync=False)
 
-    def is_overdue(memo: Memo, age: float) -> bool:
+    def is_overdue(name: str, memo: Memo) -> bool:
+        after = YEAR if index.group and name not in answered else MONTH
         thrown = memo.trashed.timestamp() if memo.trashed else seconds
-        # thrown away by another clock, maybe: the month before that is one that passed here
-        was_heard = heard - thrown >= MONTH and age - (seconds - heard) >= MONTH
-        after = MONTH if was_heard else YEAR
-        return age >= after and seconds - thrown >= after
+        return min(ages.get(name, 0.0), seconds - thrown) >= after
 
-    return [memo for name, memo in trashed.items() if is_overdue(memo, ages.get(name, 0.0))]
+    return [memo for name, memo in trashed.items() if is_overdue(name, memo)]
 
 
 def _move(memos: Iterable[Memo], source: Path, target: Path) -> None:

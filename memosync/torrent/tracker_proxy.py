@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import secrets
 import socket
 import threading
@@ -30,11 +29,8 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any  # a stranger's message may be anything; what goes wrong with it ends the connection
 Options: TypeAlias = Mapping[str, Any]  # of `connect` and `serve`, which websockets gives no name
 
-_SILENT = logging.Logger("tracker_proxy", logging.CRITICAL + 1)
-_OPTIONS: Options = {"compression": None, "close_timeout": 1, "logger": _SILENT}
 _OPEN_TIMEOUT = 10  # seconds; slow ones take five
 _TO_TRACKER: Options = {
-    **_OPTIONS,
     "open_timeout": _OPEN_TIMEOUT,
     "ping_interval": 8,  # seconds between two pings (RFC 6455)
     "ping_timeout": 8,  # seconds without a pong after which the connection is dead
@@ -102,7 +98,7 @@ class TrackerProxy:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, _what: None)  # when descriptors run out, it tries again a second later
         loop.set_default_executor(ThreadPoolExecutor(_LOOK_UPS))
-        options: Options = {**_OPTIONS, "ping_interval": None, "open_timeout": _LONGEST_ANNOUNCE}
+        options: Options = {**_options(), "ping_interval": None, "open_timeout": _LONGEST_ANNOUNCE}
         async with serve(self._connect, sock=listening, process_request=self._announce, **options) as server:
             await server.serve_forever()
 
@@ -141,7 +137,7 @@ class TrackerProxy:
         with _ending_the_connection():
             async with asyncio.timeout(_OPEN_TIMEOUT):
                 connected = await dial(parsed, self._network, typed=url in self._typed)
-            async with WithoutRedirects(url, sock=connected, **_TO_TRACKER) as tracker:
+            async with WithoutRedirects(url, sock=connected, **_options(), **_TO_TRACKER) as tracker:
                 ways = (
                     _forward(tracker, libtorrent, self._inspect_from_tracker),
                     _forward(libtorrent, tracker, self._inspect_from_libtorrent),
@@ -168,6 +164,17 @@ class TrackerProxy:
         for description in _descriptions(message):
             reach = reach or reach_of(self._network)
             description["sdp"] = usable_candidates(str(description["sdp"]), reach)
+
+
+def _options() -> Options:
+    """Give what holds for both sides; most fetches have neither."""
+    import logging
+
+    return {
+        "compression": None,
+        "close_timeout": 1,
+        "logger": logging.Logger("tracker_proxy", logging.CRITICAL + 1),  # which is silent
+    }
 
 
 async def _forward(source: Connection, sink: Connection, inspect: Callable[[Json], bool]) -> None:
