@@ -154,7 +154,9 @@ def _loads(head: str, entries: Sequence[str], memos: Sequence[Memo | None] = ())
     for name in ("id", "file"):
         counted = Counter(getattr(memo, name) for memo, _ in read)
         if len(counted) < len(read):
-            raise ValueError(f"two memos have the {name} {counted.most_common(1)[0][0]!r}")
+            value = counted.most_common(1)[0][0]
+            ids = " and ".join([memo.id for memo, _ in read if getattr(memo, name) == value][:2])
+            raise ValueError(f"two memos have one {name}: {ids}")
     written = Written(tuple(entries), tuple(whole for _, whole in read)) if len(entries) == len(read) else None
     return Index(tuple(memo for memo, _ in read), _head(head), table, version, group, written)
 
@@ -280,7 +282,8 @@ def _memo(entry: dict[str, Any]) -> Memo:
         elif rule is None or name in _BETWEEN_DEVICES:  # what a person put there before it was ours
             extra[name] = value
         else:
-            raise ValueError(f"{name} of memo {str(entry.get('id', '?'))[:80]!r} is {value!r:.60}")
+            said = _WORDS.get(name) or f"{value!r:.60}"
+            raise ValueError(f"{name} of memo {str(entry.get('id', '?'))[:80]!r} is {said}")
     for name in _REQUIRED:
         if name not in known:
             raise ValueError(f"{name} of memo {str(entry.get('id', '?'))[:80]!r} is missing")
@@ -323,6 +326,8 @@ def _is_length(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**62
 
 
+# What is wrong with words is said without them: it comes into the seeder's log, which people show to others.
+_WORDS = {"file": "no name of a .webm file", "title": "no text", "description": "no text", "tags": "no list of texts"}
 _RULES: dict[str, Callable[[Any], object]] = {
     "id": parse_id,
     "file": _is_name,

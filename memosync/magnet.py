@@ -31,6 +31,13 @@ _SECRET = re.compile(  # what may be a key, whole or mistyped: behind its name, 
     | (?<![0-9a-z]) [a-z0-9]{24,28} (?![0-9a-z])
     """
 )
+_IN_A_LINE = re.compile(  # the same in a line that is about anything: no name of a file is to be taken for a key
+    r"""(?ix)
+    (x(?:\.|%(?:25)*2e)key [^&=%\s]{0,9} (?:=|%(?:25)*3d)) [^&\s'")]+
+    | ((?<![0-9a-z]) (?:[0-9a-f]{40} | [a-z2-7]{32}) (?:\.|%(?:25)*2e)) [a-z2-7]{16,}
+    | (?<![0-9a-z]) (?=[a-z]*[2-7]) [a-z2-7]{26} (?![0-9a-z])
+    """
+)
 _WHOLE = "ask for the whole link again"
 _PAGE = re.compile(r"(?i)https?://|file://")
 
@@ -376,5 +383,14 @@ def _query(text: str) -> list[tuple[str, str]]:
 
 def shorten(link: str, width: int = 80) -> str:
     """Name a link or a file in a message by its beginning and its end, without the key of a private one."""
-    line = _SECRET.sub(lambda found: f"{found[1] or found[2] or ''}…", one_line(link.strip()))
+    line = _without(_SECRET, one_line(link.strip()))
     return line if len(line) <= width else line[: width // 2] + "…" + line[1 - width // 2 :]
+
+
+def without_keys(line: str) -> str:
+    """Take out of a line that is about anything the keys of private links, wherever somebody put one."""
+    return _without(_IN_A_LINE, line)
+
+
+def _without(secret: re.Pattern[str], line: str) -> str:
+    return secret.sub(lambda found: f"{found[1] or found[2] or ''}…", line)

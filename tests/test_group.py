@@ -386,6 +386,34 @@ def test_who_was_heard_while_the_clock_was_ahead_was_not_heard_after_the_month(m
     assert due(range(200, 300)) == 200
 
 
+@pytest.mark.parametrize("was_thrown_away", [False, True])
+@pytest.mark.parametrize("lies_in_trash", [False, True])
+def test_a_file_is_found_by_its_memo_though_an_index_that_was_put_back_names_it_otherwise(
+    make: Make, was_thrown_away: bool, lies_in_trash: bool
+) -> None:
+    one, other = make("one"), make("other")  # as in life 2008464
+    memo_id = record(one, 1)
+    tell(one, other)
+    if was_thrown_away:
+        trash.put(other, [memo_id], WHEN)
+    name = only(other).file.replace("weekly", "monthly")
+    text = (other.root / "index.toml").read_text()
+    (other.root / "index.toml").write_text(text.replace(only(other).file, name))
+    if lies_in_trash != was_thrown_away:
+        before = other.trash / only(one).file, other.root / only(one).file
+        other.trash.mkdir(exist_ok=True)
+        shutil.move(before[not was_thrown_away], before[was_thrown_away])
+    altered = other.root / f"weekly-{memo_id}.webm"
+    altered.write_bytes(sound(2))  # has the id in its name, too
+
+    identity.identify(other, SILENT)
+
+    assert {path.name for path in other.root.glob("*.webm")} == {altered.name} | (set() if was_thrown_away else {name})
+    assert {path.name for path in other.trash.glob("*.webm")} == ({name} if was_thrown_away else set())
+    assert heard(other.path(only(other)).read_bytes()) == 1
+    assert not list(group.wanted(other))
+
+
 def test_a_file_that_cannot_be_read_keeps_nobody_waiting(make: Make) -> None:
     one, other = make("one"), make("other")
     record(one, 1)
@@ -440,6 +468,29 @@ def test_what_a_person_typed_before_any_word_was_changed_is_no_word_that_it_came
 
     assert only(library).title == "Typed by hand"
     assert any(stamp.startswith("title ") for stamp in only(library).stamps)
+
+
+@pytest.mark.parametrize("chance", range(6))  # which of two devices comes first in the order is one
+def test_of_words_typed_before_joining_those_of_the_index_that_was_saved_later_count(
+    tmp_path: Path, chance: int
+) -> None:
+    one = open_library(tmp_path / "one", SILENT)  # as in life 2006729
+    record(one, 1)
+    text = (one.root / "index.toml").read_text()
+    (one.root / "index.toml").write_text(text.replace('"Weekly standup"', '"Typed"'))
+    os.utime(one.root / "index.toml", (1_790_000_000, 1_790_000_000))
+    shutil.copytree(one.root, tmp_path / "other")
+    index_file = tmp_path / "other" / "index.toml"
+    index_file.write_text(index_file.read_text().replace('"Typed"', '"Typed once more"'))
+    os.utime(index_file, (1_790_000_009, 1_790_000_009))
+
+    other = open_library(tmp_path / "other", SILENT)
+    for library in (one, other):
+        group.enter(library, SECRET)
+    tell(one, other)
+    tell(other, one)
+
+    assert {only(one).title, only(other).title} == {"Typed once more"}
 
 
 @pytest.mark.parametrize("form", ["public", "sealed"])

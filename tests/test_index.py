@@ -366,6 +366,25 @@ def test_an_entry_that_cannot_be_is_refused_and_named(change: dict[str, Any]) ->
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"title": [3 * "Secret"]},
+        {"description": [3 * "Secret"]},
+        {"tags": 3 * "Secret"},
+        {"file": f"{3 * 'Secret'}.mp3"},
+        {"id": "abcdefgh", "file": ENTRY["file"]},
+    ],
+    ids=repr,
+)
+def test_what_is_wrong_with_an_index_is_said_without_the_words_of_a_memo(change: dict[str, Any]) -> None:
+    """It stands in the seeder's log, which people show to others."""
+    with pytest.raises(LibraryError, match="broken") as caught:
+        index.loads(tomli_w.dumps({"version": 1, "memo": [ENTRY | change, ENTRY]}))
+
+    assert not re.search("Secret|weekly", str(caught.value))
+
+
 @pytest.mark.parametrize("missing", ["id", "file", "title", "recorded", "duration", "size"])
 def test_an_entry_without_what_it_needs_is_refused(missing: str) -> None:
     entry = {name: value for name, value in ENTRY.items() if name != missing}

@@ -444,6 +444,14 @@ def test_no_pasted_text_takes_long(piece: str) -> None:
 def test_a_key_stands_in_no_message(link: str) -> None:
     assert KEY not in magnet.shorten(link, width=500)
     assert KEY not in magnet.shorten(link.upper(), width=500).lower()
+    for text in (link, link.upper(), f"({link})", f"no such thing: {link!r}"):
+        assert KEY not in magnet.without_keys(text).lower()
+
+
+def test_a_line_without_a_key_stays_as_it_is() -> None:
+    line = f"/a/{INFOHASH}.torrent: rechtsschutzversicherungen, {26 * '1'}, {INFOHASH}/memo.webm, 7k3f9x2a"
+
+    assert line == magnet.without_keys(line)
 
 
 @given(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -18,22 +19,25 @@ import pytest
 from support import faults
 from support.beginning import beginning_of
 from support.disk import SmallDisk
+from support.group import tell
 from support.handshake import offers
 from support.library import memos, only
 from support.program import PROGRAM, Ended, Program, Result
+from support.seeder import log, state
 from support.sound import noise, tone, wav
 from support.terminal import Terminal
 from support.waiting import wait_until
 
-from memosync import files, magnet
+from memosync import files, magnet, sealing
 from memosync.console import Console
-from memosync.errors import LibraryError, SwarmError, TorrentError, UsageError
+from memosync.errors import LibraryError, NotFoundError, SwarmError, TorrentError, UsageError
 from memosync.files import used_space
-from memosync.library import keys, sealed
+from memosync.library import group, keys, sealed
 from memosync.library.keys import Key
 from memosync.library.served import revision, served
 from memosync.library.store import Library
 from memosync.network import Network
+from memosync.quantities import format_size
 from memosync.sealing import Seal
 from memosync.seeder import client
 from memosync.seeder.state import read_state
@@ -119,7 +123,9 @@ def test_what_is_seeded_while_it_is_fetched_stays_private(library: Program, othe
 
 
 def test_the_short_form_and_the_one_for_a_page_are_the_same_memo(library: Program, other: Program) -> None:
-    (text,) = magnet.split(shared(library, "--link", "https://memos.example/open.html"))
+    whole = shared(library, "--link", page := "https://memos.example/open.html")
+    assert whole == library("share", "last", env={"MEMOSYNC_LINK": page}).out.strip()
+    (text,) = magnet.split(whole)
     link = magnet.parse(text)
     peer = "".join(link.peers)
     other("fetch", f"magnet:?xt=urn:btih:{link.infohash}.{magnet.format_key(link.key)}&x.pe={peer}")
@@ -221,7 +227,9 @@ def test_a_wrong_key_is_told_by_the_first_piece_alone(memosync: Program, other: 
         assert f"{piece} of {form.stat().st_size} bytes are here" in waited.err
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "longer", "swapped", "another's", "public"])
+@pytest.mark.parametrize(
+    "damage", ["flipped", "cut", "longer", "swapped", "another's", "public", "of an invitation", "of another context"]
+)
 def test_what_was_altered_is_refused_and_nothing_is_kept(
     library: Program, other: Program, tmp_path: Path, damage: str
 ) -> None:
@@ -243,6 +251,11 @@ def test_what_was_altered_is_refused_and_nothing_is_kept(
             data[:56] = os.urandom(56)
         case "public":
             data = bytearray(path(library).read_bytes())
+        case "of an invitation" | "of another context":
+            context = sealing.INVITATION if "invitation" in damage else b"memosync memo v2"
+            seal, data = Seal(link.key, bytes(data[:24])), bytearray()
+            with path(library).open("rb") as plain:
+                sealing.seal(plain, seal, data.extend, context=context)
     library("seed", "--stop")
     liar = library.on(tmp_path / "liar")
     torrent = serve_as_private(liar, bytes(data), link.key, tmp_path)
@@ -282,6 +295,29 @@ def test_a_new_link_ends_the_one_before_whatever_an_index_says(library: Program,
     again = magnet.parse(shared(library))
     assert again.infohash == magnet.parse(new).infohash
     other("fetch", str(again))
+
+
+@pytest.mark.parametrize("way", ["rebuilt from its file", "rebuilt from an index of before", "put back from the trash"])
+def test_no_way_back_has_a_link_that_was_ended_served(library: Program, way: str) -> None:
+    old = magnet.parse(shared(library, "--no-seed")).infohash
+    before = (library.library / "index.toml").read_bytes()
+    new = magnet.parse(shared(library, "--no-seed", "--new")).infohash
+    for index in library.library.rglob("index*.toml"):
+        index.unlink()
+    if "trash" in way:
+        (library.library / "index.toml").write_bytes(before)
+        memo_id = library("rm", "last").out.strip()
+        library("restore", memo_id)
+    else:
+        if "of before" in way:
+            (inner(library) / "index.1.toml").write_bytes(before)
+        library("check", "--repair")
+
+    assert [one.infohash for one in served(Library(library.library), Network.LOOPBACK)] == []
+
+    assert magnet.parse(shared(library, "--no-seed")).infohash == new
+    assert [one.infohash for one in served(Library(library.library), Network.LOOPBACK)] == [new]
+    assert old != new
 
 
 def test_no_link_is_ended_when_another_one_cannot_be_made(library: Program, tmp_path: Path) -> None:
@@ -696,6 +732,7 @@ def test_a_rebuilt_index_knows_the_private_link_and_serves_nothing(library: Prog
     found = only(library)
     assert (found["sealed"], found["private"], found["shared"]) == (infohash, False, False)
     assert found["infohash"] is None
+    assert not found["fetched"]
     assert (library.library / "index.toml").read_text().startswith("version = 2")
     assert magnet.parse(shared(library)).infohash == infohash
 
@@ -714,6 +751,25 @@ def test_a_rebuilt_index_gives_nothing_to_more_than_it_was_given_to(library: Pro
     assert (found["sealed"], found["infohash"]) == (link.infohash, public)
     assert (found["private"], found["shared"]) == (False, False)
     assert magnet.parse(shared(library, "--no-seed")).infohash == link.infohash
+
+
+@pytest.mark.parametrize("lost", ["index.toml", "index.toml and the one before it"])
+def test_what_is_shared_no_longer_stays_so_when_the_index_is_rebuilt(library: Program, lost: str) -> None:
+    """The index of before says that it is shared."""
+    for form in ([], ["--public"]):
+        shared(library, "--no-seed", *form)
+    library("share", "--stop", "last")
+    for name in ("index.toml", ".memosync/index.1.toml")[: 1 if lost == "index.toml" else 2]:
+        with (library.library / name).open("r+b") as file:  # in its place, as a disk does it
+            file.truncate(60)
+
+    said = library("check", "--repair").out
+
+    found = only(library)
+    assert (found["private"], found["shared"], found["title"]) == (False, False, TITLE)
+    assert found["sealed"]
+    assert found["infohash"]
+    assert ("not shared any more" in said) == (lost != "index.toml")
 
 
 def test_the_program_before_private_links_refuses_the_library(library: Program) -> None:
@@ -742,7 +798,9 @@ def test_keys_are_closed_to_others_and_nowhere_else(library: Program) -> None:
         place.chmod(mode)
         assert "chmod -R go=" in library("check").out
         place.chmod(before)
-    assert "chmod" not in library("check").out
+    said = library("check").out
+    assert "chmod" not in said
+    assert f"ok\tsealed\t{format_size(used_space(inner(library) / 'sealed'))} for private links" in said
 
 
 def test_nothing_of_the_memo_is_in_what_is_served_or_said_of_it(library: Program) -> None:
@@ -756,6 +814,18 @@ def test_nothing_of_the_memo_is_in_what_is_served_or_said_of_it(library: Program
     for file in (*told, inner(library) / "sealed" / infohash):
         data = file.read_bytes()
         assert not any(data[at : at + 16] in windows for at in range(len(data) - 15)), file
+
+
+def test_a_seeder_that_brings_a_recording_home_names_no_title_in_its_log(library: Program) -> None:
+    shared(library)
+    part = inner(library) / "recording/abcdefgh.webm.part"
+    shutil.copy(path(library), part)  # what a crash left, later
+    os.kill(state(library)["pid"], signal.SIGKILL)
+
+    wait_until(lambda: log(library).count("serving on port") == 2, "its keeper to start another one", 30)
+    assert not part.exists()
+    assert len(memos(library)) == 2
+    assert not re.search("merger|price", log(library))
 
 
 def test_the_key_is_in_no_command_line_when_the_link_was_piped_in(library: Program, other: Program) -> None:
@@ -776,6 +846,40 @@ def test_the_key_is_in_no_command_line_when_the_link_was_piped_in(library: Progr
     assert seen
     assert process.stderr
     assert key not in process.stderr.read().decode()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["{}"],
+        ["help", "{}"],
+        ["check", "{}"],
+        ["record", "{}"],
+        ["play", "{}"],
+        ["list", "-n", "{}"],
+        ["list", "--since", "{}"],
+        ["fetch", "--timeout", "{}"],
+        ["fetch", "--max-size", "{}"],
+        ["fetch", "--{}"],
+        ["seed", "--port", "{}"],
+        ["sync", "--forget", "{}"],
+        ["--network", "{}", "list"],
+        ["share", "last", "--tracker", "http://tracker.example/announce#{}"],
+    ],
+    ids=" ".join,
+)
+def test_a_link_at_a_wrong_place_is_refused_without_its_key(library: Program, words: list[str]) -> None:
+    """Whoever forgets the verb shows the line to others, or keeps it, when they ask what was wrong."""
+    key = "7jn44fwjcvyy27jysbod36vpiq"
+    links = [f"magnet:?xt=urn:btih:{'ab' * 20}&x.key={key}", f"{'ab' * 20}.{key}", key]
+    links.append(magnet.join("https://memos.example/open.html", links[:1]))
+
+    for link in links:
+        result = library.run(*(word.format(link) for word in words))
+
+        assert result.code in (UsageError.exit_code, NotFoundError.exit_code)
+        assert "memosync: error: " in result.err
+        assert not any(key[at : at + 12] in result.out + result.err for at in range(len(key) - 11)), link
 
 
 def test_info_says_the_size_and_that_the_title_is_sealed(library: Program, other: Program) -> None:
@@ -801,6 +905,24 @@ def test_stop_ends_both_forms_and_purging_takes_all_that_was_kept(library: Progr
         assert not [file for file in inner(library).rglob("*") if infohash in file.name]
 
 
+def test_a_row_of_the_status_is_a_memo_with_what_went_by_both_links_and_the_worse_state(
+    library: Program, other: Program
+) -> None:
+    links, file = (shared(library), shared(library, "--public")), path(library)
+    for number, link in enumerate(links):
+        library.on(other.library / str(number))("fetch", link)
+    given = file.stat().st_size + (inner(library) / "sealed" / magnet.parse(links[0]).infohash).stat().st_size
+
+    def rows() -> list[dict[str, object]]:
+        found = map(json.loads, library("seed", "--status", "--json").lines)
+        return [{name: row[name] for name in ("state", "given", "delivered")} for row in found]
+
+    told = {"state": "seeding", "given": given, "delivered": 2}
+    wait_until(lambda: rows() == [told], lambda: f"both to be counted: {rows()}", 20)
+    file.write_bytes(file.read_bytes() + b"x")
+    wait_until(lambda: [row["state"] for row in rows()] == ["damaged"], "the public one to be seen as damaged", 20)
+
+
 def test_who_shares_with_anybody_already_is_told(library: Program) -> None:
     link = library("share", "last", "--public")
     assert "can be found" in link.err
@@ -812,16 +934,32 @@ def test_who_shares_with_anybody_already_is_told(library: Program) -> None:
     assert (only(library)["private"], only(library)["shared"]) == (True, False)
 
 
-def test_what_came_by_a_private_link_is_not_given_to_anybody_unasked(library: Program, other: Program) -> None:
+@pytest.mark.parametrize("where", ["where it came", "where the index was lost", "on another device"])
+def test_what_came_by_a_private_link_is_not_given_to_anybody_unasked(
+    library: Program, other: Program, where: str
+) -> None:
     other("fetch", "-", stdin=shared(library))
+    assert "secret" not in other("check").out  # there never was one
+    has = other
+    if where == "where the index was lost":
+        for index in other.library.rglob("index*.toml"):
+            index.unlink()
+        other("check", "--repair")
+    elif where == "on another device":
+        has = other.on(other.library.with_name("third"))
+        one, two = Library(other.library), Library(has.library)
+        group.enter(one)
+        group.enter(two, keys.secret(one))
+        tell(one, two)
 
-    refused = other("share", "last", "--public", code=UsageError.exit_code)
-    assert f"“{TITLE}” came by a private link" in refused.err
+    refused = has("share", "last", "--public", "--no-seed", code=UsageError.exit_code)
+    assert re.search(f"“{TITLE}” came .*by a private link", refused.err)
     assert "--yes" in refused.err
-    assert only(other)["infohash"] is None
+    assert only(has)["infohash"] is None
+    assert only(has)["fetched"]
 
-    other("share", "last", "--public", "--yes")
-    assert only(other)["shared"] is True
+    has("share", "last", "--public", "--no-seed", "--yes")
+    assert only(has)["shared"] is True
 
 
 def test_a_slip_gives_nothing_away(library: Program, tmp_path: Path) -> None:

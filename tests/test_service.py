@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 from support.handshake import offers
 from support.library import only
-from support.program import Program, errors
+from support.program import Ended, Program, errors
 from support.seeder import state
 from support.sound import noise
 from support.systemd import Systemd, without_systemd
@@ -70,7 +72,7 @@ def test_it_serves_after_a_reboot_until_it_is_uninstalled(memosync: Program, tmp
         machine.close()
 
 
-def test_without_systemd_the_unit_is_printed(memosync: Program, tmp_path: Path) -> None:
+def test_without_systemd_the_unit_is_printed(memosync: Program, tmp_path: Path, ended: Ended) -> None:
     shared(memosync, tmp_path)
     without_systemd(memosync)
 
@@ -84,3 +86,18 @@ def test_without_systemd_the_unit_is_printed(memosync: Program, tmp_path: Path) 
     assert (done.returncode, unit.name in done.stderr) == (0, False), done.stderr
     assert not Path(place).exists()
     memosync("seed", "--install", "--stop", code=UsageError.exit_code)
+    memo = Path(only(memosync)["path"])
+    part = memosync.library / ".memosync/recording/abcdefgh.webm.part"
+    shutil.copy(memo, part)  # what a power cut left
+    (command,) = re.findall("^ExecStart=:(.*)", result.out, re.MULTILINE)
+    with (tmp_path / "journal").open("wb") as journal:
+        service = ended(
+            subprocess.Popen(
+                shlex.split(command.replace("%%", "%")), env=memosync.environment, stdout=journal, stderr=journal
+            )
+        )
+        wait_until(lambda: "serving on port" in Path(journal.name).read_text(), "it to serve")
+        service.terminate()
+        assert service.wait(30) == 0
+    assert not part.exists()
+    assert "For ever" not in Path(journal.name).read_text()  # which others may read

@@ -26,7 +26,7 @@ from support.library import memos
 from support.program import Program
 from support.waiting import wait_until
 
-from memosync.errors import SeederError
+from memosync.errors import LibraryError, SeederError
 
 UPGRADE = Path(__file__).with_name("upgrade")
 OLD = UPGRADE / "memosync-0.1.0.zip"
@@ -403,6 +403,17 @@ def test_one_in_the_foreground_is_left_with_a_warning(library: Program, old: Pro
     assert f"warning: process {process.pid} runs in the foreground" in result.err
     assert "restarting" not in result.err
     assert state(library)["pid"] == process.pid
+
+
+@pytest.mark.parametrize("verb", [["list"], ["share", "--all", "--no-seed"], ["seed"], ["edit", "last", "-t", "x"]])
+def test_0_1_0_refuses_a_library_that_has_private_links(library: Program, old: Program, verb: list[str]) -> None:
+    library("share", ID["Default trackers"], "--no-seed")
+    before = {path: path.read_bytes() for path in library.library.iterdir() if path.is_file()}
+
+    refused = old(*verb, code=LibraryError.exit_code)
+
+    assert "newer" in refused.err
+    assert before == {path: path.read_bytes() for path in library.library.iterdir() if path.is_file()}
 
 
 def test_one_in_the_foreground_cannot_serve_what_is_sealed(library: Program, old: Program, ended: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..console import Console
 from ..errors import UsageError
 from ..library.served import served_as
 from ..library.store import Library
@@ -70,7 +71,9 @@ def seed(
 
         kept = _kept(options)
         with be_kept(Library(command.root), kept, stop) if kept else nullcontext():
-            library = command.open_to_swarms(stop)
+            # what is brought home has a title, which belongs into no log: who looks at the library sees it
+            silent = replace(command, console=Console()) if kept else command
+            library = silent.open_to_swarms(stop)
             client.refuse_another_network(client.current(library), command.network)
             task = Task(
                 library=library,

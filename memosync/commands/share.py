@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import files, magnet
 from ..audio import webm
 from ..audio.levels import heights
-from ..console import Console, one_line
+from ..console import Console
 from ..errors import AudioError, LibraryError, UsageError
 from ..library.freeze import Form, freeze, frozen_torrent
 from ..library.keys import has_keys
@@ -148,9 +148,9 @@ def usable_of(trackers: Sequence[str], network: Network, console: Console, *, ty
     for url in trackers:
         if not parse_tracker(url):
             example = "give udp://, http(s):// or ws(s)://HOST:PORT, without # and user names"
-            raise UsageError(f"{one_line(url)[:100]!r} is not a tracker", example)
+            raise UsageError(f"{magnet.shorten(url, 100)!r} is not a tracker", example)
         if not usable_trackers([url], network, typed=True):
-            refused = f"{one_line(url)[:100]} is outside of --network {network.value}"
+            refused = f"{magnet.shorten(url, 100)} is outside of --network {network.value}"
             if typed:
                 raise UsageError(refused, f"give its address, one that --network {network.value} reaches")
             console.warn(f"{refused}; it is left out")
@@ -158,10 +158,16 @@ def usable_of(trackers: Sequence[str], network: Network, console: Console, *, ty
 
 
 def _refuse_unasked(memos: Sequence[Memo], console: Console) -> None:
-    """Ask once whether memos that somebody sent by a private link are to be for anybody; UsageError without a yes."""
-    came = [memo for memo in memos if memo.fetched and memo.sealed and not memo.infohash]
-    if came and not (said := console.ask(f"{titles(came)} came by a private link; share with anybody?")):
-        nobody = f"{titles(came)} came by a private link", "--yes shares with anybody, without a question"
+    """Ask once whether memos that somebody sent by a private link are to be for anybody; UsageError without a yes.
+
+    By which link a memo came that another device has fetched is known there alone.
+    """
+    came = [memo for memo in memos if memo.fetched and not memo.infohash]
+    how = (
+        "came by a private link" if all(memo.sealed for memo in came) else "came from somebody, maybe by a private link"
+    )
+    if came and not (said := console.ask(f"{titles(came)} {how}; share with anybody?")):
+        nobody = f"{titles(came)} {how}", "--yes shares with anybody, without a question"
         raise UsageError(*nobody) if said is None else UsageError("nothing is shared")
 
 

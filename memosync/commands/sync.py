@@ -281,7 +281,7 @@ def _find(library: Library, word: str) -> Device:
     found = [row for row in rows if text and (row.id.startswith(text) or row.name.lower() == text)]
     if len(found) != 1:
         names = ", ".join(f"{row.id} ({row.name})" for row in found)
-        what = f"{one_line(word)[:40]!r} may be {names}" if found else f"no device {one_line(word)[:40]!r}"
+        what = f"{magnet.shorten(word, 40)!r} may be {names}" if found else f"no device {magnet.shorten(word, 40)!r}"
         raise NotFoundError(what, "memosync sync shows them")
     return found[0]
 

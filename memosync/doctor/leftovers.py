@@ -12,7 +12,7 @@ from ..files import are_same, time_of, used_space
 from ..library import keys
 from ..library.downloads import unfinished
 from ..library.store import Library
-from ..memo import MemoId, id_in_file_name
+from ..memo import Memo, MemoId, id_in_file_name
 from ..quantities import format_count, format_moment, format_size, from_stamp
 from .finding import Finding
 
@@ -71,11 +71,16 @@ def _keys(library: Library) -> Iterator[Finding]:
         if any(files.mode_of(place) & 0o077 for place in places):
             yield Finding("note", "keys", f"others may read {library.keys}; chmod -R go= {library.keys} closes it")
     try:
-        if not keys.has_secret(library) and files.names(library.keys):  # else none was ever made: a full disk, say
+        if not keys.has_secret(library) and any(map(_is_ours, library.index().memos)):  # else none was ever made
             text = "the library's secret is lost; links that were given go on, new ones come from another one"
             yield Finding("note", "keys", text)
     except LibraryError as error:
         yield Finding("note", "keys", f"{error}; {error.hint}")
+
+
+def _is_ours(memo: Memo) -> bool:
+    """Tell whether a memo has a private link that was made with the library's secret, and did not come."""
+    return bool(memo.sealed and (memo.renewals or not memo.fetched))
 
 
 def snapshots(library: Library) -> Iterator[Finding]:

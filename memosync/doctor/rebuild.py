@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from datetime import datetime
 
 from .. import index
@@ -28,6 +29,8 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, console: Console) ->
         library.index()  # says so
     whole, (old, snapshot) = index.salvage(broken), library.snapshots.newest()
     known = entries_in(old, snapshot) if snapshot else {}
+    if snapshot != next(iter(library.snapshots.kept()), None):  # what was shared, and no longer, one of later knew
+        known = {memo_id: _shared_no_more(entry) for memo_id, entry in known.items()}
     known |= entries_in(whole, library.index_file)
     by_file = {entry.memo.file: entry for entry in sorted(known.values(), key=_is_named)}
     known = {memo_id: entry for memo_id, entry in known.items() if by_file[entry.memo.file] is entry}
@@ -53,6 +56,12 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, console: Console) ->
     new = Index(memos, whole.head or old.head, {**old.extra, **whole.extra}, version, whole.group or old.group)
     library.rebuild(new, broken, now)
     return list(entries.values())
+
+
+def _shared_no_more(entry: Entry) -> Entry:
+    memo = replace(entry.memo, shared=False, private=False)
+    text = f"{entry.source}, and is not shared any more: a later index is lost"
+    return replace(entry, memo=memo, source=text if entry.memo.is_served else entry.source)
 
 
 def _is_named(entry: Entry) -> bool:

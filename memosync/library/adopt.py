@@ -84,7 +84,9 @@ def entry_of(
         if found := brought_up_to_date(library, entry, trashed):
             return found
     info = webm.probe(path)
+    fetched = False
     if form := sealed.known_form(library, path):  # its title is to be in no torrent
+        fetched = sealed.came(library, form.infohash)
         memo = new_memo(memo_id, info, path, when=path.stat().st_mtime)
         memo = replace(memo, sealed=form.infohash, renewals=form.renewals)
         memo = replace(memo, infohash=given.infohash if (given := kept_torrent(library, path)) else None)
@@ -93,7 +95,7 @@ def entry_of(
         memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
         library.keep_torrent(torrent.infohash, torrent.data)
         memo = replace(memo, infohash=torrent.infohash)
-    fetched = not {*memo.infohashes}.isdisjoint(library.downloads())
+    fetched |= not {*memo.infohashes}.isdisjoint(library.downloads())
     return Entry(replace(memo, file=path.name, trashed=trashed, fetched=fetched))
 
 

@@ -33,13 +33,13 @@ from .store import Library
 
 _HEARD_EVERY = 3_600.0  # seconds between two notes of that
 _FARTHEST = 100 * 31_557_600_000  # milliseconds that another clock may be ahead of this one
-_JOINED = 1  # milliseconds: the time of what was changed before joining, later than any word that nobody changed
 
 
 def enter(library: Library, secret: bytes | None = None) -> None:
     """Have a library be in the group of this secret, or of its own; UsageError when it is in another one.
 
-    Words that a person changed before are later than those nobody did, and what is not in the trash is alive now.
+    Words that a person typed before are later than those nobody did, and those of the index that was saved later than
+    those of another one; what is not in the trash is alive now.
     """
     index = library.index()
     if index.group and secret and index.group != group_of(secret):
@@ -53,7 +53,10 @@ def enter(library: Library, secret: bytes | None = None) -> None:
 
     def edit(index: Index) -> Index:
         now, me = library.stamp()
-        memos = (stamped(memo, _JOINED, me, came[memo.id]) if memo.id in came else memo for memo in index.memos)
+        # nobody knows when they were typed: an index's seconds, as milliseconds, are in January 1970, before all words
+        # whose time is known
+        joined = max(1, library.stamp_of_typed()[0] // 1000)
+        memos = (stamped(memo, joined, me, came[memo.id]) if memo.id in came else memo for memo in index.memos)
         entered = (stamped(memo, now, me) for memo in memos)
         return replace(
             index, group=group, memos=tuple(memo if memo.trashed else alive(memo, {}, now, me) for memo in entered)
@@ -190,7 +193,7 @@ def take(library: Library, uid: str, came: Path) -> bool:
     found = next((memo for memo in library.index().memos if memo.uid == uid), None)
     if not found:
         return False
-    with library.lock(found.id), files.as_library_error(f"save {found.file}"):
+    with library.lock(found.id), files.as_library_error(f"save the file of memo {found.id}"):
         memo = library.index().get(found.id)
         if not memo or memo.trashed or memo.uid != uid:
             return False

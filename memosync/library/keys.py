@@ -22,6 +22,7 @@ from .store import Library
 
 _SECRET = 32  # bytes
 _ENDED = b"\1"
+_BEFORE = "before-"  # how the name of an earlier secret begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +63,21 @@ def has_secret(library: Library) -> bool:
     return True
 
 
+def secrets(library: Library) -> Iterator[bytes]:
+    """Give the library's secret, and those that it had before it joined a group, as far as they can be read."""
+    for name in files.names(library.keys):
+        if name == "library" or name.startswith(_BEFORE):
+            with contextlib.suppress(OSError):
+                if len(secret := files.read(library.keys / name)) == _SECRET:
+                    yield secret
+
+
 def replace_secret(library: Library, secret: bytes, when: datetime) -> None:
     """Have another secret from now on; the one before is kept beside it, and nothing is sealed anew with it."""
     with files.as_library_error("keep the library's secret"), _writing(library):
         path, before = _secret(library), b""
         if has_secret(library) and (before := files.read(path)) != secret:
-            files.write(library.keys / f"before-{when:%Y-%m-%d-%H%M%S}", before)
+            files.write(library.keys / f"{_BEFORE}{when:%Y-%m-%d-%H%M%S}", before)
         if before != secret:
             files.write(path, secret)
 

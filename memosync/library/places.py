@@ -9,6 +9,8 @@ from pathlib import Path
 from .. import files
 from ..errors import LibraryError
 from ..memo import Memo, MemoId, id_in_file_name
+from .sealed import digest_of
+from .stamps import content_of
 from .store import Library
 
 
@@ -18,16 +20,23 @@ def is_awaited(library: Library, memo: Memo, path: Path | None = None) -> bool:
 
 
 def place(library: Library) -> None:
-    """Move files to where the index says that they are: some to the trash, some back."""
+    """Move files to where the index says that they are: some to the trash, some back, some to another name.
+
+    An index that was put back may name a file as it was called before it came from another device once more: what has
+    the memo's id in its name, and the bytes that all devices are to have, is it.
+    """
     at_home, thrown = set(files.names(library.root, links=True)), set[str]()
     with contextlib.suppress(LibraryError):
         thrown.update(files.names(library.trash))
-    for memo in library.index().memos:
+    memos = library.index().memos
+    strange = {name for name in at_home | thrown if id_in_file_name(name)} - {memo.file for memo in memos}
+    for memo in memos:
         here, there = (at_home, thrown) if memo.trashed else (thrown, at_home)
-        if memo.born and memo.file in here and memo.file not in there and _misplaced(library, memo):
-            with library.lock(memo.id), files.as_library_error(f"move {memo.file}"):
+        find = _misplaced if memo.file in here else _renamed if strange and memo.content else None
+        if find and memo.born and memo.file not in there and find(library, memo):
+            with library.lock(memo.id), files.as_library_error(f"move the file of memo {memo.id}"):
                 now = library.index().get(memo.id)
-                if now and (move := _misplaced(library, now)):
+                if now and (move := find(library, now)):
                     files.make_directory(move[1].parent)
                     files.move(*move)
 
@@ -47,3 +56,18 @@ def _misplaced(library: Library, memo: Memo) -> tuple[Path, Path] | None:
     home, thrown = library.root / memo.file, library.trash / memo.file
     here, there = (home, thrown) if memo.trashed else (thrown, home)
     return (here, there) if not os.path.lexists(there) and files.is_regular(here) else None
+
+
+def _renamed(library: Library, memo: Memo) -> tuple[Path, Path] | None:
+    """Give from where to where a memo's file has to be moved that has another name than the index says."""
+    known, content = {memo.file for memo in library.index().memos}, content_of(memo)
+    there = (library.trash if memo.trashed else library.root) / memo.file
+    if not content or os.path.lexists(library.path(memo)):
+        return None
+    for place in (library.root, library.trash):
+        for name in {name for name in files.names(place) if id_in_file_name(name) == memo.id} - known:
+            path = place / name
+            with contextlib.suppress(OSError):
+                if files.is_regular(path) and digest_of(path).hex() == content.value["sha256"]:
+                    return path, there
+    return None

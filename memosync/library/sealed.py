@@ -36,6 +36,7 @@ class Form:
 
 
 _AT_ONCE = 1 << 18  # bytes that are read
+_SPARE = 20  # new links whose keys may be lost
 _READING = 0.3  # of the time that a form takes: its file is read before
 
 
@@ -117,6 +118,20 @@ def known_form(library: Library, path: Path) -> Form | None:
     of_it = [(infohash, key.ended) for infohash, key in every if key.digest == digest]
     of_it.sort(key=lambda form: (form[1], -files.time_of(library.keys / form[0])))
     return Form(of_it[0][0], sum(ended for _, ended in of_it)) if of_it else None
+
+
+def came(library: Library, infohash: InfoHash) -> bool:
+    """Tell whether a private link came from somebody else: none of the library's secrets makes its key.
+
+    Where a secret is lost nobody can tell: then it counts as one that came, and is given to anybody only when asked.
+    """
+    key = keys.find(library, infohash)
+    if not key:
+        return False
+    renewals = range(_SPARE + sum(1 for _ in keys.kept(library, key.digest)))
+    secrets = list(keys.secrets(library))
+    ours = (sealing.derive(secret, sealing.link(number), key.digest) for number in renewals for secret in secrets)
+    return all(seal != key.seal for seal in ours)
 
 
 def is_kept(library: Library, infohash: InfoHash, *, thorough: bool = False) -> bool:

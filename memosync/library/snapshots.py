@@ -25,7 +25,7 @@ _DAY = r"\d{4}-\d\d-\d\d"
 
 
 class Snapshots:
-    """The other indexes of one library; none of them is ever written to."""
+    """The other indexes of one library; none of them is ever changed, but the newest may be replaced."""
 
     def __init__(self, root: Path, private: Path) -> None:
         self._root, self._private = root, private
@@ -49,6 +49,10 @@ class Snapshots:
         days = sorted(name for name in files.names(self._private) if re.fullmatch(rf"index\.{_DAY}\.toml", name))
         for name in days[:-DAYS]:
             (self._private / name).unlink()
+
+    def renew(self, data: bytes) -> None:
+        """Have the newest one say what the index is about to: what of it must not be lost with that."""
+        files.write(self._private / "index.1.toml", data)
 
     def newest(self) -> tuple[Index, Path | None]:
         """Read the newest that can be read; an empty index without one. LibraryError when it is newer than us."""

@@ -21,7 +21,7 @@ from .. import files, index
 from ..console import one_line
 from ..errors import LibraryError, NotFoundError
 from ..index import Index
-from ..magnet import InfoHash, parse_infohash
+from ..magnet import InfoHash, parse_infohash, shorten
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, matches, new_id, parse_id
 from .device import device
 from .entries import as_it_came, says
@@ -196,6 +196,8 @@ class Library:
                     # nothing we could not read again ever locks a library
                     index.loads(index.dumps(replace(after, memos=changed, written=None), entries))
                     self.snapshots.keep(path)
+                    if _ends_sharing(before, changed):  # or an index that is made anew would begin it again
+                        self.snapshots.renew(text.encode())
                     # a clock set back must not make a new index look older than the one before
                     files.write(path, text.encode(), newer_than=self.index_time())
                     written = index.Written(tuple(entries[id(memo)] for memo in after.memos), after.memos)
@@ -262,10 +264,10 @@ class Library:
         if not found:
             if trashed is False and any(memo.id == wanted for memo in everything):
                 raise NotFoundError(f"memo {wanted} is in the trash", f"memosync restore {wanted} brings it back")
-            raise NotFoundError(f"no memo {one_line(word)[:80]!r}", _named(memos, one_line(word).strip(), trashed))
+            raise NotFoundError(f"no memo {shorten(word)!r}", _named(memos, one_line(word).strip(), trashed))
         names = ", ".join(f"{memo.id} ({one_line(memo.title)[:30]})" for memo in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        raise NotFoundError(f"{one_line(word)[:80]!r} may be {names}{more}", "type more of the id")
+        raise NotFoundError(f"{shorten(word)!r} may be {names}{more}", "type more of the id")
 
     def path(self, memo: Memo) -> Path:
         """Where the memo's file is; a trashed one may not have moved yet.
@@ -473,6 +475,12 @@ class Library:
 
 def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK | (os.X_OK if os.path.isdir(path) else 0))
+
+
+def _ends_sharing(before: Index, changed: Sequence[Memo]) -> bool:
+    now = {memo.id: memo for memo in changed}
+    were = [memo for memo in before.memos if memo.id in now]
+    return any(was.shared > now[was.id].shared or was.private > now[was.id].private for was in were)
 
 
 def _named(memos: Sequence[Memo], words: str, trashed: bool | None) -> str:

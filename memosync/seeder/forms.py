@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import files
 from ..console import Console
-from ..errors import LibraryError, MemosyncError, TorrentError
+from ..errors import LibraryError, MemosyncError, TorrentError, reason_of
 from ..library import group
 from ..library.digests import Digests
 from ..library.identity import offer
@@ -131,7 +131,7 @@ class Forms:
                 self._console.warn(f"what came is not the memo: {error}")
                 wanted.not_before = time.monotonic() + AGAIN
             except (LibraryError, OSError) as error:
-                self._console.warn(f"a memo that came cannot be kept: {error}")
+                self._console.warn(f"a memo that came cannot be kept: {reason_of(error)}")
                 wanted.not_before = time.monotonic() + wanted.pause
                 wanted.pause = min(2 * wanted.pause, KEPT)
             finally:

@@ -49,7 +49,8 @@ def unit_of(library: Library, network: Network, settings: Settings) -> str:
     root = str(library.root.absolute())
     chosen = [("--port", settings.port), ("--up", settings.up), ("--down", settings.down)]
     options = [text for name, value in chosen if value for text in (name, str(value))]
-    command = [*_program(), "--library", root, "--network", network.value, "seed", *options]
+    # nobody reads its journal for the titles of what it brings home, and others may read it
+    command = [*_program(), "--library", root, "--network", network.value, "--quiet", "seed", *options]
     stun = os.environ.get("MEMOSYNC_STUN")
     return _UNIT.format(
         library=_specified(re.sub(r"[\\\x00-\x1f]", " ", root)),

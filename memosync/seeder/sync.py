@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .. import files
 from ..console import Console
-from ..errors import LibraryError, MemosyncError, TorrentError
+from ..errors import LibraryError, MemosyncError, TorrentError, reason_of
 from ..index import Index
 from ..library import group, heads, keys, known
 from ..library.heads import Head, Opened
@@ -83,7 +83,7 @@ class Sync:
                 try:
                     self._turn(stop)
                 except (MemosyncError, OSError) as error:
-                    self._log_once(f"sync goes on in a moment: {error}")
+                    self._log_once(f"sync goes on in a moment: {reason_of(error)}")
                     self._seen = (0, 0)
                     stop.wait(1)
                 except Exception:  # a fault of ours ends no seeder, which serves what was shared

@@ -17,6 +17,7 @@ from typing import TextIO
 
 from ..console import Console, one_line
 from ..errors import LibraryError, MemosyncError, UsageError, reason_of
+from ..magnet import without_keys
 from ..stop import Stop
 
 _PASTED = 0.1  # seconds in which the next line of what is pasted comes
@@ -104,7 +105,7 @@ def tell(text: str) -> None:
 
 def warn(text: str) -> None:
     """Say something on the way that one should know even with --quiet."""
-    _say(f"warning: {text}")
+    _say(f"warning: {_without_keys(text)}")
 
 
 def alarm(text: str) -> None:
@@ -118,10 +119,14 @@ def _say(text: str) -> None:
 
 
 def error(error: MemosyncError, about: str = "") -> None:
-    """Say in one line what happened, and in a second what to type next."""
-    write(sys.stderr, f"{clear()}memosync: error: {about + ': ' if about else ''}{one_line(str(error))}\n")
+    """Say in one line what happened, and in a second what to type next; a key that was typed is in neither."""
+    write(sys.stderr, f"{clear()}memosync: error: {about + ': ' if about else ''}{_without_keys(str(error))}\n")
     if error.hint:
-        write(sys.stderr, f"memosync: hint: {one_line(error.hint)}\n")
+        write(sys.stderr, f"memosync: hint: {_without_keys(error.hint)}\n")
+
+
+def _without_keys(text: str) -> str:
+    return without_keys(one_line(text))
 
 
 def errors(several: Sequence[MemosyncError]) -> None:

@@ -207,8 +207,9 @@ class Witness:
 
     def typed(self, device: Device, number: int, name: str, text: str, before: str | None) -> None:
         unnoticed = device.by_hand.get((number, name)) == before
-        if (number in device.fetched or unnoticed) and any(each.skew for each in self.devices):
-            before = None  # when that was typed nobody can say: by a clock that is off it may be later
+        is_off = any(each.skew for each in self.devices)
+        if (number in device.fetched and is_off) or (unnoticed and (is_off or not device.grouped)):
+            before = None  # when that was typed nobody can say: by another clock, or index, it may be later
         value = Value(before, device.number, acknowledged=False)
         device.by_link.discard(number)
         self.values.setdefault((number, name), {})[text] = value
