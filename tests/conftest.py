@@ -100,6 +100,26 @@ def pair(memosync: Program, tmp_path: Path) -> tuple[Program, Program]:
     return one, other
 
 
+@pytest.fixture(scope="module")
+def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Program]]:
+    """Two devices in sync, which the tests of a file have one after the other."""
+    place = tmp_path_factory.mktemp("devices")
+    (place / "home").mkdir()
+    one = Program(place / "One", {"HOME": str(place / "home")})
+    join(one, other := one.on(place / "Other"))
+    yield one, other
+    stop_seeders(one)
+
+
+@pytest.fixture
+def used(devices: tuple[Program, Program]) -> tuple[Program, Program]:
+    """The same as `pair`, and sooner: two devices that other tests had before, with whatever these left there."""
+    for program in devices:
+        program("sync")
+    wait_until_even(devices)
+    return devices
+
+
 def stop_seeders(program: Program) -> None:
     """Stop the seeders of all libraries beside a program's."""
     for lock in program.library.parent.glob("*/.memosync/seeder.lock"):

@@ -409,6 +409,12 @@ def test_systemd_takes_the_unit_in_the_manual(tmp_path: Path) -> None:
     assert re.findall(r"^ExecStart=%h/\.local/bin/memosync (.*)$", unit, re.MULTILINE) == ["seed"]
 
 
+def test_the_ten_slowest_tests_are_printed() -> None:
+    dry = ["make", "-n", "-C", str(ROOT), "ordinary"]
+
+    assert "--durations=10" in subprocess.run(dry, capture_output=True, text=True, check=True).stdout
+
+
 def test_the_demo_says_first_that_it_sets_up_for_a_minute() -> None:
     dry = ["make", "-n", "-C", str(ROOT), "-W", "pyproject.toml", "demo"]
     lines = subprocess.run(dry, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()

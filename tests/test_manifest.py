@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import takes_less
 
 from memosync import manifest
 from memosync.errors import TorrentError
@@ -62,6 +64,24 @@ def test_merging_again_changes_nothing(one: State, other: State) -> None:
     merged = merge(one, other)
 
     assert text(merge(merged, other)) == text(merge(merged, one)) == text(merge(merged, merged)) == text(merged)
+
+
+def test_ten_thousand_memos_are_merged_in_half_a_second() -> None:
+    def state(word: str, odd: int) -> State:
+        born = {name: Cell(f"{word} {name}", BIRTH) for name in ("description", "recorded", "tag:work", "id", "file")}
+        clocks = [tick(BIRTH, 1 + number % 2 * odd, "7be1c20d") for number in range(10_000)]
+        return State({f"{number:064x}": {**born, "title": Cell(word, clock)} for number, clock in enumerate(clocks)})
+
+    one, other = state("one", 1), state("other", -1)
+
+    def attempt() -> float:
+        began = time.process_time()  # what others do on this machine is not meant
+        merged = merge(one, other)
+        took = time.process_time() - began
+        assert {memo["title"].value for memo in merged.memos.values()} == {"one", "other"}
+        return took
+
+    takes_less(0.5, attempt)
 
 
 @given(STATES, STATES)

@@ -18,15 +18,18 @@ from support.faults import REFUSES_WHILE
 from support.group import SECRET, SILENT, WHEN, edit, only, tell, words
 from support.group import record as put
 from support.library import memos
+from support.library import only as only_of
 from support.pairs import is_in_index, join, record, titles, wait_for, wait_until_even
 from support.program import Program
 from support.tracker import Tracker
 from support.waiting import wait_until
 
+from memosync.audio import webm
 from memosync.errors import LibraryError
 from memosync.library import group, heads, identity, known, trash
 from memosync.library.adopt import open_library
 from memosync.library.store import Library
+from memosync.memo import MemoId, Words
 from memosync.network import Network
 from memosync.seeder import sync
 from memosync.stop import Stop
@@ -138,8 +141,8 @@ def start(program: Program) -> None:
     wait_until(lambda: "in sync as device" in seeder.log(program), "its part in the group")
 
 
-def test_what_stands_in_the_way_of_sync_is_taken_away_or_said(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_what_stands_in_the_way_of_sync_is_taken_away_or_said(used: tuple[Program, Program]) -> None:
+    one, other = used
     other("seed", "--stop")
     place = other.library / ".memosync" / "sync"
     (place / "directory").mkdir(parents=True)
@@ -155,8 +158,8 @@ def test_what_stands_in_the_way_of_sync_is_taken_away_or_said(pair: tuple[Progra
     assert (one.library / "index.toml").exists()
 
 
-def test_nothing_is_kept_where_a_link_leads(pair: tuple[Program, Program], tmp_path: Path) -> None:
-    one, other = pair
+def test_nothing_is_kept_where_a_link_leads(used: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = used
     other("seed", "--stop")
     place = other.library / ".memosync" / "sync"
     shutil.rmtree(place)
@@ -172,12 +175,10 @@ def test_nothing_is_kept_where_a_link_leads(pair: tuple[Program, Program], tmp_p
     wait_for("Beside a link", other)
 
 
-def test_what_is_known_of_others_may_be_lost(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_what_is_known_of_others_may_be_lost(used: tuple[Program, Program]) -> None:
+    one, other = used
     library = Library(other.library)
-    for number, said in enumerate(
-        (b"", b"devices = 3\nmet = []\nbase = 5\n", b"[graves]\nx = 'x'\n[devices]\nx = 5\n")
-    ):
+    for number, said in enumerate((b"", b"met = []\nbase = 5\n[graves]\nx = 'x'\n[devices]\nx = 5\n")):
         other("seed", "--stop")
         port = known.read(library).port
         known.path_of(library).write_bytes(f"port = {port}\n".encode() + said)
@@ -227,8 +228,8 @@ def test_what_is_known_of_others_cannot_be_kept_and_that_is_said(memosync: Progr
     wait_until(lambda: "keep what is known of the other devices" in seeder.log(other), "the reason")
 
 
-def test_without_its_secret_a_library_says_so_and_keeps_its_memos(pair: tuple[Program, Program]) -> None:
-    other = pair[1]
+def test_without_its_secret_a_library_says_so_and_keeps_its_memos(used: tuple[Program, Program]) -> None:
+    other = used[1]
     record(other, "Mine")
     path = other.library / ".memosync" / "keys" / "library"
     kept, before = path.read_bytes(), titles(other)
@@ -257,9 +258,9 @@ def test_without_its_secret_a_library_says_so_and_keeps_its_memos(pair: tuple[Pr
 
 
 def test_a_library_that_cannot_be_written_is_listed_and_says_why_it_is_not_in_sync(
-    pair: tuple[Program, Program],
+    used: tuple[Program, Program],
 ) -> None:
-    one, other = pair
+    one, other = used
     record(one, "Before")
     wait_for("Before", other)
     other("seed", "--stop")
@@ -268,10 +269,12 @@ def test_a_library_that_cannot_be_written_is_listed_and_says_why_it_is_not_in_sy
 
     assert "Before" in reader("list").out
     reader("show", "last")
-    refused = reader("sync", code=6)
+    for options in ([], ["--wait"], ["--invite", "device"], ["--name", "reader"], ["--forget", "x"], ["--leave"]):
+        refused = reader("sync", *options, code=3 if "x" in options else 6)
 
-    assert len([line for line in refused.err.splitlines() if "error:" in line]) == 1
-    assert "Traceback" not in refused.err
+        (line,) = [line for line in refused.err.splitlines() if "error:" in line]
+        assert ("no device 'x'" if "x" in options else "read-only file system") in line, options
+        assert "Traceback" not in refused.err
 
 
 def test_a_disk_without_room_says_so_in_its_row(memosync: Program, tmp_path: Path) -> None:
@@ -290,8 +293,8 @@ def test_a_disk_without_room_says_so_in_its_row(memosync: Program, tmp_path: Pat
         disk.close()
 
 
-def test_what_is_done_while_heads_are_merged_counts(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_what_is_done_while_heads_are_merged_counts(used: tuple[Program, Program]) -> None:
+    one, other = used
     ids = [record(other, f"Memo {number}") for number in range(3)]
     for number in range(3):
         wait_for(f"Memo {number}", one)
@@ -326,8 +329,8 @@ def test_who_leaves_while_memos_come_is_left_alone(memosync: Program, other: Pro
     assert "Traceback" not in seeder.log(other) + seeder.log(memosync)
 
 
-def test_what_was_said_and_is_lost_on_the_disk_is_said_again(pair: tuple[Program, Program]) -> None:
-    one, other = pair
+def test_what_was_said_and_is_lost_on_the_disk_is_said_again(used: tuple[Program, Program]) -> None:
+    one, other = used
     other("seed", "--stop")
     place = one.library / ".memosync" / "sync"
     before = set(place.iterdir())
@@ -339,6 +342,33 @@ def test_what_was_said_and_is_lost_on_the_disk_is_said_again(pair: tuple[Program
     other("sync")
 
     wait_for("Said twice", other)
+
+
+def test_where_nobody_has_the_bytes_that_all_are_to_have_others_of_the_same_sound_will_do(
+    pair: tuple[Program, Program],
+) -> None:
+    one, other = pair
+    record(one, "Same sound")
+    wait_for("Same sound", other)
+    wait_until_even(pair)
+    for program in pair:  # as after a power cut, and what was alone on a device that left
+        program("seed", "--stop")
+        program.meddle("from memosync.seeder import forms; forms.LONG = 1.0")
+        path = Path(only_of(program)["path"])
+        bare = path.with_name("bare")
+        webm.finish(path, bare, Words(program.library.name, "", (), WHEN, MemoId(only_of(program)["id"])))
+        bare.replace(path)
+
+    for program in pair:
+        program("sync")
+
+    for program in pair:
+        wait_until(lambda: seeder.state(program).get("even"), "both to say the same", 20)  # noqa: B023
+    waited = one("sync", "--wait", "--timeout", "20")
+    assert [line.split("\t")[4:] for line in waited.lines] == [["0", "", "now"]] * 2
+    files = {Path(only_of(program)["path"]).read_bytes() for program in pair}
+    assert len(files) == 1
+    assert b"Same sound" in files.pop(), "the words of now"
 
 
 def test_what_is_gone_before_it_could_be_looked_at_is_not_called_served(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def here(memosync: Program, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     stop = Stop()
     thread = threading.Thread(target=here.part.run, args=[stop])
     thread.start()
-    wait_until(lambda: bool(known.read(library).port), "it to take part", 20)
+    wait_until(lambda: here.part._taking_part, "it to take part", 20)
     yield here
     stop.set()
     thread.join()
@@ -132,11 +132,13 @@ def test_what_was_refused_is_asked_for_again_after_some_time_and_not_before(
     assert len(here.times(large)) <= len(here.times(head))
 
 
-@pytest.mark.parametrize("kind", ["a head", "what a head stands on"])
+@pytest.mark.parametrize("kind", ["a head", "what a head stands on", "one of many that heads stand on"])
 def test_what_nobody_points_to_any_more_is_not_waited_for(
     here: Here, beside: Rogue, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(sync, "_MOST_BASES", 1)
+    if kind == "one of many that heads stand on":
+        monkeypatch.setattr(sync, "_MOST_BASES", 1)
+        monkeypatch.setattr(sync, "KEPT", 600.0)
     first, second = (InfoHash(digits * 20) for digits in ("dd", "ee"))  # nobody has them
     for awaited in (first, second):
         beside.point(awaited if kind == "a head" else beside.keep(beside.seal(packed({}), base=awaited)))

@@ -116,13 +116,12 @@ def of_all(memos: Sequence[Memo]) -> str:
     return f"of {format_count(len(memos))}"
 
 
-def insist_here(library: Library, memos: Iterable[Memo]) -> None:
-    """Insist that the files of memos are here, and not on their way from other devices; SwarmError says from which."""
-    for memo in memos:
-        if is_awaited(library, memo):
-            names = ", ".join(one_line(row.name) or row.id for row in holders(library, memo))
-            text = f"memo {memo.label} is not here yet: " + (f"it comes from {names}" if names else "nobody has it now")
-            raise SwarmError(text, "memosync sync says how the devices are")
+def insist_here(library: Library, memo: Memo, name: str = "it") -> None:
+    """Insist that a memo's file is here, and not on its way from other devices; SwarmError says from which."""
+    if is_awaited(library, memo):
+        names = ", ".join(one_line(row.name) or row.id for row in holders(library, memo))
+        text = f"{name} is not here yet: " + (f"it comes from {names}" if names else "nobody has it now")
+        raise SwarmError(text, "memosync sync says how the devices are")
 
 
 def titles(memos: Sequence[Memo | Download]) -> str:

@@ -51,7 +51,7 @@ def export(command: Globals, options: ExportOptions, *, out: Target | None, to_f
     def write(item: tuple[Memo, _Place]) -> None:
         memo, path = item
         source = library.path(memo)
-        insist_here(library, [memo])
+        insist_here(library, memo)
         with files.as_library_error(f"read {source}"):
             is_there = os.path.lexists(source)
             if not is_there or not is_file_of(library, memo, source, telling(f"of “{memo.title}” looked at")):

@@ -81,7 +81,7 @@ def play(
     def play_one(memo: Memo) -> None:
         nonlocal now
         begin, now = now, replace(now, place=now.place + 1, position=0.0)  # also when it cannot be played
-        insist_here(library, [memo])
+        insist_here(library, memo)
         with steered() as steering:
             end = play_memo(library, memo, command.console, begin, stop=stop, steering=steering)
         now = replace(now, place=end.place, speed=end.speed) if end else replace(now, place=len(memos))

@@ -88,7 +88,7 @@ def throw_away(library: Library, memos: Sequence[Memo], console: Console, *, pur
         where = "purged" if purge else "in the trash, from where memosync restore brings it back"
         if (many := len(others(library))) and any(memo.uid for memo in memos):
             where = (
-                "purged here; the others keep it in the trash"
+                "purged here; what other devices have of it stays in their trash"
                 if purge
                 else f"{where} on {'both' if many == 1 else f'all {many + 1}'} devices"
             )

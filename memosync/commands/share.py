@@ -89,7 +89,8 @@ def share(
         if options.everything:
             command.console.tell("there is nothing to share")
         return
-    insist_here(library, memos)
+    for memo in memos:
+        insist_here(library, memo, f"memo {memo.label}")
     network, console = command.network, command.console
     answer = _share_links(options, len(memos), console.answer)
     if options.page is not None:

@@ -87,7 +87,7 @@ def _look_at(
     levels: Levels | None = None
     fault: MemosyncError | None = None
     try:
-        insist_here(library, [memo])
+        insist_here(library, memo)
         levels = levels_of(library, memo, on_progress=on_listening, stop=stop)
     except (AudioError, LibraryError, SwarmError) as error:
         fault = error
@@ -98,7 +98,7 @@ def _look_at(
 def _path_of(library: Library, memo: Memo) -> Path:
     """Give the path of a memo's file; LibraryError when it is gone."""
     path = library.path(memo)
-    insist_here(library, [memo])
+    insist_here(library, memo)
     if not path.exists():
         raise LibraryError(f"its file is gone: {path}", "memosync check says what else is wrong")
     return path

@@ -87,6 +87,8 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
         )
     else:
         group.insist_on_secret(library)
+        with files.as_library_error("take part in sync"), library.index_lock():
+            pass  # where nothing can be written the seeder cannot, either
         if name:
             known.say(library, group.device_of(library), {"name": name})
         state = client.current(library)
@@ -185,7 +187,7 @@ def _join(command: Globals, library: Library, options: SyncOptions, name: str, s
             "it goes on while both are there; memosync sync says how it is",
         )
     comes = sum(is_awaited(library, memo) or memo.id not in here for memo in _alive(library))
-    console.tell(f"{format_count(len(here))} from here to there, {comes} from there to here")
+    console.tell(f"{format_count(len(here))} here, {comes} more there")
 
 
 def _is_known(library: Library) -> bool:
@@ -287,20 +289,23 @@ def _find(library: Library, word: str) -> Device:
 def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) -> None:
     """Wait until this device and all that are met have all; SwarmError when nothing happens for too long."""
     client.serve(library, [], command.network, client.current(library), stop=stop, console=command.console)
-    most = 0
+    most, was_alone = 0, True
 
     def look(state: SeederState | None) -> tuple[bool, object]:
-        nonlocal most
+        nonlocal most, was_alone
         met = [row for row in _status(library, state) if row.is_met]
         missing = sum(is_awaited(library, memo) for memo in _alive(library))
         missing += sum(row.device.lacking for row in met)
-        most = max(most, missing)
+        most, was_alone = max(most, missing), was_alone and not met
         if most:
             command.console.progress(f"of {format_count(most)} to come", 1 - missing / most)
         return bool(met) and not missing and all(row.is_even for row in met), (met, missing)
 
     have_all = client.wait_for_devices(library, look, lambda _state: options.timeout, stop=stop)
     command.console.progress("", 1)
+    if not have_all and was_alone:
+        text = f"no other device was there in {options.timeout:.0f} s"
+        raise SwarmError(text, "have another one on, too; memosync sync says when each was met last")
     if not have_all:
         raise SwarmError(f"nothing new in {options.timeout:.0f} s", "memosync sync says who lacks what, and why")
 

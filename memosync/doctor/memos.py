@@ -34,9 +34,8 @@ def examine(
     except FileNotFoundError:  # at first, or while it was looked at
         if is_awaited(library, memo) and not memo.trashed:
             names = ", ".join(row.name or row.id for row in group.holders(library, memo))
-            yield Finding(
-                "note", memo.id, f"its file is not here yet; {f'{names} has it' if names else 'nobody has it'}"
-            )
+            where = f"it is on {names}" if names else "nobody has it"
+            yield Finding("note", memo.id, f"its file is not here yet; {where}")
             return
         found = repair.find_file(library, memo)
         text = f"{memo.file} is gone{f'; {found.relative_to(library.root)} is it' if found else ''}"

@@ -22,10 +22,13 @@ from ..memo import Memo, MemoId
 from . import known
 from .adopt import adopt
 from .places import is_awaited, place
+from .reword import reword
 from .sealed import form_for_devices
 from .sounds import is_as_long
 from .stamps import cells_of, content_of, stamped, with_cells
 from .store import Library
+
+_MOST_ALIKE = 100  # memos with one sound, that are looked for
 
 
 def identify(library: Library, console: Console) -> set[MemoId]:
@@ -103,6 +106,24 @@ def sound_or_nothing(path: Path) -> bytes:
     with contextlib.suppress(AudioError, OSError):
         return webm.sound_of(path)
     return b""
+
+
+def offer(library: Library, uid: str) -> bool:
+    """Have the file of a memo that is here, with the words of now, be the one that it is to have on all devices.
+
+    False, and nothing done, where there is none that sounds as the memo does, or a link to its bytes was given;
+    AudioError, LibraryError.
+    """
+    found = next((memo for memo in library.index().memos if memo.uid == uid), None)
+    if not found:
+        return False
+    with library.lock(found.id):
+        memo, sound = library.index().get(found.id), sound_or_nothing(library.path(found))
+        is_same = sound and any(_uid(sound, number) == uid for number in range(_MOST_ALIKE))
+        if not is_same or not memo or memo.uid != uid or memo.trashed or memo.is_frozen or not memo.content:
+            return False
+        reword(library, memo)
+        return True
 
 
 def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:

@@ -45,9 +45,10 @@ def has_keys(library: Library) -> bool:
 def secret(library: Library) -> bytes:
     """Give the library's secret, 32 bytes, which is made when it is first needed; LibraryError when it is broken."""
     with files.as_library_error("keep the library's secret"):
-        with _writing(library):
-            if not has_secret(library):
-                files.write(_secret(library), os.urandom(_SECRET))
+        if not has_secret(library):  # one that is there can be had from a disk that cannot be written
+            with _writing(library):
+                if not has_secret(library):
+                    files.write(_secret(library), os.urandom(_SECRET))
         return files.read(_secret(library))
 
 

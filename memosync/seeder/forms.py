@@ -12,9 +12,10 @@ from pathlib import Path
 
 from .. import files
 from ..console import Console
-from ..errors import LibraryError, TorrentError, reason_of
+from ..errors import LibraryError, MemosyncError, TorrentError, reason_of
 from ..library import group
 from ..library.digests import Digests
+from ..library.identity import offer
 from ..library.known import LACK, MOST_LACKS, Device, Hold
 from ..library.sealed import form_for_devices, open_from_devices
 from ..library.stamps import content_of
@@ -28,6 +29,7 @@ from ..torrent.metainfo import Metainfo
 
 KEPT = 600.0  # seconds for which what others may still be fetching is served on
 AGAIN = 30.0  # seconds after which what could not be had is tried again
+LONG = 60.0  # seconds after which another file of a memo will do, where nobody has the one that all are to have
 SOON = 3.0  # seconds after which what came, and could not be kept, is looked at again
 GRACE = 1.0  # seconds that a file may be on its way before this device says that it lacks it
 MOST_AT_ONCE = 3  # memos that are fetched
@@ -78,6 +80,8 @@ class Forms:
         self._served: set[InfoHash] = set()
         self._unsealed: dict[InfoHash, float] = {}  # what could not be sealed, and when it is tried again
         self._retired: dict[InfoHash, float] = {}  # what is served no longer, and when it goes
+        self._others: set[str] = set()  # devices
+        self._nowhere: dict[str, float] = {}  # uids of what all others lack, too, and since when they are all there
 
     def awaited(self) -> set[InfoHash]:
         """Give the forms of what is not here: some of one may be on the disk."""
@@ -98,6 +102,7 @@ class Forms:
     def plan(self, now: float) -> None:
         """Fetch what is wanted, newest first, and serve what others want."""
         self._give_up(now)
+        self._offer(now)
         self._fetch(now)
         until = now + _SEALING
         for infohash, memo in self._to_serve.items():
@@ -221,10 +226,30 @@ class Forms:
                         return other
         return wanted
 
+    def _offer(self, now: float) -> None:
+        """Have all devices want the file of a memo that is here, where nobody has had the one that they want for long.
+
+        After a power cut, or when somebody left, that one may be gone for good, and the memo play everywhere.
+        """
+        if not self._others <= self._meeting.pointers.keys():
+            self._nowhere = dict.fromkeys(self._nowhere, now)
+        for uid in [uid for uid, since in self._nowhere.items() if now - since > LONG]:
+            self._nowhere[uid] = now
+            what = "nobody has the file of a memo that all devices are to have"
+            try:
+                if offer(self._library, uid):
+                    self._console.warn(f"{what}: from now on it is the one that is here")
+            except (MemosyncError, OSError) as error:
+                self._console.warn(f"{what}: {error}")
+
     def _choose(self) -> None:
         """Choose the forms of what others lack, and of what just came."""
         now = time.monotonic()
         others = [row for row in self._rows.values() if row.id != self._me and not row.gone]
+        self._others = {row.id for row in others}
+        lacks = [{*row.lacks, *(hold.uid[:LACK] for hold in row.holds)} for row in others]
+        by_all = set.intersection(*lacks) if lacks else set()
+        self._nowhere = {uid: self._nowhere.get(uid, now) for uid in self.wanted if uid[:LACK] in by_all}
         lacked = {uid for row in others for uid in row.lacks}
         self._fresh = {infohash: until for infohash, until in self._fresh.items() if until > now}
         chosen: dict[InfoHash, Memo] = {}

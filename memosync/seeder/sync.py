@@ -38,7 +38,7 @@ from .bases import Base, Bases
 from .forms import AGAIN, KEPT, SOON, Forms, drop, room
 
 _PAUSE = 0.3  # seconds between two heads, at least
-_MOST_BASES = 16  # that are being fetched though nobody says anything in addition to them any more
+_MOST_BASES = 16  # that are being fetched, else none on which nobody says anything any more
 _SHARE = 100  # of what is left of a disk that is nearly full, a head takes one part at most
 _NOTED = 600.0  # seconds between two notes that a device is met
 _MOST_MERGED = 1000  # heads that are remembered, and never fetched again
@@ -184,6 +184,7 @@ class _Part:
         self._merged: dict[InfoHash, None] = {}  # heads, in an ordered set
         self._coming: dict[InfoHash, set[str]] = {}  # heads that are being fetched, and which devices point to them
         self._waiting: dict[InfoHash, dict[InfoHash, Opened]] = {}  # what stands on a base that is fetched, by that
+        self._unsaid: dict[InfoHash, float] = {}  # bases on which nobody says anything any more, and since when
         self._refused: dict[InfoHash, float] = {}  # what could not be had, and when it is tried again
         self._is_crowded = False  # a head was too large for what is left of the disk
         self._unkept: dict[InfoHash, float] = {}  # what came, and could not be kept, and when it is looked at again
@@ -250,8 +251,9 @@ class _Part:
             return
         lost = news(self._mine, self._learned)
         memos = {uid: dict(cells) for uid, cells in lost.memos.items()}
-        for uid in memos.keys() & self._known.graves.keys():  # which bytes were purged is not kept
-            memos[uid].pop("file", None)
+        for uid in memos.keys() & self._known.graves.keys():
+            if memos[uid].pop("file", None):  # which bytes were purged is not kept, unless others say it still
+                self._merged.clear()
         memos = {uid: cells for uid, cells in memos.items() if cells}
         if (memos or lost.devices) and self._library.index().group == self.group:
             group.merge_in(self._library, State(memos, lost.devices), self._console)
@@ -336,10 +338,12 @@ class _Part:
                 self._take(head)
             elif is_new:
                 self._exchange.fetch(head, self._place / head, largest=self._largest_head(), holders=tellers)
-        if len(self._waiting) > _MOST_BASES:
-            for base in [base for base, waiting in self._waiting.items() if self._on(base).isdisjoint(pointed)]:
-                del self._waiting[base]
-                self._drop(base)
+        unsaid = {base: self._unsaid.get(base, now) for base in self._waiting if self._on(base).isdisjoint(pointed)}
+        is_crowded = len(self._waiting) > _MOST_BASES
+        for base in [base for base, since in unsaid.items() if is_crowded or now - since > KEPT]:  # nobody has it now
+            del self._waiting[base], unsaid[base]
+            self._drop(base)
+        self._unsaid = unsaid
         for head in [head for head in self._coming if head not in pointed and not self._is_waiting(head)]:
             del self._coming[head]  # who pointed to it points to another one by now, or is gone
             self._drop(head)

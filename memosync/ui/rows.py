@@ -14,7 +14,7 @@ from ..console import INVISIBLE, one_line
 from ..index import KEYS
 from ..network import is_cut_off
 from ..quantities import format_clock, format_count, format_level, format_moment, format_size, from_stamp
-from .terminal import align, answer, clear, flush, is_terminal, table, tell, warn, width, write
+from .terminal import align, answer, clear, fits, flush, is_terminal, table, tell, warn, width, write
 from .wave import draw
 
 if TYPE_CHECKING:
@@ -174,11 +174,12 @@ def synced(found: Iterable[Synced], as_json: bool = False) -> None:
         met = "this device" if row.is_this else "now" if row.is_met else _when(row.met, people) or "never"
         known = f"lacks {lacks}, as of {when}" if when else "not known what it lacks"
         numbers = (str(device.lacking), row.why, "now" if row.as_of is None else when)
-        if people and width(sys.stdout) < 60:  # what it lacks says more than the rest
-            lines.append((device.name or device.id, known))
-        else:
-            words = (known,) if people else numbers
-            lines.append((device.id, device.name, _when(device.since, people), met, *words))
+        words = (known,) if people else numbers
+        lines.append((device.id, device.name, _when(device.since, people), met, *words))
+    if people:  # what it lacks, as of when, says more than the rest
+        without_since = [(device, name, met, known) for device, name, _since, met, known in lines]
+        names = [(name or device, known) for device, name, _met, known in without_since]
+        lines = next(filter(fits, (lines, without_since)), names)
     table(lines)
 
 

@@ -159,6 +159,14 @@ def align(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: boo
         write(sys.stdout, (line if cell_len(line) <= screen else set_cell_size(line, screen - 1) + "…").rstrip() + "\n")
 
 
+def fits(rows: Sequence[tuple[str, ...]]) -> bool:
+    """Tell whether `table` prints rows to a person as they are, and cuts nothing."""
+    from rich.cells import cell_len
+
+    columns = zip(*rows, strict=True)
+    return sum(2 + max(cell_len(one_line(cell)) for cell in column) for column in columns) - 2 <= width(sys.stdout)
+
+
 def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
     """Print rows as `list` does: aligned on a terminal, TAB-separated in a pipe."""
     if is_terminal(sys.stdout):

@@ -19,7 +19,6 @@ from unittest.mock import patch
 from memosync import files
 from memosync.errors import MemosyncError
 from memosync.library import group, heads, keys
-from memosync.library.sealed import digest_of
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.network import Network
@@ -329,16 +328,13 @@ class Talk(Life):
             return False
         for number, meeting in self.meetings.items():
             state = self.seeders[number].state
-            if {*state.even, meeting.name} != names or any(self.is_to_be_had(uid, meeting) for uid, _ in state.coming):
+            if {*state.even, meeting.name} != names or any(self.is_to_be_had(uid) for uid, _ in state.coming):
                 return False
         return True
 
-    def is_to_be_had(self, uid: str, meeting: _Meeting) -> bool:
-        """Tell whether somebody has the bytes that a device fetches."""
-        part = self.seeders[meeting.device.number]._taking_part
-        wanted = part._forms.wanted.get(uid) if part else None
-        paths = [path for device in self.devices for path in self.files_of(device, uid)]
-        return wanted is not None and any(digest_of(path).hex() == wanted.digest for path in paths)
+    def is_to_be_had(self, uid: str) -> bool:
+        """Tell whether somebody has a file of a memo: where nobody has the bytes that all want, others will do."""
+        return any(self.files_of(device, uid) for device in self.devices)
 
     def how_it_is(self) -> str:
         names = {number: meeting.name for number, meeting in self.meetings.items()}

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memosync.errors import MemosyncError
+from memosync.library import keys
 from memosync.library.places import is_awaited
 from memosync.library.store import Library
+from memosync.magnet import InfoHash
 from memosync.memo import Memo
+from memosync.seeder.bases import Bases
 from support.netns import Host
 from support.program import Program
 from support.seeder import log, state
@@ -55,6 +58,12 @@ class Device:
         except OSError:
             return []
         return found
+
+    def said(self) -> int:
+        """Give how many memos are in what is said to the other devices: what was just recorded is, in a moment."""
+        library = self.library
+        bases, names = Bases(keys.secret(library), library.underway), os.listdir(library.underway)
+        return max((len(base.state.memos) for name in names if (base := bases.find(InfoHash(name)))), default=0)
 
     def start(self, *options: str) -> None:
         self.seeder("seed", "--detach", *options)
