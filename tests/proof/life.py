@@ -322,6 +322,8 @@ class Life(Wires):
         number, memo = found
         if self.chosen:
             number, memo = self.chosen[0], self.shown(device)[self.chosen[0]]
+        if self.is_spare(number, memo):
+            self.pending.append(lambda acknowledged: self.have_other_words(number) if acknowledged else None)
         self.undo_trashings(device, number)
         for batch in device.library.locked([each for each in device.library.index().memos if each.id == memo.id]):
             trash.take_back(device.library, batch)

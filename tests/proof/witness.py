@@ -226,6 +226,19 @@ class Witness:
 
         self.pending.append(undo)
 
+    def is_spare(self, number: int, memo: Shown) -> bool:
+        """Tell whether it is a second memo of a sound, that came by a link with words of its own."""
+        known = [uid for uid, sound in self.uids.items() if sound == number]
+        return memo.uid in known[1:]
+
+    def have_other_words(self, number: int) -> None:
+        """Somebody wants a sound with the words of a second memo of it, and not those of the first."""
+        for (sounding, _name), values in self.values.items():
+            for value in values.values() if sounding == number else ():
+                value.destroyed = True
+        for device in self.devices:
+            device.by_link.add(number)
+
     def forget_what_only_it_has(self, device: Device, *, only_index: bool = False) -> None:
         """What no other device shows, nor anything later, may be gone once this one's index is, or all that it has."""
         elsewhere = [other for other in self.devices if other is not device]
