@@ -371,6 +371,35 @@ def test_where_nobody_has_the_bytes_that_all_are_to_have_others_of_the_same_soun
     assert b"Same sound" in files.pop(), "the words of now"
 
 
+def test_a_file_that_a_disk_has_altered_is_told_and_comes_again(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    record(one, "Interview")
+    wait_for("Interview", other)
+    wait_until_even(pair)
+    path = Path(only_of(other)["path"])
+    right = path.read_bytes()
+
+    def alter() -> None:
+        middle = len(right) // 2
+        path.write_bytes(right[:middle] + bytes([right[middle] ^ 0xFF]) + right[middle + 1 :])
+
+    def is_right() -> bool:
+        return path.exists() and path.read_bytes() == right
+
+    other("seed", "--stop")
+    other.meddle("from memosync.seeder import forms; forms.LOOK_AGAIN = 1.0")
+    alter()
+
+    assert f"{path.name} was altered: it is not what the other devices have" in other("check", code=6).out
+
+    other("sync")
+    wait_until(is_right, "it to come again", 30)
+    wait_until_even(pair)
+    alter()  # of which the index says nothing
+    wait_until(is_right, "it to be looked at, and to come again", 30)
+    assert "altered" not in other("check").out
+
+
 def test_what_is_gone_before_it_could_be_looked_at_is_not_called_served(tmp_path: Path) -> None:
     head = heads.describe(b"what a device says")
     meeting = Meeting(Network.LOOPBACK, keep=bytes(32), device="00000001", place=tmp_path, log=lambda _text: None)

@@ -11,7 +11,9 @@ from ..console import part
 from ..errors import AudioError, reason_of
 from ..library import group, keys, sealed
 from ..library.freeze import frozen_torrent, is_file_of, torrent_again
+from ..library.identity import sounds_as_it_should
 from ..library.places import is_awaited
+from ..library.stamps import content_of
 from ..library.store import Library
 from ..magnet import InfoHash
 from ..memo import Memo
@@ -70,6 +72,9 @@ def _examine_file(library: Library, memo: Memo, path: Path, on_progress: Callabl
                 return
             mend = partial(repair.keep_torrent, library, again)
             yield Finding("defect", memo.id, "the torrent of its link is lost; its file makes the same", mend)
+    elif _is_other(library, memo, path, part(on_progress, 0, first)):
+        yield Finding("defect", memo.id, f"{memo.file} was altered: it is not what the other devices have")
+        return
     elif info.claimed and info.duration < info.claimed - NEAR:
         yield Finding("defect", memo.id, f"{memo.file} ends after {info.duration:.1f} of {info.claimed:.1f} s")
         return
@@ -79,6 +84,14 @@ def _examine_file(library: Library, memo: Memo, path: Path, on_progress: Callabl
         yield Finding("defect", memo.id, text, partial(repair.believe_file, library, memo, info) if sure else None)
     elif not memo.is_frozen and info.words != memo.words and not memo.content:  # in a group that is as it should be
         yield Finding("note", memo.id, "the words in its file are not those of the index; sharing writes them")
+
+
+def _is_other(library: Library, memo: Memo, path: Path, on_progress: Callable[[float], None]) -> bool:
+    """Tell whether a file has neither the bytes that all devices of the group are to have, nor their sound."""
+    content = content_of(memo)
+    if not content or sealed.digest_of(path, on_progress).hex() == content.value["sha256"]:
+        return False
+    return not sounds_as_it_should(library, memo)
 
 
 def _examine_sealed(

@@ -108,6 +108,12 @@ def sound_or_nothing(path: Path) -> bytes:
     return b""
 
 
+def sounds_as_it_should(library: Library, memo: Memo) -> bool:
+    """Tell whether a memo's file has the sound that its uid is made of; False where it cannot be read."""
+    sound = sound_or_nothing(library.path(memo))
+    return bool(sound) and any(_uid(sound, number) == memo.uid for number in range(_MOST_ALIKE))
+
+
 def offer(library: Library, uid: str) -> bool:
     """Have the file of a memo that is here, with the words of now, be the one that it is to have on all devices.
 
@@ -118,9 +124,10 @@ def offer(library: Library, uid: str) -> bool:
     if not found:
         return False
     with library.lock(found.id):
-        memo, sound = library.index().get(found.id), sound_or_nothing(library.path(found))
-        is_same = sound and any(_uid(sound, number) == uid for number in range(_MOST_ALIKE))
-        if not is_same or not memo or memo.uid != uid or memo.trashed or memo.is_frozen or not memo.content:
+        memo = library.index().get(found.id)
+        if not memo or memo.uid != uid or memo.trashed or memo.is_frozen or not memo.content:
+            return False
+        if not sounds_as_it_should(library, memo):
             return False
         reword(library, memo)
         return True

@@ -31,6 +31,7 @@ KEPT = 600.0  # seconds for which what others may still be fetching is served on
 AGAIN = 30.0  # seconds after which what could not be had is tried again
 LONG = 60.0  # seconds after which another file of a memo will do, where nobody has the one that all are to have
 SOON = 3.0  # seconds after which what came, and could not be kept, is looked at again
+LOOK_AGAIN = 600.0  # seconds after which files are looked at though the index is as it was: a disk may have altered one
 GRACE = 1.0  # seconds that a file may be on its way before this device says that it lacks it
 MOST_AT_ONCE = 3  # memos that are fetched
 _HELD = 5.0  # seconds after which another file of a memo will do, where one is not here at all
@@ -72,6 +73,7 @@ class Forms:
         self._rows: Mapping[str, Device] = {}
         self._digests = Digests()
         self._looked_at = 0  # the index's time, when files were looked for
+        self._looked = 0.0  # when that was
         self.wanted: dict[str, Wanted] = {}  # by uid, newest first
         self.held: dict[str, Hold] = {}  # what is here of a memo in place of what all are to have, by uid
         self.fetching: dict[InfoHash, str] = {}  # uids
@@ -95,13 +97,15 @@ class Forms:
                 self._fresh[content.value["infohash"]] = until
         if is_new := self._looked_at != (looked_at := self._library.index_time()):
             self._looked_at = looked_at
-            self._look_for_files()
+            self._look_for_files(time.monotonic())
         self._choose()
         return is_new
 
     def plan(self, now: float) -> None:
         """Fetch what is wanted, newest first, and serve what others want."""
         self._give_up(now)
+        if now - self._looked > LOOK_AGAIN:
+            self._look_for_files(now)
         self._offer(now)
         self._fetch(now)
         until = now + _SEALING
@@ -159,9 +163,9 @@ class Forms:
             if infohash not in self._served:
                 self._drop(infohash)
 
-    def _look_for_files(self) -> None:
+    def _look_for_files(self, now: float) -> None:
         """See which files are not here, or are others than they are to be."""
-        now, found = time.monotonic(), {}
+        found, self._looked = {}, now
         every = group.wanted(self._library, self._digests)
         for memo, content in sorted(every, key=lambda one: one[0].recorded, reverse=True):
             value, uid = content.value, memo.uid or ""
