@@ -20,7 +20,8 @@ from support.group import record as put
 from support.library import memos
 from support.library import only as only_of
 from support.pairs import is_in_index, join, record, titles, wait_for, wait_until_even
-from support.program import Program
+from support.program import PROGRAM, Program
+from support.terminal import Terminal
 from support.tracker import Tracker
 from support.waiting import wait_until
 
@@ -288,6 +289,11 @@ def test_a_disk_without_room_says_so_in_its_row(memosync: Program, tmp_path: Pat
         wait_until(lambda: "no room on its disk" in memosync("sync").out, "the row to say it")
         assert "no room on its disk" in small("sync").out
         assert "is not here yet" in small("play", "last", code=4).err
+        terminal = Terminal([*disk.under, *PROGRAM, "sync", "--wait"], small.environment, columns=80)
+        terminal.wait_for(lambda screen: "of 1 memo to come" in screen.text, "how far it is")
+        terminal.type("\x03")
+        terminal.end(130)
+        terminal.close()
         small("seed", "--stop")
     finally:
         disk.close()
