@@ -211,6 +211,7 @@ def test_other_trackers_count_at_once_for_a_seeder_that_runs(memosync: Program, 
         memosync("sync", "--invite", "device", "--tracker", tracker.udp_url)
 
         wait_until(lambda: len(tracker.swarms) == 2, "the meeting place and the invitation to be announced there")
+        assert tracker.udp_url.removesuffix("/announce") in memosync("check", "--net").out
         record(memosync, "Since then")
         wait_for("Since then", other)
         memosync("sync", "--leave")
