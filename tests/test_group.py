@@ -403,7 +403,7 @@ def test_a_file_is_found_by_its_memo_though_an_index_that_was_put_back_names_it_
         before = other.trash / only(one).file, other.root / only(one).file
         other.trash.mkdir(exist_ok=True)
         shutil.move(before[not was_thrown_away], before[was_thrown_away])
-    altered = other.root / f"weekly-{memo_id}.webm"
+    altered = other.root / f"2026-08-24-weekly-{memo_id}.webm"
     altered.write_bytes(sound(2))  # has the id in its name, too
 
     identity.identify(other, SILENT)

@@ -438,3 +438,27 @@ def test_shapes_can_be_told() -> None:
         with av.open(io.BytesIO(made("right", replace(shape, title="Odd"))), "r", "matroska") as found:
             assert [one.codec_context.name for one in found.streams] == ["opus", *["webvtt"] * shape.words]
             assert found.metadata["title"] == "Odd"
+
+
+@pytest.mark.parametrize("slow", [0, 1], ids=["right", "a millisecond late each time"])
+def test_a_packet_that_begins_as_the_one_before_is_only_taken_for_such_a_one_at_its_time(slow: int) -> None:
+    head, first, *_ = matroska.packets(4)
+    audio = [first] * 200
+    shape = Shape(delay=False, cluster=30_000)  # all in one
+
+    found = timeline.read(io.BytesIO(matroska.webm([head, *audio], lambda i: i * (20 + slow), shape)))
+
+    skip = struct.unpack_from("<H", head, 10)[0] / 48_000
+    assert found.duration == pytest.approx(len(audio) * 0.02 - skip)
+    assert found.steady is not bool(slow)
+
+
+def test_packets_that_begin_alike_and_hold_more_or_less_are_counted_each() -> None:
+    head, *audio = matroska.packets(4)
+    many = [1 + number % 3 for number in range(60)]  # frames: how many stands behind the first byte (RFC 6716, 3.2.5)
+    held = [bytes([audio[0][0] | 3, count]) + bytes(count * 40) for count in many]
+
+    found = timeline.read(io.BytesIO(matroska.webm([head, *held], lambda i: i * 20, Shape(delay=False))))
+
+    skip = struct.unpack_from("<H", head, 10)[0] / 48_000
+    assert found.duration == pytest.approx(sum(many) * 0.02 - skip)

@@ -247,10 +247,7 @@ class _Walk:
         tick, samples, done, low, high = self._tick, self._samples, self._done, self._low, self._high
         long, short = 0xA3400080 | self.number, 0xA3808000 | self.number << 8
         ahead, more = 0.0, 0  # samples: how far the clock is, and what the last packet gave
-        expected, step = (
-            math.inf,
-            0,
-        )  # what the next one has from its time on, if it is like the last, and what that grows by
+        expected, step = math.inf, 0  # the next one from its time on, if it is like the last, and what that grows by
         read_long, read_short = _LONG.unpack_from, _SHORT.unpack_from
         while at < stop:
             begin, times = read_long(data, at)

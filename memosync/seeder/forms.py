@@ -244,7 +244,8 @@ class Forms:
                 if offer(self._library, uid):
                     self._console.warn(f"{what}: from now on it is the one that is here")
             except (MemosyncError, OSError) as error:
-                self._console.warn(f"{what}: {error}")
+                refused = error.__cause__ if isinstance(error.__cause__, OSError) else error  # which names no title
+                self._console.warn(f"{what}: {reason_of(refused)}")
 
     def _choose(self) -> None:
         """Choose the forms of what others lack, and of what just came."""
