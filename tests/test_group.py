@@ -24,6 +24,7 @@ from memosync.errors import UsageError
 from memosync.library import group, identity, keys, places, stamps, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
+from memosync.library.digests import Digests
 from memosync.library.freeze import Form, freeze
 from memosync.library.incoming import Incoming, already_here, take_in
 from memosync.library.known import Device
@@ -302,6 +303,30 @@ def test_another_file_of_the_same_size_is_taken_whatever_words_are_in_it(make: M
 
     assert other.path(only(other)).read_bytes() == one.path(only(one)).read_bytes()
     assert list(group.wanted(other)) == []
+
+
+@pytest.mark.parametrize("form", ["public", "sealed"])
+def test_a_file_that_a_link_gives_is_replaced_only_once_it_was_altered(make: Make, form: Form) -> None:
+    one, other = make("one"), make("other")
+    record(one, 1)
+    tell(one, other)
+    (kept,), _fault = freeze(other, other.index().memos, (), form=form)
+    path = other.path(kept)
+    right, digests = path.read_bytes(), Digests()
+    reword(one, replace(only(one), title="Reworded"))
+    tell(one, other)
+    assert path.read_bytes() == right
+    assert [memo.id for memo in group.held(other, digests)] == [kept.id]
+    assert not list(group.wanted(other, digests))
+
+    path.write_bytes(sound(2))
+    assert not list(group.held(other, digests))
+    assert [memo.id for memo, _content in group.wanted(other, digests)] == [kept.id]
+    tell(one, other)
+
+    assert path.read_bytes() == one.path(only(one)).read_bytes()
+    assert [heard(one.read_bytes()) for one in other.inner.glob("*.webm")] == [2], "what was there is put away"
+    assert only(other).size == path.stat().st_size
 
 
 def test_a_link_that_was_ended_on_one_is_served_by_none(make: Make) -> None:
@@ -731,3 +756,6 @@ def test_what_a_device_lacks_is_on_the_way_when_one_that_is_there_has_some_of_it
     state = SeederState(network=Network.LOOPBACK, met=tuple(there))
 
     assert {name: sync.why(rows[name], rows, "me", state) for name in said} == said
+    damaged = {name: replace(row, why="damaged") for name, row in rows.items()}
+    for name, why in said.items():
+        assert sync.why(damaged[name], damaged, "me", state) == (f"damaged, {why}" if why else "")

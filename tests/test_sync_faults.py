@@ -411,6 +411,37 @@ def test_a_file_that_a_disk_has_altered_is_told_and_comes_again(pair: tuple[Prog
     assert "altered" not in other("check").out
 
 
+@pytest.mark.parametrize("is_shared", [False, True], ids=["bare", "shared"])
+def test_a_device_says_that_it_lacks_what_is_damaged_there_until_it_comes_again(
+    pair: tuple[Program, Program], is_shared: bool
+) -> None:
+    one, other = pair
+    record(one, "Interview")
+    wait_for("Interview", other)
+    if is_shared:
+        other("share", "last")
+    wait_until_even(pair)
+    path = Path(only_of(other)["path"])
+    right = path.read_bytes()
+    assert path.read_bytes() == Path(only_of(one)["path"]).read_bytes()
+    one("seed", "--stop")
+    other("seed", "--stop")
+    middle = len(right) // 2
+    path.write_bytes(right[:middle] + bytes([right[middle] ^ 0xFF]) + right[middle + 1 :])
+    assert other("check", code=6).out.count("was altered") == 1
+
+    other("sync")
+    alone = "\t1\tdamaged, no other device is there\t"
+    wait_until(lambda: alone in other("sync").out, "the row to say it", 30)
+    one("sync")
+    wait_until(lambda: path.exists() and path.read_bytes() == right, "it to come again", 30)
+    wait_until_even(pair)
+
+    assert "damaged" not in other("sync").out + one("sync").out
+    assert "altered" not in other("check").out
+    assert only_of(other)["private"] == is_shared
+
+
 def test_what_is_gone_before_it_could_be_looked_at_is_not_called_served(tmp_path: Path) -> None:
     head = heads.describe(b"what a device says")
     meeting = Meeting(Network.LOOPBACK, keep=bytes(32), device="00000001", place=tmp_path, log=lambda _text: None)

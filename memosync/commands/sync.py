@@ -293,9 +293,9 @@ def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) 
 
     def look(state: SeederState | None) -> tuple[bool, object]:
         nonlocal most, was_alone
-        met = [row for row in _status(library, state) if row.is_met]
-        missing = sum(is_awaited(library, memo) for memo in _alive(library))
-        missing += sum(row.device.lacking for row in met)
+        rows = _status(library, state)
+        met = [row for row in rows if row.is_met]
+        missing = sum(row.device.lacking for row in rows if row.is_met or row.is_this)
         most, was_alone = max(most, missing), was_alone and not met
         if most:
             command.console.progress(f"of {format_count(most)} to come", 1 - missing / most)
@@ -325,8 +325,10 @@ def _status(library: Library, state: SeederState | None = None) -> list[Status]:
     now, me = known.read(library), group.device_of(library)
     rows = known.devices(now)
     if me in rows:  # whose row may be a moment old
-        lacks = tuple((memo.uid or "")[: known.LACK] for memo in _alive(library) if is_awaited(library, memo))
-        rows[me] = replace(rows[me], lacking=len(lacks), lacks=lacks)
+        lacks = [(memo.uid or "")[: known.LACK] for memo in _alive(library) if is_awaited(library, memo)]
+        if rows[me].why == "damaged":  # which was found by looking at each file
+            lacks = list(dict.fromkeys([*lacks, *rows[me].lacks]))
+        rows[me] = replace(rows[me], lacking=len(lacks), lacks=tuple(lacks))
     found = [
         Status(
             device=row,
@@ -349,6 +351,12 @@ def why(row: Device, rows: Mapping[str, Device], me: str, state: SeederState | N
         return "no room on its disk"
     if not row.lacking:
         return ""
+    where = _where(row, rows, me, state)
+    return f"damaged, {where}" if row.why == "damaged" else where
+
+
+def _where(row: Device, rows: Mapping[str, Device], me: str, state: SeederState | None) -> str:
+    """Say where that is from which a device may get what it lacks."""
     if not state or not state.met:
         return "no other device is there"
     if row.id != me and row.id not in state.met:

@@ -25,7 +25,7 @@ from . import keys, known
 from .device import named
 from .digests import Digests
 from .entries import as_it_came
-from .identity import alive, identify, is_to_be_identified, sound_or_nothing
+from .identity import alive, identify, is_to_be_identified, sound_or_nothing, sounds_as_it_should
 from .known import LACK, Device, Known
 from .places import files_by_id, is_awaited, is_here, place
 from .stamps import arrived, cells_of, content_of, stamped, with_cells
@@ -169,9 +169,10 @@ def wanted(library: Library, digests: Digests | None = None) -> Iterator[tuple[M
             path = library.path(memo)
             if not os.path.lexists(path):
                 yield memo, content
-            elif not memo.is_frozen:
+            else:
                 with contextlib.suppress(OSError):  # of a file that cannot be read nobody knows what it is
-                    if digests.of(path) != content.value["sha256"]:
+                    is_other = digests.of(path) != content.value["sha256"]
+                    if is_other and not (memo.is_frozen and digests.is_whole(library, memo)):
                         yield memo, content
 
 
@@ -180,15 +181,15 @@ def held(library: Library, digests: Digests) -> Iterator[Memo]:
     for memo in library.index().memos:
         if memo.is_frozen and not memo.trashed and (content := content_of(memo)):
             with contextlib.suppress(OSError):
-                if digests.of(library.path(memo)) != content.value["sha256"]:
+                if digests.of(library.path(memo)) != content.value["sha256"] and digests.is_whole(library, memo):
                     yield memo
 
 
 def take(library: Library, uid: str, came: Path) -> bool:
     """Move a file that came from another device to its memo; False, and nothing done, when it is not wanted (now).
 
-    What is here already is replaced only by the file that all devices are to have, and only while no link was given to
-    its bytes. What sounds otherwise than that is kept beside: a person, or a disk, altered it.
+    What is here already is replaced only by the file that all devices are to have, and where a link was given to its
+    bytes only once they are not whole. What sounds otherwise than what came is kept beside: somebody altered it.
     """
     found = next((memo for memo in library.index().memos if memo.uid == uid), None)
     if not found:
@@ -198,19 +199,22 @@ def take(library: Library, uid: str, came: Path) -> bool:
         if not memo or memo.trashed or memo.uid != uid:
             return False
         path, size = library.path(memo), came.stat().st_size
-        if not os.path.lexists(path):
-            files.move(came, path)
-            if memo.size != size:
+        if os.path.lexists(path):
+            content = content_of(memo)
+            if not content or Digests().of(came) != content.value["sha256"]:
+                return False
+            is_altered = sound_or_nothing(path) != sound_or_nothing(came)
+            if memo.is_frozen and (not is_altered or sounds_as_it_should(library, memo)):
+                return False
+            if not is_altered:
+                files.move(came, new := library.rewritten(memo.id))
                 library.update({memo.id: lambda memo: replace(memo, size=size)})
-            return True
-        content = content_of(memo)
-        if memo.is_frozen or not content or Digests().of(came) != content.value["sha256"]:
-            return False
-        if sound_or_nothing(path) != sound_or_nothing(came):
+                library.settle(memo.id, new, is_named=True)
+                return True
             library.put_away(path)
-        files.move(came, new := library.rewritten(memo.id))
-        library.update({memo.id: lambda memo: replace(memo, size=size)})
-        library.settle(memo.id, new, is_named=True)
+        files.move(came, path)
+        if memo.size != size:
+            library.update({memo.id: lambda memo: replace(memo, size=size)})
         return True
 
 

@@ -48,7 +48,7 @@ class Device:
     addresses: tuple[str, ...] = ()  # each address:port
     lacking: int = 0  # memos whose file it has not got yet
     lacks: tuple[str, ...] = ()  # the first digits of some of their uids, newest first
-    why: str = ""  # it lacks them: `room` where its disk has none; empty while they are on their way
+    why: str = ""  # it lacks them: `room` where its disk has none, `damaged` where some were altered there; else empty
     as_of: float = 0.0  # when it said so
     holds: tuple[Hold, ...] = ()
     came_by: str = ""  # the infohash of the invitation
@@ -201,7 +201,7 @@ def _device(name: str, cells: Cells) -> Device:
         addresses=tuple(filter(parse_peer, _texts(said.get("addresses"), MOST_ADDRESSES, 80))),
         lacking=count if type(count) is int and 0 <= count < 2**40 else 0,
         lacks=tuple(text for text in _texts(lacks.get("memos"), MOST_LACKS, LACK) if re.fullmatch("[0-9a-f]+", text)),
-        why=why if (why := lacks.get("why")) in ("room",) else "",
+        why=why if (why := lacks.get("why")) in ("room", "damaged") else "",
         as_of=cells["lacks"].clock.ms / 1000 if "lacks" in cells else 0.0,
         holds=tuple(filter(None, map(_hold, holds[:MOST_LACKS]))) if isinstance(holds, list) else (),
         came_by=came_by if isinstance(came_by := said.get("came_by"), str) else "",

@@ -41,13 +41,14 @@ _SEALING = 0.1  # seconds of each look that are for sealing memos, or one memo
 
 @dataclass(slots=True)
 class Wanted:
-    """A file that is not here."""
+    """A file that is not here, or not as it should be."""
 
     memo: Memo
     infohash: InfoHash
     digest: str
     size: int  # bytes
     since: float
+    is_damaged: bool = False  # it is here, and was altered
     not_before: float = 0.0  # it could not be had, or kept
     pause: float = SOON  # seconds until it is fetched again, when it could not be kept
 
@@ -151,6 +152,10 @@ class Forms:
         """Tell whether the disk has none for something that is wanted."""
         return any(2 * wanted.size >= room(self._place) for wanted in self.wanted.values())
 
+    def has_damaged(self) -> bool:
+        """Tell whether something that is wanted is here, and was altered."""
+        return any(wanted.is_damaged for wanted in self.wanted.values())
+
     def clean(self, now: float) -> None:
         """End what is over: serving what was left, and what just came some time ago."""
         for infohash in [infohash for infohash in self._served if not self._exchange.has(infohash)]:
@@ -170,13 +175,17 @@ class Forms:
         for memo, content in sorted(every, key=lambda one: one[0].recorded, reverse=True):
             value, uid = content.value, memo.uid or ""
             before = self.wanted.get(uid)
-            if before and before.digest == value["sha256"]:
-                found[uid] = replace(before, memo=memo)
-            else:
-                found[uid] = Wanted(memo, value["infohash"], value["sha256"], value["size"], now)
+            if not before or before.digest != value["sha256"]:
+                before = Wanted(memo, value["infohash"], value["sha256"], value["size"], now)
+            found[uid] = replace(before, memo=memo, is_damaged=self._is_damaged(memo))
         self.wanted = found
         held = islice(group.held(self._library, self._digests), MOST_LACKS)
         self.held = {memo.uid: hold for memo in held if memo.uid and (hold := self._hold(memo.uid, memo))}
+
+    def _is_damaged(self, memo: Memo) -> bool:
+        with contextlib.suppress(OSError):
+            return not self._digests.is_whole(self._library, memo)
+        return False  # it is not here at all
 
     def _hold(self, uid: str, memo: Memo) -> Hold | None:
         """Say which file of a memo is here, that is not the one all devices are to have."""

@@ -467,7 +467,8 @@ class _Part:
         newest = [uid[:LACK] for uid in islice(self._forms.wanted, MOST_LACKS)]
         left = len(set(row.lacks) & set(newest))  # of what was said
         is_crowded = self._is_crowded or self._forms.has_no_room()
-        why, is_early = "room" if is_crowded else "", now - self._row_at < _ROW_EVERY
+        why = "room" if is_crowded else "damaged" if self._forms.has_damaged() else ""
+        is_early = now - self._row_at < _ROW_EVERY
         is_same = list(row.lacks) == newest and (row.why == why or is_early)
         if is_same or (newest and 2 * left > len(newest) and is_early):
             return
