@@ -155,7 +155,7 @@ class Original:
 
         key = os.urandom(32)
         digest, tag, done = hashlib.sha256(), Poly1305(key), 0
-        with _Relay(_AT_ONCE * CHUNK, digest.update) as hashed:
+        with _Relay(_at_once(source) * CHUNK, digest.update) as hashed:
             while count := _fill(source, buffer := hashed.buffer()):
                 tag.update(buffer[:count])
                 hashed.put(buffer[:count])
@@ -192,7 +192,8 @@ def seal(
     for take in takes:
         take(memoryview(seal.salt + box.commitment))
     update, is_original = original.again() if original else (lambda _data: None, lambda: True)
-    with _Relay(_AT_ONCE * CHUNK, update) as plain, _Relay(_AT_ONCE * (CHUNK + TAG), *takes) as sealed:
+    many = _at_once(source)
+    with _Relay(many * CHUNK, update) as plain, _Relay(many * (CHUNK + TAG), *takes) as sealed:
         while not last:
             data, target = plain.buffer(), sealed.buffer()
             count, end = _fill(source, data), 0
@@ -218,9 +219,10 @@ def unseal(source: IO[bytes], write: Callable[[memoryview], object], key: bytes,
     import hashlib
 
     opener, digest = Opener(source.read(HEAD), key, context), hashlib.sha256()
-    sealed = memoryview(bytearray(_AT_ONCE * (CHUNK + TAG)))
+    many = _at_once(source)
+    sealed = memoryview(bytearray(many * (CHUNK + TAG)))
     number, last = 0, False
-    with _Relay(_AT_ONCE * CHUNK, digest.update, write) as plain:
+    with _Relay(many * CHUNK, digest.update, write) as plain:
         while not last:
             count, target, end = _fill(source, sealed), plain.buffer(), 0
             last = count < len(sealed)
@@ -359,6 +361,14 @@ class _Taker:
                 self.fault = fault
             if uses.pop():
                 self._free.put(memoryview(data.obj))
+
+
+def _at_once(source: IO[bytes]) -> int:
+    """Give how many chunks of a file are worth being read at once: of a small one all that there are."""
+    here = source.tell()
+    left = source.seek(0, os.SEEK_END) - here
+    source.seek(here)
+    return min(_AT_ONCE, left // CHUNK + 1)
 
 
 def _fill(source: IO[bytes], buffer: memoryview) -> int:
