@@ -20,7 +20,7 @@ SCRIPTS = $(shell $(BIN)/python -c 'from memosync.page.page import *; print(*BEF
 export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pictures test ordinary roots torture proof coverage where check duplicates types formatting scripts bench \
+.PHONY: help demo pictures test ordinary roots lives torture proof coverage where check duplicates types formatting scripts bench \
 	packages compiled lock pyz clean
 
 help:  ## list what can be made
@@ -34,13 +34,16 @@ pictures: .venv/ready packages  ## draw docs/session.svg anew, from the program 
 
 test: .venv/ready packages compiled  ## run all tests; TESTS="tests/test_index.py -k round" runs some of them
 	@[ "$$(id -u)" != 0 ] || [ -n "$(ORDINARY)" ] || echo "No user namespaces are allowed here: all tests are run as root."
-	$(if $(TESTS),$(ORDINARY) $(PYTEST) $(TESTS),@$(MAKE) --no-print-directory --jobs=2 --keep-going ordinary roots)
+	$(if $(TESTS),$(ORDINARY) $(PYTEST) $(TESTS),@$(MAKE) --no-print-directory --jobs=3 --keep-going ordinary roots lives)
 
 ordinary:
 	$(ORDINARY) $(PYTEST) $(PARALLEL)
 
 roots:
 	$(if $(ORDINARY),$(PYTEST) $(ROOTS))
+
+lives:  # which take what the tests leave of two cores, while they wait
+	cd tests && $(ORDINARY) nice -n 19 ../$(BIN)/python -m proof.run --brief --lives $(or $(LIVES),2000)
 
 torture: .venv/ready packages compiled  ## break it in every way that is known, for an hour, and print figures; SEED=... again, ROW=sync alone
 ifdef ROW
@@ -56,7 +59,7 @@ proof: .venv/ready  ## live a thousand lives of devices in sync, and print what 
 coverage: .venv/ready  ## print which lines and branches the tests run, all or TESTS=..., child processes included
 	rm -rf $(dir $(COVERAGE_FILE))
 	mkdir -p $(dir $(COVERAGE_FILE))
-	-COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(MAKE) --no-print-directory test
+	-COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(MAKE) --no-print-directory test LIVES=100
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -415,6 +415,12 @@ def test_the_ten_slowest_tests_are_printed() -> None:
     assert "--durations=10" in subprocess.run(dry, capture_output=True, text=True, check=True).stdout
 
 
+def test_two_thousand_lives_are_lived_beside_the_tests() -> None:
+    dry = ["make", "-n", "-C", str(ROOT), "test", "MAKE=make -n"]
+
+    assert "proof.run --brief --lives 2000" in subprocess.run(dry, capture_output=True, text=True, check=True).stdout
+
+
 def test_the_demo_says_first_that_it_sets_up_for_a_minute() -> None:
     dry = ["make", "-n", "-C", str(ROOT), "-W", "pyproject.toml", "demo"]
     lines = subprocess.run(dry, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()

@@ -181,7 +181,9 @@ class Library:
 
         What has to be on the disk `first` is done under the lock, too, so that nothing is when that is not to be had.
         """
-        path = self.index_file.resolve()  # a link to where it is synchronised stays one
+        path = self.index_file
+        if path.is_symlink():  # a link to where it is synchronised stays one
+            path = path.resolve()
         with files.as_library_error(f"change {path}"):
             self.prepare()
             with self.index_lock():

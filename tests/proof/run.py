@@ -1,6 +1,8 @@
 """Many lives, in ranges that can be gone on with: what was lost, is there twice, or is stale; none of it may be.
 
-python -m proof.run [--talk] [--first N] [--lives N] [--jobs N] [--mutant NAME]      (in tests/; `make proof` does)
+python -m proof.run [--talk] [--first N] [--lives N] [--jobs N] [--brief] [--mutant NAME]
+
+Run in tests/, as `make proof` does.
 """
 
 from __future__ import annotations
@@ -106,6 +108,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--lives", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--brief", action="store_true", help="say only what was lost, and what was too rare")
     parser.add_argument("--mutant", default="", choices=["", *mutants.MUTANTS, *mutants.TALK])
     chosen = parser.parse_args()
     kind, least = (Talk, TALKED) if chosen.talk else (Life, LEAST)
@@ -136,7 +139,7 @@ def main() -> int:
         return 0 if failures else 1
     if not failures:  # the rule of three
         print(f"so less than one life in {lived // 3} loses something, with 95 % confidence")
-    for name, many in sorted(total.items()):
+    for name, many in sorted(total.items()) if not chosen.brief else ():
         print(f"{many:9} {name}")
     print(f"{time.monotonic() - began:.0f} s")
     rare = [name for name, few in least.items() if lived >= 50 and total[name] < few * lived // 100]
