@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := env -u MAKEFLAGS $(BIN)/python -m pytest  # a make that a test runs is no part of this one
 # The tests of a file follow each other in one process, and share what is made for them.
-PARALLEL := -n 4 --dist worksteal --durations=10
+PARALLEL := -n 5 --dist worksteal --durations=10
 # Root is shown no closed door: in a user namespace, where it is nobody, it has an ordinary user's rights.
 # What is about rights and networks is run as root, too.
 NOBODY := unshare --user --map-user=65534 --map-group=65534
