@@ -263,6 +263,18 @@ def test_a_port_that_is_taken_is_the_reason_given(library: Program, taken_port: 
     library("seed", "--status", code=NOT_RUNNING)
 
 
+def test_who_could_not_start_is_gone_once_that_is_said(library: Program, taken_port: int) -> None:
+    library.meddle(
+        "import time\nfrom memosync.seeder import readiness\nsay = readiness.say\n"
+        "def say_and_linger(pipe, **words):\n    say(pipe, **words)\n    time.sleep('fault' in words)\n"
+        "readiness.say = say_and_linger"
+    )
+
+    library("seed", "--detach", "--port", taken_port, code=SeederError.exit_code)
+
+    library("seed", "--status", code=NOT_RUNNING)
+
+
 def test_the_reason_is_heard_where_no_log_can_be_written_and_remembered(library: Program, taken_port: int) -> None:
     (library.library / ".memosync" / "seeder.log").mkdir()
 

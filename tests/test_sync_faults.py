@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -491,6 +492,26 @@ def test_an_older_index_put_back_while_it_was_off_gets_what_others_said(long: tu
 
     wait_until(lambda: is_in_index(other, "Longer"), "the new title again")
     wait_until_even((one, other))
+
+
+def test_by_what_is_recalled_from_before_an_older_index_was_put_back_nobody_is_heard(
+    long: tuple[Program, Program, bytes],
+) -> None:
+    one, other, before = long
+    for program in (one, other):
+        program("seed", "--stop")
+    library, stop = Library(other.library), Stop()
+    known.change(library, lambda now: replace(now, heard=1))
+    synced = sync.Sync(library.root, Network.LOOPBACK, up=0, down=0, log=lambda text: None)
+    synced._turn(stop)
+
+    library.index_file.write_bytes(before)
+    synced._turn(stop)
+    assert synced._taking_part
+    synced._taking_part.close()
+
+    assert is_in_index(other, "Longer")
+    assert known.read(library).heard == 1, "else what others brought back could go from its trash"
 
 
 @pytest.mark.parametrize("between", [False, True], ids=["", "between two looks"])

@@ -304,7 +304,22 @@ def test_what_passes_is_judged_as_what_lies_there(made: Made, name: str, step: i
 
 @given(
     st.sampled_from(
-        [b"OggS", b"RIFF", b"FORM", b".snd", b"caff", b"fLaC", b"FLV\1", b"wvpk", b"TTA1", b"ID3\4\0\0", b"\xff\xfb"]
+        [
+            *(
+                b"OggS",
+                b"RIFF",
+                b"FORM",
+                b".snd",
+                b"caff",
+                b"fLaC",
+                b"FLV\1",
+                b"wvpk",
+                b"TTA1",
+                b"ID3\4\0\0",
+                b"\xff\xfb",
+            ),
+            *(b".SoX", b"XoS.", b"NIST_1A\n", b".RMF", b"RF64", b"riff\x2e\x91\xcf\x11"),
+        ]
     ),
     st.sampled_from([b"", b"\0\0\0\0AVI ", b"\0\0\0\0WAVE", b"\0\0\0\0AIFF", b"\0\0\0\0ftyp", b"Creative Voice File"]),
     st.binary(max_size=100),

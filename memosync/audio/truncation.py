@@ -105,7 +105,7 @@ def _walk_of(peek: Peek) -> _Walk:
         )
     if head.startswith(b"NIST_1A\n"):
         return _ends_at(_end_of_sphere(peek(begin, 1 << 14)))
-    if head[:4] in (b".SoX", b"XoS."):
+    if head[:4] in (b".SoX", b"XoS.") and len(head) == 16:
         length, samples = struct.unpack(("<" if head[:1] == b"." else ">") + "4xIQ", head)
         return _ends_at(begin + length + 4 * samples)
     if head[:4] == b".snd" and len(head) == 16:

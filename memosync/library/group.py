@@ -132,11 +132,11 @@ def state_of(library: Library) -> State:
     return State(_table(index, now.graves), now.devices)
 
 
-def merge_in(library: Library, theirs: State, console: Console) -> None:
+def merge_in(library: Library, theirs: State, console: Console, *, is_own: bool = False) -> None:
     """Have the index say what another device's state does, where that is later; LibraryError.
 
-    TorrentError when these would be more memos than any device can say. What is from a time that no clock has shown yet
-    is left: nobody could write anything later.
+    By what this device said itself, which `is_own`, nobody was heard. TorrentError when these would be more memos than
+    any device can say. What is from a time that no clock has shown yet is left: nobody could write anything later.
     """
     index, theirs = library.index(), until(theirs, int(library.clock() * 1000) + _FARTHEST)
     name, uids = index.group, {*theirs.memos, *(memo.uid for memo in index.memos), *known.read(library).graves}
@@ -153,7 +153,8 @@ def merge_in(library: Library, theirs: State, console: Console) -> None:
     now = int(library.clock())
 
     def edit(before: Known) -> Known:
-        if (theirs.memos or theirs.devices) and (before.joining or abs(now - before.heard) > _HEARD_EVERY):
+        is_heard = bool(theirs.memos or theirs.devices) and not is_own
+        if is_heard and (before.joining or abs(now - before.heard) > _HEARD_EVERY):
             before = replace(before, joining=False, heard=now)
         return replace(before, devices=known.with_rows(before.devices, theirs.devices))
 

@@ -343,6 +343,8 @@ def _start(library: Library, arguments: list[str], stop: Stop, timeout: float = 
         return loads(said["state"])
     if said is None and keeper.poll() == 0 and is_running(private):  # another one was quicker
         raise second(private)
+    if said:
+        process.end(keeper, _PATIENCE)  # it is about to: nobody who looks now is to find it
     fault, hint = (said.get("fault"), said.get("hint")) if said else (None, None)
     text = f"the seeder did not start: {fault or 'it said nothing'}"
     raise SeederError(text, hint or f"all of it is in {log_of(private)}")

@@ -256,7 +256,7 @@ class _Part:
                 self._merged.clear()
         memos = {uid: cells for uid, cells in memos.items() if cells}
         if (memos or lost.devices) and self._library.index().group == self.group:
-            group.merge_in(self._library, State(memos, lost.devices), self._console)
+            group.merge_in(self._library, State(memos, lost.devices), self._console, is_own=True)
             self._think()
 
     def state(self) -> SyncState:

@@ -121,7 +121,8 @@ class Life(Wires):
         self.reboot(device)
         if source:
             device.grouped, device.seen, device.by_hand = source.grouped, dict(source.seen), dict(source.by_hand)
-            device.fetched = set(source.fetched)
+            device.fetched, device.by_link = set(source.fetched), set(source.by_link)
+            self.typed_and_copied |= {(*key, text) for key, text in source.by_hand.items()}
             device.trash_seen = {number: set(seen) for number, seen in source.trash_seen.items()}
         elif grouped:
             group.enter(device.library, SECRET)
@@ -368,7 +369,7 @@ class Life(Wires):
         )
         self.undo_trashings(device, number)
         device.fetched.add(number)
-        device.by_link.add(number)
+        device.by_link |= {(number, name) for name in FIELDS}
         library = device.library
         known = metainfo.read(torrent)
         memo = library.index().with_infohash(known.infohash)

@@ -21,7 +21,7 @@ from memosync.library.store import Library
 
 from . import crash
 from .sounds import MANY
-from .witness import Device, Witness
+from .witness import FIELDS, Device, Witness
 
 SILENT = Console()
 
@@ -144,16 +144,18 @@ class Wires(Witness):
             return None
         theirs = self.said(data)
         news = theirs if lossy else manifest.news(group.state_of(library), theirs)  # as the seeder does
+        is_own = not holders - {device.number}
         with self.merging(device, theirs, thrown):
-            group.merge_in(library, news, SILENT)
-        device.heard_at = self.now if holders - {device.number} else device.heard_at
+            group.merge_in(library, news, SILENT, is_own=is_own)
+        device.heard_at = device.heard_at if is_own else self.now
         holders.add(device.number)
         return theirs
 
     @contextlib.contextmanager
     def merging(self, device: Device, theirs: manifest.State, thrown: set[str]) -> Iterator[None]:
         """Note what it means for what is shown that a device merges what another one says, and throws away."""
-        alive = {number for number, memo in self.shown(device).items() if not memo.trashed}
+        before = self.shown(device)
+        alive = {number for number, memo in before.items() if not memo.trashed}
         joining, device.joining = device.joining, False
         yield
         if joining:  # what is alive on who joins stays so
@@ -166,6 +168,9 @@ class Wires(Witness):
             said = {field for field, cell in cells.items() if cell.clock != manifest.FETCHED}  # not by a file alone
             if number in shown and said.issuperset(f"tag:{tag}" for tag in shown[number].tags):
                 device.fetched.discard(number)
+            for name in FIELDS if number in shown else ():
+                if number not in before or getattr(shown[number], name) != getattr(before[number], name):
+                    (device.clocked if name in said else device.by_link).add((number, name))
 
     def said(self, data: bytes) -> manifest.State:
         """Read what somebody said, once."""

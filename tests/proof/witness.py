@@ -67,7 +67,8 @@ class Device:
     trashed_since: dict[int, float] = field(default_factory=dict)  # by sound
     heard_at: float = 0.0  # when it merged what another one says
     fetched: set[int] = field(default_factory=set)  # and not met by what other devices say of it
-    by_link: set[int] = field(default_factory=set)  # fetched, and shown with the words of its file alone
+    by_link: set[tuple[int, str]] = field(default_factory=set)  # by sound and field: words of a fetched file alone
+    clocked: set[tuple[int, str]] = field(default_factory=set)  # those that another device said something else for
     by_hand: dict[tuple[int, str], str] = field(default_factory=dict)  # words that nobody may have noticed yet
     joining: bool = False
     looked: tuple[list[tuple[int, int]], dict[int | str, Shown]] | None = None
@@ -119,6 +120,7 @@ class Witness:
         self.trashings: dict[int, dict[str, set[str]]] = {}  # by sound: each time it was thrown away, and what undid it
         self.made: dict[int, bool] = {}  # by sound: whether that was acknowledged
         self.destroyed: set[int] = set()  # sounds whose last bytes are gone
+        self.typed_and_copied: set[tuple[int, str, str | None]] = set()  # by hand, and then noticed by two devices
         self.uids: dict[str, int] = {}
         self.came: dict[int, set[int]] = {}  # which files of strangers were fetched, by sound
         self.pending: list[Callable[[bool], None]] = []  # what is settled once it is known whether it is acknowledged
@@ -168,7 +170,7 @@ class Witness:
         if device.observed != device.state():
             self.set_times(device)
             device.observed = device.state()
-        here, overruled = self.shown(device), set[int]()
+        here = self.shown(device)
         if not device.grouped:  # nobody keeps what it has thrown away
             device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
         for number, memo in here.items():
@@ -177,17 +179,16 @@ class Witness:
             for name in FIELDS:
                 now, before = getattr(memo, name), device.seen.get((number, name))
                 is_back = before not in (None, now) and now in self.ancestors(number, name, before)
-                if is_back and not after_loss and number not in device.by_link:  # words in files have no clocks
+                if is_back and not after_loss and (number, name) not in device.by_link:  # words in files have no clocks
                     raise Failure(f"stale: device {device.number} went back from {before!r} to {now!r}")
-                if is_back:
-                    overruled.add(number)
                 device.seen[number, name] = now
             if memo.trashed:
                 device.trash_seen.setdefault(number, set()).add(memo.trashed)
                 device.trashed_since.setdefault(number, self.now)
             else:
                 device.trashed_since.pop(number, None)
-        device.by_link -= overruled
+        device.by_link -= device.clocked
+        device.clocked.clear()
 
     def set_times(self, device: Device) -> None:
         """What was written just now was by the device's clock."""
@@ -206,14 +207,19 @@ class Witness:
         return found
 
     def typed(self, device: Device, number: int, name: str, text: str, before: str | None) -> None:
-        unnoticed = device.by_hand.get((number, name)) == before
+        unnoticed = device.by_hand.get((number, name)) == before or (number, name, before) in self.typed_and_copied
         is_off = any(each.skew for each in self.devices)
         if (number in device.fetched and is_off) or (unnoticed and (is_off or not device.grouped)):
             before = None  # when that was typed nobody can say: by another clock, or index, it may be later
         value = Value(before, device.number, acknowledged=False)
-        device.by_link.discard(number)
         self.values.setdefault((number, name), {})[text] = value
-        self.pending.append(lambda acknowledged: setattr(value, "acknowledged", acknowledged))
+
+        def settle(acknowledged: bool) -> None:
+            value.acknowledged = acknowledged
+            if acknowledged:
+                device.by_link.discard((number, name))
+
+        self.pending.append(settle)
 
     def undo_trashings(self, device: Device, number: int) -> None:
         """Once it is acknowledged, all that this device had shown of it as thrown away is undone."""
@@ -237,7 +243,7 @@ class Witness:
             for value in values.values() if sounding == number else ():
                 value.destroyed = True
         for device in self.devices:
-            device.by_link.add(number)
+            device.by_link |= {(number, name) for name in FIELDS}
 
     def forget_what_only_it_has(self, device: Device, *, only_index: bool = False) -> None:
         """What no other device shows, nor anything later, may be gone once this one's index is, or all that it has."""
@@ -245,8 +251,10 @@ class Witness:
         others = [self.shown(other) for other in elsewhere]
         mine = {number: memo for number, memo in self.shown(device).items() if isinstance(number, int)}
         for (sounding, name), values in self.values.items():
+            by_link = sounding, name if name in FIELDS else "title"  # words in files have no clocks
+            clocked = [words for other, words in zip(elsewhere, others, strict=True) if by_link not in other.by_link]
             for text, value in values.items():
-                shown = any(self.shows(other, sounding, name, text) for other in others)
+                shown = any(self.shows(words, sounding, name, text) for words in clocked)
                 # a tag that is not there was taken away, or has not come yet
                 value.destroyed |= not shown or (text == "taken away" and value.device == device.number)
         for number, memo in mine.items():
