@@ -67,7 +67,7 @@ def _trash_of_the_others_wins() -> None:
 
 def _drop_everything() -> None:
     """Nothing that others say is merged."""
-    _set(group, "merge_in", lambda library, theirs, console: identity.identify(library, console))
+    _set(group, "merge_in", lambda library, theirs, console, **_more: identity.identify(library, console))
 
 
 def _never_apply() -> None:
