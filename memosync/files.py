@@ -600,23 +600,28 @@ def is_out_of_room(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-@contextlib.contextmanager
-def as_library_error(doing: str, otherwise: str = "another --library") -> Iterator[None]:
+class as_library_error:  # a context manager, as of contextlib, in a quarter of the time
     """Turn what the operating system refused into a LibraryError that says what we were doing."""
-    try:
-        yield
-    except OSError as error:
+
+    def __init__(self, doing: str, otherwise: str = "another --library") -> None:
+        self._doing, self._otherwise = doing, otherwise
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            raise LibraryError(f"cannot {self._doing}: {reason_of(error)}", self._hint(error)) from error
+
+    def _hint(self, error: OSError) -> str:
         if isinstance(error, OddFile):
-            where = f"look at {error.filename}, and take it away"
-            raise LibraryError(f"cannot {doing}: {reason_of(error)}", where) from error
+            return f"look at {error.filename}, and take it away"
         if is_out_of_room(error):
-            hint = "make room and run it again"
-        elif error.errno == errno.EROFS:
-            hint = f"have the disk mounted for writing, or give {otherwise}"
-        elif isinstance(error, FileNotFoundError):
-            hint = "memosync check says what else is gone"
-        elif isinstance(error, NoLocks):
-            hint = f"mount it with locks (NFS: with rpc.statd, or local_lock=flock), or give {otherwise}"
-        else:
-            hint = f"look at the rights of the directory, or give {otherwise}"
-        raise LibraryError(f"cannot {doing}: {reason_of(error)}", hint) from error
+            return "make room and run it again"
+        if error.errno == errno.EROFS:
+            return f"have the disk mounted for writing, or give {self._otherwise}"
+        if isinstance(error, FileNotFoundError):
+            return "memosync check says what else is gone"
+        if isinstance(error, NoLocks):
+            return f"mount it with locks (NFS: with rpc.statd, or local_lock=flock), or give {self._otherwise}"
+        return f"look at the rights of the directory, or give {self._otherwise}"

@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from .. import files, index
@@ -29,6 +30,7 @@ class Snapshots:
 
     def __init__(self, root: Path, private: Path) -> None:
         self._root, self._private = root, private
+        self._numbered = [private / f"index.{number}.toml" for number in range(1, SNAPSHOTS + 1)]  # the newest first
 
     def kept(self) -> list[Path]:
         """List the indexes of before, the newest first."""
@@ -39,11 +41,10 @@ class Snapshots:
         """Keep the index in `path` as it is, and let go of those that are too old."""
         if not path.exists():
             return
-        for number in range(SNAPSHOTS - 1, 0, -1):
-            older = self._private / f"index.{number}.toml"
-            if files.is_regular(older):
-                files.move(older, self._private / f"index.{number + 1}.toml", sync=False)
-        files.keep_copy(path, self._private / "index.1.toml")
+        for newer, older in reversed([*pairwise(self._numbered)]):
+            if files.is_regular(newer):
+                files.move(newer, older, sync=False)
+        files.keep_copy(path, self._numbered[0])
         day = from_stamp(path.stat().st_mtime).date()
         files.keep_copy(path, self._private / f"index.{day}.toml")
         days = sorted(name for name in files.names(self._private) if re.fullmatch(rf"index\.{_DAY}\.toml", name))
@@ -52,7 +53,7 @@ class Snapshots:
 
     def renew(self, data: bytes) -> None:
         """Have the newest one say what the index is about to: what of it must not be lost with that."""
-        files.write(self._private / "index.1.toml", data)
+        files.write(self._numbered[0], data)
 
     def newest(self) -> tuple[Index, Path | None]:
         """Read the newest that can be read; an empty index without one. LibraryError when it is newer than us."""

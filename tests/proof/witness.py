@@ -6,10 +6,11 @@ Nothing of it is the code's that is looked at. A sound is known by ear, a word b
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from pathlib import Path
@@ -108,6 +109,32 @@ def stat_of(path: str) -> os.stat_result | None:
         return None
 
 
+def listed(index: str) -> Iterator[Shown]:
+    """Give what stands in an index, none of it read twice."""
+    with contextlib.suppress(FileNotFoundError):
+        head, *entries = Path(index).read_text().split("\n[[memo]]\n")
+        for part in (head, *(f"[[memo]]\n{entry}" for entry in entries)):
+            yield from _listed(part)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _listed(part: str) -> list[Shown]:
+    tables: list[dict[str, Any]] = tomli.loads(part).get("memo", [])
+    return [
+        Shown(
+            id=table["id"],
+            file=table["file"],
+            title=table["title"],
+            description=table.get("description", ""),
+            recorded=table["recorded"].isoformat(),
+            tags=frozenset(table.get("tags", [])),
+            trashed=table["trashed"].astimezone(UTC).isoformat() if "trashed" in table else "",
+            uid=table.get("uid", ""),
+        )
+        for table in tables
+    ]
+
+
 class Witness:
     """What was shown and done so far, and what has to be there for that."""
 
@@ -130,21 +157,8 @@ class Witness:
         state = device.state()
         if device.looked and device.looked[0] == state and not once:
             return device.looked[1]
-        path = device.root / "index.toml"
         found: dict[int | str, Shown] = {}
-        table: dict[str, Any] = tomli.loads(path.read_text()) if path.exists() else {}
-        for entry in table.get("memo", []):
-            trashed = entry.get("trashed")
-            memo = Shown(
-                id=entry["id"],
-                file=entry["file"],
-                title=entry["title"],
-                description=entry.get("description", ""),
-                recorded=entry["recorded"].isoformat(),
-                tags=frozenset(entry.get("tags", [])),
-                trashed=trashed.astimezone(UTC).isoformat() if trashed else "",
-                uid=entry.get("uid", ""),
-            )
+        for memo in listed(device.places[0]):
             number = device.ear(memo.file)
             if number is not None and memo.uid and self.uids.setdefault(memo.uid, number) != number:
                 raise Failure(f"one uid for sounds {number} and {self.uids[memo.uid]}")
