@@ -305,6 +305,24 @@ def test_another_file_of_the_same_size_is_taken_whatever_words_are_in_it(make: M
     assert list(group.wanted(other)) == []
 
 
+def test_an_index_from_before_it_had_its_uid_names_the_memo_that_was_purged(make: Make) -> None:
+    one, other = make("one"), make("other")  # as in life 4014670
+    memo_id = record(one, 1)
+    before, sound_of_it = one.index_file.read_bytes(), one.path(only(one)).read_bytes()
+    assert not only(one).uid
+    tell(one, other)
+    uid, path = only(one).uid, one.path(only(one))
+    trash.purge(one, trash.put(one, [memo_id], WHEN).values())
+    tell(one, other)
+    trash.take_back(other, [memo_id])
+
+    one.index_file.write_bytes(before)
+    path.write_bytes(sound_of_it)  # which a fetch that died left there
+    tell(other, one)
+
+    assert [(memo.uid, bool(memo.trashed)) for memo in one.index().memos] == [(uid, False)]
+
+
 @pytest.mark.parametrize("form", ["public", "sealed"])
 def test_a_file_that_a_link_gives_is_replaced_only_once_it_was_altered(make: Make, form: Form) -> None:
     one, other = make("one"), make("other")

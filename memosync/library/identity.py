@@ -167,7 +167,8 @@ def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[byt
     """Give memos their uids.
 
     What was known of one from other devices, or from before it was purged, becomes one with it; what is here already
-    under that uid is another memo with the same sound, and so is what was made anew since it was purged.
+    under that uid is another memo with the same sound, and so is what was made anew since it was purged: an id tells
+    that from what an index names that was put back.
     """
     now, me = library.stamp()
     dead = known.read(library).graves
@@ -177,7 +178,7 @@ def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[byt
     def is_another(uid: str, memo: Memo) -> bool:
         if twin := by_uid.get(uid):
             return not is_awaited(library, twin)
-        return uid in dead and not memo.fetched
+        return uid in dead and not memo.fetched and ("id" not in dead[uid] or dead[uid]["id"].value != memo.id)
 
     for memo_id, (sound, content) in found.items():
         memo = memos.get(memo_id)
