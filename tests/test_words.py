@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from proof import crash
+from proof.mutants import words_without_stamps
 from support.group import SECRET, SILENT, WHEN, edit, only, record, tell
 
 from memosync import manifest
@@ -108,7 +109,8 @@ def test_what_is_put_back_brings_no_old_word_and_loses_no_new_one(
     time.tzset()
 
 
-def test_an_edit_that_dies_anywhere_is_done_or_not_and_stamped_where_it_is(tmp_path: Path) -> None:
+def die_anywhere(tmp_path: Path) -> None:
+    """Merge and edit, and die at each write; AssertionError where words were not stamped as they are to be."""
     one, other = entered(tmp_path / "one"), entered(tmp_path / "other")
     memo_id = record(one, 1)
     agreed(one, other)
@@ -131,6 +133,19 @@ def test_an_edit_that_dies_anywhere_is_done_or_not_and_stamped_where_it_is(tmp_p
             break
     assert after > 20
     assert (only(copy).title, only(copy).description) == ("Later", "Mine")
+
+
+def test_an_edit_that_dies_anywhere_is_done_or_not_and_stamped_where_it_is(tmp_path: Path) -> None:
+    die_anywhere(tmp_path)
+
+
+def test_words_that_are_written_without_their_stamps_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("transaction", "_stamped"):
+        monkeypatch.setattr(Library, name, getattr(Library, name))  # as they are afterwards
+    words_without_stamps()
+
+    with pytest.raises(AssertionError, match="assert Cell"):
+        die_anywhere(tmp_path)
 
 
 def test_two_processes_that_edit_at_once_lose_no_word(tmp_path: Path) -> None:
