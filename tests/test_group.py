@@ -336,6 +336,9 @@ def test_a_file_that_a_link_gives_is_replaced_only_once_it_was_altered(make: Mak
     assert path.read_bytes() == right
     assert [memo.id for memo in group.held(other, digests)] == [kept.id]
     assert not list(group.wanted(other, digests))
+    shutil.copy(one.path(only(one)), came := other.inner / "came")
+    assert not group.take(other, kept.uid or "", came), "it was on its way already"
+    assert path.read_bytes() == right
 
     path.write_bytes(sound(2))
     assert not list(group.held(other, digests))

@@ -439,7 +439,8 @@ def test_a_device_says_that_it_lacks_what_is_damaged_there_until_it_comes_again(
     alone = "\t1\tdamaged, no other device is there\t"
     wait_until(lambda: alone in other("sync").out, "the row to say it", 30)
     one("sync")
-    wait_until(lambda: holds(path, right), "it to come again", 30)
+    other("sync", "--wait")
+    assert path.read_bytes() == right
     wait_until_even(pair)
 
     assert "damaged" not in other("sync").out + one("sync").out
