@@ -638,6 +638,46 @@ def test_a_fetch_that_dies_anywhere_leaves_nothing_that_seems_to_be_recorded_her
     assert after > 10
 
 
+@pytest.mark.parametrize("link", ["public", "sealed"])
+@pytest.mark.parametrize("given", [None, "public", "sealed"])
+def test_a_fetch_that_dies_anywhere_brings_no_word_that_seems_to_be_typed_here(
+    make: Make, tmp_path: Path, link: Form, given: Form | None
+) -> None:
+    one, other = make("one"), make("other")  # as in life 4021968
+    memo_id = record(one, 1)
+    tell(one, other)
+    (shared,), _fault = freeze(one, one.index().memos, (), form=link)
+    (infohash,) = shared.infohashes
+    key = keys.find(one, infohash)
+    secret, path = (key.seal.key, one.form(infohash)) if key else (b"", one.path(shared))
+    edit(other, memo_id, title="Edited here")
+    if given:  # an earlier index names another link to other bytes
+        freeze(other, other.index().memos, (), form=given)
+    group.leave(other)
+    trash.purge(other, trash.put(other, [memo_id], WHEN).values())
+    edit(one, memo_id, title="Later")
+    crash.install()
+
+    for after in itertools.count():
+        shutil.copytree(other.root, tmp_path / f"copy{after}", symlinks=True)
+        library = open_library(tmp_path / f"copy{after}", SILENT)
+        incoming = Incoming(library, infohash, 10**9, secret)
+        incoming.accept(one.torrent(infohash).read_bytes())
+        shutil.copy(path, incoming.file)
+        with crash.dying(after) as died:
+            take_in(library, incoming, incoming.plain(), webm.probe(one.path(shared)), ())
+        library = open_library(library.root, SILENT)
+        for memo in library.index().memos:
+            assert (memo.fetched, memo.infohashes) == (True, (infohash,))
+            assert library.is_intact(memo, library.path(memo))
+        group.enter(library, SECRET)
+        tell(library, one)
+        assert only(one).title == "Later"
+        if not died:
+            break
+    assert after > 10
+
+
 def come_by_link(library: Library, path: Path) -> MemoId:
     """Take a file in as a fetch does that got it from a stranger."""
     torrent = metainfo.make(path, path.name)

@@ -13,11 +13,12 @@ from .. import files
 from ..audio import webm
 from ..console import Console
 from ..errors import AudioError, Interrupted, LibraryError, MemosyncError
+from ..magnet import InfoHash
 from ..memo import MemoId
 from ..quantities import format_count
 from ..stop import Stop
 from . import sealed
-from .downloads import settle
+from .downloads import brought, settle
 from .entries import Entry, as_file_says, new_memo
 from .freeze import kept_or_made, kept_torrent
 from .patience import Patience
@@ -83,20 +84,7 @@ def entry_of(
         entry = replace(entry, memo=replace(entry.memo, file=path.name))
         if found := brought_up_to_date(library, entry, trashed):
             return found
-    info = webm.probe(path)
-    fetched = False
-    if form := sealed.known_form(library, path):  # its title is to be in no torrent
-        fetched = sealed.came(library, form.infohash)
-        memo = new_memo(memo_id, info, path, when=path.stat().st_mtime)
-        memo = replace(memo, sealed=form.infohash, renewals=form.renewals)
-        memo = replace(memo, infohash=given.infohash if (given := kept_torrent(library, path)) else None)
-    else:
-        torrent = kept_or_made(library, path, info.words, memo_id)
-        memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
-        library.keep_torrent(torrent.infohash, torrent.data)
-        memo = replace(memo, infohash=torrent.infohash)
-    fetched |= not {*memo.infohashes}.isdisjoint(library.downloads())
-    return Entry(replace(memo, file=path.name, trashed=trashed, fetched=fetched))
+    return _new_entry(library, memo_id, path, trashed, brought(library, path))
 
 
 def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None) -> Entry | None:
@@ -112,8 +100,11 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
     path = library.path(memo)
     if not path.exists():
         return None if memo.trashed and not memo.content else entry
+    is_later = path.stat().st_size != memo.size or files.time_of(path) > entry.since
+    if is_later and (came := brought(library, path)) and came not in memo.infohashes:  # it was purged, and fetched
+        return _new_entry(library, memo.id, path, None, came)
     if not memo.is_frozen:
-        if path.stat().st_size != memo.size or files.time_of(path) > entry.since:
+        if is_later:
             with contextlib.suppress(
                 AudioError, OSError
             ):  # in a group words are written into files only when they are shared
@@ -122,6 +113,23 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
         memo = replace(memo, infohash=torrent.infohash if torrent else None)
         memo = replace(memo, sealed=form.infohash, renewals=form.renewals) if form else memo
     return replace(entry, memo=memo)
+
+
+def _new_entry(library: Library, memo_id: MemoId, path: Path, trashed: datetime | None, came: InfoHash | None) -> Entry:
+    """Make an entry by what a file and the kept torrents say alone; AudioError when it is no memo."""
+    info = webm.probe(path)
+    if form := sealed.known_form(library, path):  # its title is to be in no torrent
+        memo = new_memo(memo_id, info, path, when=path.stat().st_mtime)
+        memo = replace(memo, sealed=form.infohash, renewals=form.renewals)
+        memo = replace(memo, infohash=given.infohash if (given := kept_torrent(library, path)) else None)
+        fetched = bool(came) or sealed.came(library, form.infohash)
+    else:
+        torrent = kept_or_made(library, path, info.words, memo_id)
+        memo = new_memo(memo_id, info, path, when=path.stat().st_mtime, title=torrent.name.removesuffix(".webm"))
+        library.keep_torrent(torrent.infohash, torrent.data)
+        memo = replace(memo, infohash=torrent.infohash)
+        fetched = bool(came)
+    return Entry(replace(memo, file=path.name, trashed=trashed, fetched=fetched))
 
 
 def _mend(

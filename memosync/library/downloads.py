@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from .. import files
 from ..errors import LibraryError, UsageError
@@ -15,7 +16,9 @@ from ..magnet import InfoHash
 from ..quantities import from_stamp
 from ..sealing import is_name
 from ..torrent import metainfo
+from . import keys
 from .incoming import already_here, title_of
+from .sealed import digest_of
 from .store import Library
 
 _DIGITS = 12  # of an infohash; an id of a memo has eight, so that neither is taken for the other
@@ -65,6 +68,17 @@ def drop(library: Library, download: Download) -> None:
             raise UsageError(f"a fetch of “{download.title}” is running", "end that first")
         with files.as_library_error(f"drop “{download.title}”"):
             files.remove(library.incoming(download.infohash))
+
+
+def brought(library: Library, path: Path) -> InfoHash | None:
+    """Find by which download a file that the index does not name came, where the fetch died before it could say so."""
+    for infohash in library.downloads():
+        with contextlib.suppress(LibraryError, OSError):
+            torrent = metainfo.believed(library.incoming(infohash) / "torrent", infohash)
+            key = keys.find(library, infohash)
+            if torrent and (key.digest == digest_of(path) if key else metainfo.fitting([torrent], path)):
+                return infohash
+    return None
 
 
 def settle(library: Library) -> None:
