@@ -20,6 +20,7 @@ from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
 from memosync import index, manifest
 from memosync.audio import webm
 from memosync.commands import sync
+from memosync.doctor.rebuild import rebuild
 from memosync.errors import UsageError
 from memosync.library import group, identity, keys, places, stamps, trash
 from memosync.library.adopt import open_library
@@ -33,9 +34,10 @@ from memosync.library.served import served_as
 from memosync.library.stamps import content_of
 from memosync.library.store import Library
 from memosync.manifest import BIRTH, Cell, Clock, State
-from memosync.memo import MemoId
+from memosync.memo import MemoId, Words, torrent_name
 from memosync.network import Network
 from memosync.seeder.state import SeederState
+from memosync.stop import Stop
 from memosync.torrent import metainfo
 
 Make = Callable[[str], Library]
@@ -676,6 +678,40 @@ def test_a_fetch_that_dies_anywhere_brings_no_word_that_seems_to_be_typed_here(
         if not died:
             break
     assert after > 10
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_fetch_of_what_is_here_that_dies_before_the_index_is_lost_changes_no_word(
+    make: Make, tmp_path: Path, is_shared: bool
+) -> None:
+    one = make("one")
+    memo_id = record(one, 1)
+    identity.identify(one, SILENT)
+    shutil.copy(one.path(only(one)), path := tmp_path / "theirs.webm")
+    if is_shared:  # and its file was lost since
+        freeze(one, one.index().memos, (), form="public")
+        one.path(only(one)).unlink()
+    edit(one, memo_id, title="Edited here")
+    torrent = metainfo.make(path, torrent_name(Words("Weekly standup"), memo_id))
+    crash.install()
+
+    for after in itertools.count():
+        shutil.copytree(one.root, tmp_path / f"copy{after}", symlinks=True)
+        library = open_library(tmp_path / f"copy{after}", SILENT)
+        before = library.index_file.read_bytes()
+        incoming = Incoming(library, torrent.infohash, 10**9)
+        incoming.accept(torrent.data)
+        shutil.copy(path, incoming.file)
+        with crash.dying(after) as died:
+            take_in(library, incoming, incoming.plain(), webm.probe(path), ())
+        library.index_file.write_text("broken")
+        library.inner.joinpath("index.1.toml").write_bytes(before)
+        rebuild(library, now=WHEN, stop=Stop(), console=SILENT)
+        memo = only(open_library(library.root, SILENT))
+        assert (memo.title, memo.fetched) == ("Edited here", False)
+        if not died:
+            break
+    assert after > 5
 
 
 def come_by_link(library: Library, path: Path) -> MemoId:
