@@ -698,14 +698,14 @@ def test_a_fetch_of_what_is_here_that_dies_before_the_index_is_lost_changes_no_w
     for after in itertools.count():
         shutil.copytree(one.root, tmp_path / f"copy{after}", symlinks=True)
         library = open_library(tmp_path / f"copy{after}", SILENT)
-        before = library.index_file.read_bytes()
+        shutil.copy2(library.index_file, before := tmp_path / f"before{after}.toml")
         incoming = Incoming(library, torrent.infohash, 10**9)
         incoming.accept(torrent.data)
         shutil.copy(path, incoming.file)
         with crash.dying(after) as died:
             take_in(library, incoming, incoming.plain(), webm.probe(path), ())
         library.index_file.write_text("broken")
-        library.inner.joinpath("index.1.toml").write_bytes(before)
+        shutil.copy2(before, library.inner / "index.1.toml")
         rebuild(library, now=WHEN, stop=Stop(), console=SILENT)
         memo = only(open_library(library.root, SILENT))
         assert (memo.title, memo.fetched) == ("Edited here", False)
