@@ -30,8 +30,9 @@ from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.manifest import State
 from memosync.network import Network
-from memosync.seeder import sync
+from memosync.seeder import hearing, pointing, sync
 from memosync.seeder.bases import DEEPEST
+from memosync.seeder.hearing import Hearing
 from memosync.stop import Stop
 from memosync.torrent.exchange import Exchange
 
@@ -67,20 +68,21 @@ def here(memosync: Program, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     library = open_library(memosync.library, SILENT)
     group.enter(library, SECRET)
     here = Here(library, sync.Sync(library.root, Network.LOOPBACK, up=0, down=0, log=lambda text: None))
-    fetch, hear = Exchange.fetch, sync._Part._hear
+    fetch, hear = Exchange.fetch, Hearing.hear
 
     def noted_fetch(exchange: Exchange, head: InfoHash, *args: Any, **more: Any) -> None:
         here.fetched.append((head, time.monotonic()))
         fetch(exchange, head, *args, **more)
 
-    def counted_hear(part: sync._Part) -> None:
+    def counted_hear(heard: Hearing, *args: Any) -> None:
         here.looks += 1
-        hear(part)
+        hear(heard, *args)
 
     monkeypatch.setattr(Exchange, "fetch", noted_fetch)
-    monkeypatch.setattr(sync._Part, "_hear", counted_hear)
+    monkeypatch.setattr(Hearing, "hear", counted_hear)
     for name, seconds in (("KEPT", 0.0), ("AGAIN", PATIENCE)):
-        monkeypatch.setattr(sync, name, seconds)
+        for module in (hearing, pointing):
+            monkeypatch.setattr(module, name, seconds)
     stop = Stop()
     thread = threading.Thread(target=here.part.run, args=[stop])
     thread.start()
@@ -103,7 +105,7 @@ def test_a_head_that_was_merged_is_never_fetched_again(
     here: Here, beside: Rogue, monkeypatch: pytest.MonkeyPatch, forgetful: bool
 ) -> None:
     if forgetful:
-        monkeypatch.setattr(sync._Part, "_remember", lambda part, head: None)
+        monkeypatch.setattr(Hearing, "remember", lambda heard, head: None)
     cells = manifest.read_cells({"file": [{"sha256": UID, "size": 9, "infohash": "b" * 40}]}, manifest.MEMO)
     head = beside.keep(beside.seal(manifest.dumps(State({UID: cells}))))
     beside.point(head)
@@ -137,8 +139,8 @@ def test_what_nobody_points_to_any_more_is_not_waited_for(
     here: Here, beside: Rogue, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     if kind == "one of many that heads stand on":
-        monkeypatch.setattr(sync, "_MOST_BASES", 1)
-        monkeypatch.setattr(sync, "KEPT", 600.0)
+        monkeypatch.setattr(hearing, "_MOST_BASES", 1)
+        monkeypatch.setattr(hearing, "KEPT", 600.0)
     first, second = (InfoHash(digits * 20) for digits in ("dd", "ee"))  # nobody has them
     for awaited in (first, second):
         beside.point(awaited if kind == "a head" else beside.keep(beside.seal(packed({}), base=awaited)))

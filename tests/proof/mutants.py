@@ -15,7 +15,7 @@ from memosync.library import group, identity, stamps
 from memosync.library.store import Library
 from memosync.manifest import Cell, Cells, Clock, State
 from memosync.memo import Memo, MemoId
-from memosync.seeder import sync
+from memosync.seeder import hearing, sync
 
 
 def _fresh_stamps() -> None:
@@ -148,12 +148,12 @@ def _purge_without_a_merge() -> None:
 
 def _served_is_fetched() -> None:
     """What is here already as a base is fetched, and does not come."""
-    _rewrite(sync._Part, "_hear", "if is_new and self._exchange.is_here(head)", "if False")
+    _rewrite(hearing.Hearing, "hear", "if is_new and self._exchange.is_here(head)", "if False")
 
 
 def _even_for_ten_minutes() -> None:
     """That others say just what is known here is forgotten with their head."""
-    _rewrite(sync._Part, "_clean", "kept |= self._equal & ", "_ = self._equal & ")
+    _rewrite(sync._Part, "_clean", "told = self._equal & ", "told = set() & ")
 
 
 def _facts_are_told_apart() -> None:

@@ -21,8 +21,10 @@ from memosync.errors import MemosyncError
 from memosync.library import group, heads, keys
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
+from memosync.manifest import State
 from memosync.network import Network
-from memosync.seeder import forms, sync
+from memosync.seeder import forms, hearing, pointing, sync
+from memosync.seeder.pointing import Pointing
 from memosync.stop import Stop
 from memosync.torrent.meeting import Pointer
 from memosync.torrent.metainfo import Metainfo
@@ -240,22 +242,21 @@ class Talk(Life):
     @contextmanager
     def as_it_is_on(self, device: Device) -> Iterator[None]:
         """Have the seeder's clocks, wires and disk be this device's."""
-        merge = sync._Part._merge
-        seal = sync._Part._seal
+        merge, seal = sync._Part._merge, Pointing.seal
 
-        def merging(part: sync._Part, built: Any) -> None:
+        def merging(part: sync._Part, built: Any, tellers: set[str]) -> None:
             self.count["head merged"] += 1
-            self.count["head merged that is served here"] += built.infohash in part._bases.infohashes
+            self.count["head merged that is served here"] += built.infohash in part._pointing.bases.infohashes
             self.count["head on a base"] += bool(built.below)
             device.heard_at = self.now
             with self.merging(device, built.state, self.thrown.get(built.infohash, set())):
-                merge(part, built)
+                merge(part, built, tellers)
 
-        def sealing(part: sync._Part) -> None:
-            seal(part)
-            assert part._head
+        def sealing(its_own: Pointing, state: State) -> InfoHash:
+            head = seal(its_own, state)
             thrown = {memo.trashed for memo in self.shown(device).values() if memo.trashed}
-            self.thrown.setdefault(part._head.infohash, thrown)
+            self.thrown.setdefault(head, thrown)
+            return head
 
         def meeting(*_: Any, device: str, **_more: Any) -> _Meeting:
             return _Meeting(self, one, device)
@@ -263,11 +264,13 @@ class Talk(Life):
         one, clock = device, _Clock(lambda: self.now)
         with (
             patch.object(sync, "time", clock),
+            patch.object(hearing, "time", clock),
+            patch.object(pointing, "time", clock),
             patch.object(forms, "time", clock),
             patch.object(sync, "Library", partial(Library, clock=lambda: self.now + device.skew)),
             patch.object(sync, "Meeting", meeting),
             patch.object(sync._Part, "_merge", merging),
-            patch.object(sync._Part, "_seal", sealing),
+            patch.object(Pointing, "seal", sealing),
             patch.object(files, "free_space", lambda _place: 10**11 if self.has_room else 0),
         ):
             yield
@@ -346,7 +349,7 @@ class Talk(Life):
         assert part
         here = {path.name for path in (device.root / ".memosync" / "sync").iterdir()}
         # heads from less than KEPT ago or pointed to by others, and what a device lacks that is gone, or did just now
-        due = {*part._kept(), *part._retired, *part._forms._served, *part._forms._retired}
+        due = {*part._pointing.kept, *part._pointing.retired, *part._forms._served, *part._forms._retired}
         if here != due:
             raise Failure(f"stale: {sorted(here ^ due)} on the disk of device {device.number}, which is not said")
         if self.meetings[device.number].exchange.torrents.keys() != due | part._forms.fetching.keys():
