@@ -157,6 +157,15 @@ def _loads(head: str, entries: Sequence[str], memos: Sequence[Memo | None] = ())
             value = counted.most_common(1)[0][0]
             ids = " and ".join([memo.id for memo, _ in read if getattr(memo, name) == value][:2])
             raise ValueError(f"two memos have one {name}: {ids}")
+    uids = Counter(memo.uid for memo, _ in read if memo.uid)
+    if len(uids) < uids.total():  # a person copied an entry, with its file: that is another memo
+        first = {memo.uid: memo for memo, _ in reversed(read)}
+        read = [
+            (replace(memo, uid=None, born="", stamps=(), content="", more=""), None)
+            if memo.uid and first[memo.uid] is not memo
+            else (memo, whole)
+            for memo, whole in read
+        ]
     written = Written(tuple(entries), tuple(whole for _, whole in read)) if len(entries) == len(read) else None
     return Index(tuple(memo for memo, _ in read), _head(head), table, version, group, written)
 

@@ -28,7 +28,8 @@ TAG = "tag:"  # before the case-folded name of a tag: its field
 MOST_MS, MOST_TURNS = 253_402_300_800_000, 2**31  # a clock: up to the year 9999
 MOST_MEMOS, MOST_DEVICES = 50_000, 200  # in a state
 MOST_BYTES, MOST_TOKENS, MOST_TEXT = 32_000_000, 1_600_000, 48_000_000  # of a state as text, and bytes once decoded
-MOST_FIELD, MOST_VALUE, MOST_ROW = 600, 100_000, 30_000  # characters; the last one of all that a device says of itself
+MOST_FIELD, MOST_VALUE = 1_600, 100_000  # characters: case-folded, the longest tag has 1,500
+MOST_ROW = 30_000  # characters of all that a device says of itself
 MOST_DEPTH = 20  # of what is in a value
 _DEVICE = re.compile("[0-9a-f]{8}|")
 _HASH = re.compile("[0-9a-f]{64}")
@@ -268,12 +269,12 @@ def _is_plain(value: Json, depth: int = 0) -> bool:
 
 
 def _is_moment(value: Json) -> bool:
-    """Written as the index gives it back: with an offset of whole minutes, not at the edges of the calendar."""
+    """Written as the index gives it back: with an offset of whole minutes."""
     if not isinstance(value, str) or len(value) > 40:
         return False
     moment = datetime.fromisoformat(value)
     whole = moment.tzinfo is not None and not (moment.utcoffset() or timedelta()) % timedelta(minutes=1)
-    return whole and 1 < moment.year < 9999 and moment.isoformat() == value
+    return whole and moment.isoformat() == value
 
 
 def _is_file(value: Json) -> bool:

@@ -9,6 +9,7 @@ import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,11 @@ from support.terminal import Terminal
 from support.waiting import wait_until
 
 from memosync.audio import webm
-from memosync.commands.edit import typed
+from memosync.commands.edit import apply, typed
 from memosync.commands.list_ import ListOptions, find_rows
 from memosync.console import Console
 from memosync.errors import NotFoundError, UsageError
 from memosync.library.adopt import open_library
-from memosync.library.reword import reword
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.seeder.links import Links
@@ -306,8 +306,7 @@ def test_who_lists_meanwhile_sees_nothing_damaged(library: Library, memosync: Pr
     reader.start()
     try:
         for number in range(3000):
-            with library.lock(memo.id):
-                reword(library, replace(memo, title="x" * (number % 7)))
+            apply(library, [memo], partial(replace, title="x" * (number % 7 + 1)), Console())
             if number >= 30 and len(set(seen)) > 3:
                 break
     finally:

@@ -117,7 +117,8 @@ def _prepare(
     if memo.is_frozen or index.group:  # in a group, others need not fetch all of it for a word
         return _FROZEN if memo.is_frozen else _IN_GROUP, memo, change
     try:
-        return "changed in the index and in the file", memo, rewording.stage(after, on_progress)
+        staged = rewording.stage(after, on_progress)
+        return "changed in the index and in the file", memo, lambda memo: change(staged(memo))
     except AudioError as error:
         console.warn(f"{memo.label}: changed in the index alone: {error}")
         return "", memo, change

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from .. import files, index
 from ..audio import webm
-from ..errors import LibraryError
+from ..errors import AudioError, LibraryError
 from ..library import sealed
 from ..library.entries import as_file_says
 from ..library.freeze import is_file_of
+from ..library.sounds import is_as_long
 from ..library.store import Library
 from ..memo import Memo
 from ..torrent.metainfo import Metainfo
@@ -46,9 +47,12 @@ def find_file(library: Library, memo: Memo) -> Path | None:
     trashed = library.trash / memo.file
     named = [path for path, owner in library.strangers() if owner == memo]
     for path in [trashed, *named]:
-        with contextlib.suppress(OSError):
-            if files.is_regular(path) and is_file_of(library, memo, path):
-                return path
+        with contextlib.suppress(AudioError, OSError):
+            if files.is_regular(path):
+                # of another size it has other words: an index that was put back calls it as it was called before
+                is_its_own = not memo.is_frozen and path in named and is_as_long(memo, webm.probe(path).duration)
+                if is_its_own or is_file_of(library, memo, path):
+                    return path
     return None
 
 
@@ -73,8 +77,11 @@ def seal_again(library: Library, memo: Memo) -> str:
 
 
 def believe_file(library: Library, memo: Memo, info: webm.AudioInfo) -> str:
-    """Have the index say what an intact file is, and its words when it was written after the index."""
+    """Have the index say what an intact file is, and its words when it was written after the index.
+
+    In a group words are written into files only when they are shared: there the index has them.
+    """
     path = library.path(memo)
-    later = not memo.is_frozen and files.time_of(path) > library.index_time()
+    later = not memo.is_frozen and not memo.content and files.time_of(path) > library.index_time()
     library.update({memo.id: lambda memo: as_file_says(memo, path, info, words=later)})
     return "the index says now what the file is"

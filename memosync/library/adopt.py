@@ -20,7 +20,7 @@ from ..stop import Stop
 from . import sealed
 from .downloads import brought, settle
 from .entries import Entry, as_file_says, new_memo
-from .freeze import kept_or_made, kept_torrent
+from .freeze import is_file_of, kept_or_made, kept_torrent, look_again
 from .patience import Patience
 from .recover import recover
 from .store import Library
@@ -54,7 +54,10 @@ def adopt(
     library: Library, orphans: list[tuple[MemoId, Path]], console: Console, trashed: datetime | None = None
 ) -> None:
     """Name in the index what it does not know, a hundred at a time, and nothing that somebody is about to name."""
-    known = library.snapshots.entries(memo_id for memo_id, _ in orphans) if orphans else {}
+    if not orphans:
+        return
+    look_again()
+    known = library.snapshots.entries(memo_id for memo_id, _ in orphans)
     for start in range(0, len(orphans), 100):
         with contextlib.ExitStack() as locks:
             found: list[Entry] = []
@@ -90,12 +93,14 @@ def entry_of(
 def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None) -> Entry | None:
     """Bring an earlier entry up to what was done since, as far as files and torrents tell.
 
-    Where the file is says whether it is in the trash; a file that was rewritten later has the later words; a kept
-    torrent that fits says that it was shared, and is frozen. None for what was purged since.
+    Where the file is says whether it is in the trash; a file that was rewritten later has the later words, but for what
+    was in the trash; a kept torrent that fits says that it was shared, and is frozen. What a person typed counts from
+    when that was saved, and not from now. None for what was purged since.
     """
-    memo = entry.memo
+    memo, was_trashed = library.noticed(entry.memo, entry.since), bool(entry.memo.trashed)
+    entry = replace(entry, memo=memo)
     home, thrown = library.root / memo.file, library.trash / memo.file
-    if not memo.content:  # else other devices know, too
+    if not memo.content or (home.exists() and not thrown.exists()):  # else other devices know whether it is
         memo = replace(memo, trashed=None if home.exists() else memo.trashed or (trashed if thrown.exists() else None))
     path = library.path(memo)
     if not path.exists():
@@ -103,12 +108,14 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
     is_later = path.stat().st_size != memo.size or files.time_of(path) > entry.since
     if is_later and (came := brought(library, path)) and came not in memo.infohashes:  # it was purged, and fetched
         return _new_entry(library, memo.id, path, None, came)
+    if was_trashed and memo.is_frozen and not is_file_of(library, memo, path):  # it was purged, and is from a backup
+        memo = replace(memo, infohash=None, shared=False, sealed=None, private=False)
     if not memo.is_frozen:
         if is_later:
-            with contextlib.suppress(
-                AudioError, OSError
-            ):  # in a group words are written into files only when they are shared
-                memo = as_file_says(memo, path, webm.probe(path), words=not memo.content)
+            # in a group words are written into files only when they are shared; and nobody edits what is in the trash
+            with contextlib.suppress(AudioError, OSError):
+                memo = as_file_says(memo, path, webm.probe(path), words=not memo.content and not was_trashed)
+                memo = library.noticed(memo, files.time_of(path))
         torrent, form = kept_torrent(library, path), sealed.known_form(library, path)
         memo = replace(memo, infohash=torrent.infohash if torrent else None)
         memo = replace(memo, sealed=form.infohash, renewals=form.renewals) if form else memo

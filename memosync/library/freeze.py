@@ -102,6 +102,11 @@ def kept_or_made(library: Library, path: Path, words: Words, memo_id: MemoId) ->
     return kept_torrent(library, path) or metainfo.make(path, torrent_name(words, memo_id))
 
 
+def look_again() -> None:
+    """Have the kept torrents be read once more: others may have kept some since."""
+    _kept_torrents.cache_clear()
+
+
 def kept_torrent(library: Library, path: Path) -> Metainfo | None:
     """Find the kept torrent that describes a file byte for byte."""
     with contextlib.suppress(OSError):

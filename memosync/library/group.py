@@ -25,9 +25,10 @@ from . import keys, known
 from .device import named
 from .digests import Digests
 from .entries import as_it_came
-from .identity import alive, identify, is_to_be_identified, sound_or_nothing, sounds_as_it_should
+from .identity import alive, identify, is_to_be_identified, sounds_as_it_should
 from .known import LACK, Device, Known
 from .places import files_by_id, is_awaited, is_here, place
+from .sounds import sound_or_nothing
 from .stamps import arrived, cells_of, content_of, stamped, with_cells
 from .store import Library
 
@@ -48,7 +49,9 @@ def enter(library: Library, secret: bytes | None = None) -> None:
         keys.replace_secret(library, secret, datetime.fromtimestamp(library.clock(), UTC))
     group = group_of(keys.secret(library))
     if index.group != group:
-        known.change(library, lambda before: Known(joining=True, graves=before.graves, port=before.port))
+        known.change(
+            library, lambda before: Known(joining=True, graves=before.graves, purged=before.purged, port=before.port)
+        )
     came = {memo.id: as_it_came(memo, library.path(memo)) for memo in index.memos if not memo.born}
 
     def edit(index: Index) -> Index:
@@ -221,16 +224,16 @@ def take(library: Library, uid: str, came: Path) -> bool:
 
 def bury(library: Library, memos: Iterable[Memo]) -> None:
     """Keep what other devices have to know of memos that are purged next: not which bytes they were."""
-    dead = {memo.uid: cells_of(memo) for memo in memos if memo.uid and memo.born}
+    doomed = [memo for memo in memos if memo.uid and memo.born]
 
     def edit(before: Known) -> Known:
         buried = dict(before.graves)
-        for uid, cells in dead.items():
-            kept = {name: cell for name, cell in cells.items() if name != "file"}
-            buried[uid] = merge_cells(buried.get(uid, {}), kept)
-        return replace(before, graves=buried)
+        for memo in doomed:
+            kept = {name: cell for name, cell in cells_of(memo).items() if name != "file"}
+            buried[memo.uid or ""] = merge_cells(buried.get(memo.uid or "", {}), kept)
+        return replace(before, graves=buried, purged={**before.purged, **{memo.id: memo.uid or "" for memo in doomed}})
 
-    if dead:
+    if doomed:
         known.change(library, edit)
 
 

@@ -10,7 +10,6 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from .. import files
 from ..audio import webm
@@ -24,11 +23,9 @@ from .adopt import adopt
 from .places import is_awaited, place
 from .reword import reword
 from .sealed import form_for_devices
-from .sounds import is_as_long
+from .sounds import has_sound_of, is_as_long, sound_or_nothing, uid_of
 from .stamps import cells_of, content_of, stamped, with_cells
 from .store import Library
-
-_MOST_ALIKE = 100  # memos with one sound, that are looked for
 
 
 def identify(library: Library, console: Console) -> set[MemoId]:
@@ -101,17 +98,9 @@ def alive(memo: Memo, said: Cells, now: int, device: str) -> Memo:
     return with_cells(memo, {"trashed": Cell("", tick(clock, now, device))})
 
 
-def sound_or_nothing(path: Path) -> bytes:
-    """Give what is heard of a file, nothing where that cannot be said."""
-    with contextlib.suppress(AudioError, OSError):
-        return webm.sound_of(path)
-    return b""
-
-
 def sounds_as_it_should(library: Library, memo: Memo) -> bool:
     """Tell whether a memo's file has the sound that its uid is made of; False where it cannot be read."""
-    sound = sound_or_nothing(library.path(memo))
-    return bool(sound) and any(_uid(sound, number) == memo.uid for number in range(_MOST_ALIKE))
+    return has_sound_of(library.path(memo), memo.uid)
 
 
 def offer(library: Library, uid: str) -> bool:
@@ -167,18 +156,21 @@ def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[byt
     """Give memos their uids.
 
     What was known of one from other devices, or from before it was purged, becomes one with it; what is here already
-    under that uid is another memo with the same sound, and so is what was made anew since it was purged: an id tells
-    that from what an index names that was put back.
+    under that uid is another memo with the same sound, and so is what was made anew since it was purged: its id tells
+    that from what was put back, the one that it had here or the one that it has on other devices.
     """
     now, me = library.stamp()
-    dead = known.read(library).graves
+    before = known.read(library)
+    dead = before.graves
     memos = {memo.id: stamped(memo, now, me) if memo.id in found else memo for memo in index.memos}
     by_uid = {memo.uid: memo for memo in memos.values() if memo.uid}
 
     def is_another(uid: str, memo: Memo) -> bool:
         if twin := by_uid.get(uid):
             return not is_awaited(library, twin)
-        return uid in dead and not memo.fetched and ("id" not in dead[uid] or dead[uid]["id"].value != memo.id)
+        if uid not in dead or memo.fetched or before.purged.get(memo.id) == uid:
+            return False
+        return "id" not in dead[uid] or dead[uid]["id"].value != memo.id
 
     for memo_id, (sound, content) in found.items():
         memo = memos.get(memo_id)
@@ -189,13 +181,16 @@ def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[byt
             uid = memo.uid
         else:
             number = 0
-            while is_another(uid := _uid(sound, number), memo):
+            while is_another(uid := uid_of(sound, number), memo):
                 number += 1
             if twin := by_uid.get(uid):
                 cells = merge_cells(cells, cells_of(twin))
                 del memos[twin.id]
             cells = merge_cells(cells, dead.get(uid, {}))
-        memos[memo_id] = by_uid[uid] = with_cells(replace(memo, uid=uid), cells)
+        found_again = with_cells(replace(memo, uid=uid), cells)
+        if uid in dead and not memo.trashed:  # a person brought its file back, or a fetch that died
+            found_again = alive(found_again, {}, now, me)
+        memos[memo_id] = by_uid[uid] = found_again
     return replace(index, memos=tuple(memos.values()))
 
 
@@ -213,7 +208,7 @@ def _identity(library: Library, memo: Memo) -> tuple[bytes, Cell]:
 def _same_sound(library: Library, memo: Memo, sound: bytes) -> Memo | None:
     """Find another memo than this one, whose file is here and has this sound."""
     for other in library.index().memos:
-        if other.id != memo.id and other.uid == _uid(sound, 0) and files.is_regular(path := library.path(other)):
+        if other.id != memo.id and other.uid == uid_of(sound) and files.is_regular(path := library.path(other)):
             with contextlib.suppress(MemosyncError, OSError):
                 if webm.sound_of(path) == sound:
                     return other
@@ -223,10 +218,3 @@ def _same_sound(library: Library, memo: Memo, sound: bytes) -> Memo | None:
 def _in_trash(library: Library, memo: Memo) -> Memo:
     """Put what is here twice into the trash."""
     return replace(memo, trashed=memo.trashed or datetime.fromtimestamp(int(library.clock()), UTC))
-
-
-def _uid(sound: bytes, number: int) -> str:
-    """Give the uid of the memo of this sound; where there are several, each has its number."""
-    import hashlib
-
-    return hashlib.sha256(b"memosync uid v1" + sound + (str(number).encode() if number else b"")).hexdigest()

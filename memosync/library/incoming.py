@@ -226,9 +226,8 @@ def _take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, 
         # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
         path.chmod(files.status_of(library.torrent(torrent.infohash)).st_mode & 0o777)
     if is_lost:  # its entry is here, its file was not
-        lost = replace(is_lost, trashed=None)
-        with library.lock(lost.id):
-            library.add(lost, path)
+        with library.lock(is_lost.id):
+            lost = library.add(replace(is_lost, trashed=None), path)
         _keep_form(library, incoming, torrent)
         return lost
     usable = usable_trackers(trackers, Network.PUBLIC)

@@ -72,6 +72,7 @@ class Known:
     port: int = 0  # at which other devices find this one
     addresses: tuple[str, ...] = ()  # of who invited this device
     graves: Table = field(default_factory=dict)  # what is known of memos that were purged, by uid
+    purged: Mapping[str, str] = field(default_factory=dict)  # uids of memos that were purged here, by their ids here
     devices: Table = field(default_factory=dict)  # what each says of itself
     met: Mapping[str, int] = field(default_factory=dict)  # when each was, in seconds since 1970
     even: Mapping[str, int] = field(default_factory=dict)  # when each last knew all that was known here
@@ -103,6 +104,7 @@ def _parse(data: bytes) -> Known:
         port=port if type(port := table.get("port")) is int and 1024 <= port <= 65535 else 0,
         addresses=_texts(table.get("addresses"), MOST_ADDRESSES, 80),
         graves=_tables(table.get("graves"), manifest.MEMO),
+        purged=_uids(table.get("purged")),
         devices=_tables(table.get("devices"), {}),
         met=_moments(table.get("met")),
         even=_moments(table.get("even")),
@@ -125,6 +127,7 @@ def write(library: Library, known: Known) -> None:
         "even": dict(known.even),
         "devices": _texts_of(known.devices),
         "graves": _texts_of(known.graves),
+        "purged": dict(known.purged),
         "invitations": [{"infohash": one.infohash, "until": one.until} for one in known.invitations],
     }
     data = format_toml({name: value for name, value in table.items() if value}).encode()
@@ -241,6 +244,10 @@ def _second(value: object) -> int:
 
 def _moments(found: object) -> dict[str, int]:
     return {name: _second(at) for name, at in found.items() if is_device(name)} if isinstance(found, dict) else {}
+
+
+def _uids(found: object) -> dict[str, str]:
+    return {name: uid for name, uid in found.items() if isinstance(uid, str)} if isinstance(found, dict) else {}
 
 
 def _invitations(found: object) -> tuple[Invitation, ...]:

@@ -10,6 +10,7 @@ from .. import files
 from ..errors import LibraryError
 from ..memo import Memo, MemoId, id_in_file_name
 from .sealed import digest_of
+from .sounds import has_sound_of
 from .stamps import content_of
 from .store import Library
 
@@ -23,7 +24,7 @@ def place(library: Library) -> None:
     """Move files to where the index says that they are: some to the trash, some back, some to another name.
 
     An index that was put back may name a file as it was called before it came from another device once more: what has
-    the memo's id in its name, and the bytes that all devices are to have, is it.
+    the memo's id in its name, and the bytes that all devices are to have, or their sound, is it.
     """
     at_home, thrown = set(files.names(library.root, links=True)), set[str]()
     with contextlib.suppress(LibraryError):
@@ -68,6 +69,8 @@ def _renamed(library: Library, memo: Memo) -> tuple[Path, Path] | None:
         for name in {name for name in files.names(place) if id_in_file_name(name) == memo.id} - known:
             path = place / name
             with contextlib.suppress(OSError):
-                if files.is_regular(path) and digest_of(path).hex() == content.value["sha256"]:
+                if files.is_regular(path) and (
+                    digest_of(path).hex() == content.value["sha256"] or has_sound_of(path, memo.uid)
+                ):
                     return path, there
     return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from .. import files, index
+from .. import files
 from ..audio import webm
 from ..errors import AudioError
 from ..manifest import BIRTH, Cell, tick
@@ -19,7 +19,7 @@ from .store import Library
 
 
 def reword(library: Library, memo: Memo, on_progress: Callable[[float], None] = lambda _fraction: None) -> Memo:
-    """Have a locked memo and its file say these words; AudioError, and nothing changed, when the file is damaged."""
+    """Have the file of a locked memo say its words; AudioError, and nothing changed, when it is damaged."""
     with contextlib.closing(Rewording(library)) as rewording:
         return rewording.write({memo.id: rewording.stage(memo, on_progress)})[memo.id]
 
@@ -46,9 +46,10 @@ class Rewording:
     def stage(
         self, memo: Memo, on_progress: Callable[[float], None] = lambda _fraction: None
     ) -> Callable[[Memo], Memo]:
-        """Complete a memo's new content, and give the change to its entry; `on_progress` is told how far it is, 0 to 1.
+        """Complete a new content that says a memo's words, and give the change to its entry.
 
-        AudioError when its file is damaged, LibraryError.
+        That says what the file is then, and no word: a person may type one meanwhile, or another device say one.
+        `on_progress` is told how far it is, 0 to 1. AudioError when the file is damaged, LibraryError.
         """
         library = self._library
         library.prepare()
@@ -70,15 +71,13 @@ class Rewording:
             with contextlib.suppress(OSError):  # the next command does it
                 half.unlink()
         self._size += size
-        words = {name: getattr(memo, name) for name in index.EDITABLE}
-        if memo.content:
-            words["content"] = _of_all_devices(library, memo, new)
+        content = _of_all_devices(library, memo, new) if memo.content else ""
         came = None if memo.born else as_it_came(memo, path)
 
         def change(memo: Memo) -> Memo:
             if came and not memo.born and came.words != memo.words:  # a person typed these, and soon no file tells
                 memo = stamped(memo, *library.stamp_of_typed(), came)
-            return replace(memo, size=size, **words)
+            return replace(memo, size=size, content=content or memo.content)
 
         return change
 

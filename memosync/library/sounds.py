@@ -16,6 +16,7 @@ from ..errors import AudioError
 from ..memo import Memo
 from .store import Library
 
+_MOST_ALIKE = 100  # memos with one sound, that are looked for
 _NEAR = 0.5  # seconds: earlier versions reckoned otherwise where a file's clock is off, or its end is cut
 
 
@@ -39,3 +40,23 @@ def same_sound(
                 if is_whole and webm.have_same_sound(own, path, on_progress):
                     return memo
     return None
+
+
+def sound_or_nothing(path: Path) -> bytes:
+    """Give what is heard of a file, nothing where that cannot be said."""
+    with contextlib.suppress(AudioError, OSError):
+        return webm.sound_of(path)
+    return b""
+
+
+def uid_of(sound: bytes, number: int = 0) -> str:
+    """Give the uid of the memo of this sound; where there are several, each has its number."""
+    import hashlib
+
+    return hashlib.sha256(b"memosync uid v1" + sound + (str(number).encode() if number else b"")).hexdigest()
+
+
+def has_sound_of(path: Path, uid: str | None) -> bool:
+    """Tell whether a file has the sound that a memo's uid is made of; False where it cannot be read."""
+    sound = sound_or_nothing(path)
+    return bool(sound) and any(uid_of(sound, number) == uid for number in range(_MOST_ALIKE))

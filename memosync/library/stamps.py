@@ -158,10 +158,17 @@ def _values(memo: Memo) -> dict[str, Json]:
     for tag in filter(None, map(clean_title, memo.tags)):
         found.setdefault(tag_field(tag), tag)
     if memo.trashed:
-        found["trashed"] = memo.trashed.astimezone(UTC).isoformat()
+        found["trashed"] = _in_utc(memo.trashed).isoformat()
     if memo.renewals:
         found["renewals"] = memo.renewals
     return found
+
+
+def _in_utc(when: datetime) -> datetime:
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:  # at the edges of the calendar
+        return (datetime.min if when.year == 1 else datetime.max.replace(microsecond=0)).replace(tzinfo=UTC)
 
 
 def _nothing(field: str) -> Json:

@@ -128,6 +128,19 @@ class Library:
         stamp = self.stamp_of_typed()
         return replace(index, memos=tuple(stamped(memo, *stamp) if memo.born else memo for memo in index.memos))
 
+    def noticed(self, memo: Memo, typed: int) -> Memo:
+        """Stamp what a person typed into a memo's entry, where words are stamped, by when it was saved (ns since 1970).
+
+        LibraryError where this device cannot be named.
+        """
+        if not memo.born or is_stamped(memo):
+            return memo
+        with files.as_library_error("name this device"):
+            self.prepare()
+            with self.index_lock():
+                now, me = self.stamp()
+        return stamped(memo, min(now, typed // 1_000_000), me)
+
     def is_stamped(self, index: Index) -> bool:
         """Tell whether nobody typed something into the index that is not stamped yet, where words are stamped."""
         if index.memos is not self._checked:
@@ -206,8 +219,11 @@ class Library:
                     self._cached = files.state_of(path), replace(after, written=written)
                 return after
 
-    def add(self, memo: Memo, staged: Path) -> None:
-        """Move a finished file to its place, then name it in the index; the caller holds the memo's lock."""
+    def add(self, memo: Memo, staged: Path) -> Memo:
+        """Move a finished file to its place, then name it in the index; the caller holds the memo's lock.
+
+        Give its entry: where there was one whose file was lost, its words stay.
+        """
         with files.as_library_error(f"save {memo.file}"):
             if files.is_regular(staged):
                 files.sync_file(staged)  # which takes a while; nobody has to wait for that
@@ -218,7 +234,13 @@ class Library:
                 files.make_directory(place)
                 files.move(staged, place / memo.file)
 
-        self.transaction(lambda index: index.with_memo(memo), first=move)
+        def named(index: Index) -> Index:
+            if not (was := index.get(memo.id)):
+                return index.with_memo(memo)
+            facts = {name: getattr(memo, name) for name in ("file", "size", "duration", "trashed")}
+            return index.with_memo(replace(was, **facts))
+
+        return next(each for each in self.transaction(named, first=move).memos if each.id == memo.id)
 
     def add_entries(self, found: list[Memo]) -> list[Memo]:
         """Add entries for files that are in their place, and give those that the index did not have by then."""

@@ -79,6 +79,8 @@ def purge(library: Library, memos: Iterable[Memo], gone: Mapping[MemoId, set[byt
     """
     wanted = {(memo.id, memo.trashed) for memo in memos if memo.trashed}
     index = library.index()
+    if not library.is_stamped(index):  # what a person typed before counts, if others bring it back
+        index = library.transaction(lambda index: index)
     if index.group:  # what was said of one that has no uid yet could not be kept
         identity.give_uids(library, [memo for memo in index.memos if (memo.id, memo.trashed) in wanted])
         index = library.index()
@@ -102,8 +104,9 @@ def purge(library: Library, memos: Iterable[Memo], gone: Mapping[MemoId, set[byt
             kept = [path for infohash in links for path in library.kept_of(infohash)]
             ended = [library.keys / infohash for infohash, key in every if key.ended and infohash in links]
             kept = [path for path in kept if path not in ended]
-            file = library.trash / memo.file, library.root / memo.file
-            _unlink(*kept, *file, library.cache(memo.id), *ended)  # what was ended is, as long as there is a file
+            _unlink(
+                *kept, library.path(memo), library.cache(memo.id), *ended
+            )  # what was ended is, while there is a file
         files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
     library.transaction(lambda index: replace(index, memos=tuple(m for m in index.memos if m.id not in ids)))
 

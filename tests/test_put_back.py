@@ -1,0 +1,473 @@
+"""What a person puts back, copies or types while something else goes on: no old word wins, and nothing is there twice.
+
+Earlier indexes, files of a backup, entries that were copied, and who edits while a memo is shared or comes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from proof import crash
+from proof.sounds import heard, sound
+from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
+
+from memosync.audio import webm
+from memosync.commands import edit as edit_verb
+from memosync.commands.arguments import Globals
+from memosync.commands.check import check_library
+from memosync.doctor.rebuild import rebuild
+from memosync.library import group, identity, incoming, trash
+from memosync.library.adopt import open_library
+from memosync.library.freeze import Form, freeze
+from memosync.library.incoming import Incoming, take_in
+from memosync.library.reword import reword
+from memosync.library.store import Library
+from memosync.memo import MemoId, Words, torrent_name
+from memosync.network import Network
+from memosync.stop import Stop
+from memosync.torrent import metainfo
+
+Make = Callable[[str], Library]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Give what makes a library that is in the group already."""
+
+    def made(name: str) -> Library:
+        library = open_library(tmp_path / name, SILENT)
+        group.enter(library, SECRET)
+        return library
+
+    return made
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Library:
+    """A library that is in no group."""
+    return open_library(tmp_path / "alone", SILENT)
+
+
+def by_command(library: Library, memo_id: MemoId, **changes: Any) -> None:
+    edit_verb.apply(library, [library.find(memo_id)], lambda memo: replace(memo, **changes), SILENT)
+
+
+def both_tell(one: Library, other: Library) -> None:
+    for _ in range(2):
+        tell(one, other)
+        tell(other, one)
+
+
+def join(*libraries: Library) -> None:
+    for library in libraries:
+        group.enter(library, SECRET)
+    both_tell(*libraries)
+
+
+def titles(*libraries: Library) -> list[str]:
+    return [only(library).title for library in libraries]
+
+
+def repaired(library: Library) -> Library:
+    command = Globals(root=library.root, network=Network.LOOPBACK, console=SILENT)
+    list(check_library(command, repair=True, now=datetime.now(UTC), stop=Stop()))
+    return open_library(library.root, SILENT)
+
+
+def lost_index(library: Library, now: float) -> Library:
+    """Have the index be made anew from the earlier ones, at a time."""
+    library.index_file.unlink()
+    library = Library(library.root, clock=lambda: now)
+    rebuild(library, now=WHEN, stop=Stop(), console=SILENT)
+    os.utime(library.index_file, (now, now))
+    return library
+
+
+def purge(library: Library, memo_id: MemoId) -> None:
+    trash.purge(library, trash.put(library, [memo_id], WHEN).values())
+
+
+def comes(library: Library, torrent: bytes, data: bytes) -> Incoming:
+    """Have a memo have arrived by its link, but not be taken in yet."""
+    coming = Incoming(library, metainfo.read(torrent).infohash, 10**9)
+    coming.accept(torrent)
+    coming.file.write_bytes(data)
+    return coming
+
+
+@pytest.mark.parametrize("befall", ["the index is lost", "an empty one is put back"])
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_what_was_typed_long_ago_is_no_newer_by_an_earlier_index(make: Make, befall: str, is_heard: bool) -> None:
+    one, other, now = make("one"), make("other"), time.time()
+    empty = one.index_file.read_bytes()
+    memo_id = record(one, 1)
+    both_tell(one, other)
+    one.index_file.write_text(one.index_file.read_text().replace("Weekly standup", "Typed"))
+    if not is_heard:
+        edit(one, memo_id, tags=("work", "new"))  # and the index before has it without its stamp
+    other.clock = lambda: now + 100
+    edit(other, memo_id, title="Edited later")
+    if is_heard:
+        tell(other, one)
+        assert titles(one) == ["Edited later"]
+
+    if befall == "the index is lost":
+        one = lost_index(one, now + 200)
+    else:
+        one = Library(one.root, clock=lambda: now + 200)
+        one.index_file.write_bytes(empty)
+        os.utime(one.index_file, (now + 200, now + 200))
+    both_tell(one, other)
+
+    assert titles(one, other) == ["Edited later"] * 2
+
+
+def test_an_edit_counts_from_when_it_was_made_though_its_index_is_lost(alone: Library, tmp_path: Path) -> None:
+    now = time.time()
+    memo_id = record(alone, 1)
+    by_command(alone, memo_id, description="so that it is stamped")
+    shutil.copytree(alone.root, tmp_path / "other")
+    other = open_library(tmp_path / "other", SILENT)
+    by_command(alone, memo_id, title="First")
+    other.clock = lambda: now + 100
+    by_command(other, memo_id, title="Second")
+
+    alone = lost_index(alone, now + 200)
+    join(alone, other)
+
+    assert titles(alone, other) == ["Second"] * 2
+
+
+@pytest.mark.parametrize("copy", [shutil.copy, shutil.copy2])
+def test_a_file_of_a_backup_has_no_word_that_was_typed_now(
+    alone: Library, tmp_path: Path, copy: Callable[[Path, Path], object]
+) -> None:
+    now = time.time()
+    memo_id = record(alone, 1, "Old")
+    path = alone.path(only(alone))
+    os.utime(path, (now - 300, now - 300))
+    shutil.copy2(path, backup := tmp_path / "backup.webm")
+    alone.clock = lambda: now - 200
+    by_command(alone, memo_id, title="A newer title")
+    shutil.copytree(alone.root, tmp_path / "other")
+    other = open_library(tmp_path / "other", SILENT)
+    other.clock = lambda: now - 100
+    by_command(other, memo_id, title="The newest title")
+    purge(alone, memo_id)
+
+    copy(backup, path)
+    alone, other = open_library(alone.root, SILENT), open_library(other.root, SILENT)
+    join(alone, other)
+
+    assert titles(alone, other) == ["The newest title"] * 2
+
+
+def test_an_older_file_of_what_was_purged_has_no_link_to_later_bytes(alone: Library, tmp_path: Path) -> None:
+    memo_id = record(alone, 1, "Old")
+    shutil.copy2(path := alone.path(only(alone)), backup := tmp_path / "backup.webm")
+    by_command(alone, memo_id, title="A newer title")
+    freeze(alone, alone.index().memos, (), form="public")
+    purge(alone, memo_id)
+
+    shutil.copy2(backup, path)
+    memo = only(repaired(alone))
+
+    assert not memo.is_frozen
+    assert not memo.is_served
+
+
+def test_an_older_file_brings_no_old_word_into_a_group(make: Make, tmp_path: Path) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1, "Old")
+    shutil.copy(one.path(only(one)), backup := tmp_path / "backup.webm")
+    edit(one, memo_id, title="A longer title")
+    reword(one, only(one))
+    both_tell(one, other)
+    edit(other, memo_id, title="The newest title")
+    both_tell(one, other)
+
+    shutil.copy(backup, path := one.path(only(one)))
+    later = one.index_time() + 10**9
+    os.utime(path, ns=(later, later))
+    one = repaired(one)
+    both_tell(one, other)
+
+    assert titles(one, other) == ["The newest title"] * 2
+
+
+def test_who_dies_as_a_file_comes_finds_no_word_in_it_that_was_typed_here(make: Make, tmp_path: Path) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1, "Old")
+    identity.identify(one, SILENT)
+    group.merge_in(other, group.state_of(one), SILENT)
+    edit(one, memo_id, title="A longer title")
+    reword(one, only(one))
+    edit(one, memo_id, title="The newest title")
+    group.merge_in(other, group.state_of(one), SILENT)
+    ((memo, _content),) = group.wanted(other)
+    crash.install()
+
+    for after in itertools.count():
+        copy = Library(tmp_path / f"copy{after}")
+        shutil.copytree(other.root, copy.root, symlinks=True)
+        shutil.copy(one.path(only(one)), came := copy.inner / "came")
+        later = copy.index_time() + 10**9
+        os.utime(came, ns=(later, later))
+        with crash.dying(after) as died:
+            group.take(copy, memo.uid or "", came)
+        assert titles(repaired(copy)) == ["The newest title"]
+        if not died:
+            break
+    assert after > 1
+
+
+@pytest.mark.parametrize("form", ["public", "sealed"])
+@pytest.mark.parametrize("how", ["by another device", "by hand"])
+def test_a_word_that_comes_while_a_memo_is_shared_stays(
+    make: Make, form: Form, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    edit(one, memo_id, title="First")
+    both_tell(one, other)
+    edit(other, memo_id, title="Second")
+    theirs, finish = group.state_of(other), webm.finish
+
+    def and_meanwhile(*args: Any, **more: Any) -> webm.AudioInfo:
+        if how == "by hand":
+            one.index_file.write_text(one.index_file.read_text().replace('"First"', '"Second"'))
+        else:
+            group.merge_in(Library(one.root), theirs, SILENT)
+        return finish(*args, **more)
+
+    monkeypatch.setattr(webm, "finish", and_meanwhile)
+    (shared,), fault = freeze(one, one.index().memos, (), form=form)
+    monkeypatch.undo()
+    both_tell(one, other)
+
+    assert (shared.is_frozen, fault) == (True, None)
+    assert titles(one, other) == ["Second"] * 2
+
+
+def test_an_edit_while_a_lost_file_comes_again_stays(alone: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    memo_id = record(alone, 1)
+    (shared,), _fault = freeze(alone, alone.index().memos, (), form="public")
+    assert shared.infohash
+    data, torrent = alone.path(shared).read_bytes(), alone.torrent(shared.infohash).read_bytes()
+    alone.path(shared).unlink()
+    coming, keep = comes(alone, torrent, data), incoming._keep
+
+    def and_meanwhile(*args: Any) -> None:
+        keep(*args)
+        by_command(Library(alone.root), memo_id, title="Edited meanwhile")
+
+    monkeypatch.setattr(incoming, "_keep", and_meanwhile)
+    took = take_in(alone, coming, coming.plain(), webm.probe(coming.plain()), ())
+
+    assert took == only(alone)
+    assert (took.title, heard(alone.path(took).read_bytes())) == ("Edited meanwhile", 1)
+
+
+@pytest.mark.parametrize("with_its_index", [True, False])
+def test_a_memo_that_had_another_id_elsewhere_is_there_once(make: Make, with_its_index: bool) -> None:
+    one, other = make("one"), make("other")
+    if record(one, 1) > record(other, 1):  # then the grave has the id of the other one
+        one, other = other, one
+    before, path = one.index_file.read_bytes(), one.path(only(one))
+    data = path.read_bytes()
+    both_tell(one, other)
+    assert only(one).id != only(other).id
+    purge(one, only(one).id)
+    both_tell(one, other)
+
+    path.write_bytes(data)
+    if with_its_index:
+        one.index_file.write_bytes(before)
+    else:
+        for snapshot in one.snapshots.kept():
+            snapshot.unlink()
+    both_tell(one, other)
+    trash.take_back(other, [memo.id for memo in other.index().memos if memo.trashed])
+    both_tell(one, other)
+
+    assert words(one) == words(other)
+    assert not only(one).trashed
+
+
+@pytest.mark.parametrize("has_earlier_indexes", [True, False])
+def test_a_file_that_is_copied_back_after_its_memo_was_purged_is_alive(make: Make, has_earlier_indexes: bool) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    both_tell(one, other)
+    path = one.path(only(one))
+    data = path.read_bytes()
+    purge(one, memo_id)
+    both_tell(one, other)
+
+    path.write_bytes(data)
+    for snapshot in one.snapshots.kept() if not has_earlier_indexes else ():
+        snapshot.unlink()
+    one = open_library(one.root, SILENT)
+    both_tell(one, other)
+
+    assert [bool(only(library).trashed) for library in (one, other)] == [False, False]
+    assert heard(one.path(only(one)).read_bytes()) == 1
+
+
+@pytest.mark.parametrize("is_in_a_group", [False, True])
+def test_a_file_that_is_copied_back_beside_the_one_in_the_trash_is_not_emptied_with_it(
+    alone: Library, is_in_a_group: bool
+) -> None:
+    memo_id = record(alone, 1)
+    if is_in_a_group:
+        group.enter(alone, SECRET)
+        identity.identify(alone, SILENT)
+    path, thrown = alone.path(only(alone)), datetime.fromtimestamp(alone.clock(), UTC)
+    data = path.read_bytes()
+    trash.put(alone, [memo_id], thrown)
+    path.write_bytes(data)
+
+    alone = open_library(alone.root, SILENT)
+    for day in range(0, 400, 5):
+        alone.clock = (now := thrown + timedelta(days=day)).timestamp
+        trash.purge(alone, trash.overdue(alone, now))
+    assert not alone.index().memos
+    alone = open_library(alone.root, SILENT)
+    identity.identify(alone, SILENT)
+
+    assert heard(path.read_bytes()) == 1
+    assert not only(alone).trashed
+
+
+def test_what_was_typed_into_the_trash_is_not_lost_as_it_goes(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1, "Zebra")
+    both_tell(one, other)
+    edit(one, memo_id, title="Zebra two")
+    both_tell(one, other)
+    trash.put(one, [memo_id], WHEN)
+    one.index_file.write_text(one.index_file.read_text().replace("Zebra two", "Aardvark"))
+
+    trash.purge(one, one.index().memos)
+    both_tell(one, other)
+    trash.take_back(other, [memo_id])
+    both_tell(one, other)
+
+    assert titles(one, other) == ["Aardvark"] * 2
+
+
+def called_otherwise(library: Library) -> None:
+    """Have a memo be purged, and come again by its link under a later name; then put the index of before back."""
+    memo_id = only(library).id
+    before = library.index_file.read_bytes()
+    by_command(library, memo_id, title="A newer title")
+    (shared,), _fault = freeze(library, library.index().memos, (), form="public")
+    assert shared.infohash
+    data, torrent = library.path(shared).read_bytes(), library.torrent(shared.infohash).read_bytes()
+    purge(library, memo_id)
+    coming = comes(library, torrent, data)
+    memo = take_in(library, coming, coming.plain(), webm.probe(coming.file), ())
+    coming.remove()
+    identity.claim(library, memo.id)
+    library.index_file.write_bytes(before)
+
+
+def test_a_file_that_an_index_put_back_calls_otherwise_is_found(alone: Library) -> None:
+    record(alone, 1, "Old")
+    called_otherwise(alone)
+
+    alone = repaired(repaired(alone))
+
+    assert heard(alone.path(only(alone)).read_bytes()) == 1
+    assert alone.is_intact(only(alone), alone.path(only(alone)))
+
+
+def test_a_file_that_an_index_put_back_calls_otherwise_does_not_come_beside_itself(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1, "Old")
+    both_tell(one, other)
+    called_otherwise(one)
+
+    one = open_library(one.root, SILENT)
+    both_tell(one, other)
+    trash.take_back(other, [memo.id for memo in other.index().memos if memo.trashed])
+    both_tell(one, other)
+
+    assert only(one).id == memo_id
+    assert len(list(one.root.glob("*.webm"))) == 1
+
+
+def test_an_entry_that_a_person_copied_with_its_file_is_another_memo(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    both_tell(one, other)
+    text, another = one.index_file.read_text(), one.take_id()
+    shutil.copy(one.path(only(one)), one.root / only(one).file.replace(memo_id, another))
+    entry = text.split("[[memo]]")[1].replace(memo_id, another).replace("Weekly standup", "Copy")
+    one.index_file.write_text(f"{text}\n[[memo]]{entry}")
+
+    one = open_library(one.root, SILENT)
+    both_tell(one, other)
+
+    for library in (one, other):
+        assert sorted(memo.title for memo in library.index().memos) == ["Copy", "Weekly standup"]
+
+
+def test_two_fetches_that_die_under_one_seeder_are_known_by_their_own_links(make: Make, tmp_path: Path) -> None:
+    one = make("one")
+    crash.install()
+    torrents = []
+    for number in (5, 6):
+        path = tmp_path / f"stranger{number}.webm"
+        path.write_bytes(sound(number))
+        torrent = metainfo.make(path, torrent_name(Words(f"What stranger {number} calls it"), MemoId("0" * 8)))
+        torrents.append(torrent.infohash)
+        for after in itertools.count():
+            coming = comes(one, torrent.data, path.read_bytes())
+            with crash.dying(after) as died:
+                take_in(one, coming, coming.plain(), webm.probe(path), ())
+            assert died
+            if one.orphans():
+                break
+        identity.identify(one, SILENT)  # as a seeder does again and again
+
+    assert [memo.infohash for memo in one.index().memos] == torrents
+
+
+EDGES = [datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("recorded", EDGES, ids=["the last year", "the first year"])
+def test_words_that_are_as_odd_as_may_be_are_the_same_everywhere(make: Make, recorded: datetime) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    both_tell(one, other)
+
+    by_command(one, memo_id, recorded=recorded, tags=(500 * "ß", 500 * "ﬃ"), title=500 * "ﬃ")
+    both_tell(one, other)
+
+    assert words(one) == words(other)
+    assert only(other).recorded == recorded
+    assert group.state_of(one) == group.state_of(other)
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_what_was_thrown_away_beyond_the_calendar_is_thrown_away_everywhere(make: Make, when: str) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    both_tell(one, other)
+
+    edit(one, memo_id, trashed=datetime.fromisoformat(when))
+    both_tell(one, other)
+
+    assert only(other).trashed
+    assert group.state_of(one) == group.state_of(other)
