@@ -20,9 +20,10 @@ from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
 from memosync import index, manifest
 from memosync.audio import webm
 from memosync.commands import sync
+from memosync.doctor.devices import devices
 from memosync.doctor.rebuild import rebuild
 from memosync.errors import UsageError
-from memosync.library import group, identity, keys, places, stamps, trash
+from memosync.library import group, identity, keys, known, places, stamps, trash
 from memosync.library.adopt import open_library
 from memosync.library.device import device
 from memosync.library.digests import Digests
@@ -472,6 +473,34 @@ def test_a_file_that_cannot_be_read_keeps_nobody_waiting(make: Make) -> None:
 
     assert [memo.uid == only(one).uid for memo in other.index().memos] == [True, False]
     assert other.find("last").id == mine
+
+
+def test_a_memo_is_on_devices_that_can_have_heard_of_it(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    identity.identify(one, SILENT)
+    made = only(one).recorded.timestamp()
+    met = dict.fromkeys(("aaaaaaaa", "cccccccc", "dddddddd"), int(made) + 60) | {"bbbbbbbb": int(made) - 60}
+    lacks = {key: {"count": 0, "memos": []} for key in met}
+    lacks["cccccccc"] = {"count": 1, "memos": [(only(one).uid or "")[: known.LACK]]}
+    lacks["dddddddd"] = {"count": 9, "memos": []}  # more than it can name
+    rows = {name: {"since": Cell(1000, BIRTH), "lacks": Cell(lacks[name], Clock(1000, 0, name))} for name in met}
+    known.change(other, lambda now: replace(now, devices={**now.devices, **rows}, met=met))
+    group.merge_in(other, State(group.state_of(one).memos), SILENT)
+
+    assert [row.id for row in group.holders(other, only(other))] == ["aaaaaaaa"]
+    assert only(other).id == memo_id
+
+
+def test_two_devices_that_came_by_one_invitation_are_told(make: Make) -> None:
+    one = make("one")
+    for name, came_by in (("aaaaaaaa", "1" * 40), ("bbbbbbbb", "1" * 40), ("cccccccc", "2" * 40)):
+        known.say(one, name, {"name": name[:2], "since": 1000, "came_by": came_by})
+
+    (told,) = [found.text for found in devices(one, None) if "one invitation" in found.text]
+    assert told.startswith("aa and bb came by one invitation")
+    known.say(one, "bbbbbbbb", {"gone": 1})
+    assert not any("one invitation" in found.text for found in devices(one, None))
 
 
 def test_whoever_dies_while_a_state_is_merged_has_the_old_one_or_the_new(make: Make, tmp_path: Path) -> None:

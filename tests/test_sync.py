@@ -163,6 +163,7 @@ def test_what_one_lacks_is_said_with_the_reason(pair: tuple[Program, Program], t
     there, here = open_library(one.library, SILENT), open_library(other.library, SILENT)
     wait_until(lambda: only(one) and entries(one)[0].get("uid"), "it to be known between devices")
     group.merge_in(here, group.state_of(there), SILENT)
+    known.change(here, lambda now: replace(now, met={group.device_of(there): int(time.time()) + 1}))  # as a seeder does
     one("seed", "--stop")
 
     assert other("list").out.split("\t")[4] == "a"

@@ -43,5 +43,9 @@ def devices(library: Library, state: SeederState | None) -> Iterator[Finding]:
             yield Finding("note", "sync", f"{name} was {when}; memosync sync --forget {row.id} waits for it no more")
         else:
             yield Finding("ok", "sync", f"{name} was {when}")
+    for rows in group.of_one_invitation(library):
+        names = " and ".join(row.name or row.id for row in rows)
+        text = f"{names} came by one invitation, which is for one: if you do not know them all, leave everywhere"
+        yield Finding("note", "sync", text)
     if not others:
         yield Finding("note", "sync", "no other device has come; memosync sync --invite device invites one")

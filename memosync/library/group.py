@@ -118,9 +118,26 @@ def others(library: Library) -> list[Device]:
 
 
 def holders(library: Library, memo: Memo) -> list[Device]:
-    """Give the other devices that have a memo's file, as far as they say."""
-    uid = (memo.uid or "")[:LACK]
-    return [row for row in others(library) if uid not in row.lacks]
+    """Give the other devices that have a memo's file, as far as they say.
+
+    Who was last heard before it was recorded knows nothing of it, and who lacks more than it can name may lack it.
+    """
+    met, uid, recorded = known.read(library).met, (memo.uid or "")[:LACK], memo.recorded.timestamp()
+    since = recorded if recorded < library.clock() else 0.0  # by a clock that is ahead nothing can be told
+    return [
+        row
+        for row in others(library)
+        if uid not in row.lacks and row.lacking <= len(row.lacks) and max(met.get(row.id, 0), row.as_of) >= since
+    ]
+
+
+def of_one_invitation(library: Library) -> list[list[Device]]:
+    """Give the devices that came by one invitation, which was for one: somebody else had it, too."""
+    came: dict[str, list[Device]] = {}
+    for row in known.devices(known.read(library)).values():
+        if row.came_by and not row.gone:
+            came.setdefault(row.came_by, []).append(row)
+    return [rows for rows in came.values() if len(rows) > 1]
 
 
 def state_of(library: Library) -> State:

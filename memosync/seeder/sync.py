@@ -40,6 +40,7 @@ from .pointing import Pointing
 
 _PAUSE = 0.3  # seconds between two heads, at least
 _NOTED = 600.0  # seconds between two notes that a device is met
+_HEARD = 10.0  # and of one that says something new
 _SETTLES = 3.0  # seconds after which other addresses are this device's
 _LOOK_EVERY = 0.1  # seconds between two looks at what is to be done
 _ROW_EVERY = 30.0  # seconds after which this device says anew what it lacks, while half of what it said is true
@@ -324,6 +325,7 @@ class _Part:
         group.merge_in(self._library, news(self._mine, built.state), self._console)
         if self._me in built.state.devices:
             self._note_knowing(tellers)
+        self._note_met(tellers, _HEARD)
         self.learn()
         if built.state == self._mine:
             self._equal.add(built.infohash)
