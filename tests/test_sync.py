@@ -24,6 +24,7 @@ from support.waiting import takes_less, wait_until
 
 from memosync import magnet
 from memosync.console import Console
+from memosync.errors import UsageError
 from memosync.library import group, keys, known
 from memosync.library.adopt import open_library
 from memosync.library.store import Library
@@ -307,6 +308,21 @@ def test_a_device_that_is_forgotten_is_waited_for_no_more(pair: tuple[Program, P
     assert "no device" in one("sync", "--forget", "nobody", code=3).err
     other("sync")  # it comes back
     wait_until(lambda: len(one("sync").lines) == 2, "it to be a device again")
+
+
+def test_a_device_that_is_there_is_not_forgotten(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    there = json.loads(one("sync", "--json").lines[1])
+    known_before = known.read(Library(one.library)).devices[there["device"]]
+
+    refused = one("sync", "--forget", there["device"], code=UsageError.exit_code)
+
+    assert f"error: {there['name']} is there now" in refused.err
+    assert "hint: memosync sync --leave there" in refused.err
+    assert not refused.out
+    assert known.read(Library(one.library)).devices[there["device"]] == known_before
+    other("sync", "--leave")
+    assert len(one("sync", "--forget", there["device"]).lines) == 1, "it has just left"
 
 
 def test_links_that_were_given_before_go_on(memosync: Program, other: Program, tmp_path: Path) -> None:

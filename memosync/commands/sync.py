@@ -27,6 +27,7 @@ from .share import usable_of
 
 Ready = TypeVar("Ready")
 _LOOK_EVERY = 0.05  # seconds
+_LEAVES = 5.0  # seconds within which the seeder says that a device has left
 _INTRODUCED = 5.0  # seconds within which a seeder that takes part in sync says so
 _LONGEST_LINK = 20_000  # bytes of what is pasted
 
@@ -72,7 +73,7 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
         _leave(command.open(stop), console)
         return []
     if options.forget is not None:
-        _forget(library := command.open(stop), options.forget, console)
+        _forget(library := command.open(stop), options.forget, console, stop)
         return _status(library)
     library = command.open_to_swarms(stop)
     if options.invite:
@@ -266,13 +267,24 @@ def _leave(library: Library, console: Console) -> None:
         console.warn(f"{format_count(lost)} had not come yet, and will not now")
 
 
-def _forget(library: Library, word: str, console: Console) -> None:
-    """Have no device wait any more for one that will not come again; NotFoundError."""
+def _forget(library: Library, word: str, console: Console, stop: Stop) -> None:
+    """Have no device wait any more for one that will not come again; NotFoundError.
+
+    UsageError for one that is connected: it would come again at once.
+    """
     row = _find(library, word)
     if row.id == group.device_of(library):
         raise UsageError("this is the device that you are at", "memosync sync --leave ends sync here")
+    if _is_met(library, row):
+        console.tell(f"seeing whether {_named([row])} has just left")
+        if not _until(lambda: not _is_met(library, row), _LEAVES, stop):
+            raise UsageError(f"{_named([row])} is there now", "memosync sync --leave there ends sync with it")
     known.say(library, row.id, {"gone": 1})
     console.tell(f"nobody waits for {_named([row])} any more; a device that still has the secret can come again")
+
+
+def _is_met(library: Library, row: Device) -> bool:
+    return bool((state := client.current(library)) and row.id in state.met)
 
 
 def _find(library: Library, word: str) -> Device:
