@@ -24,7 +24,7 @@ from support.waiting import takes_less, wait_until
 
 from memosync import magnet
 from memosync.console import Console
-from memosync.errors import UsageError
+from memosync.errors import NotFoundError, UsageError
 from memosync.library import group, keys, known
 from memosync.library.adopt import open_library
 from memosync.library.store import Library
@@ -308,6 +308,21 @@ def test_a_device_that_is_forgotten_is_waited_for_no_more(pair: tuple[Program, P
     assert "no device" in one("sync", "--forget", "nobody", code=3).err
     other("sync")  # it comes back
     wait_until(lambda: len(one("sync").lines) == 2, "it to be a device again")
+
+
+def test_a_device_that_was_forgotten_leaves_its_name_and_id_to_others(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    other("seed", "--stop")
+    library = Library(one.library)
+    known.say(library, "0a0a0a0a", {"name": "desk"})
+    known.say(library, "0a0a0b0b", {"name": "desk"})
+    assert "may be 0a0a0a0a (desk), 0a0a0b0b (desk)" in one("sync", "--forget", "Desk", code=3).err
+
+    one("sync", "--forget", "0a0a0a")
+
+    assert "no device '0a0a0a'" in one("sync", "--forget", "0a0a0a", code=NotFoundError.exit_code).err
+    assert "nobody waits for desk any more" in one("sync", "--forget", "desk").err
+    assert "no device 'desk'" in one("sync", "--forget", "desk", code=NotFoundError.exit_code).err
 
 
 def test_a_device_that_is_there_is_not_forgotten(pair: tuple[Program, Program]) -> None:

@@ -288,7 +288,7 @@ def _is_met(library: Library, row: Device) -> bool:
 
 
 def _find(library: Library, word: str) -> Device:
-    rows = known.devices(known.read(library)).values()
+    rows = [row for row in known.devices(known.read(library)).values() if not row.gone]
     text = word.strip().lower()
     found = [row for row in rows if text and (row.id.startswith(text) or row.name.lower() == text)]
     if len(found) != 1:
