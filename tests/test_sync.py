@@ -243,6 +243,7 @@ def test_wrong_arguments_say_what_to_do(memosync: Program) -> None:
     assert "exclude each other" in memosync("sync", "--invite", "device", "--forget", "x", code=2).err
     assert "--tracker goes with --invite" in memosync("sync", "--tracker", "udp://127.0.0.1:1", code=2).err
     assert "no other" in memosync("sync", "--leave", code=2).err
+    assert "in sync with no other" in memosync("sync", "--forget", "x", code=2).err
     assert not memosync.library.exists() or not (memosync.library / ".memosync" / "keys").exists()
 
 

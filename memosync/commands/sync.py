@@ -82,10 +82,7 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
     if options.link is not None:
         _join(command, library, options, name, stop)
     elif not library.index().group:
-        raise UsageError(
-            "this library is in sync with no other",
-            "memosync sync --invite device on this device, and memosync sync - on the other one",
-        )
+        raise _in_no_group("memosync sync --invite device on this device, and memosync sync - on the other one")
     else:
         group.insist_on_secret(library)
         with files.as_library_error("take part in sync"), library.index_lock():
@@ -254,9 +251,13 @@ def _told(command: Globals, library: Library, link: Magnet, timeout: float, stop
         raise WrongKeyError("the key is not the one of this invitation", "ask for the whole of it again") from error
 
 
+def _in_no_group(hint: str) -> UsageError:
+    return UsageError("this library is in sync with no other", hint)
+
+
 def _leave(library: Library, console: Console) -> None:
     if not library.index().group:
-        raise UsageError("this library is in sync with no other", "there is nothing to leave")
+        raise _in_no_group("there is nothing to leave")
     lost = sum(is_awaited(library, memo) for memo in _alive(library))
     device, is_known = group.device_of(library), bool(group.others(library))
     group.leave(library)
@@ -272,6 +273,8 @@ def _forget(library: Library, word: str, console: Console, stop: Stop) -> None:
 
     UsageError for one that is connected: it would come again at once.
     """
+    if not library.index().group:
+        raise _in_no_group("there is no device to forget")
     row = _find(library, word)
     if row.id == group.device_of(library):
         raise UsageError("this is the device that you are at", "memosync sync --leave ends sync here")
