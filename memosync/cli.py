@@ -386,7 +386,7 @@ def sync(
         Literal["device"] | None, typer.Option("--invite", help="Print an invitation for another device of yours.")
     ] = None,
     forget: Annotated[
-        str | None, typer.Option("--forget", metavar="DEVICE", help="One that will not come again.")
+        list[str] | None, typer.Option("--forget", metavar="DEVICE", help="One that will not come again.")
     ] = None,
     leave: Annotated[bool, typer.Option("--leave", help="End sync here; every memo stays.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when all that are there have all.")] = False,
@@ -412,6 +412,13 @@ def sync(
     typed = _is_typed(ctx, "trackers")
     if qr and not invite:
         raise UsageError("--qr goes with --invite", "memosync sync --invite device --qr")
+    does_more = wait or name is not None or _is_typed(ctx, "timeout")
+    if leave and (does_more or as_json):
+        raise UsageError("--leave goes with no other option", "memosync sync --leave")
+    if forget and does_more:
+        raise UsageError("--forget goes with --json and no other option", "memosync sync --forget DEVICE")
+    if invite and as_json:
+        raise UsageError("--invite and --json exclude each other", "the answer is the invitation alone")
     pasted = "".join(terminal.asked("paste the invitation")) if link == "-" and terminal.is_conversation() else None
     options = _filled(verb.SyncOptions, locals())
     command: Globals = ctx.obj

@@ -242,7 +242,13 @@ def test_wrong_arguments_say_what_to_do(memosync: Program) -> None:
     assert "exclude each other" in memosync("sync", "-", "--leave", code=2).err
     assert "exclude each other" in memosync("sync", "--invite", "device", "--forget", "x", code=2).err
     assert "--tracker goes with --invite" in memosync("sync", "--tracker", "udp://127.0.0.1:1", code=2).err
-    assert "no other" in memosync("sync", "--leave", code=2).err
+    for option in (["--wait"], ["--json"], ["--name", "x"], ["--timeout", "5"]):
+        assert "--leave goes with no other option" in memosync("sync", "--leave", *option, code=2).err
+        if option != ["--json"]:
+            refused = memosync("sync", "--forget", "x", *option, code=2).err
+            assert "--forget goes with --json and no other option" in refused
+    assert "exclude each other" in memosync("sync", "--invite", "device", "--json", code=2).err
+    assert "no other" in memosync("sync", "--leave", code=2, env={"MEMOSYNC_TIMEOUT": "5"}).err
     assert "in sync with no other" in memosync("sync", "--forget", "x", code=2).err
     assert not memosync.library.exists() or not (memosync.library / ".memosync" / "keys").exists()
 
@@ -309,6 +315,21 @@ def test_a_device_that_is_forgotten_is_waited_for_no_more(pair: tuple[Program, P
     assert "no device" in one("sync", "--forget", "nobody", code=3).err
     other("sync")  # it comes back
     wait_until(lambda: len(one("sync").lines) == 2, "it to be a device again")
+
+
+def test_several_devices_are_forgotten_or_none_is(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    other("seed", "--stop")
+    library = Library(one.library)
+    for number in range(3):
+        known.say(library, f"{number}" * 8, {"name": f"desk {number}"})
+
+    one("sync", "--forget", "desk 0", "--forget", "nobody", code=NotFoundError.exit_code)
+    assert len(one("sync").lines) == 5
+    forgotten = one("sync", "--forget", "desk 0", "--forget", "2222", "--forget", "desk 2", "--json")
+
+    assert "nobody waits for desk 0, desk 2 any more" in forgotten.err
+    assert {json.loads(line)["name"] for line in forgotten.lines} & {f"desk {n}" for n in range(3)} == {"desk 1"}
 
 
 def test_a_device_that_was_forgotten_leaves_its_name_and_id_to_others(pair: tuple[Program, Program]) -> None:

@@ -39,7 +39,7 @@ class SyncOptions:
     invite: Literal["device"] | None = None
     link: str | None = None  # -, for an invitation on standard input
     pasted: str | None = None  # what a person pasted for it
-    forget: str | None = None  # a device
+    forget: Sequence[str] = ()  # devices
     leave: bool = False
     wait: bool = False  # until all devices that are there have all, or somebody has come
     name: str | None = None  # of this device
@@ -64,7 +64,7 @@ class Status:
 def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
     """Do what the options say, and say how the devices are."""
     console = command.console
-    if sum((options.invite is not None, options.link is not None, options.forget is not None, options.leave)) > 1:
+    if sum((options.invite is not None, options.link is not None, bool(options.forget), options.leave)) > 1:
         raise UsageError("--invite, an invitation, --forget and --leave exclude each other")
     if options.trackers and options.typed and options.invite is None:
         raise UsageError("--tracker goes with --invite", "memosync sync --invite device --tracker URL")
@@ -72,7 +72,7 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
     if options.leave:
         _leave(command.open(stop), console)
         return []
-    if options.forget is not None:
+    if options.forget:
         _forget(library := command.open(stop), options.forget, console, stop)
         return _status(library)
     library = command.open_to_swarms(stop)
@@ -268,26 +268,29 @@ def _leave(library: Library, console: Console) -> None:
         console.warn(f"{format_count(lost)} had not come yet, and will not now")
 
 
-def _forget(library: Library, word: str, console: Console, stop: Stop) -> None:
-    """Have no device wait any more for one that will not come again; NotFoundError.
+def _forget(library: Library, words: Sequence[str], console: Console, stop: Stop) -> None:
+    """Have no device wait any more for those that will not come again; NotFoundError, and nothing done.
 
     UsageError for one that is connected: it would come again at once.
     """
     if not library.index().group:
         raise _in_no_group("there is no device to forget")
-    row = _find(library, word)
-    if row.id == group.device_of(library):
+    rows = list({row.id: row for row in [_find(library, word) for word in words]}.values())
+    if group.device_of(library) in {row.id for row in rows}:
         raise UsageError("this is the device that you are at", "memosync sync --leave ends sync here")
-    if _is_met(library, row):
-        console.tell(f"seeing whether {_named([row])} has just left")
-        if not _until(lambda: not _is_met(library, row), _LEAVES, stop):
-            raise UsageError(f"{_named([row])} is there now", "memosync sync --leave there ends sync with it")
-    known.say(library, row.id, {"gone": 1})
-    console.tell(f"nobody waits for {_named([row])} any more; a device that still has the secret can come again")
+    if met := _met(library, rows):
+        console.tell(f"seeing whether {_named(met[:1])} has just left")
+        if not _until(lambda: not _met(library, rows), _LEAVES, stop):
+            raise UsageError(f"{_named(met[:1])} is there now", "memosync sync --leave there ends sync with it")
+    for row in rows:
+        known.say(library, row.id, {"gone": 1})
+    console.tell(f"nobody waits for {_named(rows)} any more; a device that still has the secret can come again")
 
 
-def _is_met(library: Library, row: Device) -> bool:
-    return bool((state := client.current(library)) and row.id in state.met)
+def _met(library: Library, rows: Sequence[Device]) -> list[Device]:
+    """Give those that are connected to the running seeder."""
+    state = client.current(library)
+    return [row for row in rows if state and row.id in state.met]
 
 
 def _find(library: Library, word: str) -> Device:
