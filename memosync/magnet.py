@@ -323,11 +323,12 @@ def _links_in(parts: SplitResult) -> tuple[list[str], list[str]]:
                 others.append(first)
             values = _query(query or text)
             seeds += [value for key, value in values if key == "seeds"]
-            others += [one for one in (first, *(value for _, value in values)) if _is_link(one)]
+            others += [one for one in (first, *(value for _, value in values)) if is_link(one)]
     return seeds, others
 
 
-def _is_link(text: str) -> bool:
+def is_link(text: str) -> bool:
+    """Tell whether a text is a link that `parse` reads, or would if it were whole."""
     text = text.strip()
     return bool(_HEX.fullmatch(text) or _PRIVATE.fullmatch(text) or re.match(rf"(?i){_MAGNET}|{_URN}", text))
 

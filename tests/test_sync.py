@@ -225,7 +225,13 @@ def test_an_invitation_and_a_memo_are_not_taken_for_each_other(memosync: Program
 
 @pytest.mark.parametrize(
     ("said", "code", "words"),
-    [("", 2, "there is no invitation"), ("nonsense", 5, "this is not a link"), (f"{'a' * 40}", 5, "it has no key")],
+    [
+        ("", 2, "there is no invitation"),
+        ("nonsense", 5, "this is no invitation\nmemosync: hint: memosync sync --invite device on the other device"),
+        ("https://example.org/", 5, "this is no invitation\nmemosync: hint: memosync sync --invite device"),
+        (f"magnet:?xt=urn:btih:{'a' * 40}&x.key=abc", 5, "the key of this link is not whole"),
+        ("a" * 40, 5, "it has no key"),
+    ],
 )
 def test_what_is_no_invitation_changes_nothing(other: Program, said: str, code: int, words: str) -> None:
     refused = other("sync", "-", stdin=said, code=code)

@@ -30,6 +30,7 @@ _LOOK_EVERY = 0.05  # seconds
 _LEAVES = 5.0  # seconds within which the seeder says that a device has left
 _INTRODUCED = 5.0  # seconds within which a seeder that takes part in sync says so
 _LONGEST_LINK = 20_000  # bytes of what is pasted
+_PRINTS_ONE = "memosync sync --invite device on the other device prints one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,12 +206,15 @@ def _invitation(options: SyncOptions, stop: Stop) -> Magnet:
     text = options.pasted
     if text is None:
         text = magnet.decode(read_all(INPUT, _LONGEST_LINK, stop))
-    links = [link for line in magnet.unwrap(text) for link in magnet.split(line)]
+    lines = magnet.unwrap(text)
+    try:
+        links = [link for line in lines for link in magnet.split(line)]
+    except TorrentError:  # what is said of pages is about memos
+        links = []
+    if lines and not any(map(magnet.is_link, links)):
+        raise TorrentError("this is no invitation", _PRINTS_ONE)
     if len(links) != 1:
-        raise UsageError(
-            "there is no invitation" if not links else "these are several links",
-            "memosync sync --invite device on the other device prints one",
-        )
+        raise UsageError("there is no invitation" if not links else "these are several links", _PRINTS_ONE)
     link = magnet.parse(links[0])
     if not link.key:
         raise TorrentError("this is no invitation: it has no key", "ask for the whole of it again")
