@@ -19,6 +19,7 @@ from support.library import entries, memos, only
 from support.long import more
 from support.pairs import is_here, join, named, record, titles, wait_for, wait_until_even
 from support.program import PROGRAM, Program
+from support.sound import noise
 from support.terminal import Terminal
 from support.waiting import takes_less, wait_until
 
@@ -219,6 +220,9 @@ def test_an_invitation_and_a_memo_are_not_taken_for_each_other(memosync: Program
 
     assert "this is an invitation" in other("fetch", "-", stdin=invitation, code=5).err
     assert "this is a link to a memo" in other("sync", "-", stdin=link, code=5).err
+    long = memosync("record", noise(memosync.library.parent / "long.flac", 10)).out.strip()
+    link = memosync("share", long).out
+    assert "this is a link to a memo, and no invitation" in other("sync", "-", stdin=link, code=5).err
     assert not open_library(other.library, SILENT).index().group
     assert not list((other.library / ".memosync" / "incoming").iterdir())
 
@@ -230,7 +234,7 @@ def test_an_invitation_and_a_memo_are_not_taken_for_each_other(memosync: Program
         ("nonsense", 5, "this is no invitation\nmemosync: hint: memosync sync --invite device on the other device"),
         ("https://example.org/", 5, "this is no invitation\nmemosync: hint: memosync sync --invite device"),
         (f"magnet:?xt=urn:btih:{'a' * 40}&x.key=abc", 5, "the key of this link is not whole"),
-        ("a" * 40, 5, "it has no key"),
+        ("a" * 40, 5, "this is a link to a memo, and no invitation\nmemosync: hint: memosync fetch - reads it; an inv"),
     ],
 )
 def test_what_is_no_invitation_changes_nothing(other: Program, said: str, code: int, words: str) -> None:

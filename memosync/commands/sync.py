@@ -30,6 +30,7 @@ _LOOK_EVERY = 0.05  # seconds
 _LEAVES = 5.0  # seconds within which the seeder says that a device has left
 _INTRODUCED = 5.0  # seconds within which a seeder that takes part in sync says so
 _LONGEST_LINK = 20_000  # bytes of what is pasted
+_A_MEMO = "this is a link to a memo, and no invitation"
 _PRINTS_ONE = "memosync sync --invite device on the other device prints one"
 
 
@@ -217,7 +218,8 @@ def _invitation(options: SyncOptions, stop: Stop) -> Magnet:
         raise UsageError("there is no invitation" if not links else "these are several links", _PRINTS_ONE)
     link = magnet.parse(links[0])
     if not link.key:
-        raise TorrentError("this is no invitation: it has no key", "ask for the whole of it again")
+        hint = "memosync fetch - reads it; an invitation has a key: if it is one, ask for the whole of it again"
+        raise TorrentError(_A_MEMO, hint)
     return link
 
 
@@ -226,7 +228,7 @@ def _told(command: Globals, library: Library, link: Magnet, timeout: float, stop
 
     def accept(torrent: bytes) -> None:
         if metainfo.read(torrent).size > invitations.LARGEST:
-            raise TorrentError("this is no invitation: it is too large", "memosync fetch is for memos")
+            raise TorrentError(_A_MEMO, "memosync fetch - reads it")
 
     try:
         with files.scratch() as place:  # what is in the library may be a memo that is on its way
@@ -251,7 +253,7 @@ def _told(command: Globals, library: Library, link: Magnet, timeout: float, stop
         return invitations.open_invitation(data, link.key)
     except WrongKeyError as error:
         if sealing.is_sealed_with(data, link.key):
-            raise TorrentError("this is a link to a memo, and no invitation", "memosync fetch - reads it") from None
+            raise TorrentError(_A_MEMO, "memosync fetch - reads it") from None
         raise WrongKeyError("the key is not the one of this invitation", "ask for the whole of it again") from error
 
 
