@@ -291,8 +291,25 @@ def test_a_second_group_is_refused_with_what_to_do(used: tuple[Program, Program]
     refused = other("sync", "-", stdin=invitation, code=2)
 
     assert "already" in refused.err
-    assert "--leave" in refused.err
+    assert "if this invitation is of other devices: memosync sync --leave ends that" in refused.err
     assert open_library(other.library, SILENT).index().group == open_library(one.library, SILENT).index().group
+
+
+def test_an_invitation_of_ones_own_group_is_told_as_one(memosync: Program, other: Program) -> None:
+    invitation = memosync("sync", "--invite", "device").out
+    before = (memosync.library / "index.toml").read_bytes(), keys.secret(Library(memosync.library))
+    refused = memosync("sync", "-", stdin=invitation, code=UsageError.exit_code)
+    assert "this invitation was made here" in refused.err
+    assert "it is for another device; there: memosync sync -" in refused.err
+    assert ((memosync.library / "index.toml").read_bytes(), keys.secret(Library(memosync.library))) == before
+
+    other("sync", "-", stdin=invitation)
+    wait_until(lambda: not known.read(Library(memosync.library)).invitations, "it to be used up")
+
+    for program in (memosync, other):
+        refused = program("sync", "-", stdin=invitation, code=UsageError.exit_code)
+        assert "nothing is to be done" in refused.err
+        assert "--leave" not in refused.err
 
 
 def test_who_leaves_keeps_every_memo_and_forgets_the_secret(pair: tuple[Program, Program]) -> None:

@@ -161,16 +161,11 @@ def _addresses(library: Library, device: str) -> tuple[str, ...]:
 def _join(command: Globals, library: Library, options: SyncOptions, name: str, stop: Stop) -> None:
     """Have a library be one with that of who invited it; return when the other one knows this one."""
     console = command.console
-    others = group.others(library)
-    if library.index().group and others:
-        raise UsageError(
-            f"this library is in sync with {_named(others)} already",
-            "memosync sync --leave ends that and keeps every memo; then join the other ones",
-        )
+    link = _invitation(options, stop)
+    _insist_on_no_group(library, link)
     state = client.current(library)
     client.refuse_another_network(state, command.network)
     client.refuse_older(state)
-    link = _invitation(options, stop)
     told = _told(command, library, link, options.timeout, stop)
     here = {memo.id for memo in library.index().memos if not memo.trashed}
     if library.index().group:  # of which nobody came to be
@@ -188,6 +183,20 @@ def _join(command: Globals, library: Library, options: SyncOptions, name: str, s
         )
     comes = sum(is_awaited(library, memo) or memo.id not in here for memo in _alive(library))
     console.tell(f"{format_count(len(here))} here, {comes} more there")
+
+
+def _insist_on_no_group(library: Library, link: Magnet) -> None:
+    """Insist that a library is in sync with no other, and does not invite itself; UsageError."""
+    now, others = known.read(library), group.others(library)
+    if link.infohash in {one.infohash for one in now.invitations}:
+        raise UsageError("this invitation was made here", "it is for another device; there: memosync sync -")
+    if not others:
+        return
+    text = f"this library is in sync with {_named(others)} already"
+    if link.infohash in {row.came_by for row in known.devices(now).values()}:
+        raise UsageError(f"{text}, and this invitation is theirs: nothing is to be done", "memosync sync shows them")
+    hint = "memosync sync --leave ends that and keeps every memo; then join the other ones"
+    raise UsageError(text, f"if this invitation is of other devices: {hint}")
 
 
 def _is_known(library: Library) -> bool:
