@@ -18,7 +18,7 @@ from support import seeder
 from support.library import entries, memos, only
 from support.long import more
 from support.pairs import is_here, join, named, record, titles, wait_for, wait_until_even
-from support.program import PROGRAM, Program
+from support.program import PROGRAM, Ended, Program
 from support.sound import noise
 from support.terminal import Terminal
 from support.waiting import takes_less, wait_until
@@ -175,6 +175,26 @@ def test_what_one_lacks_is_said_with_the_reason(pair: tuple[Program, Program], t
         assert refused.err.count(only(other)["id"]) <= 1, "said once"
     assert other("check").out.count("defect") == 0
     assert re.search(r"its file is not here yet; it is on \S", other("check").out)
+
+
+@pytest.mark.parametrize("verb", ["join", "invite"])
+def test_who_is_interrupted_late_is_told_what_is_so(memosync: Program, other: Program, ended: Ended, verb: str) -> None:
+    if verb == "join":
+        invitation = memosync.library.with_name("invitation")
+        invitation.write_text(memosync("sync", "--invite", "device").out)
+        with invitation.open() as stdin:
+            process = ended(other.start("sync", "-", stdin=stdin, text=True))
+    else:
+        process = ended(other.start("sync", "--invite", "device", "--wait", text=True))
+
+    wait_until(lambda: other.library.exists() and Library(other.library).index().group, "it to be in the group")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+
+    so = "one with the other now" if verb == "join" else "the first of its group now"
+    assert process.returncode == 128 + signal.SIGINT
+    assert err.splitlines()[-1] == f"memosync: warning: this library is {so}; memosync sync --leave ends that"
+    other("sync", "--leave")
 
 
 def test_an_invitation_is_good_for_one_device(memosync: Program, other: Program, tmp_path: Path) -> None:

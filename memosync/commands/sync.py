@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from .. import files, magnet, sealing
 from ..console import Console, one_line
-from ..errors import NotFoundError, SeederError, SwarmError, TorrentError, UsageError, WrongKeyError
+from ..errors import Interrupted, NotFoundError, SeederError, SwarmError, TorrentError, UsageError, WrongKeyError
 from ..library import group, invitations, known
 from ..library.known import Device
 from ..library.places import is_awaited
@@ -119,32 +120,44 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
     if not (is_new := not library.index().group):
         group.insist_on_secret(library)
     group.enter(library)
-    if name:
-        known.say(library, group.device_of(library), {"name": name})
-    if trackers or is_new:  # what stands there may be of a group that was left
-        library.transaction(lambda index: index.with_meeting(trackers))
-    me = group.device_of(library)
-    client.serve(library, [], command.network, state, stop=stop, console=console)
-    addresses = _until(lambda: _addresses(library, me), options.timeout, stop)
-    if not addresses:
-        raise SwarmError("the seeder does not say where other devices reach it", "memosync seed --stop, then try again")
-    link = invitations.invite(library, addresses)
-    state = client.serve(library, [], command.network, client.current(library), stop=stop, console=console)
-    _warn_of_no_network(state, console)
-    peers = tuple(f"{address}:{state.port}" for address in state.addresses)
-    meeting_at = trackers_of(library.index().meeting, command.network, typed=True)
-    if is_new:
-        console.tell("this library is the first of its group: what is recorded here will be on the other devices, too")
-    console.tell("whoever has this invitation can have every memo: give it by a way that you trust")
-    console.tell("it is good for one device, within 15 minutes; there: memosync sync -")
-    before = set(known.read(library).devices)
-    console.answer(str(replace(link, trackers=meeting_at, peers=peers)))
-    if options.wait:
-        new = _until(lambda: set(known.read(library).devices) - before, invitations.LIFETIME, stop)
-        if not new:
-            raise SwarmError("nobody has come", "memosync sync --invite device makes another invitation")
-        rows = known.devices(known.read(library))
-        console.tell(f"{_named([rows[name] for name in new])} is in sync from now on")
+    with _says_when_interrupted(console, "this library is the first of its group now" if is_new else ""):
+        if name:
+            known.say(library, group.device_of(library), {"name": name})
+        if trackers or is_new:  # what stands there may be of a group that was left
+            library.transaction(lambda index: index.with_meeting(trackers))
+        me = group.device_of(library)
+        client.serve(library, [], command.network, state, stop=stop, console=console)
+        addresses = _until(lambda: _addresses(library, me), options.timeout, stop)
+        if not addresses:
+            raise SwarmError("the seeder does not say where other devices reach it", "memosync seed --stop, then try again")
+        link = invitations.invite(library, addresses)
+        state = client.serve(library, [], command.network, client.current(library), stop=stop, console=console)
+        _warn_of_no_network(state, console)
+        peers = tuple(f"{address}:{state.port}" for address in state.addresses)
+        meeting_at = trackers_of(library.index().meeting, command.network, typed=True)
+        if is_new:
+            console.tell("this library is the first of its group: what is recorded here will be on the other devices, too")
+        console.tell("whoever has this invitation can have every memo: give it by a way that you trust")
+        console.tell("it is good for one device, within 15 minutes; there: memosync sync -")
+        before = set(known.read(library).devices)
+        console.answer(str(replace(link, trackers=meeting_at, peers=peers)))
+        if options.wait:
+            new = _until(lambda: set(known.read(library).devices) - before, invitations.LIFETIME, stop)
+            if not new:
+                raise SwarmError("nobody has come", "memosync sync --invite device makes another invitation")
+            rows = known.devices(known.read(library))
+            console.tell(f"{_named([rows[name] for name in new])} is in sync from now on")
+
+
+@contextlib.contextmanager
+def _says_when_interrupted(console: Console, text: str) -> Iterator[None]:
+    """Say what is so by now, and how it is undone, when a signal ends what follows."""
+    try:
+        yield
+    except Interrupted:
+        if text:
+            console.warn(f"{text}; memosync sync --leave ends that")
+        raise
 
 
 def _warn_of_no_network(state: SeederState, console: Console) -> None:
@@ -171,16 +184,17 @@ def _join(command: Globals, library: Library, options: SyncOptions, name: str, s
     if library.index().group:  # of which nobody came to be
         group.leave(library)
     group.enter(library, told.secret)
-    library.transaction(lambda index: index.with_meeting(told.trackers))
-    known.change(library, lambda before: replace(before, addresses=told.addresses))
-    known.say(library, group.device_of(library), {"came_by": link.infohash, **({"name": name} if name else {})})
-    client.serve(library, [], command.network, state, stop=stop, console=console)
-    console.tell("this library is one with the other now; waiting for it to know")
-    if not _until(lambda: _is_known(library), options.timeout, stop):
-        raise SwarmError(
-            f"nobody has answered in {options.timeout:.0f} s",
-            "it goes on while both are there; memosync sync says how it is",
-        )
+    with _says_when_interrupted(console, "this library is one with the other now"):
+        library.transaction(lambda index: index.with_meeting(told.trackers))
+        known.change(library, lambda before: replace(before, addresses=told.addresses))
+        known.say(library, group.device_of(library), {"came_by": link.infohash, **({"name": name} if name else {})})
+        client.serve(library, [], command.network, state, stop=stop, console=console)
+        console.tell("this library is one with the other now; waiting for it to know")
+        if not _until(lambda: _is_known(library), options.timeout, stop):
+            raise SwarmError(
+                f"nobody has answered in {options.timeout:.0f} s",
+                "it goes on while both are there; memosync sync says how it is",
+            )
     comes = sum(is_awaited(library, memo) or memo.id not in here for memo in _alive(library))
     console.tell(f"{format_count(len(here))} here, {comes} more there")
 
