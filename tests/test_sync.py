@@ -25,7 +25,7 @@ from support.waiting import takes_less, wait_until
 
 from memosync import magnet
 from memosync.console import Console
-from memosync.errors import NotFoundError, UsageError
+from memosync.errors import NotFoundError, SwarmError, UsageError
 from memosync.library import group, keys, known
 from memosync.library.adopt import open_library
 from memosync.library.store import Library
@@ -177,6 +177,29 @@ def test_what_one_lacks_is_said_with_the_reason(pair: tuple[Program, Program], t
     assert re.search(r"its file is not here yet; it is on \S", other("check").out)
 
 
+@pytest.mark.parametrize("given", ["--timeout", "MEMOSYNC_TIMEOUT"])
+def test_who_invites_and_waits_gives_up_when_told_to(memosync: Program, given: str) -> None:
+    options, env = (["--timeout", "1"], {}) if given == "--timeout" else ([], {given: "1"})
+
+    gave_up = memosync("sync", "--invite", "device", "--wait", *options, code=SwarmError.exit_code, env=env)
+
+    assert magnet.parse(gave_up.out.strip()).key
+    assert "memosync: waiting for a device to come, for 1 s\n" in gave_up.err
+    assert "error: nobody has come in 1 s\nmemosync: hint: the invitation is good still" in gave_up.err
+
+
+def test_who_invites_and_waits_is_told_who_came(memosync: Program, other: Program, ended: Ended) -> None:
+    inviting = ended(memosync.start("sync", "--invite", "device", "--wait", text=True))
+    assert inviting.stdout
+
+    other("sync", "-", "--name", "desktop", stdin=inviting.stdout.readline())
+
+    _out, err = inviting.communicate(timeout=30)
+    assert inviting.returncode == 0
+    assert "waiting for a device to come, for 15 min" in err
+    assert "is in sync from now on" in err
+
+
 @pytest.mark.parametrize("verb", ["join", "invite"])
 def test_who_is_interrupted_late_is_told_what_is_so(memosync: Program, other: Program, ended: Ended, verb: str) -> None:
     if verb == "join":
@@ -189,7 +212,7 @@ def test_who_is_interrupted_late_is_told_what_is_so(memosync: Program, other: Pr
 
     wait_until(lambda: other.library.exists() and Library(other.library).index().group, "it to be in the group")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=30)
 
     so = "one with the other now" if verb == "join" else "the first of its group now"
     assert process.returncode == 128 + signal.SIGINT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -18,7 +18,7 @@ from ..library.store import Library
 from ..magnet import Magnet
 from ..memo import Memo
 from ..network import is_cut_off, trackers_of
-from ..quantities import format_count
+from ..quantities import format_count, format_span
 from ..seeder import client
 from ..seeder.state import SeederState
 from ..stop import Stop
@@ -29,6 +29,7 @@ from .share import usable_of
 Ready = TypeVar("Ready")
 _LOOK_EVERY = 0.05  # seconds
 _LEAVES = 5.0  # seconds within which the seeder says that a device has left
+_ANSWERED = 60.0  # seconds within which somebody who is there answers
 _INTRODUCED = 5.0  # seconds within which a seeder that takes part in sync says so
 _LONGEST_LINK = 20_000  # bytes of what is pasted
 _A_MEMO = "this is a link to a memo, and no invitation"
@@ -48,7 +49,12 @@ class SyncOptions:
     name: str | None = None  # of this device
     trackers: Sequence[str] = ()  # where the devices meet, instead of the default ones
     typed: bool = False  # these stand on the command line
-    timeout: float = 60.0  # seconds without anything new
+    timeout: float | None = None  # seconds without anything new
+
+    @property
+    def patience(self) -> float:
+        """How long an answer is waited for that comes by itself, in seconds."""
+        return _ANSWERED if self.timeout is None else self.timeout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,26 +133,26 @@ def _invite(command: Globals, library: Library, options: SyncOptions, name: str,
             library.transaction(lambda index: index.with_meeting(trackers))
         me = group.device_of(library)
         client.serve(library, [], command.network, state, stop=stop, console=console)
-        addresses = _until(lambda: _addresses(library, me), options.timeout, stop)
+        addresses = _until(lambda: _addresses(library, me), options.patience, stop)
         if not addresses:
-            raise SwarmError("the seeder does not say where other devices reach it", "memosync seed --stop, then try again")
+            raise SwarmError(
+                "the seeder does not say where other devices reach it", "memosync seed --stop, then try again"
+            )
         link = invitations.invite(library, addresses)
         state = client.serve(library, [], command.network, client.current(library), stop=stop, console=console)
         _warn_of_no_network(state, console)
         peers = tuple(f"{address}:{state.port}" for address in state.addresses)
         meeting_at = trackers_of(library.index().meeting, command.network, typed=True)
         if is_new:
-            console.tell("this library is the first of its group: what is recorded here will be on the other devices, too")
+            console.tell(
+                "this library is the first of its group: what is recorded here will be on the other devices, too"
+            )
         console.tell("whoever has this invitation can have every memo: give it by a way that you trust")
         console.tell("it is good for one device, within 15 minutes; there: memosync sync -")
         before = set(known.read(library).devices)
         console.answer(str(replace(link, trackers=meeting_at, peers=peers)))
         if options.wait:
-            new = _until(lambda: set(known.read(library).devices) - before, invitations.LIFETIME, stop)
-            if not new:
-                raise SwarmError("nobody has come", "memosync sync --invite device makes another invitation")
-            rows = known.devices(known.read(library))
-            console.tell(f"{_named([rows[name] for name in new])} is in sync from now on")
+            _wait_for_one(library, before, options, console, stop)
 
 
 @contextlib.contextmanager
@@ -158,6 +164,21 @@ def _says_when_interrupted(console: Console, text: str) -> Iterator[None]:
         if text:
             console.warn(f"{text}; memosync sync --leave ends that")
         raise
+
+
+def _wait_for_one(library: Library, before: Set[str], options: SyncOptions, console: Console, stop: Stop) -> None:
+    """Wait until a device has come by the invitation; SwarmError when none has in time."""
+    life = invitations.LIFETIME
+    patience = life if options.timeout is None else min(options.timeout, life)
+    console.tell(f"waiting for a device to come, for {format_span(patience)}")
+    new = _until(lambda: set(known.read(library).devices) - before, patience, stop)
+    if not new:
+        hint = "memosync sync --invite device makes another invitation"
+        if patience < life:
+            hint = "the invitation is good still; memosync sync says who has come"
+        raise SwarmError(f"nobody has come in {format_span(patience)}", hint)
+    rows = known.devices(known.read(library))
+    console.tell(f"{_named([rows[name] for name in new])} is in sync from now on")
 
 
 def _warn_of_no_network(state: SeederState, console: Console) -> None:
@@ -179,7 +200,7 @@ def _join(command: Globals, library: Library, options: SyncOptions, name: str, s
     state = client.current(library)
     client.refuse_another_network(state, command.network)
     client.refuse_older(state)
-    told = _told(command, library, link, options.timeout, stop)
+    told = _told(command, library, link, options.patience, stop)
     here = {memo.id for memo in library.index().memos if not memo.trashed}
     if library.index().group:  # of which nobody came to be
         group.leave(library)
@@ -190,9 +211,9 @@ def _join(command: Globals, library: Library, options: SyncOptions, name: str, s
         known.say(library, group.device_of(library), {"came_by": link.infohash, **({"name": name} if name else {})})
         client.serve(library, [], command.network, state, stop=stop, console=console)
         console.tell("this library is one with the other now; waiting for it to know")
-        if not _until(lambda: _is_known(library), options.timeout, stop):
+        if not _until(lambda: _is_known(library), options.patience, stop):
             raise SwarmError(
-                f"nobody has answered in {options.timeout:.0f} s",
+                f"nobody has answered in {options.patience:.0f} s",
                 "it goes on while both are there; memosync sync says how it is",
             )
     comes = sum(is_awaited(library, memo) or memo.id not in here for memo in _alive(library))
@@ -348,13 +369,13 @@ def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) 
             command.console.progress(f"of {format_count(most)} to come", 1 - missing / most)
         return bool(met) and not missing and all(row.is_even for row in met), (met, missing)
 
-    have_all = client.wait_for_devices(library, look, lambda _state: options.timeout, stop=stop)
+    have_all = client.wait_for_devices(library, look, lambda _state: options.patience, stop=stop)
     command.console.progress("", 1)
     if not have_all and was_alone:
-        text = f"no other device was there in {options.timeout:.0f} s"
+        text = f"no other device was there in {options.patience:.0f} s"
         raise SwarmError(text, "have another one on, too; memosync sync says when each was met last")
     if not have_all:
-        raise SwarmError(f"nothing new in {options.timeout:.0f} s", "memosync sync says who lacks what, and why")
+        raise SwarmError(f"nothing new in {options.patience:.0f} s", "memosync sync says who lacks what, and why")
 
 
 def _until(ready: Callable[[], Ready], timeout: float, stop: Stop) -> Ready:
