@@ -104,7 +104,10 @@ def test_what_was_recorded_while_no_seeder_ran_comes_once_both_are_asked(used: t
         program("seed", "--stop")
     record(one, "Offline")
 
-    assert "now" not in [line.split("\t")[3] for line in one("sync").lines]
+    shown = one("sync")
+    assert "now" not in [line.split("\t")[3] for line in shown.lines]
+    assert shown.err.startswith("memosync: the seeder was started: what is new goes to the other devices")
+    assert "was started" not in one("sync").err
     other("sync")
 
     wait_for("Offline", other)

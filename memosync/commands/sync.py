@@ -100,6 +100,7 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
             known.say(library, group.device_of(library), {"name": name})
         state = client.current(library)
         client.refuse_another_network(state, command.network)
+        was_serving = client.is_serving(library)
         try:  # else what is new here stays here
             state = state or client.serve(library, [], command.network, state, stop=stop, console=console)
         except SeederError as error:
@@ -107,6 +108,8 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
                 raise
             console.warn(f"nothing goes to other devices: {error}; {error.hint}")  # and how they were is known
             return _status(library)
+        if not was_serving:
+            console.tell("the seeder was started: what is new goes to the other devices until memosync seed --stop")
         _warn_of_no_network(state, console)
         me = group.device_of(library)
         if not _until(lambda: me in known.read(library).devices, _INTRODUCED, stop):
