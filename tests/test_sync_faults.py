@@ -252,8 +252,11 @@ def test_without_its_secret_a_library_says_so_and_keeps_its_memos(used: tuple[Pr
         refused = other("sync", code=6)
 
         assert "keys/library" in refused.err
+        assert (", is gone" in refused.err) is (secret is None)
         assert "--leave" in refused.err
         assert titles(other) == before
+        if secret is None:
+            assert "is gone" in other("share", "last", "--no-seed", code=LibraryError.exit_code).err
         assert not (path.exists() if secret is None else path.read_bytes() != secret)
     other("seed", "--detach")
     wait_until(lambda: "keys/library" in seeder.log(other), "the same in the log")

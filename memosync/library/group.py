@@ -86,16 +86,17 @@ def leave(library: Library) -> None:
 
 def insist_on_secret(library: Library) -> None:
     """Insist that the library's secret is the one of its group; LibraryError."""
-    group = library.index().group
+    group, is_there = library.index().group, True
     try:
-        if keys.has_secret(library) and group_of(keys.secret(library)) == group:
+        if (is_there := keys.has_secret(library)) and group_of(keys.secret(library)) == group:
             return
     except LibraryError as error:
         if isinstance(error.__cause__, OSError):  # it cannot be read now; else it is broken
             raise
+    if not is_there:
+        raise keys.gone()
     raise LibraryError(
-        "the secret in .memosync/keys/library is not the one of the group that the index names",
-        "put the one back that was there, from a backup; or memosync sync --leave, and join again",
+        "the secret in .memosync/keys/library is not the one of the group that the index names", keys.PUT_BACK
     )
 
 

@@ -20,6 +20,7 @@ from ..magnet import InfoHash, parse_infohash
 from ..sealing import DIGEST, KEY, SALT, Seal
 from .store import Library
 
+PUT_BACK = "put the one back that was there, from a backup; or memosync sync --leave, and join again"
 _SECRET = 32  # bytes
 _ENDED = b"\1"
 _BEFORE = "before-"  # how the name of an earlier secret begins
@@ -43,13 +44,22 @@ def has_keys(library: Library) -> bool:
 
 
 def secret(library: Library) -> bytes:
-    """Give the library's secret, 32 bytes, which is made when it is first needed; LibraryError when it is broken."""
+    """Give the library's secret, 32 bytes, which is made when it is first needed; LibraryError when it is broken.
+
+    In a library that is in a group none is made: it would be another one's.
+    """
     with files.as_library_error("keep the library's secret"):
         if not has_secret(library):  # one that is there can be had from a disk that cannot be written
+            if library.index().group:
+                raise gone()
             with _writing(library):
                 if not has_secret(library):
                     files.write(_secret(library), os.urandom(_SECRET))
         return files.read(_secret(library))
+
+
+def gone() -> LibraryError:
+    return LibraryError("the secret of the group that the index names, .memosync/keys/library, is gone", PUT_BACK)
 
 
 def has_secret(library: Library) -> bool:
