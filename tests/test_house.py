@@ -327,6 +327,17 @@ def test_every_variable_is_in_the_manual_and_back() -> None:
     assert read == set(re.findall(r"^\.It Ev (MEMOSYNC_\w+)", section("ENVIRONMENT"), re.MULTILINE))
 
 
+def test_every_variable_stands_beside_each_option_that_it_is_for() -> None:
+    items = dict(
+        re.findall(r"^\.It Ev (MEMOSYNC_\w+)\n(.*?)(?=^\.It|^\.El)", section("ENVIRONMENT"), re.MULTILINE | re.DOTALL)
+    )
+    for verb, command in commands().items():
+        for parameter in command.params:
+            if parameter.envvar:
+                option = " ".join(filter(None, [verb and f"Cm {verb}", f"Fl {parameter.opts[0][1:]}"]))
+                assert f".{option}" in items[parameter.envvar], f"{option}: {parameter.envvar}"
+
+
 def test_every_exit_code_is_in_the_manual() -> None:
     from memosync import errors
 
