@@ -133,6 +133,26 @@ def test_wait_ends_where_nobody_is(used: tuple[Program, Program]) -> None:
     assert "no other device was there in 1 s" in other("sync", "--wait", "--timeout", "1", code=4).err
 
 
+def slow(pair: tuple[Program, Program], tmp_path: Path) -> tuple[Program, Program]:
+    """Have one device that is off record a memo for which the line of the other one needs far longer than it waits."""
+    one, other = pair
+    for program in pair:
+        program("seed", "--stop")
+    one("record", noise(tmp_path / "long.flac", 40), "--bitrate", "96k", "--title", "Long")
+    other("seed", "--detach", "--down", "32k")
+    return one, other
+
+
+def test_wait_goes_on_while_bytes_go_to_another_device(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = slow(pair, tmp_path)
+    terminal = Terminal([*PROGRAM, "sync", "--wait", "--timeout", "4s"], one.environment)
+
+    terminal.end()
+
+    assert is_here(other, "Long")
+    terminal.close()
+
+
 def test_devices_that_say_the_same_rest(used: tuple[Program, Program]) -> None:
     wait_until_even(used)
 

@@ -370,7 +370,8 @@ def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) 
         most, was_alone = max(most, missing), was_alone and not met
         if most:
             command.console.progress(f"of {format_count(most)} to come", 1 - missing / most)
-        return bool(met) and not missing and all(row.is_even for row in met), (met, missing)
+        have_all = bool(met) and not missing and all(row.is_even for row in met)
+        return have_all, (met, missing, state.passed if state else 0)
 
     have_all = client.wait_for_devices(library, look, lambda _state: options.patience, stop=stop)
     command.console.progress("", 1)

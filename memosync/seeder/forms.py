@@ -144,6 +144,14 @@ class Forms:
         if infohash not in self._served:
             self._drop(infohash)
 
+    def going(self) -> list[tuple[str, int]]:
+        """Give the uids of the memos that others fetch from here, once for each of them, and percent that it has."""
+        return [
+            (memo.uid or "", int(100 * part))
+            for infohash, memo in self._to_serve.items()
+            for part in sorted(self._exchange.fetching(infohash))
+        ]
+
     def is_late(self, now: float) -> bool:
         """Tell whether something is not here that could be by now."""
         return any(now - wanted.since > GRACE for wanted in self.wanted.values())

@@ -171,7 +171,7 @@ class _Spoken:
 
     def say(self, server: Server, seen: int, synced: SyncState) -> None:
         """Say how the server is that acts on the index of `seen`: what others wait for at once, else every second."""
-        said, is_new = self._said, synced != self._synced
+        said, is_new = self._said, replace(synced, passed=0) != replace(self._synced, passed=0)
         urgent = said is None or not said.ready or said.seen != seen or is_new
         urgent |= said is not None and (said.addresses, said.port) != (server.addresses, server.port)
         self._synced = synced
@@ -276,6 +276,8 @@ def _state_of(server: Server, me: SeederState, before: SeederState | None, seen:
         met=synced.met,
         even=synced.even,
         coming=tuple(f"{uid} {percent}" for uid, percent in synced.coming),
+        going=tuple(f"{uid} {percent}" for uid, percent in synced.going),
+        passed=synced.passed,
     )
 
 

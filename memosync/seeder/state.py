@@ -67,6 +67,8 @@ class SeederState:
     met: tuple[str, ...] = ()  # devices of the group that are connected
     even: tuple[str, ...] = ()  # those of them that know all that this one knows, and say all that they lack
     coming: tuple[str, ...] = ()  # of memos whose file is on its way from them: uid and percent
+    going: tuple[str, ...] = ()  # of those that they fetch from here, once for each of them: uid and percent
+    passed: int = 0  # bytes that devices gave this one, and got from it
 
     @property
     def process(self) -> int:

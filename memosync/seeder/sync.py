@@ -53,6 +53,8 @@ class SyncState:
     met: tuple[str, ...] = ()  # devices that are connected
     even: tuple[str, ...] = ()  # those of them that know all that this one knows, and say all that they lack
     coming: tuple[tuple[str, int], ...] = ()  # uids of the memos that are being fetched, and percent
+    going: tuple[tuple[str, int], ...] = ()  # uids of those that others fetch from here, and percent, once for each
+    passed: int = 0  # bytes that were given and taken
 
 
 class Sync:
@@ -258,7 +260,9 @@ class _Part:
         return SyncState(
             met=tuple(sorted(self._meeting.pointers)),
             even=tuple(self._even()),
-            coming=tuple((uid, round(100 * part)) for uid, part in coming.items()),
+            coming=tuple((uid, int(100 * part)) for uid, part in coming.items()),
+            going=tuple(self._forms.going()),
+            passed=self._exchange.passed,
         )
 
     def _even(self) -> list[str]:

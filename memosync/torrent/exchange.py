@@ -34,6 +34,9 @@ class _Torrent:
     is_here: bool = False
     came: set[Address] = field(default_factory=set)  # who called for it, or had it when it was fetched
     handle: lt.torrent_handle | None = None  # None until libtorrent has added it
+    is_busy: bool = False  # somebody is connected, or was a moment ago
+    fetching: tuple[float, ...] = ()  # how much those have of it who lack some, from 0 to 1
+    passed: int = 0  # bytes of it that were given and taken
 
 
 class Exchange:
@@ -54,6 +57,7 @@ class Exchange:
         self._callers: Collection[str] = ()
         self._arrived: list[InfoHash] = []
         self.oversized: set[InfoHash] = set()  # some of what had more bytes than it might
+        self.passed = 0  # bytes of all of them that were given and taken
         self.new_at = 0.0  # when there was something to fetch, or something new to serve, as time.monotonic says
 
     def serve(self, torrent: Metainfo, path: Path) -> None:
@@ -105,6 +109,11 @@ class Exchange:
         torrent = self._torrents.get(infohash)
         return torrent.handle.status().progress if torrent and torrent.handle else 0.0
 
+    def fetching(self, infohash: InfoHash) -> tuple[float, ...]:
+        """Give how much of a torrent those have who fetch it from here, from 0 to 1."""
+        torrent = self._torrents.get(infohash)
+        return torrent.fetching if torrent else ()
+
     def call(
         self,
         peers: Mapping[str, Sequence[Address]],
@@ -128,6 +137,8 @@ class Exchange:
                 self.new_at = now
                 if torrent.handle and torrent.handle.status().is_finished:
                     torrent.handle.flush_cache()
+            if torrent.is_busy and torrent.handle:
+                self._look_at_peers(torrent, torrent.handle)
             due = now - torrent.called > _CALL_AGAIN and (now - torrent.since < _CALLS or not torrent.is_here)
             if due and torrent.handle:
                 torrent.called = now if now - torrent.since < _CALLS else now + 10 * _CALL_AGAIN
@@ -151,9 +162,10 @@ class Exchange:
                     if self._down:
                         alert.handle.set_download_limit(self._down)
             case lt.peer_connect_alert():
-                torrent = self._torrents.get(infohash_of(alert))
-                if torrent and (is_incoming(alert) or not torrent.is_here):
-                    torrent.came.add((alert.ip[0], alert.ip[1]))
+                if torrent := self._torrents.get(infohash_of(alert)):
+                    torrent.is_busy = True
+                    if is_incoming(alert) or not torrent.is_here:
+                        torrent.came.add((alert.ip[0], alert.ip[1]))
             case lt.metadata_received_alert():
                 infohash = infohash_of(alert)
                 torrent, info = self._torrents.get(infohash), alert.handle.torrent_file()
@@ -196,6 +208,17 @@ class Exchange:
         params.save_path, params.renamed_files = str(path.parent), {0: path.name}
         params.flags = apart(params.flags)
         self._session.async_add_torrent(params)
+
+    def _look_at_peers(self, torrent: _Torrent, handle: lt.torrent_handle) -> None:
+        """See what goes and comes; a torrent without a peer is not looked at again before there is one."""
+        import libtorrent as lt
+
+        peers, status = handle.get_peer_info(), handle.status()
+        connected = [peer for peer in peers if not peer.flags & (lt.peer_info.connecting | lt.peer_info.handshake)]
+        passed = status.total_payload_upload + status.total_payload_download
+        self.passed += max(0, passed - torrent.passed)
+        torrent.passed, torrent.is_busy = passed, bool(peers)
+        torrent.fetching = tuple(peer.progress for peer in connected if peer.progress < 1)
 
     def _comes(self, name: str, torrent: _Torrent, now: float) -> bool:
         """Tell whether a device came for what is served, or will."""
