@@ -147,10 +147,34 @@ def test_wait_goes_on_while_bytes_go_to_another_device(pair: tuple[Program, Prog
     one, other = slow(pair, tmp_path)
     terminal = Terminal([*PROGRAM, "sync", "--wait", "--timeout", "4s"], one.environment)
 
+    shown: list[int] = []
+    for least in (10, 50, 80):
+        terminal.wait_for(lambda screen: percent(screen.text) >= least, f"{least} %")  # noqa: B023
+        shown.append(percent(terminal.screen.text))
     terminal.end()
 
+    assert max(shown) < 100
     assert is_here(other, "Long")
     terminal.close()
+
+
+def test_wait_shows_how_far_what_comes_is(pair: tuple[Program, Program], tmp_path: Path) -> None:
+    one, other = slow(pair, tmp_path)
+    one("sync")
+    terminal = Terminal([*PROGRAM, "sync", "--wait"], other.environment)
+
+    terminal.wait_for(lambda screen: 10 <= percent(screen.text) < 100, "some of it")
+
+    assert "of 1 memo to come" in terminal.screen.text
+    terminal.wait_for(lambda screen: 60 <= percent(screen.text) < 100, "more of it")
+    terminal.end()
+    assert is_here(other, "Long")
+    terminal.close()
+
+
+def percent(text: str) -> int:
+    found = re.search(r"(\d+)%", text)
+    return int(found[1]) if found else -1
 
 
 def test_devices_that_say_the_same_rest(used: tuple[Program, Program]) -> None:

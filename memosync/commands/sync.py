@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
@@ -32,6 +33,7 @@ _LEAVES = 5.0  # seconds within which the seeder says that a device has left
 _ANSWERED = 60.0  # seconds within which somebody who is there answers
 _INTRODUCED = 5.0  # seconds within which a seeder that takes part in sync says so
 _LONGEST_LINK = 20_000  # bytes of what is pasted
+_LEAST_LEFT = 0.01  # of all that is to come, until none of it is
 _A_MEMO = "this is a link to a memo, and no invitation"
 _PRINTS_ONE = "memosync sync --invite device on the other device prints one"
 
@@ -361,15 +363,18 @@ def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) 
     """Wait until this device and all that are met have all; SwarmError when nothing happens for too long."""
     client.serve(library, [], command.network, client.current(library), stop=stop, console=command.console)
     most, was_alone = 0, True
+    furthest: dict[tuple[str, int], float] = {}  # by uid and number of those who lack it: how much of it they had
 
     def look(state: SeederState | None) -> tuple[bool, object]:
         nonlocal most, was_alone
         rows = _status(library, state)
         met = [row for row in rows if row.is_met]
-        missing = sum(row.device.lacking for row in rows if row.is_met or row.is_this)
+        there = [row.device for row in rows if row.is_met or row.is_this]
+        missing = sum(device.lacking for device in there)
         most, was_alone = max(most, missing), was_alone and not met
         if most:
-            command.console.progress(f"of {format_count(most)} to come", 1 - missing / most)
+            left = max(missing - _under_way(state, there, furthest), _LEAST_LEFT * most) if missing else 0
+            command.console.progress(f"of {format_count(most)} to come", 1 - left / most)
         have_all = bool(met) and not missing and all(row.is_even for row in met)
         return have_all, (met, missing, state.passed if state else 0)
 
@@ -380,6 +385,17 @@ def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) 
         raise SwarmError(text, "have another one on, too; memosync sync says when each was met last")
     if not have_all:
         raise SwarmError(f"nothing new in {options.patience:.0f} s", "memosync sync says who lacks what, and why")
+
+
+def _under_way(state: SeederState | None, devices: Sequence[Device], furthest: dict[tuple[str, int], float]) -> float:
+    """Sum up how much these devices have of what they lack; who has got all of a memo may be yet to say so."""
+    lacking = Counter(uid for device in devices for uid in device.lacks)
+    now = Counter[str]()
+    for uid, _, percent in (text.partition(" ") for text in ((*state.coming, *state.going) if state else ())):
+        now[uid[: known.LACK]] += int(percent) if percent.isdecimal() else 0
+    for uid, many in lacking.items():
+        furthest[uid, many] = max(furthest.get((uid, many), 0), min(now[uid] / 100, many))
+    return sum(furthest[one] for one in lacking.items())
 
 
 def _until(ready: Callable[[], Ready], timeout: float, stop: Stop) -> Ready:
