@@ -779,10 +779,37 @@ def test_in_a_narrow_window_it_says_what_each_lacks(used: tuple[Program, Program
         terminal = Terminal([*PROGRAM, "sync"], one.environment, columns=columns)
         terminal.end()
 
-        assert "lacks nothing, as of now" in terminal.screen.text
-        assert re.search(r"lacks nothing, as of 20\d\d-\d\d-\d\d \d\d:\d\d$", terminal.screen.text.rstrip()), columns
+        words = " ".join(terminal.screen.text.split())
+        assert "desktop" in words, columns
+        assert re.search(r"lacks nothing, (\S+ )?as of now", words), columns
+        assert re.search(r"lacks nothing, as of 20\d\d-\d\d-\d\d \d\d:\d\d$", words), columns
         assert not terminal.screen.wrapped
         terminal.close()
+
+
+def test_a_row_that_is_too_long_goes_on_below_and_says_all_that_matters(memosync: Program) -> None:
+    memosync("sync", "--invite", "device", "--name", "q3")
+    library = Library(memosync.library)
+    known.say(library, "0a1b2c3d", {"name": "desktop", "since": 1, "lacks": {"count": 12, "memos": [], "why": ""}})
+    known.change(library, lambda now: replace(now, met={"0a1b2c3d": 1_700_000_000}))
+
+    shown = {}
+    for columns in (20, 30, 60, 80, 140):
+        terminal = Terminal([*PROGRAM, "sync"], memosync.environment, columns=columns)
+        terminal.end()
+        shown[columns] = " ".join(terminal.screen.text.split())
+        assert not terminal.screen.wrapped
+        assert "…" not in terminal.screen.text
+        terminal.close()
+
+    for words in shown.values():
+        assert "q3" in words
+        assert "desktop" in words
+        assert "lacks nothing, as of now" in words
+        assert re.search(r"lacks 12 memos, no other device is there, as of 20\d\d-\d\d-\d\d \d\d:\d\d$", words)
+    assert {columns for columns, words in shown.items() if "1970-01-01" in words} == {140}
+    assert {columns for columns, words in shown.items() if "0a1b2c3d" in words} == {80, 140}
+    assert {columns for columns, words in shown.items() if "2023-11-14" in words} == {60, 80, 140}
 
 
 def test_an_older_index_that_is_put_back_while_the_seeder_runs_is_brought_up_to_date(

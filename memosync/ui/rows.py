@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from ..console import INVISIBLE, one_line
 from ..index import KEYS
 from ..network import is_cut_off
 from ..quantities import format_clock, format_count, format_level, format_moment, format_size, from_stamp
-from .terminal import align, answer, clear, fits, flush, is_terminal, table, tell, warn, width, write
+from .terminal import align, answer, clear, fits, flush, is_terminal, room, table, tell, warn, width, write
 from .wave import draw
 
 if TYPE_CHECKING:
@@ -176,11 +176,44 @@ def synced(found: Iterable[Synced], as_json: bool = False) -> None:
         numbers = (str(device.lacking), row.why, "now" if row.as_of is None else when)
         words = (known,) if people else numbers
         lines.append((device.id, device.name, _when(device.since, people), met, *words))
-    if people:  # what it lacks, as of when, says more than the rest
-        without_since = [(device, name, met, known) for device, name, _since, met, known in lines]
-        names = [(name or device, known) for device, name, _met, known in without_since]
-        lines = next(filter(fits, (lines, without_since)), names)
-    table(lines)
+    table(_laid_out(lines) if people else lines)
+
+
+def _laid_out(lines: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+    """Lay out rows of devices for a terminal: what each lacks, why and as of when says more than the rest.
+
+    Where a row is too long for that it goes on below, and less of the rest is shown where even so there is no room.
+    """
+    without_since = [(device, name, met, known) for device, name, _since, met, known in lines]
+    without_id = [(name or device, met, known) for device, name, met, known in without_since]
+    names = [(name, known) for name, _met, known in without_id]
+    if whole := next(filter(fits, (lines, without_since)), None):
+        return whole
+    for rows in (without_since, without_id, names):
+        below = [line for row in rows for line in _going_on(row, room(rows))]
+        if fits(below):
+            return below
+    least = width(sys.stdout) - 2
+    return [(line,) for name, known in names for line in (name, *(f"  {text}" for text in _wrap(known.split(), least)))]
+
+
+def _going_on(row: tuple[str, ...], columns: int) -> Iterator[tuple[str, ...]]:
+    """Have the last cell of a row go on below, after one of its commas."""
+    first, *others = _wrap(row[-1].replace(", ", ",\n").split("\n"), columns)
+    yield *row[:-1], first
+    for text in others:
+        yield *[""] * (len(row) - 1), text
+
+
+def _wrap(parts: Iterable[str], columns: int) -> list[str]:
+    """Join parts to lines that are no longer than so many columns, if no part is."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + 1 + len(part) <= columns:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def _when(seconds: float | None, people: bool) -> str:

@@ -163,8 +163,15 @@ def fits(rows: Sequence[tuple[str, ...]]) -> bool:
     """Tell whether `table` prints rows to a person as they are, and cuts nothing."""
     from rich.cells import cell_len
 
-    columns = zip(*rows, strict=True)
-    return sum(2 + max(cell_len(one_line(cell)) for cell in column) for column in columns) - 2 <= width(sys.stdout)
+    return max(cell_len(one_line(row[-1])) for row in rows) <= room(rows)
+
+
+def room(rows: Sequence[tuple[str, ...]]) -> int:
+    """Give the columns of the terminal that are left for the last cell of each row; fewer than none where none are."""
+    from rich.cells import cell_len
+
+    *before, _last = zip(*rows, strict=True)
+    return width(sys.stdout) - sum(2 + max(cell_len(one_line(cell)) for cell in column) for column in before)
 
 
 def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), cut: bool = True) -> None:
