@@ -812,6 +812,17 @@ def test_a_row_that_is_too_long_goes_on_below_and_says_all_that_matters(memosync
     assert {columns for columns, words in shown.items() if "2023-11-14" in words} == {60, 80, 140}
 
 
+def test_of_a_device_of_which_nothing_is_known_no_script_reads_a_0(memosync: Program) -> None:
+    memosync("sync", "--invite", "device")
+    known.say(Library(memosync.library), "0a1b2c3d", {"name": "desktop"})
+
+    (_, row), (_, line) = memosync("sync").lines, memosync("sync", "--json").lines
+
+    assert row.split("\t") == ["0a1b2c3d", "desktop", "", "never", "", "", ""]
+    said = json.loads(line)
+    assert (said["lacking"], said["why"], said["as_of"]) == (None, "", None)
+
+
 def test_an_older_index_that_is_put_back_while_the_seeder_runs_is_brought_up_to_date(
     pair: tuple[Program, Program],
 ) -> None:

@@ -71,6 +71,11 @@ class Status:
     as_of: float | None = 0.0  # what is said of it, in seconds since 1970: None is now, 0 not known
     why: str = ""  # it lacks what it lacks
 
+    @property
+    def lacking(self) -> int | None:
+        """How many memos it has not got yet; None where that is not known."""
+        return None if self.as_of == 0 else self.device.lacking
+
 
 def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
     """Do what the options say, and say how the devices are."""

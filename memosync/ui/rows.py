@@ -158,7 +158,7 @@ def synced(found: Iterable[Synced], as_json: bool = False) -> None:
                 "since": _moment(device.since),
                 "here": row.is_met or row.is_this,
                 "met": _moment(row.met),
-                "lacking": device.lacking,
+                "lacking": row.lacking,
                 "why": row.why,
                 "as_of": "now" if row.as_of is None else _moment(row.as_of),
             }
@@ -173,7 +173,7 @@ def synced(found: Iterable[Synced], as_json: bool = False) -> None:
         when = "now" if row.as_of is None else _when(row.as_of, people)
         met = "this device" if row.is_this else "now" if row.is_met else _when(row.met, people) or "never"
         known = f"lacks {lacks}, as of {when}" if when else "not known what it lacks"
-        numbers = (str(device.lacking), row.why, "now" if row.as_of is None else when)
+        numbers = ("" if row.lacking is None else str(row.lacking), row.why, "now" if row.as_of is None else when)
         words = (known,) if people else numbers
         lines.append((device.id, device.name, _when(device.since, people), met, *words))
     table(_laid_out(lines) if people else lines)
