@@ -20,6 +20,7 @@ INFOHASH = "c12fe1c06bba254a9dc9f519b335aa7c1367a88a"
 TRACKER = "udp://127.0.0.1:6969/announce"
 KEYS = ["id", "file", "title", "description", "tags", "recorded", "duration", "size", "infohash", "shared"]
 KEYS += ["sealed", "private", "renewals", "fetched", "trackers", "typed", "trashed", "path", "link", "public_link"]
+KEYS += ["awaited"]
 NOW = datetime.now().astimezone().replace(microsecond=0)
 FULL = {
     "id": "7k3f9x2a",
@@ -97,7 +98,7 @@ def test_json_has_every_key_and_null_or_nothing_where_there_is_none(memosync: Pr
     assert link == full.pop("public_link")
     expected = {**FULL, "file": Path(path).name, "recorded": "2026-08-25T10:11:12+02:00", "path": path}
     private = {"sealed": None, "private": False, "renewals": 0}
-    assert full == {**expected, **private, "fetched": False, "trashed": None, "typed": False}
+    assert full == {**expected, **private, "fetched": False, "trashed": None, "typed": False, "awaited": False}
     assert link.startswith(f"magnet:?xt=urn:btih:{INFOHASH}&dn=Weekly%20standup&tr=udp%3A%2F%2F127.0.0.1%3A6969")
     assert (bare["description"], bare["tags"], bare["trackers"]) == ("", [], [])
     assert (bare["infohash"], bare["link"], bare["trashed"]) == (None, None, None)

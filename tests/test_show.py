@@ -24,7 +24,7 @@ NAMES = [
     *("id", "file", "title", "description", "tags", "recorded", "duration", "size", "infohash", "shared"),
     *("sealed", "private", "renewals", "fetched", "trackers", "typed", "trashed", "path", "link", "public_link"),
     *("state", "peers", "given", "addresses", "loudness", "peak"),
-    *("chapters", "carried"),
+    *("chapters", "carried", "awaited"),
 ]
 
 

@@ -216,6 +216,8 @@ def test_what_one_lacks_is_said_with_the_reason(pair: tuple[Program, Program], t
     one("seed", "--stop")
 
     assert other("list").out.split("\t")[4] == "a"
+    assert [only(program)["awaited"] for program in pair] == [False, True]
+    assert json.loads(other("show", "last", "--json", code=4).out)["awaited"] is True
     for verb in (["play"], ["export", "-o", str(tmp_path)], ["share"], ["show", "--path"]):
         refused = other(*verb, only(other)["id"], code=4)
         assert "is not here yet: it comes from" in refused.err, verb

@@ -273,6 +273,7 @@ def shown(found: Shown, as_json: bool = False) -> None:
         "chapters": [{"start": chapter.start / 1000, "title": chapter.title} for chapter in carried.chapters],
         "carried": dict(carried.tags),
     }
+    fields["awaited"] = fields.pop("awaited")  # what is added stands at the end
     write(sys.stderr, clear())
     if found.row.damaged:
         what = "not what the index says" if found.row.path.exists() else "gone"
@@ -326,13 +327,14 @@ def findings(found: Iterable[Finding], as_json: bool = False) -> None:
 
 
 def _as_json(row: Row) -> dict[str, Any]:
-    """The keys of the index, null or empty where the index leaves them out, plus `path` and the links.
+    """The keys of the index, null or empty where the index leaves them out, plus `path`, the links and `awaited`.
 
     `link` is the private one where there is one.
     """
     table = {name: getattr(row.memo, name) for name in KEYS} | dict(row.memo.extra)
     links = {"link": row.links.private or row.links.public, "public_link": row.links.public}
-    return {name: _plain(value) for name, value in table.items()} | {"path": str(row.path)} | links
+    values = {name: _plain(value) for name, value in table.items()}
+    return values | {"path": str(row.path)} | links | {"awaited": row.awaited}
 
 
 def _json(value: Any) -> str:

@@ -63,6 +63,7 @@ class Listed(TypedDict):
     path: str
     link: str  # or null
     public_link: str  # or null
+    awaited: bool
 
 
 def memos(memosync: Program) -> list[Listed]:
