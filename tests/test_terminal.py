@@ -9,7 +9,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from support import vmic
@@ -322,6 +322,38 @@ def test_a_lost_device_rings_the_bell(memosync: Program, microphone: Microphone,
     assert terminal.screen.bells == 1
     assert "memosync: error:" in terminal.screen.text
     assert memos(memosync)
+
+
+@pytest.mark.parametrize("keeps", ["the beginnings", "all"])
+def test_of_a_line_nothing_is_left_when_the_window_has_become_narrower(keeps: Literal["the beginnings", "all"]) -> None:
+    ours, theirs = os.pipe()
+    tail = "' on port 40123, 2 peers, 1.2 MB given, 1 device in sync', ''"
+    talk = f"t.answer('magnet:?'); t.show('serving 1 memo', {tail}); os.read({ours}, 1); t.show('serving 2', {tail})"
+    command = [sys.executable, "-c", f"import os; from memosync.ui import terminal as t; {talk}; t.leave()"]
+    terminal = Terminal(command, dict(os.environ), columns=80, pass_fds=[ours])
+    terminal.wait_for(lambda screen: "in sync" in screen.text, "the line")
+
+    terminal.resize(25, keeps)
+    os.write(theirs, b".")
+
+    terminal.end()
+    assert terminal.screen.lines == ["magnet:?", "serving 2"]
+    terminal.close()
+    for descriptor in (ours, theirs):
+        os.close(descriptor)
+
+
+def test_a_ctrl_c_leaves_the_line_as_it_was(memosync: Program) -> None:
+    memosync("list")
+    terminal = Terminal([*PROGRAM, "seed"], memosync.environment)
+    terminal.wait_for(lambda screen: "serving 0 memos" in screen.text, "the line")
+
+    terminal.type("\x03")
+
+    terminal.end(None)
+    assert "^C" not in terminal.screen.text
+    assert "serving 0 memos on port" in terminal.screen.text
+    terminal.close()
 
 
 def test_an_answer_takes_the_place_of_the_line_that_is_redrawn() -> None:

@@ -24,7 +24,7 @@ _PASTED = 0.1  # seconds in which the next line of what is pasted comes
 _LEAST = 10  # columns for what stands last in a row
 _LONGEST_LINE = 4095  # bytes, see termios(3)
 quiet = False  # --quiet: only warnings and errors
-_is_drawn = False  # a line that is redrawn in place is the last one of the terminal
+_drawn = ""  # the line that is redrawn in place, and is the last one of the terminal
 
 
 def console(progress: Callable[[str, float], None]) -> Console:
@@ -61,7 +61,7 @@ _answers_to_terminal = is_terminal(sys.stdout)  # while it is still open
 
 def answer(text: str) -> None:
     """Print one line of the answer at once, in place of a line that is being redrawn."""
-    if _is_drawn and _answers_to_terminal:
+    if _drawn and _answers_to_terminal:
         write(sys.stderr, clear())
     write(sys.stdout, text + "\n")
 
@@ -211,16 +211,20 @@ def qr(link: str) -> None:
 
 
 def show(line: str, *tails: str) -> None:
-    """Redraw the last line of the terminal in place, with the first of the tails that fits."""
-    global _is_drawn
-    write(sys.stderr, clear() + (text := fit(line, *tails)))
-    _is_drawn = bool(text)
+    """Redraw the last line of the terminal in place, with the first of the tails that fits.
+
+    The cursor stays where it begins: a window that becomes narrower has it go on below, or cuts it, and either way all
+    of it is below the cursor.
+    """
+    global _drawn
+    write(sys.stderr, clear() + (text := fit(line, *tails)) + ("\r" if text else ""))
+    _drawn = text
 
 
 def leave() -> None:
     """End a line that is being redrawn: what another program writes begins on a new one."""
-    if _is_drawn:
-        write(sys.stderr, "\n")
+    if text := _drawn:  # once more, for a Ctrl-C stands in it
+        write(sys.stderr, f"{clear()}{fit(text)}\n")
 
 
 def fit(line: str, *tails: str) -> str:
@@ -317,9 +321,9 @@ def is_screen(stream: TextIO | None) -> bool:
 
 def clear() -> str:
     """Give what wipes out the line that is being redrawn; whoever writes it has wiped it out."""
-    global _is_drawn
-    _is_drawn = False
-    return "\r\x1b[K" if is_screen(sys.stderr) else ""
+    global _drawn
+    was_drawn, _drawn = _drawn, ""
+    return ("\r\x1b[J" if was_drawn else "\r\x1b[K") if is_screen(sys.stderr) else ""
 
 
 def _encoded(text: str, encoding: str) -> bytes:

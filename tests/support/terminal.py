@@ -12,7 +12,7 @@ import termios
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -42,6 +42,21 @@ class Screen:
     @property
     def text(self) -> str:
         return "\n".join(self.lines)
+
+    def resized(self, columns: int, cuts: bool) -> Screen:
+        """Give what it is in a window of another width, which cuts what is too long, or has it go on below."""
+        new = Screen(columns, len(self.rows))
+        rows: list[list[str]] = []
+        for number, row in enumerate(self.rows[: max(len(self.lines), self.row + 1)]):
+            length = len("".join(row).rstrip())
+            parts = [row[at : at + columns] for at in range(0, columns if cuts else max(length, 1), columns)]
+            if number == self.row:
+                part = 0 if cuts else min(self.column // columns, len(parts) - 1)
+                new.row, new.column = len(rows) + part, min(self.column - part * columns, columns - 1)
+            rows += parts
+        for number, row in enumerate(rows):
+            new.rows[number][: len(row)] = row
+        return new
 
     def feed(self, text: str) -> None:
         """Show what a program wrote."""
@@ -145,11 +160,13 @@ class Terminal:
         """Press keys."""
         os.write(self._pty, keys.encode())
 
-    def resize(self, columns: int) -> None:
-        """Make it wider or narrower; what was on the screen is gone."""
+    def resize(self, columns: int, keeps: Literal["nothing", "the beginnings", "all"] = "nothing") -> None:
+        """Make it wider or narrower: what was on the screen is gone, cut, or goes on below."""
         while self._read(0, waits=False):
             pass
-        self.screen = Screen(columns, len(self.screen.rows))
+        before, self.screen = self.screen, Screen(columns, len(self.screen.rows))
+        if keeps != "nothing":
+            self.screen = before.resized(columns, cuts=keeps == "the beginnings")
         termios.tcsetwinsize(self._pty, (len(self.screen.rows), columns))
 
     def end(self, code: int | None = 0, seconds: float = 60) -> str:
