@@ -166,6 +166,14 @@ def is_definition(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 
 
+def test_the_manual_names_what_a_finding_of_check_may_be_about() -> None:
+    code = "".join(path.read_text() for path in [*(PACKAGE / "doctor").glob("*.py"), PACKAGE / "commands/check.py"])
+    about = re.search(r"^It is about a memo.*?^With$", manual(), re.MULTILINE | re.DOTALL)
+    assert about
+
+    assert set(re.findall(r'Finding\(\s*"\w+", "(\w+)"', code)) <= set(re.findall(r"\w+", about[0]))
+
+
 def test_the_tree_shows_the_subjects() -> None:
     top = [path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]
 
