@@ -825,6 +825,24 @@ def test_of_a_device_of_which_nothing_is_known_no_script_reads_a_0(memosync: Pro
     assert (said["lacking"], said["why"], said["as_of"]) == (None, "", None)
 
 
+def test_who_was_invited_and_has_heard_nobody_yet_does_not_say_that_nothing_is_missing(memosync: Program) -> None:
+    library = open_library(memosync.library, SILENT)
+    group.enter(library, bytes(32))
+    known.change(library, lambda now: replace(now, addresses=("127.0.0.1:9",)))  # of who invited it
+
+    (row,) = memosync("sync").lines
+
+    assert row.split("\t")[3:] == ["this device", "", "", ""]
+
+
+def test_two_devices_of_one_invitation_are_warned_of(memosync: Program) -> None:
+    memosync("sync", "--invite", "device")
+    for name, said in (("0a1b2c3d", "phone"), ("1b2c3d4e", "thief")):
+        known.say(Library(memosync.library), name, {"name": said, "came_by": "1" * 40})
+
+    assert "phone, thief came by one invitation" in memosync("sync").err
+
+
 def test_an_older_index_that_is_put_back_while_the_seeder_runs_is_brought_up_to_date(
     pair: tuple[Program, Program],
 ) -> None:

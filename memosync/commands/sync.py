@@ -13,7 +13,7 @@ from .. import files, magnet, sealing
 from ..console import Console, one_line
 from ..errors import Interrupted, NotFoundError, SeederError, SwarmError, TorrentError, UsageError, WrongKeyError
 from ..library import group, invitations, known
-from ..library.known import Device
+from ..library.known import Device, Known
 from ..library.places import is_awaited
 from ..library.store import Library
 from ..magnet import Magnet
@@ -123,6 +123,10 @@ def sync(command: Globals, options: SyncOptions, *, stop: Stop) -> list[Status]:
             console.warn("this device takes no part in sync; memosync seed --status and .memosync/seeder.log say why")
     if options.wait:
         _wait(command, library, options, stop)
+    for rows in group.of_one_invitation(library):
+        console.warn(
+            f"{_named(rows)} came by one invitation: if you do not know them all, leave everywhere, and begin anew"
+        )
     return _status(library)
 
 
@@ -429,13 +433,20 @@ def _status(library: Library, state: SeederState | None = None) -> list[Status]:
             is_met=bool(state and row.id in state.met),
             is_even=(is_even := bool(state and row.id in state.even)),
             met=now.met.get(row.id),
-            as_of=None if is_even or row.id == me else max(row.as_of, float(now.even.get(row.id, 0))),
+            as_of=_as_of(row, now, is_even=is_even, is_this=row.id == me),
             why=why(row, rows, me, state),
         )
         for row in rows.values()
         if not row.gone
     ]
     return sorted(found, key=lambda row: not row.is_this)
+
+
+def _as_of(row: Device, now: Known, *, is_even: bool, is_this: bool) -> float | None:
+    """Say when it was so what a device says; one that was invited knows nothing before it has heard another one."""
+    if is_even or (is_this and not (now.joining and now.addresses)):
+        return None
+    return 0.0 if is_this else max(row.as_of, float(now.even.get(row.id, 0)))
 
 
 def why(row: Device, rows: Mapping[str, Device], me: str, state: SeederState | None) -> str:
