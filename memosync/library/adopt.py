@@ -108,8 +108,10 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
     is_later = path.stat().st_size != memo.size or files.time_of(path) > entry.since
     if is_later and (came := brought(library, path)) and came not in memo.infohashes:  # it was purged, and fetched
         return _new_entry(library, memo.id, path, None, came)
-    if was_trashed and memo.is_frozen and not is_file_of(library, memo, path):  # it was purged, and is from a backup
-        memo = replace(memo, infohash=None, shared=False, sealed=None, private=False)
+    if was_trashed and memo.is_frozen:
+        with contextlib.suppress(OSError):
+            if not is_file_of(library, memo, path):  # it was purged, and the file is from a backup
+                memo = replace(memo, infohash=None, shared=False, sealed=None, private=False)
     if not memo.is_frozen:
         if is_later:
             # in a group words are written into files only when they are shared; and nobody edits what is in the trash
