@@ -21,7 +21,7 @@ from ..index import Index
 from ..manifest import MOST_MEMOS, Cell, Cells, State, Table, merge_cells, news, until
 from ..memo import Memo, MemoId, parse_id
 from ..sealing import group_of
-from . import keys, known
+from . import invitations, keys, known
 from .device import named
 from .digests import Digests
 from .entries import as_it_came
@@ -73,6 +73,8 @@ def leave(library: Library) -> None:
     if library.index().group:
         with contextlib.suppress(LibraryError):  # of a secret that is lost
             identify(library, Console())
+    if made := [one.infohash for one in known.read(library).invitations]:
+        invitations.end(library, made)
     keys.forget_secret(library)
 
     def edit(index: Index) -> Index:
@@ -153,10 +155,11 @@ def state_of(library: Library) -> State:
     return State(_table(index, now.graves), now.devices)
 
 
-def merge_in(library: Library, theirs: State, console: Console, *, is_own: bool = False) -> None:
+def merge_in(library: Library, theirs: State, console: Console, *, is_own: bool = False, into: str = "") -> None:
     """Have the index say what another device's state does, where that is later; LibraryError.
 
-    By what this device said itself, which `is_own`, nobody was heard. TorrentError when these would be more memos than
+    By what this device said itself, which `is_own`, nobody was heard. Nothing is merged once the library is in another
+    group than the one that it is to go `into`. TorrentError when these would be more memos than
     any device can say. What is from a time that no clock has shown yet is left: nobody could write anything later.
     """
     index, theirs = library.index(), until(theirs, int(library.clock() * 1000) + _FARTHEST)
@@ -167,7 +170,7 @@ def merge_in(library: Library, theirs: State, console: Console, *, is_own: bool 
         unreadable = identify(library, console)
         _end_links(library, theirs)
         try:
-            library.transaction(functools.partial(_merged, library, theirs, unreadable))
+            library.transaction(functools.partial(_merged, library, theirs, unreadable, into))
             break
         except _Unidentified:
             pass
@@ -272,19 +275,19 @@ def _table(index: Index, dead: Table) -> dict[str, Cells]:
     return table
 
 
-def _merged(library: Library, theirs: State, left: set[MemoId], index: Index) -> Index:
+def _merged(library: Library, theirs: State, left: set[MemoId], into: str, index: Index) -> Index:
     """Merge another device's state into an index, and into the graves.
 
     _Unidentified when there are memos without a uid but those that are `left` so.
     """
-    if not index.group:  # it was left meanwhile
+    if not index.group or into not in ("", index.group):  # it was left meanwhile
         return index
     if any(memo.id not in left and not memo.uid and is_to_be_identified(library, memo) for memo in index.memos):
         raise _Unidentified
     now, me = library.stamp()
     memos = {memo.id: memo if memo.born else stamped(memo, now, me) for memo in index.memos}
     ids = {memo.uid: memo.id for memo in memos.values() if memo.uid}
-    before = known.read(library)
+    before = known.read_whole(library)
     dead, joining = before.graves, before.joining
     mine = _table(replace(index, memos=tuple(memos.values())), dead)
     buried, taken = dict(dead), set(memos)

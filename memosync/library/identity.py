@@ -16,14 +16,14 @@ from ..audio import webm
 from ..console import Console
 from ..errors import AudioError, MemosyncError
 from ..index import Index
-from ..manifest import BIRTH, Cell, Cells, merge_cells, tick
+from ..manifest import BIRTH, FETCHED, Cell, Cells, merge_cells, tick
 from ..memo import Memo, MemoId
 from . import known
 from .adopt import adopt
 from .places import is_awaited, place
 from .reword import reword
 from .sealed import form_for_devices
-from .sounds import has_sound_of, is_as_long, sound_or_nothing, uid_of
+from .sounds import has_sound_of, is_as_long, is_of_sound, sound_or_nothing, uid_of
 from .stamps import cells_of, content_of, stamped, with_cells
 from .store import Library
 
@@ -43,13 +43,13 @@ def identify(library: Library, console: Console) -> set[MemoId]:
 
 def give_uids(library: Library, memos: Iterable[Memo]) -> None:
     """See that these memos have theirs, where their files can be read; the caller may hold their locks."""
-    found = {}
+    found, group = {}, library.index().group
     for memo in memos:
         if is_to_be_identified(library, memo):
             with contextlib.suppress(MemosyncError, OSError):
                 found[memo.id] = _identity(library, memo)
     if found:
-        library.transaction(lambda index: _identified(library, index, found))
+        library.transaction(lambda index: _identified(library, index, found, group))
 
 
 def claim(library: Library, memo_id: MemoId) -> MemoId:
@@ -57,8 +57,8 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
 
     Give its id, or the one of a memo that is here already and sounds the same: that is the one then, with its words.
     """
-    memo = library.index().get(memo_id)
-    if not memo or not library.index().group:
+    memo, group = library.index().get(memo_id), library.index().group
+    if not memo or not group:
         return memo_id
     alike = (other for other in library.index().memos if not other.fetched and is_as_long(other, memo.duration))
     give_uids(library, alike)  # an index that was put back may not know that of any
@@ -68,7 +68,7 @@ def claim(library: Library, memo_id: MemoId) -> MemoId:
 
     def edit(index: Index) -> Index:
         now, me = library.stamp()
-        index = _identified(library, index, found)
+        index = _identified(library, index, found, group)
         if one != memo_id and (spare := index.get(memo_id)):
             index = index.with_memo(_in_trash(library, spare))
         memo = index.get(one)
@@ -126,6 +126,7 @@ def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
     """Give memos their uids; `before` are those that had one when this began."""
     found: dict[MemoId, tuple[bytes, Cell]] = {}
     spare, wanted = set(), set()
+    group = library.index().group
     for memo in memos:
         if is_to_be_identified(library, memo):
             with contextlib.suppress(MemosyncError, OSError):
@@ -137,7 +138,7 @@ def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
                     wanted |= {twin.id} if twin.trashed else set()
 
     def edit(index: Index) -> Index:
-        index = _identified(library, index, found)
+        index = _identified(library, index, found, group)
         now, me = library.stamp()
 
         def settled(memo: Memo) -> Memo:
@@ -152,13 +153,15 @@ def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
         place(library)
 
 
-def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[bytes, Cell]]) -> Index:
-    """Give memos their uids.
+def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[bytes, Cell]], group: str) -> Index:
+    """Give memos their uids, unless the group was left, and perhaps another one joined, while they were looked at.
 
     What was known of one from other devices, or from before it was purged, becomes one with it; what is here already
     under that uid is another memo with the same sound, and so is what was made anew since it was purged: its id tells
     that from what was put back, the one that it had here or the one that it has on other devices.
     """
+    if index.group != group:
+        return index
     now, me = library.stamp()
     before = known.read(library)
     dead = before.graves
@@ -176,6 +179,8 @@ def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[byt
         memo = memos.get(memo_id)
         if not memo or not is_to_be_identified(library, memo):
             continue
+        if memo.uid and not is_of_sound(memo.uid, sound):
+            content = Cell(content.value, FETCHED)  # it was altered: what any other device has counts more
         cells: Cells = {**cells_of(memo), "file": content}
         if memo.uid:
             uid = memo.uid

@@ -94,6 +94,15 @@ def read(library: Library) -> Known:
     return found
 
 
+def read_whole(library: Library) -> Known:
+    """Read it to change it: what cannot be read now is not to be lost; OSError."""
+    try:
+        found: Known = library.known.read(path_of(library), _parse)
+    except (FileNotFoundError, files.OddFile):
+        return Known()
+    return found
+
+
 def _parse(data: bytes) -> Known:
     table: dict[str, Any] = {}
     with contextlib.suppress(ValueError):
@@ -142,7 +151,7 @@ def change(library: Library, edit: Callable[[Known], Known], group: str = "") ->
     with files.as_library_error("keep what is known of the other devices"):
         library.prepare()
         with library.index_lock():
-            before = read(library)
+            before = read_whole(library)
             if group and library.index().group != group:
                 return before
             if (after := edit(before)) != before:

@@ -56,7 +56,12 @@ def uid_of(sound: bytes, number: int = 0) -> str:
     return hashlib.sha256(b"memosync uid v1" + sound + (str(number).encode() if number else b"")).hexdigest()
 
 
+def is_of_sound(uid: str | None, sound: bytes) -> bool:
+    """Tell whether a memo's uid is made of this sound."""
+    return any(uid_of(sound, number) == uid for number in range(_MOST_ALIKE))
+
+
 def has_sound_of(path: Path, uid: str | None) -> bool:
     """Tell whether a file has the sound that a memo's uid is made of; False where it cannot be read."""
     sound = sound_or_nothing(path)
-    return bool(sound) and any(uid_of(sound, number) == uid for number in range(_MOST_ALIKE))
+    return bool(sound) and is_of_sound(uid, sound)

@@ -35,6 +35,7 @@ LOOK_AGAIN = 600.0  # seconds after which files are looked at though the index i
 GRACE = 1.0  # seconds that a file may be on its way before this device says that it lacks it
 MOST_AT_ONCE = 3  # memos that are fetched
 _HELD = 5.0  # seconds after which another file of a memo will do, where one is not here at all
+_STUCK = 60.0  # seconds without a byte of a memo after which others come first
 _ROOM = 10**9  # bytes of the disk that are left free
 _SEALING = 0.1  # seconds of each look that are for sealing memos, or one memo
 
@@ -78,6 +79,7 @@ class Forms:
         self.wanted: dict[str, Wanted] = {}  # by uid, newest first
         self.held: dict[str, Hold] = {}  # what is here of a memo in place of what all are to have, by uid
         self.fetching: dict[InfoHash, str] = {}  # uids
+        self._came: dict[InfoHash, tuple[float, float]] = {}  # how much of what is fetched is here, and since when
         self._fresh: dict[InfoHash, float] = {}  # forms of what just came, and until when they are served
         self._to_serve: dict[InfoHash, Memo] = {}  # by their forms
         self._served: set[InfoHash] = set()
@@ -140,7 +142,8 @@ class Forms:
                 wanted.not_before = time.monotonic() + wanted.pause
                 wanted.pause = min(2 * wanted.pause, KEPT)
             finally:
-                plain.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # a disk that is read-only says so of what is not there, too
+                    plain.unlink(missing_ok=True)
         if infohash not in self._served:
             self._drop(infohash)
 
@@ -215,6 +218,10 @@ class Forms:
                 del self.fetching[infohash]
                 if infohash not in self._served:
                     self._drop(infohash)
+            elif self._is_stuck(infohash, now):
+                wanted.not_before, wanted.pause = now + wanted.pause, min(2 * wanted.pause, KEPT)
+                del self.fetching[infohash]
+                self._exchange.drop(infohash)  # what came of it stays
             elif (
                 now - wanted.since > _HELD
                 and not self._exchange.progress(infohash)
@@ -223,9 +230,18 @@ class Forms:
                 del self.fetching[infohash]
                 self._drop(infohash)
 
+    def _is_stuck(self, infohash: InfoHash, now: float) -> bool:
+        """Tell whether nothing came of a memo for a while: others may come meanwhile."""
+        part, since = self._exchange.progress(infohash), now
+        if infohash in self._came and self._came[infohash][0] == part:
+            since = self._came[infohash][1]
+        self._came = {one: self._came[one] for one in self.fetching if one in self._came} | {infohash: (part, since)}
+        return now - since > _STUCK
+
     def _fetch(self, now: float) -> None:
         left = room(self._place)
-        for uid, wanted in self.wanted.items() if self._meeting.pointers else ():
+        in_turn = sorted(self.wanted.items(), key=lambda item: item[1].pause)  # what did not come comes last
+        for uid, wanted in in_turn if self._meeting.pointers else ():
             if len(self.fetching) >= MOST_AT_ONCE:
                 break
             if wanted.infohash not in self.fetching and now >= wanted.not_before and 2 * wanted.size < left:
@@ -290,6 +306,9 @@ class Forms:
     def _form(self, infohash: InfoHash, memo: Memo) -> Metainfo | None:
         """Seal a memo for the other devices; None where that cannot be done, or makes another form."""
         with contextlib.suppress(OSError, LibraryError):
+            size = sealed_size(files.status_of(self._library.path(memo), links=True).st_size)
+            if 4 * size >= files.free_space(self._place):  # half of what is left is for what is recorded
+                return None
             _digest, torrent = form_for_devices(self._library, self._library.path(memo), self._place / infohash)
             if torrent.infohash == infohash:
                 return torrent

@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import shutil
@@ -73,7 +74,7 @@ class Sync:
         self._console = Console(warn=log)
         self._place = self._library.underway
         self._said_once: set[str] = set()
-        self._seen = (0, 0)  # time stamps of the index and of what is known, acted on
+        self._seen = (0, 0, 0)  # time stamps of the index and of what is known, acted on
         self._taking_part: _Part | None = None
         self.state = SyncState()
 
@@ -85,24 +86,29 @@ class Sync:
                     self._turn(stop)
                 except (MemosyncError, OSError) as error:
                     self._log_once(f"sync goes on in a moment: {reason_of(error)}")
-                    self._seen = (0, 0)
+                    self._seen = (0, 0, 0)
                     stop.wait(1)
                 except Exception:  # a fault of ours ends no seeder, which serves what was shared
                     for line in traceback.format_exc().splitlines():
                         self._log_once(line)
                     self._close()
-                    self._seen = (0, 0)
+                    self._seen = (0, 0, 0)
                     stop.wait(AGAIN)
         finally:
             if self._taking_part:
                 self._taking_part.close()
 
     def _turn(self, stop: Stop) -> None:
-        seen = self._library.index_time(), files.time_of(known.path_of(self._library))
+        device = files.time_of(self._library.inner / "device")
+        seen = self._library.index_time(), files.time_of(known.path_of(self._library)), device
         part = self._taking_part
         if seen != self._seen:
             index = self._library.index()
-            if part and (index.group, index.meeting) != (part.group, part.trackers):
+            if part and (index.group, index.meeting, group.device_of(self._library)) != (
+                part.group,
+                part.trackers,
+                part.me,
+            ):
                 self._close()
                 part = None
             if index.group:
@@ -146,15 +152,19 @@ class Sync:
             dht=library.session_state(),
             log=self._log_once,
         )
-        known.change(library, lambda before: replace(before, port=meeting.port), name)
-        self._log(f"in sync as device {me}, on port {meeting.port}")
-        self._taking_part = _Part(library, index, secret, me, meeting, self._place, self._console)
+        try:
+            known.change(library, lambda before: replace(before, port=meeting.port), name)
+            self._log(f"in sync as device {me}, on port {meeting.port}")
+            self._taking_part = _Part(library, index, secret, me, meeting, self._place, self._console)
+        except BaseException:
+            meeting.close()
+            raise
         return self._taking_part
 
     def _close(self) -> None:
-        if self._taking_part:
-            self._taking_part.close()
-        self._taking_part, self.state = None, SyncState()
+        part, self._taking_part, self.state = self._taking_part, None, SyncState()
+        if part:
+            part.close()
 
     def _log_once(self, text: str) -> None:
         if text not in self._said_once and len(self._said_once) < 1000:
@@ -168,7 +178,7 @@ class _Part:
     def __init__(
         self, library: Library, index: Index, secret: bytes, me: str, meeting: Meeting, place: Path, console: Console
     ) -> None:
-        self.group, self.trackers = index.group, index.meeting
+        self.group, self.trackers, self.me = index.group, index.meeting, me
         self._library, self._secret, self._me, self._console = library, secret, me, console
         self._meeting, self._exchange, self._place = meeting, meeting.exchange, place
         self._known = Known()
@@ -178,6 +188,7 @@ class _Part:
         self._identified = 0  # the index's time, when every memo whose file is here had its uid
         self._equal: set[InfoHash] = set()  # heads that say just that
         self._before: tuple[State, set[InfoHash]] = State(), set()  # what was known before, and the heads that say that
+        self._again_at = math.inf  # when files that could not be read are looked at again
         self._moved_at = self._looked = self._row_at = -math.inf
         self._pointing = Pointing(secret, meeting, place, self._keep_base)
         self._hearing = Hearing(secret, self._exchange, place, self._pointing, self._merge, console)
@@ -206,6 +217,8 @@ class _Part:
                 else:
                     self._hearing.take(infohash)
         now = time.monotonic()
+        if now > self._again_at:
+            self.learn()
         if now - self._looked > _LOOK_EVERY:
             self._looked = now
             if not self._has_moved():
@@ -221,8 +234,9 @@ class _Part:
         library = self._library
         before = {memo.uid for memo in library.index().memos}
         if library.index_time() != self._identified:
-            identify(library, self._console)
-            self._identified = library.index_time()
+            unread = identify(library, self._console)
+            self._identified = 0 if unread else library.index_time()
+            self._again_at = time.monotonic() + AGAIN if unread else math.inf
         self._think()
         self._recall()
         if self._me not in self._rows or self._row().gone:
@@ -271,7 +285,8 @@ class _Part:
         return sorted(name for name, pointer in pointers if pointer.head in self._equal)
 
     def close(self) -> None:
-        self._note_met(self._meeting.pointers, 0.0)
+        with contextlib.suppress(MemosyncError, OSError):
+            self._note_met(self._meeting.pointers, 0.0)
         self._meeting.close()
 
     def _introduce(self) -> None:
@@ -326,7 +341,7 @@ class _Part:
 
     def _merge(self, built: Base, tellers: set[str]) -> None:
         """Merge what a head says, to which these devices point."""
-        group.merge_in(self._library, news(self._mine, built.state), self._console)
+        group.merge_in(self._library, news(self._mine, built.state), self._console, into=self.group)
         if self._me in built.state.devices:
             self._note_knowing(tellers)
         self._note_met(tellers, _HEARD)

@@ -132,13 +132,14 @@ class Exchange:
         Not every torrent that is has an alert that says so: none whose file was there already.
         """
         now = time.monotonic()
-        for torrent in self._torrents.values():
+        altered = []
+        for infohash, torrent in self._torrents.items():
             if not torrent.is_here:
                 self.new_at = now
                 if torrent.handle and torrent.handle.status().is_finished:
                     torrent.handle.flush_cache()
-            if torrent.is_busy and torrent.handle:
-                self._look_at_peers(torrent, torrent.handle)
+            if torrent.is_busy and torrent.handle and not self._look_at_peers(torrent, torrent.handle):
+                altered.append(infohash)
             due = now - torrent.called > _CALL_AGAIN and (now - torrent.since < _CALLS or not torrent.is_here)
             if due and torrent.handle:
                 torrent.called = now if now - torrent.since < _CALLS else now + 10 * _CALL_AGAIN
@@ -147,6 +148,8 @@ class Exchange:
                         if not torrent.is_here or not self._comes(name, torrent, now):
                             for peer in addresses:
                                 call(torrent.handle, peer)
+        for infohash in altered:
+            self.drop(infohash)
 
     def handle_alert(self, alert: lt.alert) -> None:
         """Note what an alert tells of a torrent."""
@@ -209,8 +212,11 @@ class Exchange:
         params.flags = apart(params.flags)
         self._session.async_add_torrent(params)
 
-    def _look_at_peers(self, torrent: _Torrent, handle: lt.torrent_handle) -> None:
-        """See what goes and comes; a torrent without a peer is not looked at again before there is one."""
+    def _look_at_peers(self, torrent: _Torrent, handle: lt.torrent_handle) -> bool:
+        """See what goes and comes; False for what was here whole, and is not: a disk has altered it.
+
+        A torrent without a peer is not looked at again before there is one.
+        """
         import libtorrent as lt
 
         peers, status = handle.get_peer_info(), handle.status()
@@ -219,6 +225,7 @@ class Exchange:
         self.passed += max(0, passed - torrent.passed)
         torrent.passed, torrent.is_busy = passed, bool(peers)
         torrent.fetching = tuple(peer.progress for peer in connected if peer.progress < 1)
+        return not torrent.is_here or status.state != lt.torrent_status.downloading
 
     def _comes(self, name: str, torrent: _Torrent, now: float) -> bool:
         """Tell whether a device came for what is served, or will."""

@@ -51,8 +51,8 @@ def _missing_is_deleted() -> None:
     """What another device does not name goes."""
     real = group._merged
 
-    def merged(library: Library, theirs: State, left: set[MemoId], index: Index) -> Index:
-        new = real(library, theirs, left, index)
+    def merged(library: Library, theirs: State, left: set[MemoId], into: str, index: Index) -> Index:
+        new = real(library, theirs, left, into, index)
         kept = (memo for memo in new.memos if not theirs.memos or not memo.uid or memo.uid in theirs.memos)
         return replace(new, memos=tuple(kept))
 

@@ -51,7 +51,7 @@ class _Exchange:
     """`torrent/exchange` in memory."""
 
     def __init__(self, talk: Talk, device: Device) -> None:
-        self.talk, self.device = talk, device
+        self.talk, self.device, self.passed = talk, device, 0
         self.torrents: dict[InfoHash, _Torrent] = {}
         self.oversized: set[InfoHash] = set()
         self.came: list[InfoHash] = []
@@ -79,6 +79,9 @@ class _Exchange:
 
     def progress(self, infohash: InfoHash) -> float:
         return float(self.is_here(infohash))
+
+    def fetching(self, infohash: InfoHash) -> tuple[float, ...]:
+        return ()
 
     def poll(self) -> None:
         for infohash, torrent in list(self.torrents.items()):
@@ -213,7 +216,7 @@ class Talk(Life):
             except (MemosyncError, OSError) as error:
                 self.note(f"device {device.number}: sync goes on in a moment: {error}")
                 release(error)
-                seeder._seen = 0, 0
+                seeder._seen = 0, 0, 0
         self.died("a turn of the seeder", died)
         if self.loses_power(cut, bool(died)) or died:
             self.note(f"device {device.number}: its seeder DIED")

@@ -1,0 +1,320 @@
+"""What befalls a device in sync: disks that fail, are full or alter what they keep, and groups that are left meanwhile.
+
+One thing that fails is not to keep others from coming, nor to go on for ever, and no good file gives way to an altered
+one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from proof.refusal import refusing
+from support.group import SECRET, SILENT, WHEN, only, record
+from support.waiting import wait_until
+from support.wire import Wire, has
+
+from memosync import files
+from memosync.errors import MemosyncError
+from memosync.library import group, heads, identity, invitations, known, trash
+from memosync.library.adopt import open_library
+from memosync.library.sealed import form_for_devices, open_from_devices
+from memosync.library.store import Library
+from memosync.manifest import BIRTH, Cell, State
+from memosync.network import Network
+from memosync.seeder import forms, sync
+from memosync.stop import Stop
+from memosync.torrent.meeting import Meeting
+
+OTHER_SECRET = bytes(range(1, 33))
+
+
+def made(place: Path, secret: bytes = SECRET) -> Library:
+    library = open_library(place, SILENT)
+    group.enter(library, secret)
+    return library
+
+
+@pytest.fixture
+def wire(tmp_path: Path) -> Wire:
+    """Two devices that have met."""
+    wire = Wire(made(tmp_path / "one"), made(tmp_path / "other"))
+    wire.go(3)
+    assert wire.is_even(), wire.log
+    return wire
+
+
+@pytest.mark.parametrize("number", range(1, 7))  # which of two counts was chance
+@pytest.mark.parametrize("kind", ["a byte", "nothing is left"])
+def test_what_a_disk_altered_while_a_device_was_in_no_group_replaces_nothing(
+    wire: Wire, number: int, kind: str
+) -> None:
+    one, other = wire.libraries
+    record(one, number, "Interview")
+    wire.go(10)
+    before = other.path(only(other)).read_bytes()
+    group.leave(one)
+    wire.go(3)
+    data = bytearray((path := one.path(only(one))).read_bytes())
+    data[len(data) // 2 + 40 * number] ^= 0xFF
+
+    path.write_bytes(bytes(data) if kind == "a byte" else b"")
+    group.enter(one, SECRET)
+    wire.go(200)
+
+    assert wire.is_even()
+    assert [library.path(only(library)).read_bytes() for library in (one, other)] == [before] * 2
+
+
+def test_memos_that_nobody_has_any_more_do_not_keep_others_from_coming(wire: Wire) -> None:
+    one, other = wire.libraries
+    lost = {
+        f"{number:064x}": {
+            "file": Cell({"sha256": f"{number:064x}", "size": 1000, "infohash": f"{number:040x}"}, BIRTH),
+            "title": Cell(f"Lost {number}", BIRTH),
+        }
+        for number in range(1, forms.MOST_AT_ONCE + 1)
+    }
+    group.merge_in(one, State(lost), SILENT)  # of a third device, which is no more
+    wire.go(10)
+
+    record(one, 7, "Later")
+    wire.go(300)
+
+    assert has(other, "Later")
+
+
+def test_a_disk_that_is_nearly_full_is_not_filled_with_what_others_lack(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _other = wire.libraries
+    record(one, 1)
+    size = one.path(only(one)).stat().st_size
+    monkeypatch.setattr(files, "free_space", lambda path: 3 * size if "/one" in str(path) else 10**12)
+    wire.go(60)
+    part = wire.seeders[0]._taking_part
+    assert part
+    assert not part._forms._served
+
+    monkeypatch.setattr(files, "free_space", lambda _path: 10**12)
+    wire.go(60)
+
+    assert has(wire.libraries[1], "Weekly standup")
+
+
+def test_a_disk_that_is_full_takes_no_more_and_more_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, opened, closed = made(tmp_path / "one"), list[Meeting](), list[Meeting]()
+    open_meeting, close, write = Meeting.__init__, Meeting.close, files.write
+
+    def opening(meeting: Meeting, *how: Any, **more: Any) -> None:
+        open_meeting(meeting, *how, **more)
+        opened.append(meeting)
+
+    def closing(meeting: Meeting) -> None:
+        close(meeting)
+        closed.append(meeting)
+
+    def full(path: Path, *how: Any, **more: Any) -> None:
+        if path.name == "sync.toml":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, *how, **more)
+
+    monkeypatch.setattr(Meeting, "__init__", opening)
+    monkeypatch.setattr(Meeting, "close", closing)
+    monkeypatch.setattr(files, "write", full)
+    seeder, stop = sync.Sync(one.root, Network.LOOPBACK, up=0, down=0, log=lambda text: None), Stop()
+    thread = threading.Thread(target=seeder.run, args=[stop])
+    thread.start()
+    wait_until(lambda: len(opened) > 2, "it to try again", 30)
+    stop.set()
+    thread.join()
+
+    assert opened == closed
+
+
+def test_what_is_served_and_altered_by_a_disk_is_served_no_more(tmp_path: Path) -> None:
+    data = os.urandom(200_000)
+    head = heads.describe(data)
+    one, other = (
+        Meeting(Network.LOOPBACK, keep=bytes(32), device=name, place=tmp_path, log=lambda text: None)
+        for name in ("00000001", "00000002")
+    )
+    try:
+        for meeting, peer in ((one, other), (other, one)):
+            meeting.point(heads.describe(b"something").infohash)
+            meeting.call({peer._device: [f"127.0.0.1:{peer.port}"]})
+        (path := tmp_path / head.infohash).write_bytes(data)
+        one.exchange.serve(head.torrent, path)
+
+        def both_poll() -> bool:
+            one.poll(0.02)
+            other.poll(0.02)
+            return True
+
+        def polled(done: Callable[[], object]) -> Callable[[], object]:
+            return lambda: both_poll() and done()
+
+        wait_until(polled(lambda: one.pointers and other.pointers), "them to meet", 20)
+        path.write_bytes(data[:100_000] + bytes([data[100_000] ^ 1]) + data[100_001:])
+        other.exchange.fetch(head.infohash, tmp_path / "came", largest=10**7)
+        wait_until(polled(lambda: not one.exchange.has(head.infohash)), "it to be noticed", 60)
+    finally:
+        one.close()
+        other.close()
+
+
+def test_what_arrives_while_a_disk_is_read_only_comes_later(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = wire.libraries
+    unlink = Path.unlink
+
+    def refused(*_args: Any) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    def unlinking(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".webm" and path.parent.name == "sync":
+            refused()  # Linux says so before it looks whether there is one
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr("memosync.seeder.forms.open_from_devices", refused)
+    monkeypatch.setattr(Path, "unlink", unlinking)
+    for number in range(1, 4):
+        record(one, number, f"Memo {number}")
+    wire.go(30)
+    assert not has(other, "Memo 1")
+
+    monkeypatch.setattr("memosync.seeder.forms.open_from_devices", open_from_devices)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    wire.go(900, step=0.5)
+
+    assert all(has(other, f"Memo {number}") for number in range(1, 4)), wire.log
+
+
+def test_who_joins_another_group_while_a_memo_is_read_says_it_to_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = made(tmp_path / "one"), made(tmp_path / "other", OTHER_SECRET)
+    record(one, 1, "Long")
+
+    def slow(*args: Any) -> Any:
+        found = form_for_devices(*args)
+        monkeypatch.setattr("memosync.library.identity.form_for_devices", form_for_devices)
+        group.leave(person := Library(one.root))
+        group.enter(person, OTHER_SECRET)
+        return found
+
+    monkeypatch.setattr("memosync.library.identity.form_for_devices", slow)
+    identity.identify(one, SILENT)  # as the seeder does
+    Wire(Library(one.root), other).go(100)
+
+    assert has(other, "Long")
+
+
+def test_words_of_one_group_do_not_come_into_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = made(tmp_path / "one"), made(tmp_path / "other")
+    record(one, 1, "Of the first group")
+    left = list[Library]()
+
+    def leaving(library: Library, *more: Any) -> Any:
+        if library.root == other.root and not left:
+            left.append(Library(other.root))
+            group.leave(left[0])
+            group.enter(left[0], OTHER_SECRET)
+        return identity.identify(library, *more)
+
+    monkeypatch.setattr("memosync.library.group.identify", leaving)
+    Wire(one, other).go(10)
+
+    assert left
+    assert not Library(other.root).index().memos
+
+
+def test_what_is_known_outlives_a_read_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = made(tmp_path / "one"), made(tmp_path / "other")
+    memo_id = record(one, 1, "Purged")
+    identity.identify(one, SILENT)
+    group.merge_in(other, group.state_of(one), SILENT)  # and is off from now on
+    trash.purge(one, trash.put(one, [memo_id], WHEN).values())
+    read = files.read
+
+    def failing(path: Path, *how: Any, **more: Any) -> bytes:
+        if path.name == "sync.toml":
+            raise OSError(errno.EIO, "I/O error")
+        return read(path, *how, **more)
+
+    later = Library(one.root)
+    monkeypatch.setattr(files, "read", failing)
+    with pytest.raises(MemosyncError):
+        known.say(later, group.device_of(later), {"name": "laptop"})
+    monkeypatch.setattr(files, "read", read)
+    group.merge_in(one, group.state_of(other), SILENT)
+
+    assert not [memo for memo in one.index().memos if not memo.trashed]
+
+
+def test_a_file_that_could_not_be_read_once_is_said_later(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = wire.libraries
+    failed = list[Path]()
+
+    def once(library: Library, path: Path, *more: Any) -> Any:
+        if not failed:
+            failed.append(path)
+            raise OSError(errno.EIO, "I/O error")
+        return form_for_devices(library, path, *more)
+
+    monkeypatch.setattr("memosync.library.identity.form_for_devices", once)
+    record(one, 1, "Once")
+    wire.go(5)
+    assert failed
+    assert not has(other, "Once")
+    wire.go(60)
+
+    assert has(other, "Once")
+
+
+def test_a_device_that_gets_another_name_under_its_seeder_goes_on_by_that(wire: Wire) -> None:
+    one, other = wire.libraries
+    (one.inner / "device").unlink()
+    record(one, 1, "Since then")
+    wire.go(10)
+
+    part = wire.seeders[0]._taking_part
+    assert part
+    assert part.me == group.device_of(Library(one.root))
+    assert has(other, "Since then")
+
+
+@pytest.mark.parametrize("has_a_fault", [False, True])
+def test_a_seeder_that_ends_on_a_full_disk_ends_its_session(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, has_a_fault: bool
+) -> None:
+    stop = Stop()
+
+    def ends(_part: sync._Part) -> None:
+        stop.set()
+        if has_a_fault:
+            raise LookupError("a fault of ours")
+
+    monkeypatch.setattr(sync._Part, "turn", ends)
+    with wire.on(0), refusing(0, errno.ENOSPC, True):
+        wire.seeders[0].run(stop)
+
+    assert 0 not in wire.meetings
+
+
+@pytest.mark.parametrize("is_joined_again", [False, True])
+def test_an_invitation_goes_as_the_group_is_left(tmp_path: Path, is_joined_again: bool) -> None:
+    one = made(tmp_path / "one")
+    link = invitations.invite(one, ["127.0.0.1:9000"])
+    assert link.infohash
+    assert one.form(link.infohash).exists()
+
+    group.leave(one)
+    if is_joined_again:
+        group.enter(one, OTHER_SECRET)
+
+    assert [*files.names(one.forms), *files.names(one.torrents)] == []
