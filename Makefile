@@ -10,7 +10,8 @@ PARALLEL := -n 5 --dist worksteal --durations=10
 NOBODY := unshare --user --map-user=65534 --map-group=65534
 NESTED := unshare --user --map-root-user --net --mount
 ORDINARY = $(shell [ "$$(id -u)" = 0 ] && $(NOBODY) $(NESTED) $(BIN)/python -c '' 2>/dev/null && echo $(NOBODY))
-ROW_sync := $(wildcard tests/test_sync*.py) $(addprefix tests/,test_group.py test_words.py test_heads.py) \
+ROW_sync := $(wildcard tests/test_sync*.py) \
+	$(addprefix tests/,test_group.py test_put_back.py test_words.py test_heads.py) \
 	tests/torture/test_devices.py tests/torture/test_many.py
 ROW_month := tests/test_endurance.py tests/test_grain.py tests/test_moves.py tests/torture/test_months.py
 ROOTS := tests/test_library.py tests/test_lan.py
