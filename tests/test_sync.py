@@ -145,7 +145,7 @@ def slow(pair: tuple[Program, Program], tmp_path: Path) -> tuple[Program, Progra
 
 def test_wait_goes_on_while_bytes_go_to_another_device(pair: tuple[Program, Program], tmp_path: Path) -> None:
     one, other = slow(pair, tmp_path)
-    terminal = Terminal([*PROGRAM, "sync", "--wait", "--timeout", "4s"], one.environment)
+    terminal = Terminal([*PROGRAM, "sync", "--wait", "--timeout", "9s"], one.environment)
 
     shown: list[int] = []
     for least in (10, 50, 80):
