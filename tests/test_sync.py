@@ -134,7 +134,7 @@ def test_wait_ends_where_nobody_is(used: tuple[Program, Program]) -> None:
 
 
 def slow(pair: tuple[Program, Program], tmp_path: Path) -> tuple[Program, Program]:
-    """Have one device that is off record a memo for which the line of the other one needs far longer than it waits."""
+    """Have one device that is off record a memo for which the line of the other one needs longer than it waits."""
     one, other = pair
     for program in pair:
         program("seed", "--stop")
