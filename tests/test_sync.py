@@ -133,43 +133,29 @@ def test_wait_ends_where_nobody_is(used: tuple[Program, Program]) -> None:
     assert "no other device was there in 1 s" in other("sync", "--wait", "--timeout", "1", code=4).err
 
 
-def slow(pair: tuple[Program, Program], tmp_path: Path) -> tuple[Program, Program]:
-    """Have one device that is off record a memo for which the line of the other one needs longer than it waits."""
+def test_wait_goes_on_while_bytes_go_and_come_and_shows_how_far_they_are(
+    pair: tuple[Program, Program], tmp_path: Path
+) -> None:
     one, other = pair
     for program in pair:
         program("seed", "--stop")
     one("record", noise(tmp_path / "long.flac", 40), "--bitrate", "96k", "--title", "Long")
-    other("seed", "--detach", "--down", "32k")
-    return one, other
-
-
-def test_wait_goes_on_while_bytes_go_to_another_device(pair: tuple[Program, Program], tmp_path: Path) -> None:
-    one, other = slow(pair, tmp_path)
-    terminal = Terminal([*PROGRAM, "sync", "--wait", "--timeout", "9s"], one.environment)
+    other("seed", "--detach", "--down", "32k")  # for which it takes longer than is waited
+    gives = Terminal([*PROGRAM, "sync", "--wait", "--timeout", "9s"], one.environment)
+    takes = Terminal([*PROGRAM, "sync", "--wait", "--timeout", "9s"], other.environment)
 
     shown: list[int] = []
     for least in (10, 50, 80):
-        terminal.wait_for(lambda screen: percent(screen.text) >= least, f"{least} %")  # noqa: B023
-        shown.append(percent(terminal.screen.text))
-    terminal.end()
+        for terminal in (gives, takes):
+            terminal.wait_for(lambda screen: percent(screen.text) >= least, f"{least} %")  # noqa: B023
+            shown.append(percent(terminal.screen.text))
+    assert "of 1 memo to come" in takes.screen.text
+    for terminal in (gives, takes):
+        terminal.end()
+        terminal.close()
 
     assert max(shown) < 100
     assert is_here(other, "Long")
-    terminal.close()
-
-
-def test_wait_shows_how_far_what_comes_is(pair: tuple[Program, Program], tmp_path: Path) -> None:
-    one, other = slow(pair, tmp_path)
-    one("sync")
-    terminal = Terminal([*PROGRAM, "sync", "--wait"], other.environment)
-
-    terminal.wait_for(lambda screen: 10 <= percent(screen.text) < 100, "some of it")
-
-    assert "of 1 memo to come" in terminal.screen.text
-    terminal.wait_for(lambda screen: 60 <= percent(screen.text) < 100, "more of it")
-    terminal.end()
-    assert is_here(other, "Long")
-    terminal.close()
 
 
 def percent(text: str) -> int:
