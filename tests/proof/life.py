@@ -17,7 +17,7 @@ import tomli
 from memosync.audio import webm
 from memosync.commands import edit as edit_verb
 from memosync.errors import MemosyncError
-from memosync.library import group, identity, trash
+from memosync.library import group, identity, keys, trash
 from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
 from memosync.library.incoming import Incoming, take_in
@@ -473,6 +473,8 @@ class Life(Wires):
             device.seen.clear()
             device.fetched.update(self.made)  # what it does not name is known by its file alone
         self.count[f"put back: {what}"] += 1
+        if device.grouped and not keys.has_secret(library := Library(device.root)):  # as it is told to: it was left
+            keys.replace_secret(library, SECRET, datetime.fromtimestamp(self.now, UTC))
         self.reboot(device)
         if what == "index":
             self.count["index-only restore"] += 1
