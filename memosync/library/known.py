@@ -88,10 +88,9 @@ def path_of(library: Library) -> Path:
 def read(library: Library) -> Known:
     """Read it, as far as it can be."""
     try:
-        found: Known = library.known.read(path_of(library), _parse)
+        return read_whole(library)
     except OSError:
         return Known()
-    return found
 
 
 def read_whole(library: Library) -> Known:

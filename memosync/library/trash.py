@@ -104,9 +104,8 @@ def purge(library: Library, memos: Iterable[Memo], gone: Mapping[MemoId, set[byt
             kept = [path for infohash in links for path in library.kept_of(infohash)]
             ended = [library.keys / infohash for infohash, key in every if key.ended and infohash in links]
             kept = [path for path in kept if path not in ended]
-            _unlink(
-                *kept, library.path(memo), library.cache(memo.id), *ended
-            )  # what was ended is, while there is a file
+            # what was ended is known to be, as long as there is a file
+            _unlink(*kept, library.path(memo), library.cache(memo.id), *ended)
         files.sync_directory(library.root)  # else a power cut might bring a file back that nothing names
     library.transaction(lambda index: replace(index, memos=tuple(m for m in index.memos if m.id not in ids)))
 
