@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from proof import crash
 from proof.sounds import heard, sound
-from support.group import SECRET, SILENT, WHEN, edit, only, record, tell, words
+from support.group import SECRET, SILENT, WHEN, edit, entered, only, record, tell, words
 
 from memosync.audio import webm
 from memosync.commands import edit as edit_verb
@@ -42,13 +42,7 @@ Make = Callable[[str], Library]
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Give what makes a library that is in the group already."""
-
-    def made(name: str) -> Library:
-        library = open_library(tmp_path / name, SILENT)
-        group.enter(library, SECRET)
-        return library
-
-    return made
+    return lambda name: entered(tmp_path / name)
 
 
 @pytest.fixture

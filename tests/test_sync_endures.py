@@ -15,14 +15,13 @@ from typing import Any
 
 import pytest
 from proof.refusal import refusing
-from support.group import SECRET, SILENT, WHEN, only, record
+from support.group import SECRET, SILENT, WHEN, entered, only, record
 from support.waiting import wait_until
 from support.wire import Wire, has
 
 from memosync import files
 from memosync.errors import MemosyncError
 from memosync.library import group, heads, identity, invitations, known, trash
-from memosync.library.adopt import open_library
 from memosync.library.sealed import form_for_devices, open_from_devices
 from memosync.library.store import Library
 from memosync.manifest import BIRTH, Cell, State
@@ -34,16 +33,10 @@ from memosync.torrent.meeting import Meeting
 OTHER_SECRET = bytes(range(1, 33))
 
 
-def made(place: Path, secret: bytes = SECRET) -> Library:
-    library = open_library(place, SILENT)
-    group.enter(library, secret)
-    return library
-
-
 @pytest.fixture
 def wire(tmp_path: Path) -> Wire:
     """Two devices that have met."""
-    wire = Wire(made(tmp_path / "one"), made(tmp_path / "other"))
+    wire = Wire(entered(tmp_path / "one"), entered(tmp_path / "other"))
     wire.go(3)
     assert wire.is_even(), wire.log
     return wire
@@ -108,7 +101,7 @@ def test_a_disk_that_is_nearly_full_is_not_filled_with_what_others_lack(
 
 
 def test_a_disk_that_is_full_takes_no_more_and_more_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, opened, closed = made(tmp_path / "one"), list[Meeting](), list[Meeting]()
+    one, opened, closed = entered(tmp_path / "one"), list[Meeting](), list[Meeting]()
     open_meeting, close, write = Meeting.__init__, Meeting.close, files.write
 
     def opening(meeting: Meeting, *how: Any, **more: Any) -> None:
@@ -197,7 +190,7 @@ def test_what_arrives_while_a_disk_is_read_only_comes_later(wire: Wire, monkeypa
 def test_who_joins_another_group_while_a_memo_is_read_says_it_to_that_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = made(tmp_path / "one"), made(tmp_path / "other", OTHER_SECRET)
+    one, other = entered(tmp_path / "one"), entered(tmp_path / "other", OTHER_SECRET)
     record(one, 1, "Long")
 
     def slow(*args: Any) -> Any:
@@ -215,7 +208,7 @@ def test_who_joins_another_group_while_a_memo_is_read_says_it_to_that_one(
 
 
 def test_words_of_one_group_do_not_come_into_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = made(tmp_path / "one"), made(tmp_path / "other")
+    one, other = entered(tmp_path / "one"), entered(tmp_path / "other")
     record(one, 1, "Of the first group")
     left = list[Library]()
 
@@ -234,7 +227,7 @@ def test_words_of_one_group_do_not_come_into_another_one(tmp_path: Path, monkeyp
 
 
 def test_what_is_known_outlives_a_read_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = made(tmp_path / "one"), made(tmp_path / "other")
+    one, other = entered(tmp_path / "one"), entered(tmp_path / "other")
     memo_id = record(one, 1, "Purged")
     identity.identify(one, SILENT)
     group.merge_in(other, group.state_of(one), SILENT)  # and is off from now on
@@ -308,7 +301,7 @@ def test_a_seeder_that_ends_on_a_full_disk_ends_its_session(
 
 @pytest.mark.parametrize("is_joined_again", [False, True])
 def test_an_invitation_goes_as_the_group_is_left(tmp_path: Path, is_joined_again: bool) -> None:
-    one = made(tmp_path / "one")
+    one = entered(tmp_path / "one")
     link = invitations.invite(one, ["127.0.0.1:9000"])
     assert link.infohash
     assert one.form(link.infohash).exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from proof.sounds import sound
 
@@ -12,6 +13,7 @@ from memosync import manifest
 from memosync.audio import webm
 from memosync.console import Console
 from memosync.library import group
+from memosync.library.adopt import open_library
 from memosync.library.entries import new_memo
 from memosync.library.store import Library
 from memosync.memo import Memo, MemoId, Words
@@ -23,6 +25,13 @@ WHEN = datetime(2026, 8, 25, 10, 11, 12, tzinfo=UTC)
 
 
 SILENT = Console()
+
+
+def entered(root: Path, secret: bytes = SECRET) -> Library:
+    """Open a library that is in the group of a secret."""
+    library = open_library(root, SILENT)
+    group.enter(library, secret)
+    return library
 
 
 def record(library: Library, number: int, title: str = "Weekly standup") -> MemoId:
