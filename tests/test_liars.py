@@ -60,7 +60,7 @@ def test_liars_do_not_keep_a_memo_from_who_meets_an_honest_peer_too(
     met = [liar(info, good) for liar in some] + [SlowMetadata(info, good)]
 
     link = met[0].magnet + "".join(f"&x.pe=127.0.0.1:{peer.port}" for peer in met[1:])
-    target.run("fetch", link, "--timeout", "110s", code=0)
+    target.run("fetch", link, "--timeout", "230s", code=0)
     for peer in met:
         peer.close()
 

@@ -22,6 +22,7 @@ from support.library import memos
 from support.library import only as only_of
 from support.pairs import is_in_index, join, record, titles, wait_for, wait_until_even
 from support.program import PROGRAM, Program
+from support.sound import altered
 from support.terminal import Terminal
 from support.tracker import Tracker
 from support.waiting import wait_until
@@ -400,21 +401,16 @@ def test_a_file_that_a_disk_has_altered_is_told_and_comes_again(pair: tuple[Prog
     wait_until_even(pair)
     path = Path(only_of(other)["path"])
     right = path.read_bytes()
-
-    def alter() -> None:
-        middle = len(right) // 2
-        path.write_bytes(right[:middle] + bytes([right[middle] ^ 0xFF]) + right[middle + 1 :])
-
     other("seed", "--stop")
     other.meddle("from memosync.seeder import forms; forms.LOOK_AGAIN = 1.0")
-    alter()
+    path.write_bytes(altered(right))
 
     assert f"{path.name} was altered: it is not what the other devices have" in other("check", code=6).out
 
     other("sync")
     wait_until(lambda: holds(path, right), "it to come again", 30)
     wait_until_even(pair)
-    alter()  # of which the index says nothing
+    path.write_bytes(altered(right))  # of which the index says nothing
     wait_until(lambda: holds(path, right), "it to be looked at, and to come again", 30)
     assert "altered" not in other("check").out
 
@@ -434,8 +430,7 @@ def test_a_device_says_that_it_lacks_what_is_damaged_there_until_it_comes_again(
     assert path.read_bytes() == Path(only_of(one)["path"]).read_bytes()
     one("seed", "--stop")
     other("seed", "--stop")
-    middle = len(right) // 2
-    path.write_bytes(right[:middle] + bytes([right[middle] ^ 0xFF]) + right[middle + 1 :])
+    path.write_bytes(altered(right))
     assert other("check", code=6).out.count("was altered") == 1
 
     other("sync")

@@ -24,6 +24,7 @@ import pytest
 from support.handshake import offers
 from support.library import memos
 from support.program import Program
+from support.seeder import port_of_our_own
 from support.waiting import wait_until
 
 from memosync.errors import LibraryError, SeederError
@@ -48,8 +49,8 @@ PIECE = 16384  # bytes, of a memo this small
 
 @pytest.fixture
 def port() -> int:
-    """A port that is free now and that the kernel may give to anybody: 0.1.0 chose such ones."""
-    for port in range(40000 + os.getpid() % 10000, 60999):
+    """A port that is free now, and below those that the kernel gives to anybody: so it stays free."""
+    for port in range(port_of_our_own(), 32768):
         try:
             with socket.create_server(("127.0.0.1", port)), socket.socket(type=socket.SOCK_DGRAM) as datagrams:
                 datagrams.bind(("127.0.0.1", port))

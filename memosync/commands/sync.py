@@ -379,10 +379,13 @@ def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) 
         rows = _status(library, state)
         met = [row for row in rows if row.is_met]
         there = [row.device for row in rows if row.is_met or row.is_this]
-        missing = sum(device.lacking for device in there)
+        lacking = Counter(uid for device in there for uid in device.lacks)
+        going = _going(state)
+        unsaid = Counter(uid for uid, _ in going) - lacking  # who fetches it is yet to say that it lacks it
+        missing = sum(device.lacking for device in there) + unsaid.total()
         most, was_alone = max(most, missing), was_alone and not met
         if most:
-            left = max(missing - _under_way(state, there, furthest), _LEAST_LEFT * most) if missing else 0
+            left = max(missing - _under_way(going, lacking + unsaid, furthest), _LEAST_LEFT * most) if missing else 0
             command.console.progress(f"of {format_count(most)} to come", 1 - left / most)
         have_all = bool(met) and not missing and all(row.is_even for row in met)
         return have_all, (met, missing, state.passed if state else 0)
@@ -396,14 +399,21 @@ def _wait(command: Globals, library: Library, options: SyncOptions, stop: Stop) 
         raise SwarmError(f"nothing new in {options.patience:.0f} s", "memosync sync says who lacks what, and why")
 
 
-def _under_way(state: SeederState | None, devices: Sequence[Device], furthest: dict[tuple[str, int], float]) -> float:
-    """Sum up how much these devices have of what they lack; who has got all of a memo may be yet to say so."""
-    lacking = Counter(uid for device in devices for uid in device.lacks)
-    now = Counter[str]()
-    for uid, _, percent in (text.partition(" ") for text in ((*state.coming, *state.going) if state else ())):
-        now[uid[: known.LACK]] += int(percent) if percent.isdecimal() else 0
+def _going(state: SeederState | None) -> list[tuple[str, float]]:
+    """Give what is on its way to this device and from it: the beginning of a uid, and how much of it is there."""
+    texts = [text.partition(" ") for text in ((*state.coming, *state.going) if state else ())]
+    return [(uid[: known.LACK], int(percent) / 100 if percent.isdecimal() else 0) for uid, _, percent in texts]
+
+
+def _under_way(
+    going: Sequence[tuple[str, float]], lacking: Counter[str], furthest: dict[tuple[str, int], float]
+) -> float:
+    """Sum up how much devices have of what they lack; who has got all of a memo may be yet to say so."""
+    now: dict[str, float] = {}
+    for uid, part in going:
+        now[uid] = now.get(uid, 0) + part
     for uid, many in lacking.items():
-        furthest[uid, many] = max(furthest.get((uid, many), 0), min(now[uid] / 100, many))
+        furthest[uid, many] = max(furthest.get((uid, many), 0), min(now.get(uid, 0), many))
     return sum(furthest[one] for one in lacking.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import io
 import itertools
 import json
 import math
@@ -44,6 +45,15 @@ def noise(path: Path, seconds: float = 5, *options: str) -> Path:
     source = f"anoisesrc=duration={seconds}:sample_rate=48000"
     subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *options, str(path)], check=True)
     return path
+
+
+def altered(data: bytes) -> bytes:
+    """Alter one byte of a memo, as a disk may: of the sound, for not every byte between is heard."""
+    with av.open(io.BytesIO(data), "r") as container:
+        packets = [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+    packet = packets[len(packets) // 2]
+    at = data.index(packet) + len(packet) // 2
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
 
 
 def chunk(name: bytes, data: bytes) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 from support.program import Program, Result
 from support.zygote import Forked
 
-SECONDS = 120  # that any attack may take, with other tests beside it
+SECONDS = 240  # that any attack may take, with other tests beside it
 MEMORY = 250_000  # kilobytes resident: an ordinary fetch has 60,000, one that is flooded up to 190,000
 _ADDRESSES = 6 * 2**30  # bytes: the machine's own protection from what would be seen too late
 
