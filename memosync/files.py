@@ -234,6 +234,10 @@ def read(path: Path, links: bool = False) -> bytes:
     return data
 
 
+class Overtaken(Exception):
+    """Somebody else has written a file since it was read."""
+
+
 class Remembered(Generic[T]):
     """What a file said when it was read last, for as long as it is the same one."""
 
@@ -282,11 +286,19 @@ def make_new(path: Path) -> None:
     os.close(descriptor)
 
 
-def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0, like: Path | None = None) -> None:
-    """Replace a file whole: a new one beside it, fsync, rename, fsync of the directory.
+def write(
+    path: Path,
+    data: bytes,
+    sync: bool = True,
+    newer_than: int = 0,
+    like: Path | None = None,
+    was: tuple[int, int, int] | None = None,
+) -> tuple[int, int, int]:
+    """Replace a file whole: a new one beside it, fsync, rename, fsync of the directory; give the new one's identity.
 
     One writer at a time. Readers see all of it or none; without `sync` a power cut may take it. It has the mode of the
     one before, or of the one it is `like`; its time stamp is after `newer_than` (nanoseconds), whatever the clock says.
+    Overtaken, and nothing done, where the one before is not any more what it `was`.
     """
     with staged(path) as (new, file):
         file.write(data)
@@ -297,9 +309,13 @@ def write(path: Path, data: bytes, sync: bool = True, newer_than: int = 0, like:
         for step in (1_000, 1_000_000_000, 2_000_000_000):  # ns: what ext2 and FAT keep of it are one and two seconds
             if os.fstat(file.fileno()).st_mtime_ns <= newer_than:
                 os.utime(file.fileno(), ns=(newer_than + step, newer_than + step))
+        state = _state(os.fstat(file.fileno()))  # somebody may write in place as soon as it has its name
+        if was and state_of_any(path) != was:
+            raise Overtaken
         os.replace(new, path)
     if sync:
         sync_directory(path.parent)
+    return state
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from support import sound
 from support.disk import NAMESPACE, POWERLESS, SmallDisk
+from support.group import record as put
 from support.library import WHEN, add, make_memo, memos, state
 from support.program import PROGRAM, Ended, Program
 from support.waiting import wait_until
@@ -337,6 +338,52 @@ def test_who_edits_the_index_by_hand_is_believed(memosync: Program, one: Path) -
     path.write_text(path.read_text().replace('"One"', '"Another"'))
 
     assert [entry["title"] for entry in memos(memosync)] == ["Another"]
+
+
+def type_by_hand(library: Library, before: str, after: str) -> None:
+    path = library.index_file
+    path.write_text(path.read_text().replace(f'"{before}"', f'"{after}"'))
+
+
+def titles(library: Library) -> list[str]:
+    return [memo.title for memo in Library(library.root).index().memos]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_is_typed_into_the_index_while_it_is_changed_stays(library: Library, times: int) -> None:
+    put(library, 1, "One")
+    put(library, 2, "Another")
+    typed = iter([("One", "First"), ("First", "Second"), ("Second", "Third")][:times])
+
+    def edit(index: Index) -> Index:
+        if words := next(typed, None):  # an editor, which knows no lock
+            type_by_hand(library, *words)
+        return replace(index, memos=tuple(replace(memo, description="changed") for memo in index.memos))
+
+    changed = library.transaction(edit)
+
+    assert sorted(titles(library)) == sorted(["Another", "First" if times == 1 else "Third"])
+    assert {memo.description for memo in changed.memos} == {"changed"}
+    assert Library(library.root).index() == changed
+
+
+def test_what_is_typed_into_the_index_just_after_it_was_changed_stays(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memo_id = put(library, 1, "One")
+    sync = files.sync_directory
+
+    def sync_directory(path: Path) -> None:
+        if path == library.root:
+            type_by_hand(library, "Two", "2nd")
+        sync(path)
+
+    monkeypatch.setattr(files, "sync_directory", sync_directory)
+    library.update({memo_id: lambda memo: replace(memo, title="Two")})
+    monkeypatch.undo()
+    library.update({memo_id: lambda memo: replace(memo, description="changed")})
+
+    assert titles(library) == ["2nd"]
 
 
 # -- locks

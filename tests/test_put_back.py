@@ -24,6 +24,7 @@ from memosync.audio import webm
 from memosync.commands import edit as edit_verb
 from memosync.commands.arguments import Globals
 from memosync.commands.check import check_library
+from memosync.console import Console
 from memosync.doctor.rebuild import rebuild
 from memosync.library import group, identity, incoming, trash
 from memosync.library.adopt import open_library
@@ -318,17 +319,35 @@ def test_a_file_that_is_copied_back_after_its_memo_was_purged_is_alive(make: Mak
 
 
 @pytest.mark.parametrize("is_in_a_group", [False, True])
-def test_a_file_that_is_copied_back_beside_the_one_in_the_trash_is_not_emptied_with_it(
-    alone: Library, is_in_a_group: bool
-) -> None:
+def test_a_file_that_is_copied_out_of_the_trash_is_back(alone: Library, is_in_a_group: bool) -> None:
     memo_id = record(alone, 1)
     if is_in_a_group:
         group.enter(alone, SECRET)
         identity.identify(alone, SILENT)
     path, thrown = alone.path(only(alone)), datetime.fromtimestamp(alone.clock(), UTC)
-    data = path.read_bytes()
     trash.put(alone, [memo_id], thrown)
-    path.write_bytes(data)
+    shutil.copy(alone.path(only(alone)), path)
+    told: list[str] = []
+
+    alone = open_library(alone.root, Console(tell=told.append))
+
+    assert not only(alone).trashed
+    assert heard(alone.path(only(alone)).read_bytes()) == 1
+    assert told == [f"brought back {path.name}, which was in the trash and is here again"]
+    trash.put(alone, [memo_id], thrown)
+    assert only(open_library(alone.root, SILENT)).trashed == thrown
+
+
+@pytest.mark.parametrize("is_in_a_group", [False, True])
+def test_another_file_beside_the_one_in_the_trash_is_not_emptied_with_it(alone: Library, is_in_a_group: bool) -> None:
+    memo_id = record(alone, 1)
+    if is_in_a_group:
+        group.enter(alone, SECRET)
+        identity.identify(alone, SILENT)
+    path, thrown = alone.path(only(alone)), datetime.fromtimestamp(alone.clock(), UTC)
+    trash.put(alone, [memo_id], thrown)
+    (bare := alone.root / "bare").write_bytes(sound(2))
+    webm.finish(bare, path, Words("Another", "", (), thrown, memo_id))
 
     alone = open_library(alone.root, SILENT)
     for day in range(0, 400, 5):
@@ -338,7 +357,7 @@ def test_a_file_that_is_copied_back_beside_the_one_in_the_trash_is_not_emptied_w
     alone = open_library(alone.root, SILENT)
     identity.identify(alone, SILENT)
 
-    assert heard(path.read_bytes()) == 1
+    assert heard(path.read_bytes()) == 2
     assert not only(alone).trashed
 
 

@@ -779,7 +779,8 @@ def test_in_a_narrow_window_it_says_what_each_lacks(used: tuple[Program, Program
 def test_a_row_that_is_too_long_goes_on_below_and_says_all_that_matters(memosync: Program) -> None:
     memosync("sync", "--invite", "device", "--name", "q3")
     library = Library(memosync.library)
-    known.say(library, "0a1b2c3d", {"name": "desktop", "since": 1, "lacks": {"count": 12, "memos": [], "why": ""}})
+    for device in ("0a1b2c3d", "0fed0000"):
+        known.say(library, device, {"name": "desktop", "since": 1, "lacks": {"count": 12, "memos": [], "why": ""}})
     known.change(library, lambda now: replace(now, met={"0a1b2c3d": 1_700_000_000}))
 
     shown = {}
@@ -793,7 +794,8 @@ def test_a_row_that_is_too_long_goes_on_below_and_says_all_that_matters(memosync
 
     for words in shown.values():
         assert "q3" in words
-        assert "desktop" in words
+        assert re.search("desktop 0a1b|0a1b2c3d desktop", words)
+        assert re.search("desktop 0fed|0fed0000 desktop", words)
         assert "lacks nothing, as of now" in words
         assert re.search(r"lacks 12 memos, no other device is there, as of 20\d\d-\d\d-\d\d \d\d:\d\d$", words)
     assert {columns for columns, words in shown.items() if "1970-01-01" in words} == {140}

@@ -14,7 +14,7 @@ from ..audio import webm
 from ..console import Console
 from ..errors import AudioError, Interrupted, LibraryError, MemosyncError
 from ..magnet import InfoHash
-from ..memo import MemoId
+from ..memo import Memo, MemoId
 from ..quantities import format_count
 from ..stop import Stop
 from . import sealed
@@ -23,6 +23,7 @@ from .entries import Entry, as_file_says, new_memo
 from .freeze import is_file_of, kept_or_made, kept_torrent, look_again
 from .patience import Patience
 from .recover import recover
+from .sounds import sound_or_nothing
 from .store import Library
 
 
@@ -46,6 +47,7 @@ def open_library(root: Path, console: Console, stop: Stop | None = None) -> Libr
             if held:
                 path.unlink(missing_ok=True)
     adopt(library, library.orphans(), console)
+    bring_back(library, console)
     settle(library)
     return library
 
@@ -73,6 +75,27 @@ def adopt(
             for entry in found:
                 if entry.memo in new:
                     console.tell(f"adopted {entry.memo.file}, which the index did not name, by {entry.source}")
+
+
+def bring_back(library: Library, console: Console) -> None:
+    """Bring back what was thrown away and is here again, though it is in the trash, too: a person copied it."""
+    for memo in library.index().memos:
+        if memo.trashed and _is_twice(library, memo):
+            with _left_alone(library.root / memo.file, console), library.lock(memo.id, wait=False) as held:
+                now = library.index().get(memo.id) if held else None
+                if now and now.trashed and _is_twice(library, now):
+                    (library.trash / now.file).unlink()
+                    files.sync_directory(library.trash)  # else it may be there again, and the next to be thrown away
+                    library.update({now.id: lambda memo: replace(memo, trashed=None)})
+                    console.tell(f"brought back {now.file}, which was in the trash and is here again")
+
+
+def _is_twice(library: Library, memo: Memo) -> bool:
+    """Tell whether a memo's file is both at home and in the trash, and sounds the same."""
+    home, thrown = library.root / memo.file, library.trash / memo.file
+    if not (files.is_regular(home) and files.is_regular(thrown)):
+        return False
+    return bool(sound := sound_or_nothing(home)) and sound == sound_or_nothing(thrown)
 
 
 def entry_of(

@@ -19,7 +19,7 @@ from ..index import Index
 from ..manifest import BIRTH, FETCHED, Cell, Cells, merge_cells, tick
 from ..memo import Memo, MemoId
 from . import known
-from .adopt import adopt
+from .adopt import adopt, bring_back
 from .places import is_awaited, place
 from .reword import reword
 from .sealed import form_for_devices
@@ -35,6 +35,7 @@ def identify(library: Library, console: Console) -> set[MemoId]:
     """
     place(library)  # an index that was put back may expect files elsewhere
     adopt(library, library.orphans(), console)
+    bring_back(library, console)
     before = {memo.id for memo in library.index().memos if memo.uid}
     for fetched in (False, True):  # what is here already, and then what came to it
         _identify(library, [memo for memo in library.index().memos if memo.fetched is fetched], before)

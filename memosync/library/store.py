@@ -30,6 +30,7 @@ from .snapshots import Snapshots
 from .stamps import is_stamped, stamped
 
 _PART = ".webm.part"
+_TRIES = 3  # to change an index that others write into meanwhile
 OPENED = "opened.webm"  # in a download that is sealed: what was in it, until that is a memo
 _PLACES = ("recording", "torrents", "locks", "incoming", "trash", "keys", "sealed", "sync")
 
@@ -201,23 +202,30 @@ class Library:
             self.prepare()
             with self.index_lock():
                 first()
-                before = self.index()
-                noticed = self._noticed(before)
-                after = self._stamped(noticed, self._versioned(edit(noticed)))
-                if after != before or not path.exists():
-                    known = set(map(id, before.memos))
-                    changed = tuple(memo for memo in after.memos if id(memo) not in known)
-                    text = index.dumps(after, entries := dict[int, str]())
-                    # nothing we could not read again ever locks a library
-                    index.loads(index.dumps(replace(after, memos=changed, written=None), entries))
-                    self.snapshots.keep(path)
-                    if _ends_sharing(before, changed):  # or an index that is made anew would begin it again
-                        self.snapshots.renew(text.encode())
-                    # a clock set back must not make a new index look older than the one before
-                    files.write(path, text.encode(), newer_than=self.index_time())
-                    written = index.Written(tuple(entries[id(memo)] for memo in after.memos), after.memos)
-                    self._cached = files.state_of(path), replace(after, written=written)
-                return after
+                for _ in range(_TRIES):
+                    with contextlib.suppress(files.Overtaken):  # by a person's editor, which knows no lock
+                        return self._change(path, edit, files.state_of_any(path))
+                return self._change(path, edit)
+
+    def _change(self, path: Path, edit: Callable[[Index], Index], was: tuple[int, int, int] | None = None) -> Index:
+        """Let `edit` change the index, and write it; Overtaken when it is not what it `was` any more, OSError."""
+        before = self.index()
+        noticed = self._noticed(before)
+        after = self._stamped(noticed, self._versioned(edit(noticed)))
+        if after != before or not path.exists():
+            known = set(map(id, before.memos))
+            changed = tuple(memo for memo in after.memos if id(memo) not in known)
+            text = index.dumps(after, entries := dict[int, str]())
+            # nothing we could not read again ever locks a library
+            index.loads(index.dumps(replace(after, memos=changed, written=None), entries))
+            self.snapshots.keep(path)
+            if _ends_sharing(before, changed):  # or an index that is made anew would begin it again
+                self.snapshots.renew(text.encode())
+            # a clock set back must not make a new index look older than the one before
+            state = files.write(path, text.encode(), newer_than=self.index_time(), was=was)
+            written = index.Written(tuple(entries[id(memo)] for memo in after.memos), after.memos)
+            self._cached = state, replace(after, written=written)
+        return after
 
     def add(self, memo: Memo, staged: Path) -> Memo:
         """Move a finished file to its place, then name it in the index; the caller holds the memo's lock.
@@ -248,7 +256,7 @@ class Library:
 
         def edit(index: Index) -> Index:
             known = {text for memo in index.memos for text in (memo.id, memo.file)}
-            new.extend(memo for memo in found if not known & {memo.id, memo.file})
+            new[:] = (memo for memo in found if not known & {memo.id, memo.file})
             return replace(index, memos=(*index.memos, *new))
 
         if found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from datetime import time as time_of_day
@@ -185,7 +186,11 @@ def _laid_out(lines: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
     Where a row is too long for that it goes on below, and less of the rest is shown where even so there is no room.
     """
     without_since = [(device, name, met, known) for device, name, _since, met, known in lines]
-    without_id = [(name or device, met, known) for device, name, met, known in without_since]
+    many = Counter(name for _device, name, *_ in lines)
+    without_id = [
+        (name if name and many[name] == 1 else f"{name} {device[:4]}".strip(), met, known)
+        for device, name, met, known in without_since
+    ]
     names = [(name, known) for name, _met, known in without_id]
     if whole := next(filter(fits, (lines, without_since)), None):
         return whole

@@ -11,7 +11,7 @@ import functools
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,16 @@ class _Death:
         self.left: int | None = None  # writes until then
         self.at = ""  # at which it died
         self.locks: set[files.Lock] = set()
+        self.meanwhile: Callable[[str, tuple[Any, ...]], bool] | None = None
 
     def look(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.meanwhile and changes(event, arguments):
+            (meanwhile, self.meanwhile), (left, self.left) = (self.meanwhile, None), (self.left, None)
+            try:
+                is_done = meanwhile(event, arguments)
+            finally:
+                self.left = left
+            self.meanwhile = None if is_done else meanwhile
         if self.left is not None and changes(event, arguments):
             self.left -= 1
             if self.left < 0:
@@ -177,9 +185,29 @@ def watch(root: Path | None) -> None:
     _disk.watch(root)
 
 
+def is_watched() -> bool:
+    """Tell whether a power cut may come."""
+    return _disk.watching
+
+
 def lose_power(most: int) -> int:
     """Take what the disk has not got, the newest `most` of the names, and tell how many these were."""
     return _disk.lose(most)
+
+
+@contextlib.contextmanager
+def interrupted(by: Callable[[str, tuple[Any, ...]], bool] | None) -> Iterator[None]:
+    """Have another process act before a write of this one: `by` is told of each, until it has done something."""
+    _death.meanwhile = by
+    try:
+        yield
+    finally:
+        _death.meanwhile = None
+
+
+def is_held(lock: Path) -> bool:
+    """Tell whether this process has a lock."""
+    return any(each.path == lock for each in _death.locks)
 
 
 @contextlib.contextmanager

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import tomli
 
 from memosync.audio import webm
 from memosync.commands import edit as edit_verb
-from memosync.errors import MemosyncError
-from memosync.library import group, identity, keys, trash
+from memosync.errors import LibraryError, MemosyncError
+from memosync.library import group, identity, keys, known, trash
 from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
 from memosync.library.incoming import Incoming, take_in
 from memosync.library.store import Library
+from memosync.magnet import InfoHash
 from memosync.memo import MemoId, Words, torrent_name
 from memosync.torrent import metainfo
 
@@ -42,12 +46,24 @@ def release(error: BaseException | None) -> None:
         error = error.__context__
 
 
+class Another(Library):
+    """A library, as another process has it that waits for no lock of a memo."""
+
+    @contextlib.contextmanager
+    def lock(self, name: MemoId | InfoHash, wait: bool = True) -> Iterator[bool]:
+        with super().lock(name, wait=False) as is_held:
+            if wait and not is_held:
+                raise LibraryError(f"memo {name} is in use")
+            yield is_held
+
+
 class Life(Wires):
     """Devices that live for a while; `run` gives what happened how often, or raises Failure."""
 
     def __init__(self, seed: int, place: Path, acts: int = 50) -> None:
         super().__init__(seed, place)
         self.acts = acts
+        self.other = Random(seed + 3)
         self.shared: dict[int, list[tuple[bytes, bytes]]] = {}  # what strangers have: files, each with its torrent
         self.own: set[int] = set()  # what of it came from here
         self.just = "", -1, ""  # which sound was edited or fetched, and which of its words
@@ -145,6 +161,7 @@ class Life(Wires):
             (4, self.fetch),
             (3, self.enter_or_leave),
             (2, self.copy),
+            (3, self.copy_file),
             (5, self.back_up),
             (6, self.put_back),
         ]
@@ -158,22 +175,18 @@ class Life(Wires):
         if what == self.bring_back and not self.chosen:
             device = next((each for each in self.devices if self.choose(each, trashed=True, here=False)), device)
         after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
-        if what in (self.copy, self.back_up, self.put_back, self.edit_by_hand, self.enter_or_leave):
+        if what in (self.copy, self.copy_file, self.back_up, self.put_back, self.edit_by_hand, self.enter_or_leave):
             after = None
         self.pending.clear()
         said = ""
-        by_others = what in (self.copy, self.back_up, self.put_back, self.edit_by_hand)
+        by_others = what in (self.copy, self.copy_file, self.back_up, self.put_back, self.edit_by_hand)
         cut = self.cuts_power(device, after, chance=0.0 if by_others else 0.05)
-        with crash.dying(after) as died:
-            try:
-                said = what(device)
-            except MemosyncError as error:
-                said = f"refused: {error}"
-                release(error)
+        name = what.__name__
+        with crash.dying(after) as died, self.meanwhile(device, "" if by_others else name):
+            said = self.tried(what, device)
         acknowledged = not died and not said.startswith("refused")
         for settle in self.pending:
             settle(acknowledged)
-        name = what.__name__
         self.note(f"device {device.number}: {name} {said}{' DIED' if died else ''}")
         self.count[name] += acknowledged
         for pair in self.copies if acknowledged else ():
@@ -183,6 +196,48 @@ class Life(Wires):
         if self.loses_power(cut, bool(died)) or died:
             self.reboot(device)
         self.observe(device, after_loss=what == self.put_back)
+
+    def tried(self, what: Callable[[Device], str], device: Device) -> str:
+        try:
+            return what(device)
+        except MemosyncError as error:
+            release(error)
+            return f"refused: {error}"
+
+    def meanwhile(self, device: Device, what: str) -> AbstractContextManager[None]:
+        """Now and then have another process do something to the same library, before some write of `what` is done."""
+        acts = [self.edit, self.tag, self.record]
+        if not crash.is_watched():  # an editor may leave to the disk when it keeps what was saved
+            acts += [self.edit_by_hand]
+        if what in ("a merge", "edit", "tag", "record"):
+            acts += [self.throw_away, self.bring_back, self.share, self.fetch]
+        if not what or self.other.random() < 0.7:
+            return contextlib.nullcontext()
+        if what == "enter_or_leave":  # what has not come by then is forgotten, with all that was typed
+            acts = [self.record]
+        other, left = self.other.choice(acts), self.other.randint(0, 30)
+        lock = device.root / ".memosync" / "lock"
+
+        def act(event: str, arguments: tuple[Any, ...]) -> bool:
+            nonlocal left
+            left -= 1
+            by_hand = other == self.edit_by_hand
+            is_the_write = event == "os.rename" and Path(os.fsdecode(arguments[1])).name == "index.toml"
+            if left >= 0 or (is_the_write if by_hand else crash.is_held(lock)):
+                return False
+            mine = device.library, self.pending, self.just, self.chosen
+            device.library = Another(device.root, clock=device.library.clock)
+            self.pending, self.chosen = [], None
+            said = self.tried(other, device)
+            for settle in self.pending:
+                settle(not said.startswith("refused"))
+            device.library, self.pending, self.just, self.chosen = mine
+            self.note(f"device {device.number}: meanwhile {other.__name__} {said}")
+            self.count["meanwhile"] += not said.startswith("refused")
+            self.count[f"meanwhile {other.__name__} {what}"] += not said.startswith("refused")
+            return True
+
+        return crash.interrupted(act)
 
     def has_alone_in_trash(self, device: Device) -> bool:
         """Tell whether the only bytes of something are in this device's trash."""
@@ -216,7 +271,7 @@ class Life(Wires):
         with library.lock(memo_id):
             library.prepare()
             part, staged = library.part(memo_id), library.part(memo_id).with_name(f"{memo_id}.webm")
-            bare = self.place / "bare.webm"
+            bare = self.place / f"bare{number}.webm"
             bare.write_bytes(sound(number))
             webm.finish(bare, part, Words(title, "", (), datetime.fromisoformat(recorded), memo_id))
             info = webm.finish(part, staged)
@@ -247,7 +302,7 @@ class Life(Wires):
         number, memo = found
         text = self.word("title")
         path = device.root / "index.toml"
-        index = path.read_text()
+        index, before = path.read_text(), path.stat().st_mtime_ns
         if index.count(f'title = "{memo.title}"') != 1:
             return "refused: cannot find it"
         self.typed(device, number, "title", text, memo.title)
@@ -258,6 +313,8 @@ class Life(Wires):
         else:
             path.with_suffix(".swp").write_text(index)
             os.replace(path.with_suffix(".swp"), path)
+        clock = int((self.now + device.skew) * 10**9)
+        os.utime(path, ns=(time := max(clock, before + 1000), time))
         return f"title of sound {number}: {memo.title!r} -> {text!r}"
 
     def tag(self, device: Device) -> str:
@@ -360,26 +417,17 @@ class Life(Wires):
         self.pending.append(
             lambda acknowledged: self.came.setdefault(number, set()).add(version if acknowledged else -1)
         )
-        before = self.made.get(number, False)
-        self.made.setdefault(number, False)
-        self.pending.append(lambda acknowledged: self.made.update({number: acknowledged or before}))
-        was_destroyed = number in self.destroyed
-        self.pending.append(
-            lambda acknowledged: self.destroyed.discard(number) if acknowledged and was_destroyed else None
-        )
-        self.undo_trashings(device, number)
-        device.fetched.add(number)
-        device.by_link |= {(number, name) for name in FIELDS}
+        self.wanted(device, number)
         library = device.library
-        known = metainfo.read(torrent)
-        memo = library.index().with_infohash(known.infohash)
+        infohash = metainfo.read(torrent).infohash
+        memo = library.index().with_infohash(infohash)
         if memo and library.path(memo).is_file():
             memo = identity.original_of(library, memo)
             if memo.trashed:
                 for batch in library.locked([memo]):
                     trash.take_back(library, batch)
         else:
-            incoming = Incoming(library, known.infohash, 10**9)
+            incoming = Incoming(library, infohash, 10**9)
             incoming.accept(torrent)
             incoming.file.write_bytes(data)
             path = incoming.plain()
@@ -391,10 +439,58 @@ class Life(Wires):
         identity.claim(library, memo.id)
         return f"sound {number}"
 
+    def wanted(self, device: Device, number: int) -> None:
+        """Once it is acknowledged, a sound is to be here that came as a file, whatever was before."""
+        before = self.made.get(number, False)
+        self.made.setdefault(number, False)
+        self.pending.append(lambda acknowledged: self.made.update({number: acknowledged or before}))
+        was_destroyed = number in self.destroyed
+        self.pending.append(
+            lambda acknowledged: self.destroyed.discard(number) if acknowledged and was_destroyed else None
+        )
+        self.undo_trashings(device, number)
+        device.fetched.add(number)
+        device.by_link |= {(number, name) for name in FIELDS}
+
+    def copy_file(self, device: Device) -> str:
+        """Copy the file of a memo that is not here, or thrown away, from another device, a backup or the trash."""
+        here = {
+            number
+            for number, memo in self.shown(device).items()
+            if not memo.trashed and device.ear(memo.file) is not None
+        }
+        places = [each.root for each in self.devices]
+        places += [place for each in self.devices for what, place in each.backups if what == "all"]
+        paths = [
+            path for place in places for pattern in ("*.webm", ".memosync/trash/*.webm") for path in place.glob(pattern)
+        ]
+        found = [(number, path) for path in sorted(paths) if (number := heard(path.read_bytes())) not in {*here, None}]
+        if not found or not device.root.exists():
+            return "refused: nothing there"
+        number, path = self.random.choice(found)
+        memo = self.shown(device).get(number or 0)
+        is_gone = memo and memo.trashed and not (device.root / ".memosync" / "trash" / memo.file).exists()
+        if (
+            os.path.lexists(copy := device.root / path.name)
+            or number is None
+            or is_gone
+            or (memo and memo.file != path.name)
+        ):
+            return "refused: there is one that it is not told from"  # nor from what a crash left, or came in pieces
+        for uid, cells in known.read(device.library).graves.items():
+            if self.uids.get(uid) == number and ("id" not in cells or cells["id"].value not in path.name):
+                return "refused: it was purged, and this would be another one"
+        self.wanted(device, number)
+        shutil.copy2(path, copy)
+        if self.random.random() < 0.5:
+            os.utime(copy, (now := self.now + device.skew, now))
+        self.reboot(device)
+        return f"sound {number} from {path.relative_to(self.place)}"
+
     def stranger(self) -> int:
         """Have somebody else share a memo, or two that differ in their words alone."""
         number = next(self.numbers)
-        path, bare = self.place / "stranger.webm", self.place / "bare.webm"
+        path, bare = self.place / "stranger.webm", self.place / f"bare{number}.webm"
         bare.write_bytes(sound(number))
         versions = []
         for _ in range(self.random.randint(1, 2)):

@@ -88,7 +88,7 @@ class Wires(Witness):
             return
         after = self.random.randint(0, 40) if lossy and self.random.random() < 0.2 else None
         cut = self.cuts_power(device, after, chance=0.05 if lossy else 0.0)
-        with crash.dying(after) as died:
+        with crash.dying(after) as died, self.meanwhile(device, "a merge" if lossy else ""):
             try:
                 self.sync(device, lossy=lossy)
             except MemosyncError as error:
@@ -98,6 +98,10 @@ class Wires(Witness):
         if self.loses_power(cut, bool(died)) or died:
             self.reboot(device)
         self.observe(device)
+
+    def meanwhile(self, device: Device, what: str) -> contextlib.AbstractContextManager[None]:
+        """Have another process do something to the library of a device at which `what` is being done; nothing here."""
+        return contextlib.nullcontext()
 
     def reachable(self, device: Device) -> list[Device]:
         here = self.apart.get(device.number, 0)

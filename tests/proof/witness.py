@@ -223,7 +223,8 @@ class Witness:
     def typed(self, device: Device, number: int, name: str, text: str, before: str | None) -> None:
         unnoticed = device.by_hand.get((number, name)) == before or (number, name, before) in self.typed_and_copied
         is_off = any(each.skew for each in self.devices)
-        if (number in device.fetched and is_off) or (unnoticed and (is_off or not device.grouped)):
+        by_file = number in device.fetched or (number, name) in device.by_link
+        if (by_file and is_off) or (unnoticed and (is_off or not device.grouped)):
             before = None  # when that was typed nobody can say: by another clock, or index, it may be later
         value = Value(before, device.number, acknowledged=False)
         self.values.setdefault((number, name), {})[text] = value
