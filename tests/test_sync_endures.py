@@ -20,11 +20,13 @@ from support.waiting import wait_until
 from support.wire import Wire, has
 
 from memosync import files
+from memosync.console import Console
 from memosync.errors import MemosyncError
 from memosync.library import group, heads, identity, invitations, known, trash
 from memosync.library.sealed import form_for_devices, open_from_devices
 from memosync.library.store import Library
 from memosync.manifest import BIRTH, Cell, State
+from memosync.memo import MemoId
 from memosync.network import Network
 from memosync.seeder import forms, sync
 from memosync.stop import Stop
@@ -185,6 +187,28 @@ def test_what_arrives_while_a_disk_is_read_only_comes_later(wire: Wire, monkeypa
     wire.go(900, step=0.5)
 
     assert all(has(other, f"Memo {number}") for number in range(1, 4)), wire.log
+
+
+def test_what_is_recorded_when_a_seeder_has_just_looked_goes_to_the_others(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = wire.libraries
+    wire.go(10)
+    identify = identity.identify
+
+    def and_then_another(library: Library, console: Console) -> set[MemoId]:
+        found = identify(library, console)
+        if library.root == one.root:
+            monkeypatch.setattr("memosync.seeder.sync.identify", identify)
+            record(Library(one.root), 2, "Another")
+        return found
+
+    monkeypatch.setattr("memosync.seeder.sync.identify", and_then_another)
+    record(one, 1, "One")
+    wire.go(60)
+
+    assert has(other, "One")
+    assert has(other, "Another"), wire.log
 
 
 def test_who_joins_another_group_while_a_memo_is_read_says_it_to_that_one(

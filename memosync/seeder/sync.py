@@ -233,9 +233,9 @@ class _Part:
         """Look at what is here now, and whom to call."""
         library = self._library
         before = {memo.uid for memo in library.index().memos}
-        if library.index_time() != self._identified:
+        if (looked_at := library.index_time()) != self._identified:
             unread = identify(library, self._console)
-            self._identified = 0 if unread else library.index_time()
+            self._identified = 0 if unread else looked_at  # what came to it meanwhile is looked at the next time
             self._again_at = time.monotonic() + AGAIN if unread else math.inf
         self._think()
         self._recall()

@@ -121,9 +121,9 @@ class Wires(Witness):
         if lossy and points:
             points = [self.random.choice(points)]
         said = [theirs for head in points if (theirs := self.hear(device, head, near, lossy=lossy))]
-        if library.index_time() != device.identified:  # what was done here meanwhile
+        if (looked_at := library.index_time()) != device.identified:  # what was done here meanwhile
             identity.identify(library, SILENT)
-            device.identified = library.index_time()
+            device.identified = looked_at
         state = group.state_of(library)
         if any(manifest.news(theirs, state) != manifest.State() for theirs in said or [manifest.State()]):
             data = manifest.dumps(state)
