@@ -178,6 +178,16 @@ def _what_was_dropped_is_taken() -> None:
     _rewrite(sync._Part, "turn", "if self._exchange.is_here(infohash)", "if True")
 
 
+def _what_is_saved_is_overwritten() -> None:
+    """What an editor saves while the index is changed is not looked at."""
+    _rewrite(files, "write", "if was and", "if False and")
+
+
+def _what_is_there_is_what_was_written() -> None:
+    """What an editor saves just after the index was changed counts as what was written."""
+    _rewrite(Library, "_change", "self._cached = state,", "self._cached = files.state_of(path),")
+
+
 def _set(where: object, name: str, what: Any) -> None:
     setattr(where, name, what)
 
@@ -207,6 +217,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
         _births_are_edits,
         _nothing_is_synced,
         _purge_without_a_merge,
+        _what_is_saved_is_overwritten,
+        _what_is_there_is_what_was_written,
     )
 }
 TALK: dict[str, Callable[[], None]] = {
