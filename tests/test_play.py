@@ -108,6 +108,11 @@ def assert_heard(heard: array[int], expected: array[int]) -> None:
     assert max(abs(heard[at] - expected[at + shift]) for at in both) <= 2
 
 
+def without_pauses(heard: array[int]) -> array[int]:
+    """Leave out where nothing was played, because the next of it had not come yet: on a busy machine that may be."""
+    return array("h", re.sub(rb"(?:\0\0){2400,}", b"", heard.tobytes()))
+
+
 def stretches(heard: array[int], directory: Path) -> list[vmic.Stretch]:
     """Say which parts of the signal were heard."""
     path = directory / "heard.wav"
@@ -260,7 +265,7 @@ def test_fetch_plays_it_while_it_arrives(
         assert fetching.stdout.read().strip() == memos(player)[0]["id"]
         assert fetching.wait(60) == 0
 
-    assert_heard(ear.sound, decoded(path_of(player)))
+    assert_heard(without_pauses(ear.sound), without_pauses(decoded(path_of(player))))
 
 
 def test_what_has_no_room_to_be_heard_at_once_is_heard_later(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def test_one_that_nobody_asked_after_is_told_before_the_next_and_max_and_share_h
     assert first["private"]  # although nobody has asked
     assert first["duration"] == pytest.approx(1, abs=0.05)
 
-    second = memosync("record", "--detach", "--share", "--max", "1", "-t", "Second")
+    second = memosync("record", "--detach", "--share", "--max", "60", "-t", "Second")
     assert f"saved: {first['id']} “First”" in second.err
     has(memosync, 0.5)
     link = memosync("record", "--stop").out
