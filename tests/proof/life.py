@@ -481,6 +481,7 @@ class Life(Wires):
             if self.uids.get(uid) == number and ("id" not in cells or cells["id"].value not in path.name):
                 return "refused: it was purged, and this would be another one"
         self.wanted(device, number)
+        self.by_file.add(number)
         shutil.copy2(path, copy)
         if self.random.random() < 0.5:
             os.utime(copy, (now := self.now + device.skew, now))

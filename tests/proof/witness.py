@@ -149,6 +149,7 @@ class Witness:
         self.destroyed: set[int] = set()  # sounds whose last bytes are gone
         self.typed_and_copied: set[tuple[int, str, str | None]] = set()  # by hand, and then noticed by two devices
         self.uids: dict[str, int] = {}
+        self.by_file: set[int] = set()  # sounds of which a file was copied: its words are those of no clock, everywhere
         self.came: dict[int, set[int]] = {}  # which files of strangers were fetched, by sound
         self.pending: list[Callable[[bool], None]] = []  # what is settled once it is known whether it is acknowledged
 
@@ -223,7 +224,7 @@ class Witness:
     def typed(self, device: Device, number: int, name: str, text: str, before: str | None) -> None:
         unnoticed = device.by_hand.get((number, name)) == before or (number, name, before) in self.typed_and_copied
         is_off = any(each.skew for each in self.devices)
-        by_file = number in device.fetched or (number, name) in device.by_link
+        by_file = number in device.fetched or (number, name) in device.by_link or number in self.by_file
         if (by_file and is_off) or (unnoticed and (is_off or not device.grouped)):
             before = None  # when that was typed nobody can say: by another clock, or index, it may be later
         value = Value(before, device.number, acknowledged=False)
