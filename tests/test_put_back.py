@@ -318,14 +318,20 @@ def test_a_file_that_is_copied_back_after_its_memo_was_purged_is_alive(make: Mak
     assert heard(one.path(only(one)).read_bytes()) == 1
 
 
+def thrown_away(library: Library, is_in_a_group: bool) -> tuple[MemoId, Path, datetime]:
+    """Throw something away; give it, where it was, and when it went."""
+    memo_id = record(library, 1)
+    if is_in_a_group:
+        group.enter(library, SECRET)
+        identity.identify(library, SILENT)
+    path, when = library.path(only(library)), datetime.fromtimestamp(library.clock(), UTC)
+    trash.put(library, [memo_id], when)
+    return memo_id, path, when
+
+
 @pytest.mark.parametrize("is_in_a_group", [False, True])
 def test_a_file_that_is_copied_out_of_the_trash_is_back(alone: Library, is_in_a_group: bool) -> None:
-    memo_id = record(alone, 1)
-    if is_in_a_group:
-        group.enter(alone, SECRET)
-        identity.identify(alone, SILENT)
-    path, thrown = alone.path(only(alone)), datetime.fromtimestamp(alone.clock(), UTC)
-    trash.put(alone, [memo_id], thrown)
+    memo_id, path, thrown = thrown_away(alone, is_in_a_group)
     shutil.copy(alone.path(only(alone)), path)
     told: list[str] = []
 
@@ -340,12 +346,7 @@ def test_a_file_that_is_copied_out_of_the_trash_is_back(alone: Library, is_in_a_
 
 @pytest.mark.parametrize("is_in_a_group", [False, True])
 def test_another_file_beside_the_one_in_the_trash_is_not_emptied_with_it(alone: Library, is_in_a_group: bool) -> None:
-    memo_id = record(alone, 1)
-    if is_in_a_group:
-        group.enter(alone, SECRET)
-        identity.identify(alone, SILENT)
-    path, thrown = alone.path(only(alone)), datetime.fromtimestamp(alone.clock(), UTC)
-    trash.put(alone, [memo_id], thrown)
+    memo_id, path, thrown = thrown_away(alone, is_in_a_group)
     (bare := alone.root / "bare").write_bytes(sound(2))
     webm.finish(bare, path, Words("Another", "", (), thrown, memo_id))
 
