@@ -367,6 +367,24 @@ def test_what_is_typed_into_the_index_while_it_is_changed_stays(library: Library
     assert Library(library.root).index() == changed
 
 
+def test_what_is_adopted_while_something_is_typed_is_adopted_once(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(library, 1, "One")
+    (one,) = library.index().memos
+    found = replace(one, id=MemoId("abcdefgh"), file="another-abcdefgh.webm")
+    keep = library.snapshots.keep
+
+    def keep_and_type(path: Path) -> None:
+        keep(path)
+        type_by_hand(library, "One", "First")
+
+    monkeypatch.setattr(library.snapshots, "keep", keep_and_type)
+
+    assert library.add_entries([found]) == [found]
+    assert sorted(titles(library)) == ["First", "One"]
+
+
 def test_what_is_typed_into_the_index_just_after_it_was_changed_stays(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:

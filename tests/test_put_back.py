@@ -344,6 +344,15 @@ def test_a_file_that_is_copied_out_of_the_trash_is_back(alone: Library, is_in_a_
     assert only(open_library(alone.root, SILENT)).trashed == thrown
 
 
+def test_a_seeder_that_runs_sees_what_is_copied_out_of_the_trash(alone: Library) -> None:
+    _memo_id, path, _when = thrown_away(alone, True)
+    shutil.copy(alone.path(only(alone)), path)
+
+    identity.identify(alone, SILENT)
+
+    assert not only(alone).trashed
+
+
 @pytest.mark.parametrize("is_in_a_group", [False, True])
 def test_another_file_beside_the_one_in_the_trash_is_not_emptied_with_it(alone: Library, is_in_a_group: bool) -> None:
     memo_id, path, thrown = thrown_away(alone, is_in_a_group)
