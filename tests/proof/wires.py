@@ -149,9 +149,9 @@ class Wires(Witness):
         theirs = self.said(data)
         news = theirs if lossy else manifest.news(group.state_of(library), theirs)  # as the seeder does
         is_own = not holders - {device.number}
+        device.heard_at = device.heard_at if is_own else self.now  # though it may die once that is noted
         with self.merging(device, theirs, thrown):
             group.merge_in(library, news, SILENT, is_own=is_own)
-        device.heard_at = device.heard_at if is_own else self.now
         holders.add(device.number)
         return theirs
 
@@ -169,7 +169,8 @@ class Wires(Witness):
         shown = self.shown(device)
         for uid, cells in theirs.memos.items():
             number = self.uids.get(uid, -1)  # whose words count only once it is said when they were typed
-            said = {field for field, cell in cells.items() if cell.clock != manifest.FETCHED}  # not by a file alone
+            no_clocks = manifest.FETCHED, manifest.BIRTH if number in self.by_file else None
+            said = {field for field, cell in cells.items() if cell.clock not in no_clocks}  # not by a file alone
             if number in shown and said.issuperset(f"tag:{tag}" for tag in shown[number].tags):
                 device.fetched.discard(number)
             for name in FIELDS if number in shown else ():

@@ -191,6 +191,9 @@ class Witness:
         for number, memo in here.items():
             if not isinstance(number, int):
                 continue
+            if memo.trashed and device.seen.get((number, "uid"), "") not in ("", memo.uid):  # only the spare is left
+                device.seen = {key: text for key, text in device.seen.items() if key[0] != number}
+            device.seen[number, "uid"] = memo.uid
             for name in FIELDS:
                 now, before = getattr(memo, name), device.seen.get((number, name))
                 is_back = before not in (None, now) and now in self.ancestors(number, name, before)
