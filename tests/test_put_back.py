@@ -494,3 +494,66 @@ def test_what_was_thrown_away_beyond_the_calendar_is_thrown_away_everywhere(make
 
     assert only(other).trashed
     assert group.state_of(one) == group.state_of(other)
+
+
+def purged(make: Make) -> tuple[Library, Library, MemoId, Path]:
+    """Purge a memo on the first of two devices, whose words are then changed on the other one; give also its file.
+
+    The index of before was kept for the day.
+    """
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    both_tell(one, other)
+    yesterday = time.time() - 86_400
+    os.utime(one.index_file, (yesterday, yesterday))
+    trash.purge(one, trash.put(one, [memo_id], WHEN).values())
+    edit(other, memo_id, title="Later")
+    tell(other, one)
+    return one, other, memo_id, other.path(only(other))
+
+
+@pytest.mark.parametrize("changes", [0, 6])
+def test_a_file_that_is_copied_back_after_it_was_purged_is_wanted_with_the_words_of_now(
+    make: Make, changes: int
+) -> None:
+    one, other, memo_id, path = purged(make)  # as in life 4214187
+    for number in range(changes):  # then the last index that names it is from before it was thrown away
+        record(one, 2 + number)
+    shutil.copy(path, one.root / path.name)
+
+    one = open_library(one.root, SILENT)
+    identity.identify(one, SILENT)
+
+    shown = {memo.id: (memo.title, memo.trashed) for memo in one.index().memos}
+    both_tell(one, other)
+
+    assert shown[memo_id] == ("Later", None)
+    assert [(memo.title, memo.trashed) for memo in other.index().memos if memo.id == memo_id] == [shown[memo_id]]
+    assert words(one) == words(other)
+
+
+def test_an_index_of_before_it_was_purged_says_what_is_known_of_it_by_now(make: Make) -> None:
+    one, other = make("one"), make("other")
+    memo_id = record(one, 1)
+    both_tell(one, other)
+    before = one.index_file.read_bytes()
+    trash.purge(one, trash.put(one, [memo_id], WHEN).values())
+    edit(other, memo_id, title="Later")
+    both_tell(one, other)
+
+    one.index_file.write_bytes(before)
+    identity.identify(one, SILENT)
+
+    assert [(memo.title, memo.trashed) for memo in (only(one), only(other))] == 2 * [("Later", WHEN)]
+
+
+def test_what_is_typed_at_once_into_a_file_that_is_back_counts_by_whatever_clock(make: Make) -> None:
+    one, other, memo_id, path = purged(make)
+    shutil.copy(path, one.root / path.name)
+    one = open_library(one.root, SILENT)
+    one.clock = lambda: 0.0
+
+    by_command(one, memo_id, title="Last")
+    both_tell(one, other)
+
+    assert titles(one, other) == ["Last", "Last"]

@@ -17,13 +17,14 @@ from ..magnet import InfoHash
 from ..memo import Memo, MemoId
 from ..quantities import format_count
 from ..stop import Stop
-from . import sealed
+from . import known, sealed
 from .downloads import brought, settle
 from .entries import Entry, as_file_says, new_memo
 from .freeze import is_file_of, kept_or_made, kept_torrent, look_again
 from .patience import Patience
 from .recover import recover
 from .sounds import sound_or_nothing
+from .stamps import heeding
 from .store import Library
 
 
@@ -59,14 +60,14 @@ def adopt(
     if not orphans:
         return
     look_again()
-    known = library.snapshots.entries(memo_id for memo_id, _ in orphans)
+    before = library.snapshots.entries(memo_id for memo_id, _ in orphans)
     for start in range(0, len(orphans), 100):
         with contextlib.ExitStack() as locks:
             found: list[Entry] = []
             for memo_id, path in orphans[start : start + 100]:
                 with _left_alone(path, console):
                     if locks.enter_context(library.lock(memo_id, wait=False)) and path.exists():
-                        found.append(entry_of(library, memo_id, path, known, trashed))
+                        found.append(entry_of(library, memo_id, path, before, trashed))
             try:
                 new = library.add_entries([entry.memo for entry in found])
             except LibraryError as error:
@@ -99,14 +100,14 @@ def _is_twice(library: Library, memo: Memo) -> bool:
 
 
 def entry_of(
-    library: Library, memo_id: MemoId, path: Path, known: Mapping[MemoId, Entry], trashed: datetime | None = None
+    library: Library, memo_id: MemoId, path: Path, before: Mapping[MemoId, Entry], trashed: datetime | None = None
 ) -> Entry:
     """Make the entry of a file that the index does not name, in the trash when it is `trashed`.
 
     What another index says of it counts more than its own tags; with these alone it is frozen, for it may have been
     shared. What lies as a download, too, came from a fetch that died. AudioError when it is no memo.
     """
-    if entry := known.get(memo_id):
+    if entry := before.get(memo_id):
         entry = replace(entry, memo=replace(entry.memo, file=path.name))
         if found := brought_up_to_date(library, entry, trashed):
             return found
@@ -118,10 +119,11 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
 
     Where the file is says whether it is in the trash; a file that was rewritten later has the later words, but for what
     was in the trash; a kept torrent that fits says that it was shared, and is frozen. What a person typed counts from
-    when that was saved, and not from now. None for what was purged since.
+    when that was saved, and not from now; what others said of it since it was purged counts, but not that it is gone
+    where its file is here again. None for what was purged since.
     """
-    memo, was_trashed = library.noticed(entry.memo, entry.since), bool(entry.memo.trashed)
-    entry = replace(entry, memo=memo)
+    memo = heeding(library.noticed(entry.memo, entry.since), known.read(library).graves)
+    entry, was_trashed = replace(entry, memo=memo), bool(memo.trashed)
     home, thrown = library.root / memo.file, library.trash / memo.file
     if not memo.content or (home.exists() and not thrown.exists()):  # else other devices know whether it is
         memo = replace(memo, trashed=None if home.exists() else memo.trashed or (trashed if thrown.exists() else None))

@@ -24,7 +24,7 @@ from .places import is_awaited, place
 from .reword import reword
 from .sealed import form_for_devices
 from .sounds import has_sound_of, is_as_long, is_of_sound, sound_or_nothing, uid_of
-from .stamps import cells_of, content_of, stamped, with_cells
+from .stamps import cells_of, content_of, heeding, stamped, with_cells
 from .store import Library
 
 
@@ -36,6 +36,7 @@ def identify(library: Library, console: Console) -> set[MemoId]:
     place(library)  # an index that was put back may expect files elsewhere
     adopt(library, library.orphans(), console)
     bring_back(library, console)
+    _heed_graves(library)
     before = {memo.id for memo in library.index().memos if memo.uid}
     for fetched in (False, True):  # what is here already, and then what came to it
         _identify(library, [memo for memo in library.index().memos if memo.fetched is fetched], before)
@@ -121,6 +122,14 @@ def offer(library: Library, uid: str) -> bool:
             return False
         reword(library, memo)
         return True
+
+
+def _heed_graves(library: Library) -> None:
+    """Have an index from before a memo was purged say what is known of it by now."""
+    graves = known.read(library).graves
+    if any(heeding(memo, graves) is not memo for memo in library.index().memos):
+        library.transaction(lambda index: replace(index, memos=tuple(heeding(memo, graves) for memo in index.memos)))
+        place(library)
 
 
 def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import manifest
-from ..manifest import BIRTH, FETCHED, TAG, Cell, Cells, Clock, Json, digest, tag_field, tick
+from ..manifest import BIRTH, FETCHED, TAG, Cell, Cells, Clock, Json, Table, digest, merge_cells, tag_field, tick
 from ..memo import Memo, MemoId, clean_description, clean_title, file_name
 
 _BORN = ("title", "description", "recorded")
@@ -109,6 +109,13 @@ def with_cells(memo: Memo, cells: Cells) -> Memo:
         changes["more"] = _format_more({**_more(memo), **others})
     stamps = {field: (cell.clock, digest(cell.value)) for field, cell in new.items() if field in words}
     return _with_stamps(replace(memo, **changes), {**_stamps(memo), **stamps})
+
+
+def heeding(memo: Memo, graves: Table) -> Memo:
+    """Have the entry of a memo, which may be from before it was purged, say what is known of it since."""
+    if not memo.born or not memo.uid or memo.uid not in graves:
+        return memo
+    return with_cells(memo, merge_cells(cells_of(memo), graves[memo.uid]))
 
 
 def arrived(uid: str, cells: Cells, memo_id: MemoId, file: str | None = None) -> Memo:

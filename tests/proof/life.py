@@ -305,7 +305,7 @@ class Life(Wires):
         index, before = path.read_text(), path.stat().st_mtime_ns
         if index.count(f'title = "{memo.title}"') != 1:
             return "refused: cannot find it"
-        self.typed(device, number, "title", text, memo.title)
+        self.typed(device, number, "title", text, memo.title, by_hand=True)
         index = index.replace(f'title = "{memo.title}"', f'title = "{text}"')
         device.by_hand[number, "title"] = text
         if self.random.random() < 0.5:

@@ -224,11 +224,13 @@ class Witness:
             found.add(text)
         return found
 
-    def typed(self, device: Device, number: int, name: str, text: str, before: str | None) -> None:
+    def typed(
+        self, device: Device, number: int, name: str, text: str, before: str | None, *, by_hand: bool = False
+    ) -> None:
         unnoticed = device.by_hand.get((number, name)) == before or (number, name, before) in self.typed_and_copied
         is_off = any(each.skew for each in self.devices)
         by_file = number in device.fetched or (number, name) in device.by_link or number in self.by_file
-        if (by_file and is_off) or (unnoticed and (is_off or not device.grouped)):
+        if (by_file and (is_off or (by_hand and not device.grouped))) or (unnoticed and (is_off or not device.grouped)):
             before = None  # when that was typed nobody can say: by another clock, or index, it may be later
         value = Value(before, device.number, acknowledged=False)
         self.values.setdefault((number, name), {})[text] = value
