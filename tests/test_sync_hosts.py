@@ -132,7 +132,7 @@ def test_what_was_recorded_while_one_was_off_comes_newest_first(
         for number in range(count):
             os.utime(sound, (WHEN.timestamp() + number, WHEN.timestamp() + number))
             one.record(sound, f"{number:02}")
-        wait_for((one,), lambda: one.said() == count, "all to be said, as it is before another machine is up")
+        wait_for((one,), lambda: one.said() == count, "all to be said, as it is before another machine is up", 60)
         wanted = [f"{number:02}" for number in reversed(range(count))]
         came: list[str] = []
 

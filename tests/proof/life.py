@@ -10,17 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import tomli
-
 from memosync.audio import webm
 from memosync.commands import edit as edit_verb
 from memosync.errors import LibraryError, MemosyncError
-from memosync.library import group, identity, keys, known, trash
+from memosync.library import group, identity, trash
 from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
 from memosync.library.incoming import Incoming, take_in
@@ -30,13 +28,12 @@ from memosync.memo import MemoId, Words, torrent_name
 from memosync.torrent import metainfo
 
 from . import crash
+from .hands import SECRET, Hands
 from .sounds import heard, sound
-from .wires import SILENT, Wires
-from .witness import DAY, FIELDS, Device, Failure, Shown, Value
+from .wires import SILENT
+from .witness import DAY, FIELDS, Device, Failure, Value
 
 ROUNDS = 12  # in which all have to agree, once everybody meets everybody
-SECRET = bytes(range(32))
-_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def release(error: BaseException | None) -> None:
@@ -57,7 +54,7 @@ class Another(Library):
             yield is_held
 
 
-class Life(Wires):
+class Life(Hands):
     """Devices that live for a while; `run` gives what happened how often, or raises Failure."""
 
     def __init__(self, seed: int, place: Path, acts: int = 50) -> None:
@@ -67,7 +64,6 @@ class Life(Wires):
         self.shared: dict[int, list[tuple[bytes, bytes]]] = {}  # what strangers have: files, each with its torrent
         self.own: set[int] = set()  # what of it came from here
         self.just = "", -1, ""  # which sound was edited or fetched, and which of its words
-        self.chosen: tuple[int, str] | None = None  # the same, for what is done next
         self.copies: list[set[int]] = []  # of a library and its copy those at which nothing was done since
 
     # The whole of it
@@ -162,6 +158,10 @@ class Life(Wires):
             (3, self.enter_or_leave),
             (2, self.copy),
             (3, self.copy_file),
+            (2, self.delete_file),
+            (2, self.rename_file),
+            (2, self.drop_entry),
+            (1, self.break_index),
             (5, self.back_up),
             (6, self.put_back),
         ]
@@ -175,11 +175,13 @@ class Life(Wires):
         if what == self.bring_back and not self.chosen:
             device = next((each for each in self.devices if self.choose(each, trashed=True, here=False)), device)
         after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
-        if what in (self.copy, self.copy_file, self.back_up, self.put_back, self.edit_by_hand, self.enter_or_leave):
+        by_hands: list[Callable[[Device], str]] = [self.copy, self.copy_file, self.back_up, self.put_back]
+        by_hands += [self.edit_by_hand, self.delete_file, self.rename_file, self.drop_entry, self.break_index]
+        by_others = what in by_hands
+        if by_others or what == self.enter_or_leave:
             after = None
         self.pending.clear()
         said = ""
-        by_others = what in (self.copy, self.copy_file, self.back_up, self.put_back, self.edit_by_hand)
         cut = self.cuts_power(device, after, chance=0.0 if by_others else 0.05)
         name = what.__name__
         with crash.dying(after) as died, self.meanwhile(device, "" if by_others else name):
@@ -195,7 +197,7 @@ class Life(Wires):
         self.died(name, died)
         if self.loses_power(cut, bool(died)) or died:
             self.reboot(device)
-        self.observe(device, after_loss=what == self.put_back)
+        self.observe(device, after_loss=what in (self.put_back, self.drop_entry, self.break_index))
 
     def tried(self, what: Callable[[Device], str], device: Device) -> str:
         try:
@@ -244,22 +246,6 @@ class Life(Wires):
         thrown = [heard(path.read_bytes()) for path in device.root.glob(".memosync/trash/*.webm")]
         return any(number is not None and not self.has_bytes(number, besides=device) for number in thrown)
 
-    def choose(self, device: Device, trashed: bool = False, here: bool | None = None) -> tuple[int, Shown] | None:
-        found = [
-            (number, memo)
-            for number, memo in sorted(self.shown(device).items(), key=str)
-            if isinstance(number, int)
-            and bool(memo.trashed) == trashed
-            and here in (None, device.ear(memo.file) is not None)
-        ]
-        if found and self.random.random() < 0.6:
-            return min(found, key=lambda each: each[0])  # what everybody works at
-        return self.random.choice(found) if found else None
-
-    def word(self, name: str) -> str:
-        number = next(self.words)
-        return (_EPOCH + timedelta(minutes=number)).isoformat() if name == "recorded" else f"{name} {number}"
-
     def record(self, device: Device) -> str:
         number, library = next(self.numbers), device.library
         title, recorded = self.word("title"), self.word("recorded")
@@ -295,27 +281,6 @@ class Life(Wires):
             device.library, [device.library.find(memo.id)], lambda memo: replace(memo, **{name: value}), SILENT
         )
         return f"{name} of sound {number}: {getattr(memo, name)!r} -> {text!r}"
-
-    def edit_by_hand(self, device: Device) -> str:
-        if not (found := self.choose(device)):
-            return "refused: nothing there"
-        number, memo = found
-        text = self.word("title")
-        path = device.root / "index.toml"
-        index, before = path.read_text(), path.stat().st_mtime_ns
-        if index.count(f'title = "{memo.title}"') != 1:
-            return "refused: cannot find it"
-        self.typed(device, number, "title", text, memo.title, by_hand=True)
-        index = index.replace(f'title = "{memo.title}"', f'title = "{text}"')
-        device.by_hand[number, "title"] = text
-        if self.random.random() < 0.5:
-            path.write_text(index)
-        else:
-            path.with_suffix(".swp").write_text(index)
-            os.replace(path.with_suffix(".swp"), path)
-        clock = int((self.now + device.skew) * 10**9)
-        os.utime(path, ns=(time := max(clock, before + 1000), time))
-        return f"title of sound {number}: {memo.title!r} -> {text!r}"
 
     def tag(self, device: Device) -> str:
         if not (found := self.choose(device)):
@@ -439,55 +404,6 @@ class Life(Wires):
         identity.claim(library, memo.id)
         return f"sound {number}"
 
-    def wanted(self, device: Device, number: int) -> None:
-        """Once it is acknowledged, a sound is to be here that came as a file, whatever was before."""
-        before = self.made.get(number, False)
-        self.made.setdefault(number, False)
-        self.pending.append(lambda acknowledged: self.made.update({number: acknowledged or before}))
-        was_destroyed = number in self.destroyed
-        self.pending.append(
-            lambda acknowledged: self.destroyed.discard(number) if acknowledged and was_destroyed else None
-        )
-        self.undo_trashings(device, number)
-        device.fetched.add(number)
-        device.by_link |= {(number, name) for name in FIELDS}
-
-    def copy_file(self, device: Device) -> str:
-        """Copy the file of a memo that is not here, or thrown away, from another device, a backup or the trash."""
-        here = {
-            number
-            for number, memo in self.shown(device).items()
-            if not memo.trashed and device.ear(memo.file) is not None
-        }
-        places = [each.root for each in self.devices]
-        places += [place for each in self.devices for what, place in each.backups if what == "all"]
-        paths = [
-            path for place in places for pattern in ("*.webm", ".memosync/trash/*.webm") for path in place.glob(pattern)
-        ]
-        found = [(number, path) for path in sorted(paths) if (number := heard(path.read_bytes())) not in {*here, None}]
-        if not found or not device.root.exists():
-            return "refused: nothing there"
-        number, path = self.random.choice(found)
-        memo = self.shown(device).get(number or 0)
-        is_gone = memo and memo.trashed and not (device.root / ".memosync" / "trash" / memo.file).exists()
-        if (
-            os.path.lexists(copy := device.root / path.name)
-            or number is None
-            or is_gone
-            or (memo and memo.file != path.name)
-        ):
-            return "refused: there is one that it is not told from"  # nor from what a crash left, or came in pieces
-        for uid, cells in known.read(device.library).graves.items():
-            if self.uids.get(uid) == number and ("id" not in cells or cells["id"].value not in path.name):
-                return "refused: it was purged, and this would be another one"
-        self.wanted(device, number)
-        self.by_file.add(number)
-        shutil.copy2(path, copy)
-        if self.random.random() < 0.5:
-            os.utime(copy, (now := self.now + device.skew, now))
-        self.reboot(device)
-        return f"sound {number} from {path.relative_to(self.place)}"
-
     def stranger(self) -> int:
         """Have somebody else share a memo, or two that differ in their words alone."""
         number = next(self.numbers)
@@ -527,55 +443,6 @@ class Life(Wires):
         other = self.add_device(grouped=device.grouped, source=device)
         self.copies.append({device.number, other.number})
         return f"to device {other.number}"
-
-    def back_up(self, device: Device) -> str:
-        what = self.random.choice(["index", "sync", "all"])
-        if not device.root.exists():
-            return "refused: nothing there"
-        place = self.place / f"backup{next(self.words)}"
-        if what == "all":
-            shutil.copytree(device.root, place, symlinks=True)
-        else:
-            source = device.root / ("index.toml" if what == "index" else ".memosync/sync.toml")
-            if not source.exists():
-                return "refused: nothing there"
-            shutil.copy2(source, place)
-        device.backups.append((what, place))
-        return what
-
-    def put_back(self, device: Device) -> str:
-        if not device.backups:
-            return "refused: nothing there"
-        what, place = self.random.choice(device.backups)
-        self.forget_what_only_it_has(device, only_index=what != "all")
-        if what == "all":
-            for number in list(self.made):
-                if not self.has_bytes(number, besides=device) and not self.has_bytes_in(place, number):
-                    self.destroyed.add(number)
-            shutil.rmtree(device.root)
-            shutil.copytree(place, device.root, symlinks=True)
-        elif what == "index":
-            shutil.copy2(place, device.root / "index.toml")
-        else:
-            shutil.copy2(place, device.root / ".memosync/sync.toml")
-            here = self.shown(device)  # what was purged is known by it alone
-            device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
-        device.grouped = (
-            bool(tomli.loads((device.root / "index.toml").read_text()).get("group"))
-            if (device.root / "index.toml").exists()
-            else False
-        )
-        device.trash_seen.clear()
-        if what != "sync":
-            device.seen.clear()
-            device.fetched.update(self.made)  # what it does not name is known by its file alone
-        self.count[f"put back: {what}"] += 1
-        if device.grouped and not keys.has_secret(library := Library(device.root)):  # as it is told to: it was left
-            keys.replace_secret(library, SECRET, datetime.fromtimestamp(self.now, UTC))
-        self.reboot(device)
-        if what == "index":
-            self.count["index-only restore"] += 1
-        return what
 
     # The end
 

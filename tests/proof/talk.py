@@ -30,7 +30,8 @@ from memosync.torrent.meeting import Pointer
 from memosync.torrent.metainfo import Metainfo
 
 from . import crash
-from .life import SECRET, Life, release
+from .hands import SECRET
+from .life import Life, release
 from .witness import Device, Failure
 
 STEP = 0.25  # seconds between two turns

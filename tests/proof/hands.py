@@ -1,0 +1,241 @@
+"""What a person does to a library by hand, with an editor and the commands of a shell; memosync is told nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import tomli
+
+from memosync.doctor.rebuild import rebuild
+from memosync.library import keys, known
+from memosync.library.store import Library
+from memosync.stop import Stop
+
+from .sounds import heard
+from .wires import SILENT, Wires
+from .witness import FIELDS, RENAMED, Device, Shown
+
+SECRET = bytes(range(32))
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Hands(Wires):
+    """Devices whose owners do things by hand; and what is chosen for it, or for any other act."""
+
+    def __init__(self, seed: int, place: Path) -> None:
+        super().__init__(seed, place)
+        self.chosen: tuple[int, str] | None = None  # the sound, and which of its words, that is taken next
+
+    def choose(self, device: Device, trashed: bool = False, here: bool | None = None) -> tuple[int, Shown] | None:
+        found = [
+            (number, memo)
+            for number, memo in sorted(self.shown(device).items(), key=str)
+            if isinstance(number, int)
+            and bool(memo.trashed) == trashed
+            and here in (None, device.ear(memo.file) is not None)
+        ]
+        if found and self.random.random() < 0.6:
+            return min(found, key=lambda each: each[0])  # what everybody works at
+        return self.random.choice(found) if found else None
+
+    def word(self, name: str) -> str:
+        number = next(self.words)
+        return (EPOCH + timedelta(minutes=number)).isoformat() if name == "recorded" else f"{name} {number}"
+
+    def wanted(self, device: Device, number: int) -> None:
+        """Once it is acknowledged, a sound is to be here that came as a file, whatever was before."""
+        before = self.made.get(number, False)
+        self.made.setdefault(number, False)
+        self.pending.append(lambda acknowledged: self.made.update({number: acknowledged or before}))
+        was_destroyed = number in self.destroyed
+        self.pending.append(
+            lambda acknowledged: self.destroyed.discard(number) if acknowledged and was_destroyed else None
+        )
+        self.undo_trashings(device, number)
+        device.fetched.add(number)
+        device.by_link |= {(number, name) for name in FIELDS}
+
+    def edit_by_hand(self, device: Device) -> str:
+        if not (found := self.choose(device)):
+            return "refused: nothing there"
+        number, memo = found
+        name = self.random.choice(("title", *FIELDS))
+        text, path = self.word(name), device.root / "index.toml"
+        index, before = path.read_text(), path.stat().st_mtime_ns
+        old = {line.partition(" = ")[0]: line for line in self.entry(index, memo.id).splitlines()}
+        if "title" not in old or not index.endswith("\n"):
+            return "refused: cannot find it"
+        self.typed(device, number, name, text, getattr(memo, name), by_hand=True)
+        device.by_hand[number, name] = text
+        line = f"{name} = " + (text.replace("T", " ") if name == "recorded" else f'"{text}"')
+        entry = self.entry(index, memo.id)
+        new = entry.replace(old[name], line) if name in old else entry.replace(old["title"], f"{old['title']}\n{line}")
+        self.save(device, index.replace(entry, new), before)
+        return f"{name} of sound {number}: {getattr(memo, name)!r} -> {text!r}"
+
+    def drop_entry(self, device: Device) -> str:
+        """Delete an entry from the index, while its file is here."""
+        if not (found := self.choose(device, here=True)):
+            return "refused: nothing there"
+        number, memo = found
+        path = device.root / "index.toml"
+        index, before = path.read_text(), path.stat().st_mtime_ns
+        self.forget_what_only_it_has(device, only_index=True, only=number)
+        self.is_known_by_its_file(device, number)
+        self.save(device, index.replace(self.entry(index, memo.id), ""), before)
+        self.reboot(device)
+        return f"sound {number}"
+
+    def break_index(self, device: Device) -> str:
+        """Lose the end of the index, or all of it, as a disk does, and have it made anew."""
+        path = device.root / "index.toml"
+        if not path.exists():
+            return "refused: nothing there"
+        data = path.read_bytes()
+        left = self.random.randint(0, len(data))
+        self.forget_what_only_it_has(device, only_index=True)
+        for number in list(self.made):
+            self.is_known_by_its_file(device, number)
+        path.write_bytes(data[:left])
+        now = datetime.fromtimestamp(int(self.now + device.skew), UTC)
+        rebuild(device.library, now=now, stop=Stop(), console=SILENT)
+        self.comes_back(device)
+        return f"after {left} of {len(data)} bytes"
+
+    def delete_file(self, device: Device) -> str:
+        if not (found := self.choose(device, here=True)):
+            return "refused: nothing there"
+        number, memo = found
+        if not memo.uid:
+            return "refused: nobody else can know which one that was"
+        (device.root / memo.file).unlink()
+        if not self.has_bytes(number, besides=device) and not self.has_bytes_in(device.root, number):
+            self.destroyed.add(number)
+        self.reboot(device)
+        return f"sound {number}"
+
+    def rename_file(self, device: Device) -> str:
+        if not (found := self.choose(device, here=True)):
+            return "refused: nothing there"
+        number, memo = found
+        if not memo.uid:
+            return "refused: check --repair would bring it back"
+        day = self.random.randint(1, 28)
+        path, new = device.root / memo.file, device.root / f"2025-02-{day:02}{RENAMED}{memo.id}.webm"
+        if os.path.lexists(new):
+            return "refused: there is one"
+        path.rename(new)
+        self.reboot(device)
+        return f"sound {number}"
+
+    def copy_file(self, device: Device) -> str:
+        """Copy the file of a memo that is not here, or thrown away, from another device, a backup or the trash."""
+        here = {
+            number
+            for number, memo in self.shown(device).items()
+            if not memo.trashed and device.ear(memo.file) is not None
+        }
+        places = [each.root for each in self.devices]
+        places += [place for each in self.devices for what, place in each.backups if what == "all"]
+        paths = [
+            path for place in places for pattern in ("*.webm", ".memosync/trash/*.webm") for path in place.glob(pattern)
+        ]
+        found = [(number, path) for path in sorted(paths) if (number := heard(path.read_bytes())) not in {*here, None}]
+        if not found or not device.root.exists():
+            return "refused: nothing there"
+        number, path = self.random.choice(found)
+        memo = self.shown(device).get(number or 0)
+        is_gone = memo and memo.trashed and not (device.root / ".memosync" / "trash" / memo.file).exists()
+        if (
+            os.path.lexists(copy := device.root / path.name)
+            or number is None
+            or is_gone
+            or (memo and memo.file != path.name)
+        ):
+            return "refused: there is one that it is not told from"  # nor from what a crash left, or came in pieces
+        for uid, cells in known.read(device.library).graves.items():
+            if self.uids.get(uid) == number and ("id" not in cells or cells["id"].value not in path.name):
+                return "refused: it was purged, and this would be another one"
+        self.wanted(device, number)
+        self.by_file.add(number)
+        shutil.copy2(path, copy)
+        if self.random.random() < 0.5:
+            os.utime(copy, (now := self.now + device.skew, now))
+        self.reboot(device)
+        return f"sound {number} from {path.relative_to(self.place)}"
+
+    def back_up(self, device: Device) -> str:
+        what = self.random.choice(["index", "sync", "all"])
+        if not device.root.exists():
+            return "refused: nothing there"
+        place = self.place / f"backup{next(self.words)}"
+        if what == "all":
+            shutil.copytree(device.root, place, symlinks=True)
+        else:
+            source = device.root / ("index.toml" if what == "index" else ".memosync/sync.toml")
+            if not source.exists():
+                return "refused: nothing there"
+            shutil.copy2(source, place)
+        device.backups.append((what, place))
+        return what
+
+    def put_back(self, device: Device) -> str:
+        if not device.backups:
+            return "refused: nothing there"
+        what, place = self.random.choice(device.backups)
+        self.forget_what_only_it_has(device, only_index=what != "all")
+        if what == "all":
+            for number in list(self.made):
+                if not self.has_bytes(number, besides=device) and not self.has_bytes_in(place, number):
+                    self.destroyed.add(number)
+            shutil.rmtree(device.root)
+            shutil.copytree(place, device.root, symlinks=True)
+        elif what == "index":
+            shutil.copy2(place, device.root / "index.toml")
+        else:
+            shutil.copy2(place, device.root / ".memosync/sync.toml")
+            here = self.shown(device)  # what was purged is known by it alone
+            device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
+        device.trash_seen.clear()
+        if what != "sync":
+            device.seen.clear()
+            device.fetched.update(self.made)  # what it does not name is known by its file alone
+        self.count[f"put back: {what}"] += 1
+        self.comes_back(device)
+        if what == "index":
+            self.count["index-only restore"] += 1
+        return what
+
+    def comes_back(self, device: Device) -> None:
+        """Begin anew with what was put back there."""
+        path = device.root / "index.toml"
+        device.grouped = path.exists() and bool(tomli.loads(path.read_text()).get("group"))
+        if device.grouped and not keys.has_secret(library := Library(device.root)):  # as it is told to: it was left
+            keys.replace_secret(library, SECRET, datetime.fromtimestamp(self.now, UTC))
+        self.reboot(device)
+
+    def entry(self, index: str, memo_id: str) -> str:
+        """Give the text of a memo's entry, nothing where there is none."""
+        found = re.search(rf'^\[\[memo\]\]\nid = "{memo_id}"\n(?:(?!\[\[memo\]\]).*\n)*', index, re.MULTILINE)
+        return found[0] if found else ""
+
+    def save(self, device: Device, index: str, before: int) -> None:
+        """Save an index as an editor does, in place or by a new file; it is later than it was `before`."""
+        path = device.root / "index.toml"
+        if self.random.random() < 0.5:
+            path.write_text(index)
+        else:
+            path.with_suffix(".swp").write_text(index)
+            os.replace(path.with_suffix(".swp"), path)
+        clock = int((self.now + device.skew) * 10**9)
+        os.utime(path, ns=(time := max(clock, before + 1000), time))
+
+    def is_known_by_its_file(self, device: Device, number: int) -> None:
+        """What the index said of a sound here may be gone."""
+        device.fetched.add(number)
+        device.trash_seen.pop(number, None)
+        device.seen = {key: text for key, text in device.seen.items() if key[0] != number}
