@@ -557,3 +557,23 @@ def test_what_is_typed_at_once_into_a_file_that_is_back_counts_by_whatever_clock
     both_tell(one, other)
 
     assert titles(one, other) == ["Last", "Last"]
+
+
+def test_what_a_rebuilt_index_finds_in_the_trash_was_not_thrown_away_just_now(make: Make) -> None:
+    one, other = make("one"), make("other")  # as in life 1999
+    memo_id = record(one, 1)
+    before = one.index_file.read_bytes()
+    both_tell(one, other)
+    trash.put(one, [memo_id], WHEN)
+    both_tell(one, other)
+    trash.take_back(other, [memo_id])
+
+    for kept in one.inner.glob("index.*.toml"):
+        kept.unlink()
+    (one.inner / "index.1.toml").write_bytes(before)
+    one = lost_index(one, time.time() + 60)
+    assert only(one).trashed
+    both_tell(one, other)
+
+    assert not only(one).trashed
+    assert not only(other).trashed

@@ -126,7 +126,10 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
     entry, was_trashed = replace(entry, memo=memo), bool(memo.trashed)
     home, thrown = library.root / memo.file, library.trash / memo.file
     if not memo.content or (home.exists() and not thrown.exists()):  # else other devices know whether it is
-        memo = replace(memo, trashed=None if home.exists() else memo.trashed or (trashed if thrown.exists() else None))
+        if home.exists():
+            memo = replace(memo, trashed=None)
+        elif not memo.trashed and thrown.exists():  # nobody knows when: before all that is known to be done to it
+            memo = library.noticed(replace(memo, trashed=trashed), 1_000_000)
     path = library.path(memo)
     if not path.exists():
         return None if memo.trashed and not memo.content else entry

@@ -336,9 +336,7 @@ class Witness:
                     )
         for device, each in zip(devices, shown, strict=True):
             self.judge_device(device, each)
-            files = [
-                path for path in device.root.glob("*.webm") if RENAMED not in path.name
-            ]  # a second one
+            files = [path for path in device.root.glob("*.webm") if RENAMED not in path.name]  # a second one
             names = Counter(heard(path.read_bytes()) for path in files)
             for number, many in names.items():
                 if many > 1:
