@@ -11,20 +11,26 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from memosync.audio import webm
+from memosync.commands import check
 from memosync.commands import edit as edit_verb
+from memosync.commands.arguments import Globals
 from memosync.errors import LibraryError, MemosyncError
-from memosync.library import group, identity, trash
+from memosync.library import adopt, group, identity, trash
 from memosync.library.entries import new_memo
 from memosync.library.freeze import freeze
 from memosync.library.incoming import Incoming, take_in
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.memo import MemoId, Words, torrent_name
+from memosync.network import Network
+from memosync.stop import Stop
 from memosync.torrent import metainfo
 
 from . import crash
@@ -152,7 +158,7 @@ class Life(Hands):
             (6, self.throw_away),
             (6, self.bring_back),
             (2, self.purge),
-            (2, self.wait_for_weeks),
+            (3, self.wait_for_weeks),
             (4, self.share),
             (4, self.fetch),
             (3, self.enter_or_leave),
@@ -162,6 +168,7 @@ class Life(Hands):
             (2, self.rename_file),
             (2, self.drop_entry),
             (1, self.break_index),
+            (2, self.repair),
             (5, self.back_up),
             (6, self.put_back),
         ]
@@ -351,6 +358,14 @@ class Life(Hands):
         for batch in device.library.locked([each for each in device.library.index().memos if each.id == memo.id]):
             trash.take_back(device.library, batch)
         return f"sound {number}"
+
+    def repair(self, device: Device) -> str:
+        here = partial(Library, clock=lambda: self.now + device.skew)
+        now = datetime.fromtimestamp(int(self.now + device.skew), UTC)
+        command = Globals(device.root, Network.LOOPBACK, SILENT)
+        with patch.object(adopt, "Library", here), patch.object(check, "Library", here), patch.object(check, "empty"):
+            found = list(check.check_library(command, repair=True, now=now, stop=Stop()))
+        return ", ".join(finding.text for finding in found if finding.is_defect)
 
     def share(self, device: Device) -> str:
         if not (found := self.choose(device, here=True)):
