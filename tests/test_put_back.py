@@ -31,6 +31,8 @@ from memosync.library.adopt import open_library
 from memosync.library.freeze import Form, freeze
 from memosync.library.incoming import Incoming, take_in
 from memosync.library.reword import reword
+from memosync.library.sealed import form_for_devices
+from memosync.library.stamps import content_of
 from memosync.library.store import Library
 from memosync.memo import MemoId, Words, torrent_name
 from memosync.network import Network
@@ -577,3 +579,42 @@ def test_what_a_rebuilt_index_finds_in_the_trash_was_not_thrown_away_just_now(ma
 
     assert not only(one).trashed
     assert not only(other).trashed
+
+
+@pytest.mark.parametrize("is_in_another", [False, True], ids=["no group", "another group"])
+def test_a_file_that_is_copied_back_after_leaving_is_had_in_the_group_of_then(make: Make, is_in_another: bool) -> None:
+    one, other = make("one"), make("other")  # as in the life 30158 of seeders
+    memo_id = record(other, 1)
+    identity.identify(other, SILENT)
+    group.merge_in(one, group.state_of(other), SILENT)
+    path = other.path(only(other))
+    group.leave(one)
+    if is_in_another:
+        group.enter(one, bytes(32))
+    shutil.copy(path, one.root / path.name)
+
+    one = open_library(one.root, SILENT)
+    by_command(one, memo_id, title="Later")
+    if not is_in_another:
+        group.enter(one, SECRET)
+    identity.identify(one, SILENT)
+
+    content = content_of(only(one))
+    assert content
+    digest, form = form_for_devices(one, one.path(only(one)))
+    assert (content.value["sha256"], content.value["infohash"]) == (digest.hex(), form.infohash)
+
+
+def test_whoever_joins_forgets_what_another_secret_made_of_a_file(make: Make, alone: Library) -> None:
+    other = make("other")
+    record(other, 1)
+    identity.identify(other, SILENT)
+    alone.prepare()
+    shutil.copy(other.path(only(other)), alone.root)
+    entry = only(other)
+    alone.add_entries([replace(entry, content=entry.content.replace(entry.content[-40:], 40 * "0"))])
+
+    group.enter(alone, SECRET)
+    identity.identify(alone, SILENT)
+
+    assert content_of(only(alone)) == content_of(entry)

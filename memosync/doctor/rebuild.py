@@ -28,16 +28,17 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, console: Console) ->
     if index.is_newer(broken.decode("utf-8", "replace")):
         library.index()  # says so
     whole, (old, snapshot) = index.salvage(broken), library.snapshots.newest()
-    known = entries_in(old, snapshot) if snapshot else {}
+    group = whole.group or old.group
+    known = entries_in(old, snapshot, group) if snapshot else {}
     if snapshot != next(iter(library.snapshots.kept()), None):  # what was shared, and no longer, one of later knew
         known = {memo_id: _shared_no_more(entry) for memo_id, entry in known.items()}
-    known |= entries_in(whole, library.index_file)
+    known |= entries_in(whole, library.index_file, whole.group)
     by_file = {entry.memo.file: entry for entry in sorted(known.values(), key=_is_named)}
     known = {memo_id: entry for memo_id, entry in known.items() if by_file[entry.memo.file] is entry}
     named = Index(tuple(entry.memo for entry in known.values()))
     places = [(None, library.orphans(named)), (now, library.orphans(named, trashed=True))]
     orphans = [(memo_id, path, trashed) for trashed, found in places for memo_id, path in found]
-    beside = library.snapshots.entries(memo_id for memo_id, *_ in orphans)
+    beside = library.snapshots.entries((memo_id for memo_id, *_ in orphans), group)
     entries: dict[MemoId, Entry] = {}
     many = len(known) + len(orphans)
     for number, entry in enumerate(known.values()):
@@ -53,7 +54,7 @@ def rebuild(library: Library, *, now: datetime, stop: Stop, console: Console) ->
                 entries[memo_id] = entry_of(library, memo_id, path, beside, trashed)
     memos = tuple(entry.memo for entry in entries.values())
     version = max(whole.version, old.version)
-    new = Index(memos, whole.head or old.head, {**old.extra, **whole.extra}, version, whole.group or old.group)
+    new = Index(memos, whole.head or old.head, {**old.extra, **whole.extra}, version, group)
     library.rebuild(new, broken, now)
     return list(entries.values())
 

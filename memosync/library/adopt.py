@@ -60,7 +60,7 @@ def adopt(
     if not orphans:
         return
     look_again()
-    before = library.snapshots.entries(memo_id for memo_id, _ in orphans)
+    before = library.snapshots.entries((memo_id for memo_id, _ in orphans), library.index().group)
     for start in range(0, len(orphans), 100):
         with contextlib.ExitStack() as locks:
             found: list[Entry] = []

@@ -29,7 +29,7 @@ from .identity import alive, identify, is_to_be_identified, sounds_as_it_should
 from .known import LACK, Device, Known
 from .places import files_by_id, is_awaited, is_here, place
 from .sounds import sound_or_nothing
-from .stamps import arrived, cells_of, content_of, stamped, with_cells
+from .stamps import arrived, cells_of, content_of, of_no_group, stamped, with_cells
 from .store import Library
 
 _HEARD_EVERY = 3_600.0  # seconds between two notes of that
@@ -59,7 +59,8 @@ def enter(library: Library, secret: bytes | None = None) -> None:
         # nobody knows when they were typed: an index's seconds, as milliseconds, are in January 1970, before all words
         # whose time is known
         joined = max(1, library.stamp_of_typed()[0] // 1000)
-        memos = (stamped(memo, joined, me, came[memo.id]) if memo.id in came else memo for memo in index.memos)
+        before = index.memos if index.group == group else map(of_no_group, index.memos)
+        memos = (stamped(memo, joined, me, came[memo.id]) if memo.id in came else memo for memo in before)
         entered = (stamped(memo, now, me) for memo in memos)
         return replace(
             index, group=group, memos=tuple(memo if memo.trashed else alive(memo, {}, now, me) for memo in entered)
@@ -79,7 +80,7 @@ def leave(library: Library) -> None:
 
     def edit(index: Index) -> Index:
         memos = (memo for memo in index.memos if not is_awaited(library, memo))
-        return replace(index, group="", memos=tuple(replace(memo, content="", more="") for memo in memos))
+        return replace(index, group="", memos=tuple(map(of_no_group, memos)))
 
     library.transaction(edit)
     with files.as_library_error("leave the group"):

@@ -19,6 +19,7 @@ from ..index import Index
 from ..memo import MemoId
 from ..quantities import from_stamp
 from .entries import Entry
+from .stamps import of_no_group
 
 SNAPSHOTS, DAYS = 5, 7  # kept: the indexes before the last changes, and one of each of the last days
 _BROKEN = "index.broken-"  # and the time when it was replaced
@@ -81,8 +82,11 @@ class Snapshots:
         """Keep a broken index, which is about to be replaced, beside it."""
         files.write(self._root / f"{_BROKEN}{when:%Y-%m-%d-%H%M%S}.toml", broken, like=self._root / "index.toml")
 
-    def entries(self, ids: Iterable[MemoId]) -> dict[MemoId, Entry]:
-        """Find what they say of these memos: the copies of a file synchroniser first, then the newest of ours."""
+    def entries(self, ids: Iterable[MemoId], group: str) -> dict[MemoId, Entry]:
+        """Find what they say of these memos, for a library that is in a group or in none.
+
+        The copies of a file synchroniser first, then the newest of ours.
+        """
         wanted = set(ids)
         known: dict[MemoId, Entry] = {}
         places: dict[tuple[int, int], Path] = {}
@@ -92,11 +96,12 @@ class Snapshots:
         for path in reversed(places.values()):
             if wanted - known.keys():
                 with contextlib.suppress(LibraryError, OSError, ValueError):
-                    known = entries_in(index.loads(files.read(path).decode("utf-8")), path) | known
+                    known = entries_in(index.loads(files.read(path).decode("utf-8")), path, group) | known
         return known
 
 
-def entries_in(found: Index, path: Path) -> dict[MemoId, Entry]:
-    """Take the entries of an index that stands in `path`."""
+def entries_in(found: Index, path: Path, group: str) -> dict[MemoId, Entry]:
+    """Take the entries of an index that stands in `path`, for a library that is in a group or in none."""
     since = files.time_of(path)
-    return {memo.id: Entry(memo, path.name, since) for memo in found.memos}
+    memos = found.memos if found.group == group else map(of_no_group, found.memos)
+    return {memo.id: Entry(memo, path.name, since) for memo in memos}

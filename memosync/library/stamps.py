@@ -118,6 +118,11 @@ def heeding(memo: Memo, graves: Table) -> Memo:
     return with_cells(memo, merge_cells(cells_of(memo), graves[memo.uid]))
 
 
+def of_no_group(memo: Memo) -> Memo:
+    """Have a memo's entry name no file for the devices of a group: another group's secret makes another form of it."""
+    return replace(memo, content="", more="")
+
+
 def arrived(uid: str, cells: Cells, memo_id: MemoId, file: str | None = None) -> Memo:
     """Make the entry of a memo that other devices have, under an id that is free here, in a `file` that may be here."""
     recorded = datetime.fromisoformat(cells["recorded"].value if "recorded" in cells else "1970-01-01T00:00:00+00:00")
