@@ -77,6 +77,7 @@ class Device:
     digests: Digests = field(default_factory=Digests)
     identified: int = 0  # the time stamp that the index had when every memo had its uid
     observed: list[tuple[int, int]] | None = None
+    index_time: int = 0  # nanoseconds: the time stamp of its index when that was looked at last
     heard: dict[tuple[str, int, int], int | None] = field(default_factory=dict)  # by file, as it was
 
     def __post_init__(self) -> None:
@@ -217,6 +218,11 @@ class Witness:
                 for entry in found:
                     if entry.is_file() and abs(entry.stat().st_mtime - now) < DAY:
                         os.utime(entry.path, ns=(clock, clock))
+        with contextlib.suppress(FileNotFoundError):  # which is never older than the one before, by any clock
+            path = device.root / "index.toml"
+            if (time_of := path.stat().st_mtime_ns) != device.index_time:
+                device.index_time = max(clock, time_of)
+                os.utime(path, ns=(device.index_time, device.index_time))
 
     def ancestors(self, number: int, name: str, text: str | None) -> set[str]:
         found: set[str] = set()
