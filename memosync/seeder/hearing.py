@@ -64,9 +64,8 @@ class Hearing:
         unsaid = {base: self._unsaid.get(base, now) for base in self._waiting if self._on(base).isdisjoint(pointed)}
         is_crowded = len(self._waiting) > _MOST_BASES
         for base in [base for base, since in unsaid.items() if is_crowded or now - since > KEPT]:  # nobody has it now
-            del self._waiting[base], unsaid[base]
-            self._pointing.drop(base)
-        self._unsaid = unsaid
+            self._give_up(base)
+        self._unsaid = {base: since for base, since in unsaid.items() if base in self._waiting}
         for head in [head for head in self._coming if head not in pointed and not self._is_waiting(head)]:
             del self._coming[head]  # who pointed to it points to another one by now, or is gone
             self._pointing.drop(head)
@@ -117,6 +116,15 @@ class Hearing:
         self._coming.pop(head, None)
         self._refused[head] = time.monotonic() + AGAIN
         self._pointing.drop(head)
+
+    def _give_up(self, base: InfoHash) -> None:
+        """Fetch a base no longer, nor those below that nothing else waits for."""
+        self._waiting.pop(base, None)
+        self._pointing.drop(base)
+        for lower in [lower for lower, waiting in self._waiting.items() if base in waiting]:
+            del self._waiting[lower][base]
+            if not self._waiting[lower]:
+                self._give_up(lower)
 
     def _is_waiting(self, head: InfoHash) -> bool:
         return any(head in waiting for waiting in self._waiting.values())
