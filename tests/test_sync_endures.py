@@ -11,11 +11,12 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from proof.refusal import refusing
-from support.group import SECRET, SILENT, WHEN, entered, only, record
+from support.group import SECRET, SILENT, WHEN, edit, entered, only, record
 from support.waiting import wait_until
 from support.wire import Wire, has
 
@@ -23,8 +24,10 @@ from memosync import files
 from memosync.console import Console
 from memosync.errors import MemosyncError
 from memosync.library import group, heads, identity, invitations, known, trash
+from memosync.library.heads import Head
 from memosync.library.sealed import form_for_devices, open_from_devices
 from memosync.library.store import Library
+from memosync.magnet import InfoHash
 from memosync.manifest import BIRTH, Cell, State
 from memosync.memo import MemoId
 from memosync.network import Network
@@ -335,3 +338,31 @@ def test_an_invitation_goes_as_the_group_is_left(tmp_path: Path, is_joined_again
         group.enter(one, OTHER_SECRET)
 
     assert [*files.names(one.forms), *files.names(one.torrents)] == []
+
+
+def test_a_base_that_came_too_late_is_taken_for_no_head(wire: Wire, tmp_path: Path) -> None:
+    third = entered(tmp_path / "third")  # as in the life 30123 of seeders
+    edit(third, record(third, 1), description=os.urandom(1500).hex())  # so long that others stand on what says it
+    identity.identify(third, SILENT)
+    lowest = heads.seal(SECRET, State())
+    base = heads.seal(SECRET, group.state_of(third), lowest.infohash)
+    head = heads.seal(SECRET, State(), base.infohash)
+    torrents: dict[InfoHash, SimpleNamespace] = {}
+    far = SimpleNamespace(number=9, name="a" * 8, head=head.infohash, exchange=SimpleNamespace(torrents=torrents))
+    wire.meetings[9] = far
+
+    def step(served: Head) -> None:
+        (path := tmp_path / served.infohash).write_bytes(served.data)
+        torrents[served.infohash] = SimpleNamespace(path=path, is_here=True)
+        wire.go(0.25)
+
+    step(head)
+    wire.go(0.25)  # it comes, and waits
+    far.head = ""  # nobody says it any more
+    step(base)
+    wire.now += forms.KEPT + 1
+    step(lowest)
+    wire.go(3)
+
+    assert "cannot be kept" not in "\n".join(wire.log)
+    assert not list(wire.libraries[0].root.rglob(base.infohash))
