@@ -27,7 +27,7 @@ GARBAGE = b"\xff\x00 i am 5:not a tracker\r\n d8:interval"
 PROTOCOL = 0x41727101980  # opens a UDP conversation
 CONNECTION = 0x6D656D6F73796E63  # one for all: who may talk to us is not what is tested
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
-EVENTS = ("", "completed", "started", "stopped")
+EVENTS = ("", "completed", "started", "stopped", "paused")  # BEP 15; the last one BEP 21, in UDP as libtorrent has it
 
 
 @dataclasses.dataclass(frozen=True)
