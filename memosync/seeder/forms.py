@@ -30,6 +30,7 @@ from ..torrent.metainfo import Metainfo
 KEPT = 600.0  # seconds for which what others may still be fetching is served on
 AGAIN = 30.0  # seconds after which what could not be had is tried again
 LONG = 60.0  # seconds after which another file of a memo will do, where nobody has the one that all are to have
+LONGER = 600.0  # the same, where a device is off that may have it
 SOON = 3.0  # seconds after which what came, and could not be kept, is looked at again
 LOOK_AGAIN = 600.0  # seconds after which files are looked at though the index is as it was: a disk may have altered one
 GRACE = 1.0  # seconds that a file may be on its way before this device says that it lacks it
@@ -85,8 +86,8 @@ class Forms:
         self._served: set[InfoHash] = set()
         self._unsealed: dict[InfoHash, float] = {}  # what could not be sealed, and when it is tried again
         self._retired: dict[InfoHash, float] = {}  # what is served no longer, and when it goes
-        self._others: set[str] = set()  # devices
-        self._nowhere: dict[str, float] = {}  # uids of what all others lack, too, and since when they are all there
+        self._lacks: dict[str, set[str]] = {}  # what each of the other devices has not, or not as all are to have it
+        self._nowhere: dict[str, float] = {}  # uids of what all lack who are there, and since when
 
     def awaited(self) -> set[InfoHash]:
         """Give the forms of what is not here: some of one may be on the disk."""
@@ -266,11 +267,14 @@ class Forms:
     def _offer(self, now: float) -> None:
         """Have all devices want the file of a memo that is here, where nobody has had the one that they want for long.
 
-        After a power cut, or when somebody left, that one may be gone for good, and the memo play everywhere.
+        After a power cut, or when somebody left, that one may be gone for good, and the memo play everywhere; and a
+        device that was replaced, or whose library was put back, never comes again under its name.
         """
-        if not self._others <= self._meeting.pointers.keys():
-            self._nowhere = dict.fromkeys(self._nowhere, now)
-        for uid in [uid for uid, since in self._nowhere.items() if now - since > LONG]:
+        there = [lacks for name, lacks in self._lacks.items() if name in self._meeting.pointers]
+        by_all = set.intersection(*there) if there else set()
+        patience = LONG if len(there) == len(self._lacks) else LONGER
+        self._nowhere = {uid: self._nowhere.get(uid, now) for uid in self.wanted if uid[:LACK] in by_all}
+        for uid in [uid for uid, since in self._nowhere.items() if now - since > patience]:
             self._nowhere[uid] = now
             what = "nobody has the file of a memo that all devices are to have"
             try:
@@ -284,10 +288,7 @@ class Forms:
         """Choose the forms of what others lack, and of what just came."""
         now = time.monotonic()
         others = [row for row in self._rows.values() if row.id != self._me and not row.gone]
-        self._others = {row.id for row in others}
-        lacks = [{*row.lacks, *(hold.uid[:LACK] for hold in row.holds)} for row in others]
-        by_all = set.intersection(*lacks) if lacks else set()
-        self._nowhere = {uid: self._nowhere.get(uid, now) for uid in self.wanted if uid[:LACK] in by_all}
+        self._lacks = {row.id: {*row.lacks, *(hold.uid[:LACK] for hold in row.holds)} for row in others}
         lacked = {uid for row in others for uid in row.lacks}
         self._fresh = {infohash: until for infohash, until in self._fresh.items() if until > now}
         chosen: dict[InfoHash, Memo] = {}

@@ -319,7 +319,7 @@ class Talk(Life):
         began = self.now
         self.go_on()  # each sees what was done just now
         while not self.all_is_even():
-            if self.now - began > LONGEST:
+            if self.now - began > LONGEST + forms.LONGER * self.somebody_is_gone():
                 raise Failure(f"stale: {self.how_it_is()}")
             self.go_on()
         return int(self.now - began)
@@ -338,6 +338,11 @@ class Talk(Life):
             if {*state.even, meeting.name} != names or any(self.is_to_be_had(uid) for uid, _ in state.coming):
                 return False
         return True
+
+    def somebody_is_gone(self) -> bool:
+        """Tell whether a device is known that nobody is any more, and that may have what all want."""
+        names = {meeting.name for meeting in self.meetings.values()}
+        return any(row.id not in names for device in self.devices for row in group.others(device.library))
 
     def is_to_be_had(self, uid: str) -> bool:
         """Tell whether somebody has a file of a memo: where nobody has the bytes that all want, others will do."""
