@@ -105,6 +105,32 @@ def test_a_disk_that_is_nearly_full_is_not_filled_with_what_others_lack(
     assert has(wire.libraries[1], "Weekly standup")
 
 
+def test_what_a_device_lacks_that_is_off_takes_no_room_on_the_others(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = wire.libraries
+    record(one, 1)
+    too_little = 10**9 + only(one).size  # a GB is left free
+    monkeypatch.setattr(files, "free_space", lambda path: too_little if "/other" in str(path) else 10**12)
+    wire.go(60)
+    part = wire.seeders[0]._taking_part
+    assert part
+    (form,) = part._forms._served
+    assert (one.underway / form).exists()
+
+    wire.libraries.remove(other)
+    gone = wire.meetings.pop(1)
+    wire.go(forms.KEPT + 10)
+
+    assert not (one.underway / form).exists()
+    assert not part._forms._served
+    wire.libraries.append(other)
+    wire.meetings[1] = gone
+    monkeypatch.setattr(files, "free_space", lambda _path: 10**12)
+    wire.go(60)
+    assert has(other, "Weekly standup")
+
+
 def test_a_disk_that_is_full_takes_no_more_and_more_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, opened, closed = entered(tmp_path / "one"), list[Meeting](), list[Meeting]()
     open_meeting, close, write = Meeting.__init__, Meeting.close, files.write

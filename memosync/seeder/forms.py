@@ -27,7 +27,7 @@ from ..torrent.exchange import Exchange
 from ..torrent.meeting import Meeting
 from ..torrent.metainfo import Metainfo
 
-KEPT = 600.0  # seconds for which what others may still be fetching is served on
+KEPT = 600.0  # seconds for which what others may still be fetching, or come back for, is served on
 AGAIN = 30.0  # seconds after which what could not be had is tried again
 LONG = 60.0  # seconds after which another file of a memo will do, where nobody has the one that all are to have
 LONGER = 600.0  # the same, where a device is off that may have it
@@ -86,6 +86,7 @@ class Forms:
         self._served: set[InfoHash] = set()
         self._unsealed: dict[InfoHash, float] = {}  # what could not be sealed, and when it is tried again
         self._retired: dict[InfoHash, float] = {}  # what is served no longer, and when it goes
+        self._seen: dict[str, float] = {}  # the devices that are there, or were just now, and when they were last
         self._lacks: dict[str, set[str]] = {}  # what each of the other devices has not, or not as all are to have it
         self._nowhere: dict[str, float] = {}  # uids of what all lack who are there, and since when
 
@@ -110,6 +111,11 @@ class Forms:
         self._give_up(now)
         if now - self._looked > LOOK_AGAIN:
             self._look_for_files(now)
+        before = self._seen.keys()
+        lately = {name: at for name, at in self._seen.items() if now - at < KEPT}
+        self._seen = lately | dict.fromkeys(self._meeting.pointers, now)
+        if self._seen.keys() != before:
+            self._choose()
         self._offer(now)
         self._fetch(now)
         until = now + _SEALING
@@ -285,11 +291,11 @@ class Forms:
                 self._console.warn(f"{what}: {reason_of(refused)}")
 
     def _choose(self) -> None:
-        """Choose the forms of what others lack, and of what just came."""
+        """Choose the forms of what others lack who are there, and of what just came."""
         now = time.monotonic()
         others = [row for row in self._rows.values() if row.id != self._me and not row.gone]
         self._lacks = {row.id: {*row.lacks, *(hold.uid[:LACK] for hold in row.holds)} for row in others}
-        lacked = {uid for row in others for uid in row.lacks}
+        lacked = {uid for row in others if row.id in self._seen for uid in row.lacks}
         self._fresh = {infohash: until for infohash, until in self._fresh.items() if until > now}
         chosen: dict[InfoHash, Memo] = {}
         for memo in reversed(self._library.index().memos if lacked or self._fresh else ()):

@@ -357,7 +357,7 @@ class Talk(Life):
         part = self.seeders[device.number]._taking_part
         assert part
         here = {path.name for path in (device.root / ".memosync" / "sync").iterdir()}
-        # heads from less than KEPT ago or pointed to by others, and what a device lacks that is gone, or did just now
+        # heads from less than KEPT ago or pointed to by others, and what a device lacks, or did just now
         due = {*part._pointing.kept, *part._pointing.retired, *part._forms._served, *part._forms._retired}
         if here != due:
             raise Failure(f"stale: {sorted(here ^ due)} on the disk of device {device.number}, which is not said")

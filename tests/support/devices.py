@@ -63,7 +63,7 @@ class Device:
         """Give how many memos are in what is said to the other devices: what was just recorded is, in a moment."""
         library = self.library
         bases, names = Bases(keys.secret(library), library.underway), os.listdir(library.underway)
-        return max((len(base.state.memos) for name in names if (base := bases.find(InfoHash(name)))), default=0)
+        return max((len(base.state.memos) for name in names if (base := bases.find(InfoHash(name), 0))), default=0)
 
     def start(self, *options: str) -> None:
         self.seeder("seed", "--detach", *options)
