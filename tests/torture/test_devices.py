@@ -136,10 +136,12 @@ def _act(chance: random.Random, device: Device, memory: Memory) -> str:
             memo = there[number]
             if act == "edit":
                 title = f"Memo {number}, {len(memory.titles[number])} edits"
-                before = next(one for one in device.memos() if one["id"] == memo["id"])["title"]
-                memory.titles[number].setdefault(title, "")
-                device.program("edit", memo["id"], "--title", title)
-                memory.titles[number][title] = before
+                before = next((one["title"] for one in device.memos() if one["id"] == memo["id"]), "")
+                said = device.program.run("edit", memo["id"], "--title", title)
+                if said.code == 0:
+                    memory.titles[number][title] = before
+                else:  # somebody has just thrown it away elsewhere
+                    assert "is in the trash" in said.err, said
             else:
                 memory.trashed.add(number)
                 device.program.run("rm", memo["id"])
