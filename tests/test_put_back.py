@@ -581,6 +581,23 @@ def test_what_a_rebuilt_index_finds_in_the_trash_was_not_thrown_away_just_now(ma
     assert not only(other).trashed
 
 
+def test_an_index_of_a_clock_that_was_ahead_is_no_newer_than_those_after_it(make: Make) -> None:
+    one, other = make("one"), make("other")  # as in life 992
+    memo_id = record(one, 1)
+    for title in ("First", "Second", "Third", "Last"):
+        edit(one, memo_id, title=title)
+    both_tell(one, other)
+    then = time.time() + 86_400
+    os.utime(one.inner / "index.3.toml", (then, then))
+
+    one.index_file.write_bytes(one.index_file.read_bytes().partition(b"[[memo]]")[0])
+    one = open_library(one.root, SILENT)
+    assert titles(one) == ["Last"]
+    both_tell(one, other)
+
+    assert titles(one, other) == ["Last", "Last"]
+
+
 @pytest.mark.parametrize("is_in_another", [False, True], ids=["no group", "another group"])
 def test_a_file_that_is_copied_back_after_leaving_is_had_in_the_group_of_then(make: Make, is_in_another: bool) -> None:
     one, other = make("one"), make("other")  # as in the life 30158 of seeders

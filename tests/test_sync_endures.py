@@ -260,6 +260,24 @@ def test_who_joins_another_group_while_a_memo_is_read_says_it_to_that_one(
     assert has(other, "Long")
 
 
+def test_who_leaves_and_joins_again_says_nothing_on_what_it_said_before(wire: Wire) -> None:
+    one, other = wire.libraries  # as in life 11 of seeders
+    edit(one, record(one, 1), description="".join(map(chr, range(0x4E00, 0x5A00))))  # more than a head is that stands alone
+    known.say(one, "0a1b2c3d", {"name": "desk", "since": 1})  # a third one, that is off
+    wire.go(20)
+    part = wire.seeders[0]._taking_part
+    assert part
+    assert part._pointing.bases.chain
+    assert wire.is_even(), wire.log
+
+    group.leave(one)
+    group.enter(one, SECRET)
+    wire.go(100)
+
+    assert wire.is_even(), wire.log
+    assert group.state_of(one) == group.state_of(other)
+
+
 def test_words_of_one_group_do_not_come_into_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = entered(tmp_path / "one"), entered(tmp_path / "other")
     record(one, 1, "Of the first group")

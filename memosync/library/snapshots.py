@@ -34,9 +34,10 @@ class Snapshots:
         self._numbered = [private / f"index.{number}.toml" for number in range(1, SNAPSHOTS + 1)]  # the newest first
 
     def kept(self) -> list[Path]:
-        """List the indexes of before, the newest first."""
-        names = [name for name in files.names(self._private) if re.fullmatch(rf"index\.(\d|{_DAY})\.toml", name)]
-        return sorted((self._private / name for name in sorted(names)), key=files.time_of, reverse=True)
+        """List the indexes of before, the newest first, whatever the clock said when they were made."""
+        names = files.names(self._private)
+        days = sorted((name for name in names if re.fullmatch(rf"index\.{_DAY}\.toml", name)), reverse=True)
+        return [*(path for path in self._numbered if path.name in names), *(self._private / name for name in days)]
 
     def keep(self, path: Path) -> None:
         """Keep the index in `path` as it is, and let go of those that are too old."""
@@ -90,10 +91,10 @@ class Snapshots:
         wanted = set(ids)
         known: dict[MemoId, Entry] = {}
         places: dict[tuple[int, int], Path] = {}
-        for path in reversed([*self.copies(), *self.kept()]):
+        for path in [*self.copies(), *self.kept()]:
             with contextlib.suppress(FileNotFoundError):  # it was given its next number meanwhile
-                places[files.identity(path)] = path
-        for path in reversed(places.values()):
+                places.setdefault(files.identity(path), path)
+        for path in places.values():
             if wanted - known.keys():
                 with contextlib.suppress(LibraryError, OSError, ValueError):
                     known = entries_in(index.loads(files.read(path).decode("utf-8")), path, group) | known

@@ -86,6 +86,9 @@ class Bases:
         chain = self.chain
         while chain:
             below = chain[-1]
+            if news(state, below.state) != State():  # it says what is not known here any more: the group was left
+                chain = chain[:-1]
+                continue
             head = heads.seal(self._secret, news(below.state, state), below.infohash)
             # of many words, one costs the least where what is said between two whole states grows no larger than this
             if len(head.data) <= (MOST_NEWS if len(chain) == DEEPEST else math.sqrt(2 * below.size * MOST_NEWS)):

@@ -210,6 +210,21 @@ class Hands(Wires):
             self.count["index-only restore"] += 1
         return what
 
+    def lose_inner(self, device: Device) -> str:
+        """Delete `.memosync`, with the key, the trash, and what is known of the others; or copy it without that."""
+        if not (inner := device.root / ".memosync").exists():
+            return "refused: nothing there"
+        self.forget_what_only_it_has(device, only_index=True)
+        shutil.rmtree(inner)
+        for number in list(self.made):
+            if not self.has_bytes(number, besides=device) and not self.has_bytes_in(device.root, number):
+                self.destroyed.add(number)
+        device.trash_seen.clear()
+        here = self.shown(device)  # what was purged is not known any more
+        device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
+        self.comes_back(device)
+        return "of a group" if device.grouped else "of no group"
+
     def comes_back(self, device: Device) -> None:
         """Begin anew with what was put back there."""
         path = device.root / "index.toml"

@@ -66,6 +66,7 @@ class Life(Hands):
     def __init__(self, seed: int, place: Path, acts: int = 50) -> None:
         super().__init__(seed, place)
         self.acts = acts
+        self.more_acts: list[tuple[int, Callable[[Device], str]]] = []
         self.other = Random(seed + 3)
         self.shared: dict[int, list[tuple[bytes, bytes]]] = {}  # what strangers have: files, each with its torrent
         self.own: set[int] = set()  # what of it came from here
@@ -171,6 +172,8 @@ class Life(Hands):
             (2, self.repair),
             (5, self.back_up),
             (6, self.put_back),
+            (2, self.lose_inner),
+            *self.more_acts,
         ]
         what = what or self.random.choices([act for _, act in acts], [weight for weight, _ in acts])[0]
         if what == self.put_back:
@@ -182,7 +185,7 @@ class Life(Hands):
         if what == self.bring_back and not self.chosen:
             device = next((each for each in self.devices if self.choose(each, trashed=True, here=False)), device)
         after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
-        by_hands: list[Callable[[Device], str]] = [self.copy, self.copy_file, self.back_up, self.put_back]
+        by_hands: list[Callable[[Device], str]] = [self.copy, self.copy_file, self.back_up, self.put_back, self.lose_inner]
         by_hands += [self.edit_by_hand, self.delete_file, self.rename_file, self.drop_entry, self.break_index]
         by_others = what in by_hands
         if by_others or what == self.enter_or_leave:
@@ -204,7 +207,7 @@ class Life(Hands):
         self.died(name, died)
         if self.loses_power(cut, bool(died)) or died:
             self.reboot(device)
-        self.observe(device, after_loss=what in (self.put_back, self.drop_entry, self.break_index))
+        self.observe(device, after_loss=what in (self.put_back, self.lose_inner, self.drop_entry, self.break_index))
 
     def tried(self, what: Callable[[Device], str], device: Device) -> str:
         try:

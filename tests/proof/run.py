@@ -51,6 +51,7 @@ LEAST = {  # of what has to have happened in a hundred lives, some half of what 
     "drop_entry": 12,
     "break_index": 8,
     "repair": 18,
+    "lose_inner": 15,
     "meanwhile": 80,
     "meanwhile edit_by_hand a merge": 3,
     "meanwhile edit a merge": 2,
@@ -80,6 +81,8 @@ TALKED = {  # the same of devices that talk as seeders do
     "power cut that took something": 50,
     "partition": 60,
     "put back: index": 5,
+    "lose_inner": 12,
+    "forget": 9,
     "sound judged": 400,
     "word judged": 1500,
 }

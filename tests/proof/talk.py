@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from memosync import files
 from memosync.errors import MemosyncError
-from memosync.library import group, heads, keys
+from memosync.library import group, heads, keys, known
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.manifest import State
@@ -146,6 +146,7 @@ class Talk(Life):
 
     def __init__(self, seed: int, place: Path, acts: int = 50) -> None:
         super().__init__(seed, place, acts)
+        self.more_acts = [(2, self.forget)]
         random.seed(seed)
         self.luck = random.Random(seed + 3)
         self.is_lossy = True
@@ -237,6 +238,20 @@ class Talk(Life):
         if not device.root.exists() or device.root.stat().st_ino != before:  # no seeder lives in what was taken away
             self.end(device)
         return said
+
+    def lose_inner(self, device: Device) -> str:
+        if self.random.random() < 0.5:
+            self.end(device)
+        return super().lose_inner(device)
+
+    def forget(self, device: Device) -> str:
+        """Say that another device will not come again, though it may."""
+        rows = group.others(device.library)
+        if not rows:
+            return "refused: nobody there"
+        row = self.random.choice(rows)
+        known.say(device.library, row.id, {"gone": 1})
+        return row.id
 
     def end(self, device: Device) -> None:
         if (seeder := self.seeders.pop(device.number, None)) and seeder._taking_part:
