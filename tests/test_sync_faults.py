@@ -367,6 +367,22 @@ def test_what_was_said_and_is_lost_on_the_disk_is_said_again(used: tuple[Program
     wait_for("Said twice", other)
 
 
+def test_who_has_deleted_what_is_not_seen_leaves_and_joins_again_as_it_is_told_to(pair: tuple[Program, Program]) -> None:
+    one, other = pair
+    record(one, "Interview")
+    wait_for("Interview", other)
+    other("seed", "--stop")
+    shutil.rmtree(other.library / ".memosync")
+    assert "memosync sync --leave, and join again" in other("sync", code=6).err
+
+    assert "kept here: 1 memo" in other("sync", "--leave").err
+    join(one, other)
+    record(other, "Later")
+
+    wait_for("Later", one)
+    assert sorted(titles(one)) == sorted(titles(other)) == ["Interview", "Later"]
+
+
 @pytest.mark.parametrize("is_one_off", [False, True], ids=["all are there", "one is off, and may have them"])
 def test_where_nobody_has_the_bytes_that_all_are_to_have_others_of_the_same_sound_will_do(
     pair: tuple[Program, Program], tmp_path: Path, is_one_off: bool

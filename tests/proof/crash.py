@@ -216,12 +216,12 @@ def dying(after: int | None) -> Iterator[list[str]]:
     died: list[str] = []
     _death.left, _death.at = after, ""
     try:
-        yield died
-    except Crash:
-        died.append(_death.at)
+        with contextlib.suppress(Crash):
+            yield died
     finally:
         _death.left = None
-    if died:
+    if _death.at:  # also where what was done on the way out hid it
+        died.append(_death.at)
         for lock in _death.locks:
             os.close(lock.descriptor)
         _death.locks.clear()

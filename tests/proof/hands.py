@@ -11,7 +11,7 @@ from pathlib import Path
 import tomli
 
 from memosync.doctor.rebuild import rebuild
-from memosync.library import keys, known
+from memosync.library import group, keys, known
 from memosync.library.store import Library
 from memosync.stop import Stop
 
@@ -222,8 +222,14 @@ class Hands(Wires):
         device.trash_seen.clear()
         here = self.shown(device)  # what was purged is not known any more
         device.seen = {key: text for key, text in device.seen.items() if key[0] in here}
-        self.comes_back(device)
-        return "of a group" if device.grouped else "of no group"
+        if is_to_leave := self.random.random() < 0.5:  # as it is told to
+            self.forget_what_only_it_has(device)
+            group.leave(device.library)
+            device.grouped = False
+            self.reboot(device)
+        else:
+            self.comes_back(device)
+        return "and leave" if is_to_leave else ""
 
     def comes_back(self, device: Device) -> None:
         """Begin anew with what was put back there."""
