@@ -213,7 +213,7 @@ class Witness:
     def set_times(self, device: Device) -> None:
         """What was written just now was by the device's clock."""
         clock, now = int((self.now + device.skew) * 10**9), time.time()
-        for place in (*device.places[1:3], device.root / ".memosync"):
+        for place in (*device.places[1:3], str(device.root / ".memosync")):
             with contextlib.suppress(FileNotFoundError), os.scandir(place) as found:
                 for entry in found:
                     if entry.is_file() and abs(entry.stat().st_mtime - now) < DAY:
