@@ -262,7 +262,8 @@ def test_who_joins_another_group_while_a_memo_is_read_says_it_to_that_one(
 
 def test_who_leaves_and_joins_again_says_nothing_on_what_it_said_before(wire: Wire) -> None:
     one, other = wire.libraries  # as in life 11 of seeders
-    edit(one, record(one, 1), description="".join(map(chr, range(0x4E00, 0x5A00))))  # more than a head is that stands alone
+    words = "".join(map(chr, range(0x4E00, 0x5A00)))  # so many that what comes next stands on them
+    edit(one, record(one, 1), description=words)
     known.say(one, "0a1b2c3d", {"name": "desk", "since": 1})  # a third one, that is off
     wire.go(20)
     part = wire.seeders[0]._taking_part

@@ -367,7 +367,9 @@ def test_what_was_said_and_is_lost_on_the_disk_is_said_again(used: tuple[Program
     wait_for("Said twice", other)
 
 
-def test_who_has_deleted_what_is_not_seen_leaves_and_joins_again_as_it_is_told_to(pair: tuple[Program, Program]) -> None:
+def test_who_has_deleted_what_is_not_seen_leaves_and_joins_again_as_it_is_told_to(
+    pair: tuple[Program, Program],
+) -> None:
     one, other = pair
     record(one, "Interview")
     wait_for("Interview", other)
