@@ -94,10 +94,10 @@ def replace_secret(library: Library, secret: bytes, when: datetime) -> None:
 
 def forget_secret(library: Library) -> None:
     """Remove a library's secret; what was sealed with it keeps its keys."""
-    with files.as_library_error("forget the library's secret"), library.index_lock():
-        with contextlib.suppress(FileNotFoundError):  # where it is gone, so may be its directory
-            _secret(library).unlink()
-            files.sync_directory(library.keys)
+    is_gone = contextlib.suppress(FileNotFoundError)  # and then so may be its directory
+    with files.as_library_error("forget the library's secret"), library.index_lock(), is_gone:
+        _secret(library).unlink()
+        files.sync_directory(library.keys)
 
 
 def keep(library: Library, infohash: InfoHash, key: Key) -> None:

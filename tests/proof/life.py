@@ -186,14 +186,8 @@ class Life(Hands):
             device = next((each for each in self.devices if self.choose(each, trashed=True, here=False)), device)
         after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
         by_hands: list[Callable[[Device], str]] = [self.copy, self.copy_file, self.back_up, self.put_back]
-        by_hands += [
-            self.lose_inner,
-            self.edit_by_hand,
-            self.delete_file,
-            self.rename_file,
-            self.drop_entry,
-            self.break_index,
-        ]
+        by_hands += [self.edit_by_hand, self.delete_file, self.rename_file, self.drop_entry]
+        by_hands += [self.break_index, self.lose_inner]
         by_others = what in by_hands
         if by_others or what == self.enter_or_leave:
             after = None
