@@ -588,7 +588,9 @@ def test_an_index_of_a_clock_that_was_ahead_is_no_newer_than_those_after_it(make
         edit(one, memo_id, title=title)
     both_tell(one, other)
     then = time.time() + 86_400
-    os.utime(one.inner / "index.3.toml", (then, then))
+    of_a_day = shutil.copy(one.inner / "index.3.toml", one.inner / "index.2031-01-01.toml")
+    for path in (one.inner / "index.3.toml", of_a_day):
+        os.utime(path, (then, then))
 
     one.index_file.write_bytes(one.index_file.read_bytes().partition(b"[[memo]]")[0])
     one = open_library(one.root, SILENT)

@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from .. import files, index
@@ -34,10 +34,16 @@ class Snapshots:
         self._numbered = [private / f"index.{number}.toml" for number in range(1, SNAPSHOTS + 1)]  # the newest first
 
     def kept(self) -> list[Path]:
-        """List the indexes of before, the newest first, whatever the clock said when they were made."""
+        """List the indexes of before, the newest first, also where a clock was ahead when one of them was written."""
         names = files.names(self._private)
-        days = sorted((name for name in names if re.fullmatch(rf"index\.{_DAY}\.toml", name)), reverse=True)
-        return [*(path for path in self._numbered if path.name in names), *(self._private / name for name in days)]
+        numbered = [path for path in self._numbered if path.name in names]
+        times = [*accumulate(map(files.time_of, numbered), min)]  # each is older than the one with the number before
+        days = [self._private / name for name in sorted(names) if re.fullmatch(rf"index\.{_DAY}\.toml", name)]
+        for path in days:
+            time = files.time_of(path)
+            times.append(0 if numbered and time > times[0] else time)
+        in_turn = sorted(zip(times, [*numbered, *days], strict=True), key=lambda one: one[0], reverse=True)
+        return [path for _time, path in in_turn]
 
     def keep(self, path: Path) -> None:
         """Keep the index in `path` as it is, and let go of those that are too old."""
