@@ -71,7 +71,7 @@ def test_a_seeder_that_is_killed_is_back_on_its_port_every_time(
         pid = crowd.state()["pid"]
         os.kill(pid, signal.SIGKILL)
         killed = time.monotonic()
-        wait_until(lambda: crowd.state()["ready"] and crowd.state()["pid"] != pid, "it to be back", 20)  # noqa: B023
+        wait_until(lambda: (said := crowd.state())["ready"] and said["pid"] != pid, "it to be back", 20)  # noqa: B023
         times.append(time.monotonic() - killed)
 
         assert (port, number + 1) == (crowd.state()["port"], crowd.state()["restarts"])
