@@ -15,7 +15,7 @@ from memosync.library import group, identity, stamps
 from memosync.library.store import Library
 from memosync.manifest import Cell, Cells, Clock, State
 from memosync.memo import Memo, MemoId
-from memosync.seeder import bases, forms, hearing, sync
+from memosync.seeder import hearing, sync
 
 
 def _fresh_stamps() -> None:
@@ -178,16 +178,6 @@ def _what_was_dropped_is_taken() -> None:
     _rewrite(sync._Part, "turn", "if self._exchange.is_here(infohash)", "if True")
 
 
-def _what_was_forgotten_is_stood_on() -> None:
-    """A head stands on a base that says more than is known."""
-    _rewrite(bases.Bases, "seal", "if news(state, below.state) != State()", "if False")
-
-
-def _who_is_off_is_waited_for() -> None:
-    """Another file of a memo will do only where all devices are there."""
-    _rewrite(forms.Forms, "_offer", "else LONGER", "else float('inf')")
-
-
 def _what_is_saved_is_overwritten() -> None:
     """What an editor saves while the index is changed is not looked at."""
     _rewrite(files, "write", "if was and", "if False and")
@@ -239,7 +229,5 @@ TALK: dict[str, Callable[[], None]] = {
         _facts_are_told_apart,
         _who_joins_remembers,
         _what_was_dropped_is_taken,
-        _what_was_forgotten_is_stood_on,
-        _who_is_off_is_waited_for,
     )
 }
