@@ -600,6 +600,50 @@ def test_an_index_of_a_clock_that_was_ahead_is_no_newer_than_those_after_it(make
     assert titles(one, other) == ["Last", "Last"]
 
 
+def left_with_words_that_its_file_has_not(make: Make) -> Library:
+    """Give a library that left the group with a memo whose title was edited before its file came."""
+    one, other = make("one"), make("other")
+    memo_id = record(other, 1, "Standup")
+    identity.identify(other, SILENT)
+    group.merge_in(one, group.state_of(other), SILENT)
+    by_command(one, memo_id, title="Retro")
+    time.sleep(0.01)  # a file's time stamp is one of the machine's
+    tell(other, one)
+    group.leave(one)
+    return one
+
+
+def test_a_file_that_came_after_its_words_were_edited_has_no_later_words(make: Make) -> None:
+    one = left_with_words_that_its_file_has_not(make)  # as in the life 72284 of seeders
+
+    one.index_file.write_bytes(one.index_file.read_bytes().partition(b"[[memo]]")[0])
+
+    assert titles(open_library(one.root, SILENT)) == ["Retro"]
+
+
+def test_a_file_of_a_clock_that_was_ahead_has_no_later_words(make: Make) -> None:
+    one = left_with_words_that_its_file_has_not(make)  # as in the life 72965 of seeders
+    record(one, 2, "Another")  # so that an index is kept that is of no group
+    for path in one.inner.glob("index.*.toml"):
+        os.utime(path, (1, 1))
+
+    one = lost_index(one, time.time())
+
+    assert {memo.title for memo in one.index().memos} == {"Another", "Retro"}
+
+
+def test_what_is_repaired_after_leaving_keeps_its_words(make: Make) -> None:
+    one = left_with_words_that_its_file_has_not(make)
+    index = one.index_file.read_text()
+    one.index_file.write_text(index.replace(f"size = {only(one).size}", "size = 1"))
+    os.utime(one.index_file, (1, 1))
+
+    list(check_library(Globals(one.root, Network.LOOPBACK, SILENT), repair=True, now=WHEN, stop=Stop()))
+
+    assert titles(one) == ["Retro"]
+    assert only(one).size > 1
+
+
 @pytest.mark.parametrize("is_in_another", [False, True], ids=["no group", "another group"])
 def test_a_file_that_is_copied_back_after_leaving_is_had_in_the_group_of_then(make: Make, is_in_another: bool) -> None:
     one, other = make("one"), make("other")  # as in the life 30158 of seeders

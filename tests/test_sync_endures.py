@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from proof.refusal import refusing
+from proof.crash import refusing
 from support.group import SECRET, SILENT, WHEN, edit, entered, only, record
 from support.waiting import wait_until
 from support.wire import Wire, has
@@ -411,3 +411,71 @@ def test_a_base_that_came_too_late_is_taken_for_no_head(wire: Wire, tmp_path: Pa
 
     assert "cannot be kept" not in "\n".join(wire.log)
     assert not list(wire.libraries[0].root.rglob(base.infohash))
+
+
+def test_nothing_is_left_of_what_stands_on_a_base_that_cannot_be_had(wire: Wire, tmp_path: Path) -> None:
+    lowest = heads.seal(SECRET, State())  # as in the life 71038 of seeders
+    base = heads.seal(SECRET, State(), lowest.infohash)
+    head = heads.seal(SECRET, State(), base.infohash)
+    torrents: dict[InfoHash, SimpleNamespace] = {}
+    for served in (head, base):
+        (path := tmp_path / served.infohash).write_bytes(served.data)
+        torrents[served.infohash] = SimpleNamespace(path=path, is_here=True)
+    far = SimpleNamespace(number=9, name="a" * 8, head=head.infohash, exchange=SimpleNamespace(torrents=torrents))
+    wire.meetings[9] = far
+    wire.go(1)
+    one = wire.libraries[0]
+    assert {head.infohash, base.infohash} < {*files.names(one.underway)}
+
+    far.head = ""
+    wire.meetings[0].exchange.drop(lowest.infohash)  # as one that is too large
+    wire.go(1)
+
+    assert {head.infohash, base.infohash}.isdisjoint(files.names(one.underway))
+    assert {head.infohash, base.infohash}.isdisjoint(wire.meetings[0].exchange.torrents)
+
+
+def test_what_a_disk_refused_to_take_or_to_let_go_of_is_not_there_for_ever(wire: Wire) -> None:
+    one, seeder = wire.libraries[0], wire.seeders[0]
+    memo_id = record(one, 1)
+    wire.go(3)
+    for after in range(40):
+        edit(one, memo_id, description=os.urandom(1500).hex())  # so long that what is said next stands on it
+        wire.now += forms.KEPT / 3
+        with wire.on(0), refusing(after, errno.EIO, for_good=after % 2 == 1) as refused:
+            try:
+                seeder._turn(Stop())
+            except (MemosyncError, OSError):
+                seeder._seen = (0, 0, 0)
+        if not refused:
+            break
+    assert not refused
+    assert after > 5
+
+    wire.go(2 * forms.KEPT, step=5)
+
+    part = seeder._taking_part
+    assert part
+    due = {*part._pointing.kept, *part._forms._served}
+    assert {*files.names(one.underway)} == due == {*wire.meetings[0].exchange.torrents}
+
+
+def test_a_base_is_not_served_for_ever_when_what_stands_on_it_is_gone(wire: Wire) -> None:
+    one, other = wire.libraries
+    memo_id = record(one, 1)
+    for _ in range(2):
+        edit(one, memo_id, description=os.urandom(1500).hex())  # so long that what is said next stands on it
+        wire.go(3)
+    wire.meetings.clear()
+    wire.seeders.clear()
+    wire.libraries.remove(other)
+    wire.go(1)
+    part = wire.seeders[0]._taking_part
+    assert part
+    _lowest, upper = part._pointing.bases.chain
+
+    wire.meetings[0].exchange.drop(upper.infohash)  # as where its file is gone
+    wire.go(2 * forms.KEPT, step=5)
+
+    due = {*part._pointing.kept, *part._forms._served}
+    assert {*files.names(one.underway)} == due == {*wire.meetings[0].exchange.torrents}

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from proof.refusal import refusing
+from proof.crash import refusing
 from support import seeder
 from support.disk import SmallDisk, read_only
 from support.faults import REFUSES_WHILE

@@ -10,6 +10,7 @@ from .. import files, index
 from ..audio import webm
 from ..errors import AudioError, LibraryError
 from ..library import sealed
+from ..library.adopt import has_words_of_its_own
 from ..library.entries import as_file_says
 from ..library.freeze import is_file_of
 from ..library.sounds import is_as_long
@@ -77,11 +78,9 @@ def seal_again(library: Library, memo: Memo) -> str:
 
 
 def believe_file(library: Library, memo: Memo, info: webm.AudioInfo) -> str:
-    """Have the index say what an intact file is, and its words when it was written after the index.
-
-    In a group words are written into files only when they are shared: there the index has them.
-    """
+    """Have the index say what an intact file is, and its words when it was written after the index."""
     path = library.path(memo)
-    later = not memo.is_frozen and not memo.content and files.time_of(path) > library.index_time()
+    is_later = not memo.is_frozen and files.time_of(path) > library.index_time()
+    later = is_later and has_words_of_its_own(library, memo, path)
     library.update({memo.id: lambda memo: as_file_says(memo, path, info, words=later)})
     return "the index says now what the file is"

@@ -142,14 +142,23 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
                 memo = replace(memo, infohash=None, shared=False, sealed=None, private=False)
     if not memo.is_frozen:
         if is_later:
-            # in a group words are written into files only when they are shared; and nobody edits what is in the trash
-            with contextlib.suppress(AudioError, OSError):
-                memo = as_file_says(memo, path, webm.probe(path), words=not memo.content and not was_trashed)
+            with contextlib.suppress(AudioError, OSError):  # nobody edits what is in the trash
+                words = not was_trashed and has_words_of_its_own(library, memo, path)
+                memo = as_file_says(memo, path, webm.probe(path), words=words)
                 memo = library.noticed(memo, files.time_of(path))
         torrent, form = kept_torrent(library, path), sealed.known_form(library, path)
         memo = replace(memo, infohash=torrent.infohash if torrent else None)
         memo = replace(memo, sealed=form.infohash, renewals=form.renewals) if form else memo
     return replace(entry, memo=memo)
+
+
+def has_words_of_its_own(library: Library, memo: Memo, path: Path) -> bool:
+    """Tell whether a file that is later than a memo's entry may have later words, too; OSError.
+
+    In a group words are written into files only when they are shared, and a file comes when it may. So that has the
+    words that it was made with, also once the group was left.
+    """
+    return not memo.content and sealed.digest_of(path).hex() not in library.snapshots.digests().get(memo.id, ())
 
 
 def _new_entry(library: Library, memo_id: MemoId, path: Path, trashed: datetime | None, came: InfoHash | None) -> Entry:

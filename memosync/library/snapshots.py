@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..index import Index
 from ..memo import MemoId
 from ..quantities import from_stamp
 from .entries import Entry
-from .stamps import of_no_group
+from .stamps import content_of, of_no_group
 
 SNAPSHOTS, DAYS = 5, 7  # kept: the indexes before the last changes, and one of each of the last days
 _BROKEN = "index.broken-"  # and the time when it was replaced
@@ -32,6 +32,7 @@ class Snapshots:
     def __init__(self, root: Path, private: Path) -> None:
         self._root, self._private = root, private
         self._numbered = [private / f"index.{number}.toml" for number in range(1, SNAPSHOTS + 1)]  # the newest first
+        self._digests: tuple[list[tuple[int, int, int]], Mapping[MemoId, set[str]]] = [], {}  # of which files
 
     def kept(self) -> list[Path]:
         """List the indexes of before, the newest first, also where a clock was ahead when one of them was written."""
@@ -105,6 +106,20 @@ class Snapshots:
                 with contextlib.suppress(LibraryError, OSError, ValueError):
                     known = entries_in(index.loads(files.read(path).decode("utf-8")), path, group) | known
         return known
+
+    def digests(self) -> Mapping[MemoId, set[str]]:
+        """Give the SHA-256, in hexadecimal digits, of files that earlier indexes named to the devices of a group."""
+        paths = [path for path in self.kept() if files.is_regular(path)]
+        key = [files.state_of(path) for path in paths]
+        if key != self._digests[0]:
+            found: dict[MemoId, set[str]] = {}
+            for path in paths:
+                with contextlib.suppress(LibraryError, OSError, ValueError):
+                    for memo in index.loads(files.read(path).decode("utf-8")).memos:
+                        if content := content_of(memo):
+                            found.setdefault(memo.id, set()).add(content.value["sha256"])
+            self._digests = key, found
+        return self._digests[1]
 
 
 def entries_in(found: Index, path: Path, group: str) -> dict[MemoId, Entry]:

@@ -49,7 +49,7 @@ class Hearing:
         """Fetch the heads that devices point to, but those that were merged, or are `equal` to what is known."""
         now = time.monotonic()
         for base in [base for base in self._waiting if not self._exchange.has(base)]:  # it could not be had
-            for head in self._waiting_for(base):
+            for head in self._let_go(base):
                 self._refuse(head, base)
         for head, tellers in pointed.items():
             if head in self._coming and not self._exchange.has(head) and not self._is_waiting(head):
@@ -84,13 +84,12 @@ class Hearing:
             self._unkept.pop(infohash, None)
         except TorrentError as error:
             self._console.warn(f"what another device says is left: {error}")
-            for head in self._waiting_for(infohash):
+            for head in self._let_go(infohash):
                 self.remember(head)
                 self._coming.pop(head, None)
             for waiting in self._waiting.values():
                 waiting.pop(infohash, None)
             self._unkept.pop(infohash, None)
-            self._pointing.drop(infohash)
         except (LibraryError, OSError) as error:
             if infohash not in self._unkept:
                 self._console.warn(f"what another device says cannot be kept now: {error}")
@@ -134,10 +133,11 @@ class Hearing:
         directly = self._waiting.get(base, {})
         return {*directly}.union(*map(self._on, directly))
 
-    def _waiting_for(self, base: InfoHash) -> list[InfoHash]:
-        """Take out what waits for a base, and give the heads among it."""
+    def _let_go(self, base: InfoHash) -> list[InfoHash]:
+        """Let go of a base, and of what stands on it, and give the heads among that; or of a head."""
         waiting = self._waiting.pop(base, None)
-        return [base] if waiting is None else [head for one in waiting for head in self._waiting_for(one)]
+        self._pointing.drop(base)
+        return [base] if waiting is None else [head for one in waiting for head in self._let_go(one)]
 
     def _take(self, infohash: InfoHash) -> None:
         """Merge a head, or those whose base has come; TorrentError when it is none, LibraryError, OSError."""

@@ -79,6 +79,8 @@ class Pointing:
 
     def begin_anew(self) -> None:
         """Stand on nothing: what is said cannot be read any more."""
+        for infohash in self.bases.infohashes:
+            self.retire(infohash)
         self.bases.chain, self.said = (), None
 
     def clean(self, now: float, needed: Iterable[InfoHash]) -> list[InfoHash]:

@@ -35,7 +35,7 @@ from ..sealing import keep_key
 from ..stop import Stop
 from ..torrent.meeting import Meeting
 from .bases import Base
-from .forms import AGAIN, SOON, Forms
+from .forms import AGAIN, KEPT, SOON, Forms
 from .hearing import Hearing
 from .pointing import Pointing
 
@@ -197,13 +197,9 @@ class _Part:
         self._there: set[str] = set()  # those that are met
         self._introduce()
         now = known.read(library)
-        bases = self._pointing.bases
-        if base := bases.find(InfoHash(now.base)) if now.base else None:
+        if base := self._pointing.bases.find(InfoHash(now.base)) if now.base else None:
             self._pointing.stand_on(base)
-        kept = {*bases.infohashes, *self._forms.awaited()}
-        for left in files.names(place):
-            if left not in kept:
-                files.remove(place / left)
+        self._sweep()
 
     def turn(self) -> None:
         """Do what is to be done now."""
@@ -399,6 +395,16 @@ class _Part:
         self._equal.difference_update(self._pointing.clean(now, told))
         if self._known.invitations and self._library.clock() > min(one.until for one in self._known.invitations):
             end_used(self._library, self._rows)
+        if now - self._swept > KEPT:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Take away what is of no use: a disk may not have let go of it, or libtorrent have written it once more."""
+        self._swept, awaited = time.monotonic(), self._forms.awaited()
+        for left in map(InfoHash, files.names(self._place)):
+            if left not in awaited and not self._exchange.has(left):
+                with contextlib.suppress(OSError):
+                    files.remove(self._place / left)
 
     def _keep_base(self, infohash: InfoHash) -> None:
         """Keep which head this device's next one stands on."""

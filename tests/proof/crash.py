@@ -1,5 +1,7 @@
 """A process that dies: from one write on, nothing more reaches the disk, and its locks are gone.
 
+Or its disk refuses, one write or all from one on, and the process is told, and goes on.
+
 When the power goes as well, the disk loses what it was not told to keep: the newest names that were given or taken away
 in a directory that nobody has synced since, and what is in a file that got its name before it was synced itself.
 """
@@ -7,18 +9,21 @@ in a directory that nobody has synced since, and what is in a file that got its 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from memosync import files
 
 _WRITES = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.utime", "os.truncate"}
+
+_READS = {"open", "os.listdir", "os.scandir"}
 
 
 class Crash(BaseException):
@@ -31,15 +36,19 @@ class _Death:
         self.at = ""  # at which it died
         self.locks: set[files.Lock] = set()
         self.meanwhile: Callable[[str, tuple[Any, ...]], bool] | None = None
+        self.refusal: _Refusal | None = None
 
     def look(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.meanwhile and changes(event, arguments):
-            (meanwhile, self.meanwhile), (left, self.left) = (self.meanwhile, None), (self.left, None)
+            meanwhile, left, refusal = self.meanwhile, self.left, self.refusal
+            self.meanwhile = self.left = self.refusal = None
             try:
                 is_done = meanwhile(event, arguments)
             finally:
-                self.left = left
+                self.left, self.refusal = left, refusal
             self.meanwhile = None if is_done else meanwhile
+        if self.refusal and (changes(event, arguments) or self.refusal.is_read(event, arguments)):
+            self.refusal.look(event)
         if self.left is not None and changes(event, arguments):
             self.left -= 1
             if self.left < 0:
@@ -47,6 +56,29 @@ class _Death:
                 raise Crash
         if _disk.watching and (event == "os.rename" or event == "os.remove"):
             _disk.look(event, arguments)
+
+
+@dataclass
+class _Refusal:
+    """A disk that is full, or fails."""
+
+    left: int  # writes until then
+    error: int
+    for_good: bool
+    of: Path | None = None  # a directory of which nothing can be read, either
+    refused: list[str] = field(default_factory=list)
+
+    def is_read(self, event: str, arguments: tuple[Any, ...]) -> bool:
+        """Tell whether this reads something that cannot be read."""
+        if self.of is None or event not in _READS or not isinstance(arguments[0], str | bytes | os.PathLike):
+            return False
+        return os.fsdecode(arguments[0]).startswith(os.fspath(self.of))
+
+    def look(self, event: str) -> None:
+        self.left -= 1
+        if self.left == -1 or (self.left < 0 and self.for_good):
+            self.refused.append(event)
+            raise OSError(self.error, os.strerror(self.error))
 
 
 @dataclass
@@ -92,6 +124,8 @@ class _Disk:
         self.names.append(_Name(path, source if content else None, before, directories, content))
 
     def sync(self, descriptor: int) -> None:
+        if _death.refusal:
+            _death.refusal.look("fsync")
         if not self.watching:
             return
         status = os.fstat(descriptor)
@@ -203,6 +237,27 @@ def interrupted(by: Callable[[str, tuple[Any, ...]], bool] | None) -> Iterator[N
         yield
     finally:
         _death.meanwhile = None
+
+
+@contextlib.contextmanager
+def refusing(
+    after: int | None, error: int = errno.ENOSPC, for_good: bool = False, of: Path | None = None
+) -> Iterator[list[str]]:
+    """Refuse the write after so many, or that and all that come, and give what was refused; nothing with None.
+
+    So are reads of what is in a directory, where it is given.
+    """
+    install()
+    refusal = _death.refusal = None if after is None else _Refusal(after, error, for_good, of)
+    try:
+        yield refusal.refused if refusal else []
+    finally:
+        _death.refusal = None
+
+
+def allow() -> None:
+    """Refuse nothing any more: there is room again."""
+    _death.refusal = None
 
 
 def is_held(lock: Path) -> bool:

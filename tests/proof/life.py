@@ -39,6 +39,7 @@ from .sounds import heard, sound
 from .wires import SILENT
 from .witness import DAY, FIELDS, Device, Failure, Value
 
+SKEWS = [0, 0, 0, 3 * DAY, -3 * DAY, 3650 * DAY, -3650 * DAY]  # seconds that a clock is off
 ROUNDS = 12  # in which all have to agree, once everybody meets everybody
 
 
@@ -85,6 +86,8 @@ class Life(Hands):
             if self.random.random() < 0.15:
                 self.apart = {device.number: self.random.randint(0, 1) for device in self.devices}
                 self.count["partition"] += len(set(self.apart.values())) > 1
+            if self.disk.random() < 0.04:
+                self.set_clock(self.disk.choice(self.devices))
             device = self.random.choice(self.devices)
             if self.random.random() < 0.45:
                 self.meet(device, lossy=True)
@@ -133,7 +136,8 @@ class Life(Hands):
         root = self.place / f"d{number}"
         if source:
             shutil.copytree(source.root, root, symlinks=True)
-        skew = self.random.choice([0, 0, 0, 3 * DAY, -3 * DAY, 3650 * DAY, -3650 * DAY])
+        skew = self.random.choice(SKEWS)
+        self.is_off |= skew != 0
         self.count["clock off"] += skew != 0
         device = Device(number, root, skew, Library(root))
         self.devices.append(device)
@@ -147,6 +151,13 @@ class Life(Hands):
             group.enter(device.library, SECRET)
             device.grouped = True
         return device
+
+    def set_clock(self, device: Device) -> None:
+        """Have a device's clock be another one, as once it is in a network, or its battery is empty."""
+        device.skew = self.disk.choice(SKEWS)
+        self.is_off |= device.skew != 0
+        self.note(f"device {device.number}: its clock is {device.skew / DAY:.0f} days off")
+        self.count["clock set"] += 1
 
     # What a person does
 
@@ -195,7 +206,8 @@ class Life(Hands):
         said = ""
         cut = self.cuts_power(device, after, chance=0.0 if by_others else 0.05)
         name = what.__name__
-        with crash.dying(after) as died, self.meanwhile(device, "" if by_others else name):
+        refusing = self.refusing(device, name, may=after is None and not by_others)
+        with crash.dying(after) as died, self.meanwhile(device, "" if by_others else name), refusing as refused:
             said = self.tried(what, device)
         acknowledged = not died and not said.startswith("refused")
         for settle in self.pending:
@@ -206,14 +218,14 @@ class Life(Hands):
             self.count["copy that lives on"] += pair == {device.number}
             pair.discard(device.number)
         self.died(name, died)
-        if self.loses_power(cut, bool(died)) or died:
+        if self.loses_power(cut, bool(died)) or died or refused:
             self.reboot(device)
         self.observe(device, after_loss=what in (self.put_back, self.lose_inner, self.drop_entry, self.break_index))
 
     def tried(self, what: Callable[[Device], str], device: Device) -> str:
         try:
             return what(device)
-        except MemosyncError as error:
+        except (MemosyncError, OSError) as error:
             release(error)
             return f"refused: {error}"
 
@@ -443,7 +455,11 @@ class Life(Hands):
             return "refused: it stays"
         if device.grouped:
             self.forget_what_only_it_has(device)
-            group.leave(device.library)
+            try:
+                group.leave(device.library)
+            except (MemosyncError, OSError):  # half of it is done: who is told so does it again
+                crash.allow()
+                group.leave(device.library)
             device.grouped = False
             return "left"
         self.enter(device)

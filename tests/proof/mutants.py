@@ -178,6 +178,11 @@ def _what_was_dropped_is_taken() -> None:
     _rewrite(sync._Part, "turn", "if self._exchange.is_here(infohash)", "if True")
 
 
+def _what_is_left_stays() -> None:
+    """What a disk did not let go of is not looked for again."""
+    _rewrite(sync._Part, "_clean", "if now - self._swept > KEPT", "if False")
+
+
 def _what_is_saved_is_overwritten() -> None:
     """What an editor saves while the index is changed is not looked at."""
     _rewrite(files, "write", "if was and", "if False and")
@@ -229,5 +234,6 @@ TALK: dict[str, Callable[[], None]] = {
         _facts_are_told_apart,
         _who_joins_remembers,
         _what_was_dropped_is_taken,
+        _what_is_left_stays,
     )
 }

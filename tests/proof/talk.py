@@ -208,7 +208,8 @@ class Talk(Life):
             self.count["seeder that began anew"] += 1
         after = self.luck.randint(0, 40) if self.fails(0.03) else None
         cut = self.cuts_power(device, after, chance=0.01 if self.is_lossy else 0.0)
-        with self.as_it_is_on(device), crash.dying(after) as died:
+        refusing = self.refusing(device, "a turn of the seeder", may=self.is_lossy and after is None)
+        with self.as_it_is_on(device), crash.dying(after) as died, refusing:
             seeder = self.seeders.get(device.number) or sync.Sync(
                 device.root, Network.LOOPBACK, up=0, down=0, log=self.hear_it_say
             )

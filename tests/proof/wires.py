@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ class Wires(Witness):
     def __init__(self, seed: int, place: Path) -> None:
         super().__init__()
         self.random, self.power = Random(seed), Random(seed + 1)
+        self.disk = Random(seed + 4)
         self.place = place
         crash.use_disk(place / "disk")
         setattr(os, "urandom", Random(seed + 2).randbytes)  # noqa: B010  # the same life again has the same ids
@@ -65,6 +67,21 @@ class Wires(Witness):
         for write in died:
             self.count.update(["kill", f"kill in {act}", f"kill at {write}"])
 
+    @contextlib.contextmanager
+    def refusing(self, device: Device, act: str, *, may: bool) -> Iterator[list[str]]:
+        """Now and then have the disk refuse something, or all from then on, and the process go on."""
+        is_chosen, after, for_good = self.disk.random() < 0.15, self.disk.randint(0, 30), self.disk.random() < 0.5
+        error = self.disk.choice([errno.ENOSPC, errno.EIO])
+        of = device.root if error == errno.EIO and self.disk.random() < 0.5 else None
+        with crash.refusing(after if is_chosen and may else None, error, for_good, of) as refused:
+            yield refused
+        if refused:
+            self.note(f"its disk refused {refused[0]}, {os.strerror(error)}")
+            self.count.update(
+                ["refused", f"refused in {act}", f"refused at {refused[0]}", f"refused: {os.strerror(error)}"]
+            )
+            self.count["refused to read"] += of is not None
+
     def cuts_power(self, device: Device, after: int | None, chance: float) -> str:
         """Choose whether the power goes after what is done next: `always`, or when it `dies`; else nothing."""
         chosen = self.power.random()
@@ -88,11 +105,13 @@ class Wires(Witness):
             return
         after = self.random.randint(0, 40) if lossy and self.random.random() < 0.2 else None
         cut = self.cuts_power(device, after, chance=0.05 if lossy else 0.0)
-        with crash.dying(after) as died, self.meanwhile(device, "a merge" if lossy else ""):
+        refusing = self.refusing(device, "a merge", may=lossy and after is None)
+        with crash.dying(after) as died, self.meanwhile(device, "a merge" if lossy else ""), refusing:
             try:
                 self.sync(device, lossy=lossy)
-            except MemosyncError as error:
+            except (MemosyncError, OSError) as error:
                 self.note(f"device {device.number}: sync refused: {error}")
+                device.identified = 0
         self.note(f"device {device.number}: meets{' DIED' if died else ''}")
         self.died("a merge", died)
         if self.loses_power(cut, bool(died)) or died:

@@ -151,6 +151,7 @@ class Witness:
         self.destroyed: set[int] = set()  # sounds whose last bytes are gone
         self.typed_and_copied: set[tuple[int, str, str | None]] = set()  # by hand, and then noticed by two devices
         self.uids: dict[str, int] = {}
+        self.is_off = False  # some clock is, or was
         self.by_file: set[int] = set()  # sounds of which a file was copied: its words are those of no clock, everywhere
         self.came: dict[int, set[int]] = {}  # which files of strangers were fetched, by sound
         self.pending: list[Callable[[bool], None]] = []  # what is settled once it is known whether it is acknowledged
@@ -235,9 +236,10 @@ class Witness:
         self, device: Device, number: int, name: str, text: str, before: str | None, *, by_hand: bool = False
     ) -> None:
         unnoticed = device.by_hand.get((number, name)) == before or (number, name, before) in self.typed_and_copied
-        is_off = any(each.skew for each in self.devices)
         by_file = number in device.fetched or (number, name) in device.by_link or number in self.by_file
-        if (by_file and (is_off or (by_hand and not device.grouped))) or (unnoticed and (is_off or not device.grouped)):
+        if (by_file and (self.is_off or (by_hand and not device.grouped))) or (
+            unnoticed and (self.is_off or not device.grouped)
+        ):
             before = None  # when that was typed nobody can say: by another clock, or index, it may be later
         value = Value(before, device.number, acknowledged=False)
         self.values.setdefault((number, name), {})[text] = value
