@@ -632,6 +632,24 @@ def test_a_file_of_a_clock_that_was_ahead_has_no_later_words(make: Make) -> None
     assert {memo.title for memo in one.index().memos} == {"Another", "Retro"}
 
 
+@pytest.mark.parametrize("is_identified", [True, False])
+def test_a_file_beside_the_index_that_it_came_with_has_no_later_words(
+    make: Make, alone: Library, is_identified: bool
+) -> None:
+    other = make("other")  # as in the lives 521 and 2664
+    memo_id = record(other, 1, "Standup")
+    if is_identified:
+        identity.identify(other, SILENT)
+    by_command(other, memo_id, title="Retro")
+
+    alone.prepare()
+    shutil.copy(other.index_file, alone.root / "index (conflicted copy).toml")
+    time.sleep(0.01)
+    shutil.copy(other.path(only(other)), alone.root)
+
+    assert titles(open_library(alone.root, SILENT)) == ["Retro"]
+
+
 def test_what_is_repaired_after_leaving_keeps_its_words(make: Make) -> None:
     one = left_with_words_that_its_file_has_not(make)
     index = one.index_file.read_text()

@@ -143,7 +143,7 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
     if not memo.is_frozen:
         if is_later:
             with contextlib.suppress(AudioError, OSError):  # nobody edits what is in the trash
-                words = not was_trashed and has_words_of_its_own(library, memo, path)
+                words = not (was_trashed or entry.is_of_group) and has_words_of_its_own(library, memo, path)
                 memo = as_file_says(memo, path, webm.probe(path), words=words)
                 memo = library.noticed(memo, files.time_of(path))
         torrent, form = kept_torrent(library, path), sealed.known_form(library, path)
@@ -153,12 +153,12 @@ def brought_up_to_date(library: Library, entry: Entry, trashed: datetime | None)
 
 
 def has_words_of_its_own(library: Library, memo: Memo, path: Path) -> bool:
-    """Tell whether a file that is later than a memo's entry may have later words, too; OSError.
+    """Tell whether a file that is later than an entry of no group may have later words, too; OSError.
 
-    In a group words are written into files only when they are shared, and a file comes when it may. So that has the
-    words that it was made with, also once the group was left.
+    In a group words are written into files only when they are shared, and a file comes when it may: it has the words
+    that it was made with, also once the group was left.
     """
-    return not memo.content and sealed.digest_of(path).hex() not in library.snapshots.digests().get(memo.id, ())
+    return sealed.digest_of(path).hex() not in library.snapshots.digests().get(memo.id, ())
 
 
 def _new_entry(library: Library, memo_id: MemoId, path: Path, trashed: datetime | None, came: InfoHash | None) -> Entry:

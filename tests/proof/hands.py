@@ -231,6 +231,19 @@ class Hands(Wires):
             self.comes_back(device)
         return "and leave" if is_to_leave else ""
 
+    def leave_copy(self, device: Device) -> None:
+        """Have a file synchroniser leave another index beside a device's own: of now, or of a backup."""
+        indexes = [each.places[0] for each in self.devices if each is not device]
+        indexes += [
+            place / "index.toml" if place.is_dir() else place for what, place in device.backups if what != "sync"
+        ]
+        found = [path for path in map(Path, indexes) if path.exists()]
+        if found and device.root.exists():
+            path = self.disk.choice(found)
+            shutil.copy2(path, device.root / f"index.sync-conflict-{self.disk.randint(1, 99)}.toml")
+            self.note(f"device {device.number}: a copy of {path.relative_to(self.place)} is left there")
+            self.count["copy of an index"] += 1
+
     def comes_back(self, device: Device) -> None:
         """Begin anew with what was put back there."""
         path = device.root / "index.toml"

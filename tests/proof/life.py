@@ -88,6 +88,8 @@ class Life(Hands):
                 self.count["partition"] += len(set(self.apart.values())) > 1
             if self.disk.random() < 0.04:
                 self.set_clock(self.disk.choice(self.devices))
+            if self.disk.random() < 0.03:
+                self.leave_copy(self.disk.choice(self.devices))
             device = self.random.choice(self.devices)
             if self.random.random() < 0.45:
                 self.meet(device, lossy=True)
