@@ -13,13 +13,14 @@ import tomli
 from memosync.doctor.rebuild import rebuild
 from memosync.library import group, keys, known
 from memosync.library.store import Library
+from memosync.sealing import group_of
 from memosync.stop import Stop
 
 from .sounds import heard
 from .wires import SILENT, Wires
 from .witness import FIELDS, RENAMED, Device, Shown
 
-SECRET = bytes(range(32))
+SECRETS = [b"", bytes(range(32)), bytes(range(1, 33))]  # of the groups; in the end all are in the first
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -225,7 +226,7 @@ class Hands(Wires):
         if is_to_leave := self.random.random() < 0.5:  # as it is told to
             self.forget_what_only_it_has(device)
             group.leave(device.library)
-            device.grouped = False
+            device.grouped = 0
             self.reboot(device)
         else:
             self.comes_back(device)
@@ -233,11 +234,11 @@ class Hands(Wires):
 
     def leave_copy(self, device: Device) -> None:
         """Have a file synchroniser leave another index beside a device's own: of now, or of a backup."""
-        indexes = [each.places[0] for each in self.devices if each is not device]
+        indexes = [each.root / "index.toml" for each in self.devices if each is not device]
         indexes += [
             place / "index.toml" if place.is_dir() else place for what, place in device.backups if what != "sync"
         ]
-        found = [path for path in map(Path, indexes) if path.exists()]
+        found = [path for path in indexes if path.exists()]
         if found and device.root.exists():
             path = self.disk.choice(found)
             shutil.copy2(path, device.root / f"index.sync-conflict-{self.disk.randint(1, 99)}.toml")
@@ -247,9 +248,13 @@ class Hands(Wires):
     def comes_back(self, device: Device) -> None:
         """Begin anew with what was put back there."""
         path = device.root / "index.toml"
-        device.grouped = path.exists() and bool(tomli.loads(path.read_text()).get("group"))
-        if device.grouped and not keys.has_secret(library := Library(device.root)):  # as it is told to: it was left
-            keys.replace_secret(library, SECRET, datetime.fromtimestamp(self.now, UTC))
+        name = tomli.loads(path.read_text()).get("group", "") if path.exists() else ""
+        device.grouped = ["", *map(group_of, SECRETS[1:])].index(name)
+        library, secret = Library(device.root), SECRETS[device.grouped]
+        if secret and not (
+            keys.has_secret(library) and keys.secret(library) == secret
+        ):  # as it is told to: it was left
+            keys.replace_secret(library, secret, datetime.fromtimestamp(self.now, UTC))
         self.reboot(device)
 
     def entry(self, index: str, memo_id: str) -> str:

@@ -34,7 +34,7 @@ from memosync.stop import Stop
 from memosync.torrent import metainfo
 
 from . import crash
-from .hands import SECRET, Hands
+from .hands import SECRETS, Hands
 from .sounds import heard, sound
 from .wires import SILENT
 from .witness import DAY, FIELDS, Device, Failure, Value
@@ -117,7 +117,7 @@ class Life(Hands):
 
     def regret(self, device: Device) -> None:
         """Throw away the only bytes of a memo here; another device brings it back, which nobody says here for weeks."""
-        others = [other for other in self.devices if other is not device and other.grouped]
+        others = [other for other in self.devices if other is not device and other.grouped == device.grouped]
         if not device.grouped or not others:
             return
         other = self.random.choice(others)
@@ -133,7 +133,7 @@ class Life(Hands):
                 self.count["brought back unheard"] += one is other and memo is not None and not memo.trashed
         self.chosen, self.has_room = None, True
 
-    def add_device(self, grouped: bool, source: Device | None = None) -> Device:
+    def add_device(self, grouped: int, source: Device | None = None) -> Device:
         number = len(self.devices)
         root = self.place / f"d{number}"
         if source:
@@ -150,8 +150,8 @@ class Life(Hands):
             self.typed_and_copied |= {(*key, text) for key, text in source.by_hand.items()}
             device.trash_seen = {number: set(seen) for number, seen in source.trash_seen.items()}
         elif grouped:
-            group.enter(device.library, SECRET)
-            device.grouped = True
+            device.grouped = 2 if self.disk.random() < 0.15 else 1
+            group.enter(device.library, SECRETS[device.grouped])
         return device
 
     def set_clock(self, device: Device) -> None:
@@ -456,21 +456,25 @@ class Life(Hands):
         if device.grouped and self.random.random() < 0.6:
             return "refused: it stays"
         if device.grouped:
-            self.forget_what_only_it_has(device)
-            try:
-                group.leave(device.library)
-            except (MemosyncError, OSError):  # half of it is done: who is told so does it again
-                crash.allow()
-                group.leave(device.library)
-            device.grouped = False
+            self.leave(device)
             return "left"
-        self.enter(device)
-        return "entered"
+        self.enter(device, 2 if self.disk.random() < 0.4 else 1)
+        return f"entered group {device.grouped}"
 
-    def enter(self, device: Device) -> None:
+    def leave(self, device: Device) -> None:
+        self.forget_what_only_it_has(device)
+        try:
+            group.leave(device.library)
+        except (MemosyncError, OSError):  # half of it is done: who is told so does it again
+            crash.allow()
+            group.leave(device.library)
+        device.grouped = 0
+
+    def enter(self, device: Device, number: int) -> None:
         device.joining = True
-        group.enter(device.library, SECRET)
-        device.grouped = True
+        group.enter(device.library, SECRETS[number])
+        device.grouped = number
+        self.count["joined another group"] += number == 2
         self.count["join with a history"] += bool(self.shown(device))
         self.count["joined with a memo that was thrown away"] += len(self.shown(device).keys() & self.trashings.keys())
 
@@ -488,8 +492,12 @@ class Life(Hands):
         self.apart = {}
         for device in self.devices:
             self.reboot(device)
+            self.count["was in another group"] += device.grouped == 2
+            if device.grouped == 2:
+                self.leave(device)
+                self.observe(device)
             if not device.grouped:
-                self.enter(device)
+                self.enter(device, 1)
         quiet = 0
         now, seen = self.world(), dict[int, object]()  # by device: how all was when it had met the others
         for rounds in range(1, ROUNDS + 1):

@@ -78,6 +78,8 @@ LEAST = {  # of what has to have happened in a hundred lives, some half of what 
     "joined with a memo that was thrown away": 10,
     "clock off": 130,
     "clock set": 60,
+    "copy of an index": 40,
+    "was in another group": 25,
     "sound judged": 500,
     "word judged": 2000,
 }

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from memosync import files
 from memosync.errors import MemosyncError
-from memosync.library import group, heads, keys, known
+from memosync.library import group, heads, known
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
 from memosync.manifest import State
@@ -30,7 +30,6 @@ from memosync.torrent.meeting import Pointer
 from memosync.torrent.metainfo import Metainfo
 
 from . import crash
-from .hands import SECRET
 from .life import Life, release
 from .witness import Device, Failure
 
@@ -105,8 +104,8 @@ class _Exchange:
 class _Meeting:
     """`torrent/meeting` in memory."""
 
-    def __init__(self, talk: Talk, device: Device, name: str) -> None:
-        self.talk, self.device, self.name = talk, device, name
+    def __init__(self, talk: Talk, device: Device, keep: bytes, name: str) -> None:
+        self.talk, self.device, self.keep, self.name = talk, device, keep, name
         self.exchange = _Exchange(talk, device)
         self.port = 10_000 + device.number
         self.addresses = [f"10.0.0.{device.number + 1}:{self.port}"]
@@ -159,7 +158,8 @@ class Talk(Life):
 
     def near(self, device: Device) -> list[_Meeting]:
         here = self.apart.get(device.number, 0)
-        others = [each for number, each in self.meetings.items() if number != device.number]
+        me = self.meetings[device.number]
+        others = [each for each in self.meetings.values() if each is not me and each.keep == me.keep]
         return [each for each in others if self.apart.get(each.device.number, 0) == here]
 
     def fails(self, chance: float) -> bool:
@@ -278,8 +278,8 @@ class Talk(Life):
             self.thrown.setdefault(head, thrown)
             return head
 
-        def meeting(*_: Any, device: str, **_more: Any) -> _Meeting:
-            return _Meeting(self, one, device)
+        def meeting(*_: Any, keep: bytes, device: str, **_more: Any) -> _Meeting:
+            return _Meeting(self, one, keep, device)
 
         one, clock = device, _Clock(lambda: self.now)
         with (
@@ -304,15 +304,14 @@ class Talk(Life):
             if self.random.random() < 0.3:
                 self.end(device)
             self.reboot(device)
-            if not device.grouped or keys.secret(device.library) != SECRET:  # an index put back may name what was left
-                self.enter(device)
-            elif self.random.random() < 0.2:  # and joins again before its seeder has seen that it left
-                self.forget_what_only_it_has(device)
-                group.leave(device.library)
-                device.grouped = False
+            # it may join again before its seeder has seen that it left
+            is_back = device.grouped == 1 and self.random.random() < 0.2
+            if device.grouped == 2 or is_back:
+                self.leave(device)
                 self.observe(device)  # what was on its way is not listed any more
-                self.enter(device)
-                self.count["left and joined again at once"] += 1
+            if not device.grouped:
+                self.enter(device, 1)
+            self.count["left and joined again at once"] += is_back
         took = self.wait_until_all_is_even()
         self.count[f"seconds until all agree: under {5 + took // 5 * 5}"] += 1
         if found := self.choose(self.devices[0]):

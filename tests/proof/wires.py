@@ -47,7 +47,7 @@ class Wires(Witness):
         setattr(os, "urandom", Random(seed + 2).randbytes)  # noqa: B010  # the same life again has the same ids
         self.log: list[str] = []
         self.numbers = iter(self.random.sample(range(MANY), 200))  # of sounds
-        self.nodes = [Node() for _ in range(self.random.randint(1, 4))]
+        self.nodes = {1: [Node() for _ in range(self.random.randint(1, 4))], 2: [Node(), Node()]}  # by group
         self.heads: dict[str, tuple[bytes, set[int], set[str]]] = {}  # with who has it, and what it says is thrown away
         self.read: dict[bytes, manifest.State] = {}
         self.apart: dict[int, int] = {}
@@ -124,7 +124,7 @@ class Wires(Witness):
 
     def reachable(self, device: Device) -> list[Device]:
         here = self.apart.get(device.number, 0)
-        others = [other for other in self.devices if other is not device and other.grouped]
+        others = [other for other in self.devices if other is not device and other.grouped == device.grouped]
         return [other for other in others if self.apart.get(other.number, 0) == here]
 
     def sync(self, device: Device, *, lossy: bool) -> None:
@@ -132,7 +132,7 @@ class Wires(Witness):
         near = self.reachable(device)
         nodes = [
             node
-            for number, node in enumerate(self.nodes)
+            for number, node in enumerate(self.nodes[device.grouped])
             if not lossy or (number + device.number) % 3 or self.random.random() < 0.5
         ]
         best = max((node.seq for node in nodes), default=0)
@@ -156,7 +156,9 @@ class Wires(Witness):
                     continue
                 if (seq := best + (not race)) > node.seq:
                     node.seq, node.head = seq, name
-                    self.count["put race"] += any(each.seq == seq and each.head != name for each in self.nodes)
+                    self.count["put race"] += any(
+                        each.seq == seq and each.head != name for each in self.nodes[device.grouped]
+                    )
         self.take_files(device, near, lossy=lossy)
 
     def hear(self, device: Device, head: str, near: list[Device], *, lossy: bool) -> manifest.State | None:
@@ -222,4 +224,4 @@ class Wires(Witness):
 
     def world(self) -> object:
         """Tell how all is from how it was."""
-        return [device.state() for device in self.devices], [(node.seq, node.head) for node in self.nodes]
+        return [device.state() for device in self.devices], [(node.seq, node.head) for node in self.nodes[1]]

@@ -62,7 +62,7 @@ class Device:
     root: Path
     skew: float  # seconds that its clock is off
     library: Library
-    grouped: bool = False
+    grouped: int = 0  # the number of its group, 0 in none
     backups: list[tuple[str, Path]] = field(default_factory=list)
     seen: dict[tuple[int, str], str] = field(default_factory=dict)  # by sound and field: the word it showed last
     trash_seen: dict[int, set[str]] = field(default_factory=dict)

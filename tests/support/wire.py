@@ -53,8 +53,8 @@ class Wire:
     def on(self, number: int) -> Iterator[None]:
         """Have a seeder's clock and wires be those of a device."""
 
-        def meeting(*_: Any, device: str, **_more: Any) -> Any:
-            return talk._Meeting(self, SimpleNamespace(number=number), device)  # type: ignore[arg-type]
+        def meeting(*_: Any, keep: bytes, device: str, **_more: Any) -> Any:
+            return talk._Meeting(self, SimpleNamespace(number=number), keep, device)  # type: ignore[arg-type]
 
         clock = SimpleNamespace(monotonic=lambda: self.now)
         with ExitStack() as stack:
