@@ -147,7 +147,7 @@ class _Disk:
         lost = [name for name in self.names if name.unsynced][::-1][:most]
         for name in lost:
             here = name.path.stat().st_ino if name.path.exists() else 0
-            if here != name.content:  # something else has happened to it since, and is there for good
+            if here != name.content or not name.path.parent.exists():  # something else has happened since, for good
                 continue
             if name.source and name.content in self.synced and not os.path.lexists(name.source):
                 os.rename(name.path, name.source)

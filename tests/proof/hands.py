@@ -247,15 +247,19 @@ class Hands(Wires):
 
     def comes_back(self, device: Device) -> None:
         """Begin anew with what was put back there."""
-        path = device.root / "index.toml"
-        name = tomli.loads(path.read_text()).get("group", "") if path.exists() else ""
-        device.grouped = ["", *map(group_of, SECRETS[1:])].index(name)
+        device.grouped = self.group_of(device)
         library, secret = Library(device.root), SECRETS[device.grouped]
         if secret and not (
             keys.has_secret(library) and keys.secret(library) == secret
         ):  # as it is told to: it was left
             keys.replace_secret(library, secret, datetime.fromtimestamp(self.now, UTC))
         self.reboot(device)
+
+    def group_of(self, device: Device) -> int:
+        """Give the number of the group that a device's index names."""
+        path = device.root / "index.toml"
+        name = tomli.loads(path.read_text()).get("group", "") if path.exists() else ""
+        return ["", *map(group_of, SECRETS[1:])].index(name)
 
     def entry(self, index: str, memo_id: str) -> str:
         """Give the text of a memo's entry, nothing where there is none."""

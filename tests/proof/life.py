@@ -37,7 +37,7 @@ from . import crash
 from .hands import SECRETS, Hands
 from .sounds import heard, sound
 from .wires import SILENT
-from .witness import DAY, FIELDS, Device, Failure, Value
+from .witness import DAY, FIELDS, Device, Failure, Shown, Value
 
 SKEWS = [0, 0, 0, 3 * DAY, -3 * DAY, 3650 * DAY, -3650 * DAY]  # seconds that a clock is off
 ROUNDS = 12  # in which all have to agree, once everybody meets everybody
@@ -104,7 +104,8 @@ class Life(Hands):
         """Have another device do to the same memo what this one has just done, before they can have met."""
         (what, number, name), self.just = self.just, ("", -1, "")
         others = [other for other in self.devices if other is not device]
-        if what == "edit":
+        acts = {"edit": self.edit, "share": self.share_privately, "fetch": self.fetch, "": self.fetch}
+        if what in ("edit", "share"):
             others = [other for other in others if self.is_alive(self.shown(other), number)]
         else:  # somebody gets it from another stranger, who gave it other words
             others = [
@@ -112,7 +113,7 @@ class Life(Hands):
             ]
         if what and others and self.random.random() < 0.7:
             self.chosen = number, name
-            self.act(self.random.choice(others), self.edit if what == "edit" else self.fetch)
+            self.act(self.random.choice(others), acts[what])
             self.just, self.chosen = ("", -1, ""), None
 
     def regret(self, device: Device) -> None:
@@ -173,7 +174,8 @@ class Life(Hands):
             (6, self.bring_back),
             (2, self.purge),
             (3, self.wait_for_weeks),
-            (4, self.share),
+            (6, self.share),
+            (4, self.renew),
             (4, self.fetch),
             (3, self.enter_or_leave),
             (2, self.copy),
@@ -191,6 +193,8 @@ class Life(Hands):
         what = what or self.random.choices([act for _, act in acts], [weight for weight, _ in acts])[0]
         if what == self.put_back:
             device = next((each for each in self.devices if each.backups), device)
+        if what == self.renew:
+            device = next((each for each in self.devices if self.linked(each)), device)
         if what == self.wait_for_weeks:
             device = next((each for each in self.devices if self.has_alone_in_trash(each)), device)
             if self.random.random() < 0.5:
@@ -386,18 +390,61 @@ class Life(Hands):
         return ", ".join(finding.text for finding in found if finding.is_defect)
 
     def share(self, device: Device) -> str:
+        if self.random.random() < 0.6:
+            return self.share_privately(device)
         if not (found := self.choose(device, here=True)):
             return "refused: nothing there"
         number, memo = found
-        library = device.library
-        public = self.random.random() < 0.4
-        entries = [each for each in library.index().memos if each.id == memo.id]
-        (shared,), _fault = freeze(library, entries, (), form="public" if public else "sealed")
-        if public and shared.infohash:
+        library, entries = device.library, [each for each in device.library.index().memos if each.id == memo.id]
+        (shared,), _fault = freeze(library, entries, (), form="public")
+        if shared.infohash:
             data = (library.root / shared.file).read_bytes()
             self.shared[number] = [(data, library.torrent(shared.infohash).read_bytes())]
             self.own.add(number)
         return f"sound {number}"
+
+    def share_privately(self, device: Device) -> str:
+        if not (found := self.choose(device, here=True)):
+            return "refused: nothing there"
+        number, memo = found
+        if self.chosen:
+            number, memo = self.chosen[0], self.shown(device)[self.chosen[0]]
+        self.just = "share", number, ""
+        self.may_be_renewed(number, memo)
+        entries = [each for each in device.library.index().memos if each.id == memo.id]
+        freeze(device.library, entries, (), form="sealed")
+        return f"sound {number}, by a private link"
+
+    def renew(self, device: Device) -> str:
+        """Give another private link, and end the one before; or the first one."""
+        if not (found := self.linked(device)):
+            return self.share_privately(device)
+        number, memo = self.random.choice(found)
+        self.may_be_renewed(number, memo)
+        text = str(int(memo.renewals) + 1)
+        if not self.values[number, "renewals"][text].acknowledged:
+            self.typed(device, number, "renewals", text, memo.renewals)
+        entries = [each for each in device.library.index().memos if each.id == memo.id]
+        (shared,), fault = freeze(device.library, entries, (), form="new")
+        if fault:
+            raise fault
+        self.count["link ended"] += 1
+        return f"link of sound {number}: {memo.link} -> {shared.sealed}, {memo.renewals} -> {shared.renewals}"
+
+    def linked(self, device: Device) -> list[tuple[int, Shown]]:
+        """Give the sounds that are here and have a private link."""
+        shown = sorted(self.shown(device).items(), key=str)
+        return [
+            (number, memo)
+            for number, memo in shown
+            if isinstance(number, int) and memo.link and not memo.trashed and device.ear(memo.file) == number
+        ]
+
+    def may_be_renewed(self, number: int, memo: Shown) -> None:
+        """Where a link was ended the next one may come after several."""
+        values = self.values.setdefault((number, "renewals"), {"0": Value(None, -1, acknowledged=False)})
+        for more in range(1, 5):
+            values.setdefault(str(int(memo.renewals) + more), Value(None, -1, acknowledged=False))
 
     def fetch(self, device: Device) -> str:
         here = self.shown(device)
@@ -472,8 +519,10 @@ class Life(Hands):
 
     def enter(self, device: Device, number: int) -> None:
         device.joining = True
-        group.enter(device.library, SECRETS[number])
-        device.grouped = number
+        try:
+            group.enter(device.library, SECRETS[number])
+        finally:  # whose index may be in its place, and nobody know whether it stays there
+            device.grouped = self.group_of(device)
         self.count["joined another group"] += number == 2
         self.count["join with a history"] += bool(self.shown(device))
         self.count["joined with a memo that was thrown away"] += len(self.shown(device).keys() & self.trashings.keys())

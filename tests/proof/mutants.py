@@ -193,6 +193,12 @@ def _what_is_there_is_what_was_written() -> None:
     _rewrite(Library, "_change", "self._cached = state,", "self._cached = files.state_of(path),")
 
 
+def _links_of_others_do_not_end() -> None:
+    """That a private link was ended on another device is not heeded."""
+    _rewrite(group, "_end_links", "renewals.value > memo.renewals", "False")
+    _rewrite(group, "_without_ended_link", "memo.renewals > before.renewals", "False")
+
+
 def _set(where: object, name: str, what: Any) -> None:
     setattr(where, name, what)
 
@@ -224,6 +230,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         _purge_without_a_merge,
         _what_is_saved_is_overwritten,
         _what_is_there_is_what_was_written,
+        _links_of_others_do_not_end,
     )
 }
 TALK: dict[str, Callable[[], None]] = {

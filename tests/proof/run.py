@@ -79,6 +79,7 @@ LEAST = {  # of what has to have happened in a hundred lives, some half of what 
     "clock off": 130,
     "clock set": 60,
     "copy of an index": 40,
+    "link ended": 5,
     "was in another group": 25,
     "sound judged": 500,
     "word judged": 2000,

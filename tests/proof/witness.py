@@ -18,8 +18,10 @@ from typing import Any
 
 import tomli
 
+from memosync.library import keys
 from memosync.library.digests import Digests
 from memosync.library.store import Library
+from memosync.magnet import InfoHash
 
 from .sounds import heard
 
@@ -44,6 +46,8 @@ class Shown:
     tags: frozenset[str]
     trashed: str
     uid: str
+    renewals: str
+    link: str  # the private one that it is served by
 
 
 @dataclass
@@ -132,6 +136,8 @@ def _listed(part: str) -> list[Shown]:
             tags=frozenset(table.get("tags", [])),
             trashed=table["trashed"].astimezone(UTC).isoformat() if "trashed" in table else "",
             uid=table.get("uid", ""),
+            renewals=str(table.get("renewals", 0)),
+            link=table.get("sealed", "") if table.get("private") else "",
         )
         for table in tables
     ]
@@ -150,6 +156,7 @@ class Witness:
         self.made: dict[int, bool] = {}  # by sound: whether that was acknowledged
         self.destroyed: set[int] = set()  # sounds whose last bytes are gone
         self.typed_and_copied: set[tuple[int, str, str | None]] = set()  # by hand, and then noticed by two devices
+        self.given: dict[str, str] = {}  # private links, and after how many renewals
         self.uids: dict[str, int] = {}
         self.is_off = False  # some clock is, or was
         self.by_file: set[int] = set()  # sounds of which a file was copied: its words are those of no clock, everywhere
@@ -197,7 +204,8 @@ class Witness:
             if memo.trashed and device.seen.get((number, "uid"), "") not in ("", memo.uid):  # only the spare is left
                 device.seen = {key: text for key, text in device.seen.items() if key[0] != number}
             device.seen[number, "uid"] = memo.uid
-            for name in FIELDS:
+            self.given.setdefault(memo.link, memo.renewals)
+            for name in (*FIELDS, "renewals"):
                 now, before = getattr(memo, name), device.seen.get((number, name))
                 is_back = before not in (None, now) and now in self.ancestors(number, name, before)
                 if is_back and not after_loss and (number, name) not in device.by_link:  # words in files have no clocks
@@ -333,7 +341,8 @@ class Witness:
             self.count["edited at once"] += max(0, len(ends) - 1)
         shown = [self.shown(device, once=True) for device in devices]
         words = [
-            {key: replace(memo, id="", file="") for key, memo in each.items() if not memo.trashed} for each in shown
+            {key: replace(memo, id="", file="", link="") for key, memo in each.items() if not memo.trashed}
+            for each in shown
         ]
         for device, each in zip(devices, words, strict=True):
             for key in {*each, *words[0]}:
@@ -363,6 +372,9 @@ class Witness:
             if device.ear(memo.file) != number:
                 raise Failure(f"lost: sound {number} cannot be heard on device {device.number}")
             self.count["sound judged"] += 1
+            is_over = memo.link and int(self.given.get(memo.link, memo.renewals)) < int(memo.renewals)
+            if is_over and not keys.is_ended(device.library, InfoHash(memo.link)):
+                raise Failure(f"stale: a link of sound {number} that was ended is served by device {device.number}")
         for (number, name), values in self.values.items():
             if number not in shown or shown[number].trashed:
                 continue
