@@ -22,7 +22,7 @@ from memosync.library.store import Library
 
 from . import crash
 from .sounds import MANY
-from .witness import FIELDS, Device, Witness
+from .witness import FIELDS, Device, Failure, Witness
 
 SILENT = Console()
 
@@ -58,7 +58,10 @@ class Wires(Witness):
 
     def reboot(self, device: Device) -> None:
         with patch.object(adopt, "Library", partial(Library, clock=lambda: self.now + device.skew)):
-            device.library = adopt.open_library(device.root, SILENT)
+            try:
+                device.library = adopt.open_library(device.root, SILENT)
+            except MemosyncError as error:
+                raise Failure(f"lost: device {device.number} cannot be opened: {error}") from error
         device.digests, device.identified = Digests(), 0
         if device.library.index().group:
             places.place(device.library)
