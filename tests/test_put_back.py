@@ -5,6 +5,7 @@ Earlier indexes, files of a backup, entries that were copied, and who edits whil
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -26,7 +27,7 @@ from memosync.commands.arguments import Globals
 from memosync.commands.check import check_library
 from memosync.console import Console
 from memosync.doctor.rebuild import rebuild
-from memosync.library import group, identity, incoming, trash
+from memosync.library import group, identity, incoming, sealed, trash
 from memosync.library.adopt import open_library
 from memosync.library.freeze import Form, freeze
 from memosync.library.incoming import Incoming, take_in
@@ -660,6 +661,21 @@ def test_what_is_repaired_after_leaving_keeps_its_words(make: Make) -> None:
 
     assert titles(one) == ["Retro"]
     assert only(one).size > 1
+
+
+def test_a_file_that_a_disk_gives_no_more_ends_no_check(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = left_with_words_that_its_file_has_not(make)
+    one.index_file.write_text(one.index_file.read_text().replace(f"size = {only(one).size}", "size = 1"))
+    os.utime(one.index_file, (1, 1))
+
+    def refused(path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(sealed, "digest_of", refused)
+    found = check_library(Globals(one.root, Network.LOOPBACK, SILENT), repair=True, now=WHEN, stop=Stop())
+
+    assert any(finding.is_defect and "input/output error" in finding.text for finding in found)
+    assert only(one).size == 1
 
 
 @pytest.mark.parametrize("is_in_another", [False, True], ids=["no group", "another group"])

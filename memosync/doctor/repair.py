@@ -81,6 +81,7 @@ def believe_file(library: Library, memo: Memo, info: webm.AudioInfo) -> str:
     """Have the index say what an intact file is, and its words when it was written after the index."""
     path = library.path(memo)
     is_later = not (memo.is_frozen or library.index().group) and files.time_of(path) > library.index_time()
-    later = is_later and has_words_of_its_own(library, memo, path)
+    with files.as_library_error(f"read {path.name}"):
+        later = is_later and has_words_of_its_own(library, memo, path)
     library.update({memo.id: lambda memo: as_file_says(memo, path, info, words=later)})
     return "the index says now what the file is"
