@@ -651,6 +651,16 @@ def test_a_file_beside_the_index_that_it_came_with_has_no_later_words(
     assert titles(open_library(alone.root, SILENT)) == ["Retro"]
 
 
+def test_a_file_that_came_to_a_group_has_no_later_words_than_an_index_of_none(make: Make) -> None:
+    one, third = left_with_words_that_its_file_has_not(make), make("third")  # as in life 4600124
+
+    shutil.copy(one.index_file, third.root / "index (conflicted copy).toml")
+    time.sleep(0.01)
+    shutil.copy(one.path(only(one)), third.root)
+
+    assert titles(open_library(third.root, SILENT)) == ["Retro"]
+
+
 def test_what_is_repaired_after_leaving_keeps_its_words(make: Make) -> None:
     one = left_with_words_that_its_file_has_not(make)
     index = one.index_file.read_text()

@@ -22,7 +22,7 @@ class Entry:
     memo: Memo
     source: str = "its file"
     since: int = 0  # nanoseconds: when the source was written
-    is_of_group: bool = False  # the source is the index of a group, which has later words than files
+    is_of_group: bool = False  # of a group, in which an index has later words than files
 
 
 def new_memo(memo_id: MemoId, info: AudioInfo, path: Path, when: float, title: str = "") -> Memo:
