@@ -366,6 +366,27 @@ def test_a_link_that_was_ended_on_one_is_served_by_none(make: Make) -> None:
     assert (again.id, again.sealed) == (memo_id, new.sealed)
 
 
+def test_a_link_that_an_index_does_not_name_is_ended_as_well(make: Make) -> None:
+    one, other = make("one"), make("other")
+    record(one, 1)
+    identity.identify(one, SILENT)
+    before = one.index_file.read_bytes()
+    (first,), _fault = freeze(one, one.index().memos, (), form="sealed")
+    tell(one, other)
+    freeze(other, other.index().memos, (), form="sealed")
+    (new,), _fault = freeze(other, other.index().memos, (), form="new")
+
+    one.index_file.write_bytes(before)
+    one = Library(one.root)
+    tell(other, one)
+
+    assert first.sealed
+    assert keys.is_ended(one, first.sealed)
+    (same,), _fault = freeze(one, one.index().memos, (), form="sealed")
+    assert same.sealed == new.sealed
+    assert served_as(one, only(one)) == (new.sealed,)
+
+
 @pytest.mark.parametrize(("days_since_heard", "purged"), [(0, True), (20, True), (35, False), (None, False)])
 def test_a_month_is_over_only_once_another_device_was_heard_after_it(
     make: Make, days_since_heard: int | None, purged: bool

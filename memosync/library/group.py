@@ -20,7 +20,7 @@ from ..errors import LibraryError, TorrentError, UsageError
 from ..index import Index
 from ..manifest import MOST_MEMOS, Cell, Cells, State, Table, merge_cells, news, until
 from ..memo import Memo, MemoId, parse_id
-from ..sealing import group_of
+from ..sealing import derive, group_of, link
 from . import invitations, keys, known
 from .device import named
 from .digests import Digests
@@ -33,6 +33,7 @@ from .stamps import arrived, cells_of, content_of, of_no_group, stamped, with_ce
 from .store import Library
 
 _HEARD_EVERY = 3_600.0  # seconds between two notes of that
+_MOST_RENEWALS = 1_000  # that are looked for: what others say may be any number
 _FARTHEST = 100 * 31_557_600_000  # milliseconds that another clock may be ahead of this one
 
 
@@ -319,11 +320,22 @@ def _merged(library: Library, theirs: State, left: set[MemoId], into: str, index
 
 
 def _end_links(library: Library, theirs: State) -> None:
-    """End the private links that another device has exchanged for new ones; the index is told later."""
+    """End the private links that another device has exchanged for new ones; the index is told later.
+
+    Also those that the index does not name, for it may have been put back, and one that does may be, too.
+    """
     for memo in library.index().memos:
-        renewals = theirs.memos.get(memo.uid or "", {}).get("renewals")
-        if renewals and renewals.value > memo.renewals and memo.sealed and (key := keys.find(library, memo.sealed)):
-            keys.keep(library, memo.sealed, replace(key, ended=True))
+        cells = theirs.memos.get(memo.uid or "", {})
+        if "renewals" in cells and (links := cells["renewals"].value) > memo.renewals:
+            if memo.sealed and (key := keys.find(library, memo.sealed)):
+                keys.keep(library, memo.sealed, replace(key, ended=True))
+            digest = bytes.fromhex(cells["file"].value["sha256"]) if "file" in cells else b""
+            if digest and (kept := list(keys.kept(library, digest))):
+                secret = keys.secret(library)
+                over = [derive(secret, link(number), digest) for number in range(min(links, _MOST_RENEWALS))]
+                for infohash, key in kept:
+                    if key.seal in over:
+                        keys.keep(library, infohash, replace(key, ended=True))
 
 
 def _without_ended_link(before: Memo, memo: Memo) -> Memo:
