@@ -249,9 +249,8 @@ class Hands(Wires):
         """Begin anew with what was put back there."""
         device.grouped = self.group_of(device)
         library, secret = Library(device.root), SECRETS[device.grouped]
-        if secret and not (
-            keys.has_secret(library) and keys.secret(library) == secret
-        ):  # as it is told to: it was left
+        is_there = keys.has_secret(library) and keys.secret(library) == secret
+        if secret and not is_there:  # as it is told to: it was left
             keys.replace_secret(library, secret, datetime.fromtimestamp(self.now, UTC))
         self.reboot(device)
 

@@ -104,7 +104,7 @@ class Life(Hands):
         """Have another device do to the same memo what this one has just done, before they can have met."""
         (what, number, name), self.just = self.just, ("", -1, "")
         others = [other for other in self.devices if other is not device]
-        acts = {"edit": self.edit, "share": self.share_privately, "fetch": self.fetch, "": self.fetch}
+        acts = {"edit": self.edit, "share": self.share_privately, "fetch": self.fetch}
         if what in ("edit", "share"):
             others = [other for other in others if self.is_alive(self.shown(other), number)]
         else:  # somebody gets it from another stranger, who gave it other words

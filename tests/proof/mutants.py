@@ -195,7 +195,7 @@ def _what_is_there_is_what_was_written() -> None:
 
 def _links_of_others_do_not_end() -> None:
     """That a private link was ended on another device is not heeded."""
-    _rewrite(group, "_end_links", "renewals.value > memo.renewals", "False")
+    _rewrite(group, "_end_links", '(links := cells["renewals"].value) > memo.renewals', "False")
     _rewrite(group, "_without_ended_link", "memo.renewals > before.renewals", "False")
 
 
