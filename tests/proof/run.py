@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from . import crash, mutants
@@ -149,17 +150,18 @@ def main() -> int:
     memory = Path("/dev/shm")  # a disk that is no disk, where there is one
     with (
         tempfile.TemporaryDirectory(prefix="memosync-lives-", dir=memory if memory.is_dir() else None) as place,
-        multiprocessing.get_context("spawn").Pool(chosen.jobs, _prepare, (chosen.mutant, place, kind)) as pool,
+        ProcessPoolExecutor(  # which ends, and says so, where a process cannot begin, or is killed
+            chosen.jobs, multiprocessing.get_context("spawn"), _prepare, (chosen.mutant, place, kind)
+        ) as pool,
     ):
-        for seed, count, failure in pool.imap_unordered(_live, seeds, 1 if chosen.mutant else 10):
+        for seed, count, failure in pool.map(_live, seeds, chunksize=1 if chosen.mutant else 10):
             lived += 1
             total += count
             if failure:
                 failures.append((seed, failure))
                 if chosen.mutant:  # which is caught
+                    pool.shutdown(cancel_futures=True)
                     break
-        pool.terminate()
-        pool.join()
     for seed, failure in sorted(failures)[:_SHOWN]:
         print(f"life {seed}: {failure}")
     kinds = Counter(failure.partition(":")[0] for _, failure in failures)
