@@ -161,9 +161,7 @@ def _loads(head: str, entries: Sequence[str], memos: Sequence[Memo | None] = ())
     if len(uids) < uids.total():  # a person copied an entry, with its file: that is another memo
         first = {memo.uid: memo for memo, _ in reversed(read)}
         read = [
-            (replace(memo, uid=None, born="", stamps=(), content="", more=""), None)
-            if memo.uid and first[memo.uid] is not memo
-            else (memo, whole)
+            (as_another(memo), None) if memo.uid and first[memo.uid] is not memo else (memo, whole)
             for memo, whole in read
         ]
     written = Written(tuple(entries), tuple(whole for _, whole in read)) if len(entries) == len(read) else None
@@ -209,8 +207,11 @@ def salvage(data: bytes) -> Index:
     try:
         extra = parse_toml(text)
     except ValueError:
-        extra = {}
         del entries[-1:]
+        try:
+            extra = parse_toml(re.split(r"^\[", text, maxsplit=1, flags=re.MULTILINE)[0])
+        except ValueError:
+            extra = {}
     found: dict[str, Memo] = {}
     for entry in entries:
         with contextlib.suppress(LibraryError):
@@ -274,6 +275,11 @@ def _format_entry(memo: Memo) -> str:
     if any(isinstance(value, dict | list) for value in memo.extra.values()):  # which may be tables, with headers
         return format_toml({"memo": [table]})
     return "[[memo]]\n" + format_toml(table)  # tomli_w would try first how long each is in one line
+
+
+def as_another(memo: Memo) -> Memo:
+    """Have a memo be no more the one that other devices know by its uid."""
+    return replace(memo, uid=None, born="", stamps=(), content="", more="")
 
 
 def _head(text: str) -> str:

@@ -26,7 +26,7 @@ from support.isolated import ISOLATED
 from support.library import Listed, memos, only
 from support.netns import Network
 from support.program import PROGRAM, Ended, Program, errors
-from support.sound import convert, noise, probe
+from support.sound import altered, convert, noise, probe
 from support.terminal import Terminal
 from support.tracker import Tracker
 from support.waiting import wait_until
@@ -571,6 +571,22 @@ def test_what_is_here_already_is_named_and_no_socket_is_opened(memosync: Program
     assert re.search("^memosync: already here: “Their talk”, ", again.stderr, re.MULTILINE)
     assert "socket(" not in trace.read_text()
     assert len(memos(memosync)) == 1
+
+
+def test_what_is_here_already_and_was_altered_is_called_so(memosync: Program, seeder: Peer) -> None:
+    memosync("fetch", seeder.link)
+    path = Path(memos(memosync)[0]["path"])
+    right = path.read_bytes()
+    path.write_bytes(bad := altered(right))
+
+    said = memosync("fetch", seeder.link).err
+
+    assert "already here" in said
+    assert f"{path.name} was altered; move it away and fetch again" in said
+    assert path.read_bytes() == bad, "it is somebody's work"
+    path.unlink()
+    assert "altered" not in memosync("fetch", seeder.link).err
+    assert path.read_bytes() == right
 
 
 def test_what_was_shared_from_here_is_here_already(theirs: Shared) -> None:

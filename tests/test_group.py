@@ -292,7 +292,8 @@ def test_another_file_of_the_same_size_is_taken_whatever_words_are_in_it(make: M
     one, other = make("one"), make("other")
     memo_id = record(one, 1)
     tell(one, other)
-    reword(one, replace(only(one), title="Weekly standby"))
+    edit(one, memo_id, title="Weekly standby")
+    reword(one, only(one))
     edit(one, memo_id, description="in the index alone")
     assert only(one).size == only(other).size
 
@@ -328,7 +329,8 @@ def test_a_file_that_a_link_gives_is_replaced_only_once_it_was_altered(make: Mak
     (kept,), _fault = freeze(other, other.index().memos, (), form=form)
     path = other.path(kept)
     right, digests = path.read_bytes(), Digests()
-    reword(one, replace(only(one), title="Reworded"))
+    edit(one, only(one).id, title="Reworded")
+    reword(one, only(one))
     tell(one, other)
     assert path.read_bytes() == right
     assert [memo.id for memo in group.held(other, digests)] == [kept.id]

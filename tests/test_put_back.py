@@ -20,6 +20,7 @@ import pytest
 from proof import crash
 from proof.sounds import heard, sound
 from support.group import SECRET, SILENT, WHEN, edit, entered, only, record, tell, words
+from support.sound import altered
 
 from memosync.audio import webm
 from memosync.commands import edit as edit_verb
@@ -27,6 +28,7 @@ from memosync.commands.arguments import Globals
 from memosync.commands.check import check_library
 from memosync.console import Console
 from memosync.doctor.rebuild import rebuild
+from memosync.errors import LibraryError
 from memosync.library import group, identity, incoming, sealed, trash
 from memosync.library.adopt import open_library
 from memosync.library.freeze import Form, freeze
@@ -102,6 +104,14 @@ def comes(library: Library, torrent: bytes, data: bytes) -> Incoming:
     return coming
 
 
+def fetched(library: Library, torrent: bytes, data: bytes) -> None:
+    """Fetch a memo by its link, in a group."""
+    coming = comes(library, torrent, data)
+    memo = take_in(library, coming, coming.plain(), webm.probe(coming.file), ())
+    coming.remove()
+    identity.claim(library, memo.id)
+
+
 @pytest.mark.parametrize("befall", ["the index is lost", "an empty one is put back"])
 @pytest.mark.parametrize("is_heard", [False, True])
 def test_what_was_typed_long_ago_is_no_newer_by_an_earlier_index(make: Make, befall: str, is_heard: bool) -> None:
@@ -127,6 +137,26 @@ def test_what_was_typed_long_ago_is_no_newer_by_an_earlier_index(make: Make, bef
     both_tell(one, other)
 
     assert titles(one, other) == ["Edited later"] * 2
+
+
+@pytest.mark.parametrize("kept", ["all but the end", "the entries alone"])
+def test_words_do_not_come_from_a_file_that_other_devices_sent_when_an_index_breaks(make: Make, kept: str) -> None:
+    one, other, later = make("one"), make("other"), time.time() + 100  # as in life 5030025
+    memo_id = record(one, 1)
+    both_tell(one, other)
+    edit(one, memo_id, description="Edited")
+    both_tell(one, other)
+    os.utime(other.path(only(other)), (later, later))
+    record(other, 2)
+
+    text = other.index_file.read_text()
+    other.index_file.write_text(text[:-10] if kept == "all but the end" else text[text.index("[[memo]]") : -10])
+    for path in other.inner.glob("index.*.toml"):
+        path.unlink()
+    rebuild(other, now=WHEN, stop=Stop(), console=SILENT)
+    join(one, other)
+
+    assert [library.index().get(memo_id).description for library in (one, other)] == ["Edited"] * 2  # type: ignore[union-attr]
 
 
 def test_an_edit_counts_from_when_it_was_made_though_its_index_is_lost(alone: Library, tmp_path: Path) -> None:
@@ -256,6 +286,46 @@ def test_a_word_that_comes_while_a_memo_is_shared_stays(
     assert titles(one, other) == ["Second"] * 2
 
 
+def test_a_word_that_is_typed_while_another_is_written_is_in_the_file_too(
+    alone: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memo_id, finish = record(alone, 1), webm.finish  # as in life 91071 of seeders
+
+    def and_meanwhile(*args: Any, **more: Any) -> webm.AudioInfo:
+        alone.index_file.write_text(alone.index_file.read_text().replace("Weekly standup", "Typed"))
+        return finish(*args, **more)
+
+    monkeypatch.setattr(webm, "finish", and_meanwhile)
+    by_command(alone, memo_id, description="Edited")
+    monkeypatch.undo()
+
+    assert webm.read_words(alone.path(only(alone))) == only(alone).words
+    assert (only(alone).title, only(alone).description) == ("Typed", "Edited")
+    assert only(lost_index(alone, time.time() + 1)).title == "Typed"
+
+
+@pytest.mark.parametrize("form", ["public", "sealed"])
+@pytest.mark.parametrize("is_edited", [False, True])
+def test_what_a_disk_altered_is_not_what_all_devices_have_once_it_is_shared(
+    make: Make, form: Form, is_edited: bool
+) -> None:
+    one, other = make("one"), make("other")  # as in life 5050817
+    record(one, 1)
+    both_tell(one, other)
+    if is_edited:
+        edit(other, only(other).id, title="Edited")
+    path = other.path(only(other))
+    path.write_bytes(altered(right := path.read_bytes()))
+
+    with pytest.raises(LibraryError, match="was altered: it is not what the other devices have"):
+        freeze(other, other.index().memos, (), form=form)
+    both_tell(one, other)
+
+    assert [library.path(only(library)).read_bytes() for library in (one, other)] == [right] * 2
+    _shared, fault = freeze(other, other.index().memos, (), form=form)
+    assert not fault
+
+
 def test_an_edit_while_a_lost_file_comes_again_stays(alone: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     memo_id = record(alone, 1)
     (shared,), _fault = freeze(alone, alone.index().memos, (), form="public")
@@ -273,6 +343,48 @@ def test_an_edit_while_a_lost_file_comes_again_stays(alone: Library, monkeypatch
 
     assert took == only(alone)
     assert (took.title, heard(alone.path(took).read_bytes())) == ("Edited meanwhile", 1)
+
+
+@pytest.mark.parametrize("is_shared_here", [False, True])
+def test_what_a_link_gives_takes_the_place_of_what_a_disk_altered(make: Make, is_shared_here: bool) -> None:
+    one, other = make("one"), make("other")  # as in life 91314 of seeders
+    record(one, 1)
+    both_tell(one, other)
+    (shared,), _fault = freeze(one, one.index().memos, (), form="public")
+    if is_shared_here:
+        freeze(other, other.index().memos, (), form="sealed")
+    edit(other, only(other).id, title="Edited")
+    path = other.path(only(other))
+    path.write_bytes(bad := altered(path.read_bytes()))
+    assert shared.infohash
+    torrent, data = one.torrent(shared.infohash).read_bytes(), one.path(shared).read_bytes()
+
+    fetched(other, torrent, data)
+    both_tell(one, other)
+
+    assert titles(one, other) == ["Edited"] * 2
+    assert path.read_bytes() == data
+    assert [kept.read_bytes() for kept in other.inner.glob("*.webm")] == [bad], "it is put away"
+    assert only(other).infohash == shared.infohash
+
+
+def test_an_index_of_another_device_that_names_another_file_makes_no_memo_twice(make: Make, tmp_path: Path) -> None:
+    one, other = make("one"), make("other")  # as in life 5010897
+    for library, title in ((one, "First"), (other, "Second")):
+        (bare := tmp_path / "bare").write_bytes(sound(1))
+        webm.finish(bare, file := tmp_path / f"{title}.webm", Words(title, "", (), WHEN))
+        fetched(library, metainfo.make(file, file.name).data, file.read_bytes())
+    both_tell(one, other)
+    assert only(one).uid == only(other).uid
+    assert only(one).id != only(other).id
+    group.leave(other)
+
+    shutil.copy(other.index_file, one.index_file)
+    one = open_library(one.root, SILENT)
+    join(one, other)
+
+    assert only(one).uid == only(other).uid
+    assert [heard(library.path(only(library)).read_bytes()) for library in (one, other)] == [1, 1]
 
 
 @pytest.mark.parametrize("with_its_index", [True, False])
@@ -400,10 +512,7 @@ def called_otherwise(library: Library) -> None:
     assert shared.infohash
     data, torrent = library.path(shared).read_bytes(), library.torrent(shared.infohash).read_bytes()
     purge(library, memo_id)
-    coming = comes(library, torrent, data)
-    memo = take_in(library, coming, coming.plain(), webm.probe(coming.file), ())
-    coming.remove()
-    identity.claim(library, memo.id)
+    fetched(library, torrent, data)
     library.index_file.write_bytes(before)
 
 

@@ -9,27 +9,33 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from proof import talk
 from proof.crash import refusing
 from support.group import SECRET, SILENT, WHEN, edit, entered, only, record
+from support.sound import altered
 from support.waiting import wait_until
 from support.wire import Wire, has
 
 from memosync import files
+from memosync.audio import webm
 from memosync.console import Console
 from memosync.errors import MemosyncError
 from memosync.library import group, heads, identity, invitations, known, trash
+from memosync.library.freeze import freeze
 from memosync.library.heads import Head
-from memosync.library.sealed import form_for_devices, open_from_devices
+from memosync.library.sealed import digest_of, form_for_devices, open_from_devices
+from memosync.library.stamps import content_of
 from memosync.library.store import Library
 from memosync.magnet import InfoHash
-from memosync.manifest import BIRTH, Cell, State
-from memosync.memo import MemoId
+from memosync.manifest import BIRTH, Cell, Clock, State
+from memosync.memo import MemoId, Words
 from memosync.network import Network
 from memosync.seeder import forms, sync
 from memosync.stop import Stop
@@ -69,6 +75,33 @@ def test_what_a_disk_altered_while_a_device_was_in_no_group_replaces_nothing(
     assert [library.path(only(library)).read_bytes() for library in (one, other)] == [before] * 2
 
 
+@pytest.mark.parametrize("is_shared_there", [True, False])
+def test_what_a_disk_altered_comes_again_though_nobody_has_the_bytes_that_all_want(
+    wire: Wire, is_shared_there: bool
+) -> None:
+    one, other = wire.libraries
+    record(one, 1)
+    wire.go(10)
+    freeze(one, one.index().memos, (), form="public")  # as in life 5002039
+    if is_shared_there:
+        freeze(other, other.index().memos, (), form="public")
+    path = other.path(only(other))
+    right = path.read_bytes()
+    lost = Cell({"sha256": f"{1:064x}", "size": 1000, "infohash": f"{1:040x}"}, Clock(2 * 10**12, 0, "f" * 8))
+    group.merge_in(one, State({only(one).uid or "": {"file": lost}}), SILENT)  # of a third device, which is no more
+    wire.go(10)
+
+    path.write_bytes(altered(right))
+    wire.go(forms.LOOK_AGAIN + 100)
+
+    assert path.read_bytes() == right
+    assert any(data == altered(right) for data in map(Path.read_bytes, other.inner.glob("*.webm"))), "it is put away"
+    content = content_of(only(other))
+    assert content
+    assert is_shared_there or content.value["sha256"] == digest_of(path).hex(), "from now on all are to have this one"
+    assert wire.is_even()
+
+
 def test_memos_that_nobody_has_any_more_do_not_keep_others_from_coming(wire: Wire) -> None:
     one, other = wire.libraries
     lost = {
@@ -85,6 +118,46 @@ def test_memos_that_nobody_has_any_more_do_not_keep_others_from_coming(wire: Wir
     wire.go(300)
 
     assert has(other, "Later")
+
+
+def test_a_file_that_another_program_gave_other_words_comes_to_who_lacks_it(wire: Wire) -> None:
+    one, other = wire.libraries  # as in life 93731 of seeders
+    record(one, 1)
+    wire.go(10)
+    (shared,), _fault = freeze(one, one.index().memos, (), form="sealed")
+    webm.finish(path := one.path(shared), new := one.root / "new", Words("Retagged", "", (), WHEN))
+    new.rename(path)  # of which the index says nothing
+    wire.go(forms.LOOK_AGAIN)
+
+    other.path(only(other)).unlink()
+    edit(other, only(other).id, title="and something else")
+    wire.go(30)
+
+    assert other.path(only(other)).read_bytes() == path.read_bytes()
+
+
+def test_what_gave_nothing_for_a_while_has_as_long_when_it_is_fetched_again(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: dict[InfoHash, float] = {}
+    fetch, ask = talk._Exchange.fetch, wire.ask
+    comes_after, until = 20.0, wire.now + 100
+
+    def fetched(exchange: Any, infohash: InfoHash, path: Path, *, size: int = 0, **more: Any) -> None:
+        if size:  # a memo
+            began[infohash] = wire.now
+        fetch(exchange, infohash, path, size=size, **more)
+
+    def slowly(device: Any, infohash: InfoHash) -> bytes | None:
+        is_slow = infohash in began and wire.now < max(until, began[infohash] + comes_after)
+        return None if is_slow else ask(device, infohash)
+
+    monkeypatch.setattr(talk._Exchange, "fetch", fetched)
+    monkeypatch.setattr(wire, "ask", slowly)
+    record(wire.libraries[0], 1)
+    wire.go(200)
+
+    assert has(wire.libraries[1], "Weekly standup")
 
 
 def test_a_disk_that_is_nearly_full_is_not_filled_with_what_others_lack(
@@ -258,6 +331,24 @@ def test_who_joins_another_group_while_a_memo_is_read_says_it_to_that_one(
     Wire(Library(one.root), other).go(100)
 
     assert has(other, "Long")
+
+
+def test_what_is_alive_on_who_leaves_and_joins_again_at_once_stays_alive(wire: Wire) -> None:
+    one, other = wire.libraries
+    memo_id = record(one, 1)
+    wire.go(10)
+    before = other.index_file.read_bytes()
+    one.clock = lambda: time.time() + 10**8  # ahead
+    trash.put(one, [memo_id], WHEN)
+    wire.go(10)
+    assert only(other).trashed
+
+    other.index_file.write_bytes(before)
+    group.leave(other)
+    group.enter(other, SECRET)
+    wire.go(10)
+
+    assert [bool(only(library).trashed) for library in (one, other)] == [False] * 2
 
 
 def test_who_leaves_and_joins_again_says_nothing_on_what_it_said_before(wire: Wire) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from ..console import Console
 from ..errors import AudioError, Interrupted, SwarmError, TorrentError, WrongKeyError
 from ..files import as_library_error
 from ..library import keys
+from ..library.freeze import is_file_of
 from ..library.identity import claim, original_of
 from ..library.incoming import Incoming, already_here, only_fetch, take_in, title_of
 from ..library.store import Library
@@ -99,6 +100,9 @@ def fetch(
 
     def answer_one(source: _Source, memo: Memo, was_here: bool) -> None:
         console.tell(f"{'already here' if was_here else 'fetched'}: “{memo.title}”, {format_duration(memo.duration)}")
+        with suppress(OSError):
+            if was_here and not is_file_of(library, memo, library.path(memo)):
+                console.warn(f"{memo.file} was altered; move it away and fetch again to have what the link gives")
         answer(row_of(library, memo, linker(library, client.current(library), command.network)))
         if options.seed:
             public = not source.link.key and bool(memo.infohash)  # in the form that it came in

@@ -69,12 +69,12 @@ def adopt(
                     if locks.enter_context(library.lock(memo_id, wait=False)) and path.exists():
                         found.append(entry_of(library, memo_id, path, before, trashed))
             try:
-                new = library.add_entries([entry.memo for entry in found])
+                new = {memo.id for memo in library.add_entries([entry.memo for entry in found])}
             except LibraryError as error:
                 console.warn(f"{format_count(len(found))} not in the index yet: {error}")
                 continue
             for entry in found:
-                if entry.memo in new:
+                if entry.memo.id in new:
                     console.tell(f"adopted {entry.memo.file}, which the index did not name, by {entry.source}")
 
 

@@ -22,6 +22,7 @@ from ..torrent import metainfo
 from ..torrent.metainfo import Metainfo
 from . import keys, sealed
 from .reword import reword
+from .sounds import has_sound_of
 from .store import Library
 
 Form = Literal["public", "sealed", "new"]  # the file itself; sealed; sealed, and the link before is ended
@@ -149,6 +150,9 @@ def _frozen(
         raise LibraryError(f"the file of {memo.label} is gone: {path}", "bring it back, or share another one") from None
     if not memo.is_frozen and path.is_symlink():  # nobody may choose by it what of ours a link gives away
         raise LibraryError(f"the file of {memo.label} is a symbolic link: {path}", "put the file itself there")
+    if not memo.is_frozen and memo.content and not has_sound_of(path, memo.uid):  # all devices would have to have it
+        text = f"the file of {memo.label} was altered: it is not what the other devices have"
+        raise LibraryError(text, "it comes again from one of them; memosync sync says which are there")
     if not memo.is_frozen and not webm.says(path, memo.words):
         reword(library, memo, on_progress)
     elif not memo.is_frozen and not library.is_intact(memo, path) and webm.probe(path).duration < memo.duration - 0.1:

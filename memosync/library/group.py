@@ -28,7 +28,7 @@ from .entries import as_it_came
 from .identity import alive, identify, is_to_be_identified, sounds_as_it_should
 from .known import LACK, Device, Known
 from .places import files_by_id, is_awaited, is_here, place
-from .sounds import sound_or_nothing
+from .sounds import has_sound_of, sound_or_nothing
 from .stamps import arrived, cells_of, content_of, of_no_group, stamped, with_cells
 from .store import Library
 
@@ -215,8 +215,9 @@ def held(library: Library, digests: Digests) -> Iterator[Memo]:
 def take(library: Library, uid: str, came: Path) -> bool:
     """Move a file that came from another device to its memo; False, and nothing done, when it is not wanted (now).
 
-    What is here already is replaced only by the file that all devices are to have, and where a link was given to its
-    bytes only once they are not whole. What sounds otherwise than what came is kept beside: somebody altered it.
+    What is here already is replaced by the file that all devices are to have, and where a link was given to its bytes
+    only once they are not whole; by another one only once they are not. What sounds otherwise than what came is kept
+    beside: somebody altered it.
     """
     found = next((memo for memo in library.index().memos if memo.uid == uid), None)
     if not found:
@@ -228,7 +229,8 @@ def take(library: Library, uid: str, came: Path) -> bool:
         path, size = library.path(memo), came.stat().st_size
         if os.path.lexists(path):
             content = content_of(memo)
-            if not content or Digests().of(came) != content.value["sha256"]:
+            is_other = not content or Digests().of(came) != content.value["sha256"]
+            if is_other and (sounds_as_it_should(library, memo) or not has_sound_of(came, memo.uid)):
                 return False
             is_altered = sound_or_nothing(path) != sound_or_nothing(came)
             if memo.is_frozen and (not is_altered or sounds_as_it_should(library, memo)):

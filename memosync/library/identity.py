@@ -7,6 +7,7 @@ what comes by a link is never such a second one.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from ..manifest import BIRTH, FETCHED, Cell, Cells, merge_cells, tick
 from ..memo import Memo, MemoId
 from . import known
 from .adopt import adopt, bring_back
-from .places import is_awaited, place
+from .places import place
 from .reword import reword
 from .sealed import form_for_devices
 from .sounds import has_sound_of, is_as_long, is_of_sound, sound_or_nothing, uid_of
@@ -166,9 +167,9 @@ def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
 def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[bytes, Cell]], group: str) -> Index:
     """Give memos their uids, unless the group was left, and perhaps another one joined, while they were looked at.
 
-    What was known of one from other devices, or from before it was purged, becomes one with it; what is here already
-    under that uid is another memo with the same sound, and so is what was made anew since it was purged: its id tells
-    that from what was put back, the one that it had here or the one that it has on other devices.
+    What was known of one from other devices, or from before it was purged, or whose file is gone, becomes one with it;
+    what is here already under that uid is another memo with the same sound, and so is what was made anew since it was
+    purged: its id tells that from what was put back, the one that it had here or the one that it has on other devices.
     """
     if index.group != group:
         return index
@@ -180,7 +181,7 @@ def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[byt
 
     def is_another(uid: str, memo: Memo) -> bool:
         if twin := by_uid.get(uid):
-            return not is_awaited(library, twin)
+            return os.path.lexists(library.path(twin))
         if uid not in dead or memo.fetched or before.purged.get(memo.id) == uid:
             return False
         return "id" not in dead[uid] or dead[uid]["id"].value != memo.id

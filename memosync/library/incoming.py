@@ -27,6 +27,7 @@ from . import keys
 from .entries import new_memo
 from .keys import Key
 from .sealed import digest_of
+from .sounds import sound_or_nothing, uid_of
 from .store import OPENED, Library
 
 # A title may end like a file's name ("Call with Dr.Kim", "About Node.js"): it is no memo only where this is known.
@@ -225,11 +226,16 @@ def _take_in(library: Library, incoming: Incoming, path: Path, info: AudioInfo, 
     with contextlib.suppress(OSError):
         # a torrent may ask for an executable file (BEP 47); this one gets the mode of any file of ours, where it can
         path.chmod(files.status_of(library.torrent(torrent.infohash)).st_mode & 0o777)
-    if is_lost:  # its entry is here, its file was not
-        with library.lock(is_lost.id):
-            lost = library.add(replace(is_lost, trashed=None), path)
+    if lost := is_lost or _altered(library, path):  # its entry is here, its file was not, or not as it was
+        with library.lock(lost.id):
+            if not is_lost:
+                with files.as_library_error(f"put away {lost.file}"):
+                    library.put_away(library.path(lost))
+            memo = library.add(replace(lost, trashed=None), path)
+            if not is_lost:
+                memo = library.update({lost.id: lambda memo: replace(memo, **links)})[lost.id]
         _keep_form(library, incoming, torrent)
-        return lost
+        return memo
     usable = usable_trackers(trackers, Network.PUBLIC)
     others = tuple(usable) if set(usable) - set(DEFAULT_TRACKERS) else ()
     memo_id = info.words.id or library.take_id()
@@ -269,6 +275,15 @@ def _twins(library: Library, path: Path) -> list[Memo]:
             if digest_of(library.path(memo)) == digest:
                 twins.append(memo)
     return twins
+
+
+def _altered(library: Library, path: Path) -> Memo | None:
+    """Find the memo whose sound this is, which devices of a group know, and whose own file sounds otherwise by now."""
+    sound = sound_or_nothing(path) if any(memo.uid for memo in library.index().memos) else b""
+    for memo in library.index().memos if sound else ():
+        if memo.uid == uid_of(sound) and files.is_regular(own := library.path(memo)) and sound_or_nothing(own) != sound:
+            return memo
+    return None
 
 
 def _is_ours(path: Path, most: int) -> bool:

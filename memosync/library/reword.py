@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .. import files
 from ..audio import webm
-from ..errors import AudioError
+from ..errors import AudioError, LibraryError
 from ..manifest import BIRTH, Cell, tick
-from ..memo import Memo, MemoId
+from ..memo import Memo, MemoId, Words
 from .entries import as_it_came
 from .sealed import form_for_devices
 from .stamps import content_of, format_content, stamped
@@ -36,6 +36,7 @@ class Rewording:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._staged: dict[MemoId, Path] = {}
+        self._said: dict[MemoId, Words] = {}  # by what is staged
         self._size = 0
 
     @property
@@ -64,7 +65,7 @@ class Rewording:
                 raise AudioError(f"{path.name} is damaged, and stays as it is")
             with files.as_library_error(f"write {new}"):
                 files.sync_file(half)
-                self._staged[memo.id] = new
+                self._staged[memo.id], self._said[memo.id] = new, memo.words
                 files.move(half, new, sync=False)
                 size = new.stat().st_size
         finally:
@@ -81,9 +82,12 @@ class Rewording:
 
         return change
 
-    def write(self, changes: Mapping[MemoId, Callable[[Memo], Memo]]) -> dict[MemoId, Memo]:
-        """Change these entries, in one write, and put the contents that are staged in their places; LibraryError."""
-        is_named = False
+    def write(self, changes: Mapping[MemoId, Callable[[Memo], Memo]], *, is_again: bool = False) -> dict[MemoId, Memo]:
+        """Change these entries, in one write, and put the contents that are staged in their places; LibraryError.
+
+        What a person typed meanwhile is in the files as well, where that can be.
+        """
+        is_named, said = False, self._said
         try:
             if self._staged:
                 with files.as_library_error(f"write in {self._library.root}"):
@@ -92,6 +96,10 @@ class Rewording:
             is_named = True
         finally:
             self._settle(is_named=is_named)
+        late = [memo for memo_id, memo in changed.items() if said.get(memo_id, memo.words) != memo.words]
+        with contextlib.suppress(AudioError, LibraryError):  # the index says it
+            if late and not is_again:
+                return changed | self.write({memo.id: self.stage(memo) for memo in late}, is_again=True)
         return changed
 
     def close(self) -> None:
@@ -101,7 +109,7 @@ class Rewording:
     def _settle(self, *, is_named: bool = False) -> None:
         if not self._staged:
             return
-        staged, self._staged, self._size = self._staged, {}, 0
+        staged, self._staged, self._said, self._size = self._staged, {}, {}, 0
         for memo_id, new in staged.items():
             self._library.settle(memo_id, new, is_named=is_named, sync=False)
         with files.as_library_error(f"write in {self._library.root}"):

@@ -126,4 +126,6 @@ def entries_in(found: Index, path: Path, group: str) -> dict[MemoId, Entry]:
     """Take the entries of an index that stands in `path`, for a library that is in a group or in none."""
     since = files.time_of(path)
     memos = found.memos if found.group == group else map(of_no_group, found.memos)
-    return {memo.id: Entry(memo, path.name, since, is_of_group=bool(found.group or group)) for memo in memos}
+    return {
+        memo.id: Entry(memo, path.name, since, is_of_group=bool(found.group or group or memo.content)) for memo in memos
+    }

@@ -20,14 +20,15 @@ from typing import Any
 from .. import files, index
 from ..console import one_line
 from ..errors import LibraryError, NotFoundError
-from ..index import Index
+from ..index import Index, as_another
 from ..magnet import InfoHash, parse_infohash, shorten
+from ..manifest import merge_cells
 from ..memo import ALPHABET, Memo, MemoId, id_in_file_name, matches, new_id, parse_id
 from .device import device
 from .entries import as_it_came, says
 from .patience import Patience
 from .snapshots import Snapshots
-from .stamps import is_stamped, stamped
+from .stamps import cells_of, is_stamped, stamped, with_cells
 
 _PART = ".webm.part"
 _TRIES = 3  # to change an index that others write into meanwhile
@@ -251,13 +252,27 @@ class Library:
         return next(each for each in self.transaction(named, first=move).memos if each.id == memo.id)
 
     def add_entries(self, found: list[Memo]) -> list[Memo]:
-        """Add entries for files that are in their place, and give those that the index did not have by then."""
+        """Add entries for files that are in their place, and give those that the index did not have by then.
+
+        One that it names by another id, whose file is not here, becomes one with it: an index may be of another device.
+        """
         new: list[Memo] = []
 
         def edit(index: Index) -> Index:
             known = {text for memo in index.memos for text in (memo.id, memo.file)}
-            new[:] = (memo for memo in found if not known & {memo.id, memo.file})
-            return replace(index, memos=(*index.memos, *new))
+            by_uid = {memo.uid: memo for memo in index.memos if memo.uid}
+            new[:], lost = [], set[MemoId]()
+            for memo in found:
+                twin = by_uid.get(memo.uid or "")
+                if known & {memo.id, memo.file}:
+                    continue
+                if twin and memo.born and twin.born and not os.path.lexists(self.path(twin)):
+                    lost.add(twin.id)
+                    merged = with_cells(memo, merge_cells(cells_of(memo), cells_of(twin)))
+                    new.append(replace(merged, trashed=memo.trashed))
+                else:
+                    new.append(as_another(memo) if twin else memo)
+            return replace(index, memos=(*(memo for memo in index.memos if memo.id not in lost), *new))
 
         if found:
             self.transaction(edit)

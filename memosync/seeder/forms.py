@@ -35,7 +35,7 @@ SOON = 3.0  # seconds after which what came, and could not be kept, is looked at
 LOOK_AGAIN = 600.0  # seconds after which files are looked at though the index is as it was: a disk may have altered one
 GRACE = 1.0  # seconds that a file may be on its way before this device says that it lacks it
 MOST_AT_ONCE = 3  # memos that are fetched
-_HELD = 5.0  # seconds after which another file of a memo will do, where one is not here at all
+_HELD = 5.0  # seconds after which another file of a memo will do, where one is not here, or was altered
 _STUCK = 60.0  # seconds without a byte of a memo after which others come first
 _ROOM = 10**9  # bytes of the disk that are left free
 _SEALING = 0.1  # seconds of each look that are for sealing memos, or one memo
@@ -94,17 +94,16 @@ class Forms:
         """Give the forms of what is not here: some of one may be on the disk."""
         return {content.value["infohash"] for _memo, content in group.wanted(self._library, self._digests)}
 
-    def learn(self, rows: Mapping[str, Device], came: Iterable[Memo]) -> bool:
-        """Look at what is here now, and at what others lack; `came` is new. Tell whether files were looked for."""
+    def learn(self, rows: Mapping[str, Device], came: Iterable[Memo]) -> None:
+        """Look at what is here now, and at what others lack; `came` is new."""
         self._rows, until = rows, time.monotonic() + KEPT
         for memo in came:
             if content := content_of(memo):
                 self._fresh[content.value["infohash"]] = until
-        if is_new := self._looked_at != (looked_at := self._library.index_time()):
+        if self._looked_at != (looked_at := self._library.index_time()):
             self._looked_at = looked_at
             self._look_for_files(time.monotonic())
         self._choose()
-        return is_new
 
     def plan(self, now: float) -> None:
         """Fetch what is wanted, newest first, and serve what others want."""
@@ -141,6 +140,8 @@ class Forms:
                 open_from_devices(self._library, form, wanted.digest, plain)
                 group.take(self._library, uid, plain)
                 del self.wanted[uid]
+                if (content := content_of(wanted.memo)) and content.value["sha256"] != wanted.digest:
+                    self._looked = 0.0  # which says again that the one for all devices is not here
             except TorrentError as error:
                 self._console.warn(f"what came is not the memo: {error}")
                 wanted.not_before = time.monotonic() + AGAIN
@@ -192,10 +193,10 @@ class Forms:
         every = group.wanted(self._library, self._digests)
         for memo, content in sorted(every, key=lambda one: one[0].recorded, reverse=True):
             value, uid = content.value, memo.uid or ""
-            before = self.wanted.get(uid)
-            if not before or before.digest != value["sha256"]:
-                before = Wanted(memo, value["infohash"], value["sha256"], value["size"], now)
-            found[uid] = replace(before, memo=memo, is_damaged=self._is_damaged(memo))
+            before, is_damaged = self.wanted.get(uid), self._is_damaged(memo)
+            if not before or (before.digest, before.is_damaged) != (value["sha256"], is_damaged):
+                before = Wanted(memo, value["infohash"], value["sha256"], value["size"], now, is_damaged)
+            found[uid] = replace(before, memo=memo)
         self.wanted = found
         held = islice(group.held(self._library, self._digests), MOST_LACKS)
         self.held = {memo.uid: hold for memo in held if memo.uid and (hold := self._hold(memo.uid, memo))}
@@ -254,20 +255,22 @@ class Forms:
             if wanted.infohash not in self.fetching and now >= wanted.not_before and 2 * wanted.size < left:
                 size = sealed_size(wanted.size)
                 self.fetching[wanted.infohash] = uid
+                self._came.pop(wanted.infohash, None)  # it has as long as the first time
                 if self._exchange.is_here(wanted.infohash):  # it is served, or was: another memo has just this file
                     self.take(wanted.infohash)
                     break
                 self._exchange.fetch(wanted.infohash, self._place / wanted.infohash, largest=size, size=size)
 
     def _from_who_holds(self, uid: str, wanted: Wanted) -> Wanted:
-        """Take any file of a memo that is not here at all, where the one that all are to have does not come."""
-        if not os.path.lexists(self._library.path(wanted.memo)):
+        """Take any file of a memo that is not here, or was altered, where the one for all devices does not come."""
+        if wanted.is_damaged or not os.path.lexists(self._library.path(wanted.memo)):
             for name in self._meeting.pointers:
                 for hold in self._rows[name].holds if name in self._rows else ():
                     if hold.uid == uid and hold.digest != wanted.digest:
-                        other = Wanted(wanted.memo, hold.infohash, hold.digest, hold.size, time.monotonic())
-                        self.wanted[uid] = other
-                        return other
+                        self.wanted[uid] = Wanted(
+                            wanted.memo, hold.infohash, hold.digest, hold.size, time.monotonic(), wanted.is_damaged
+                        )
+                        return self.wanted[uid]
         return wanted
 
     def _offer(self, now: float) -> None:

@@ -222,6 +222,7 @@ class _Part:
             if now - self._moved_at > _SETTLES:
                 self._introduce()
             self._forms.plan(now)
+            self._say_what_is_held()
             self._say(now)
             self._clean(now)
 
@@ -243,17 +244,14 @@ class _Part:
         self._meeting.call(known_at or {"": self._known.addresses})
         self._meeting.is_open = bool(self._known.invitations)
         came = [memo for memo in library.index().memos if memo.uid not in before][-MOST_LACKS:]
-        if self._forms.learn(self._rows, came):
-            self._say_what_is_held()
+        self._forms.learn(self._rows, came)
         self._learned = self._mine
 
     def _recall(self) -> None:
         """Bring back what was known here before, and is not any more: somebody put an older index back.
 
-        The others said it already, and will not say it again. Who has just joined forgot nothing: it begins anew.
+        The others said it already, and will not say it again.
         """
-        if self._known.joining:
-            return
         lost = news(self._mine, self._learned)
         memos = {uid: dict(cells) for uid, cells in lost.memos.items()}
         for uid in memos.keys() & self._known.graves.keys():
@@ -377,8 +375,8 @@ class _Part:
 
     def _say_what_is_held(self) -> None:
         """Have this device's row say which files are here in place of those that all devices are to have."""
-        held = self._forms.held.values()
-        if held or self._row().holds:
+        held = tuple(self._forms.held.values())
+        if held != self._row().holds:
             holds = [
                 {"uid": hold.uid, "sha256": hold.digest, "size": hold.size, "infohash": hold.infohash} for hold in held
             ]
