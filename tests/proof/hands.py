@@ -10,15 +10,17 @@ from pathlib import Path
 
 import tomli
 
+from memosync.audio import webm
 from memosync.doctor.rebuild import rebuild
 from memosync.library import group, keys, known
 from memosync.library.store import Library
+from memosync.memo import MemoId, Words
 from memosync.sealing import group_of
 from memosync.stop import Stop
 
 from .sounds import heard
 from .wires import SILENT, Wires
-from .witness import FIELDS, RENAMED, Device, Shown
+from .witness import FIELDS, RENAMED, Device, Shown, Value
 
 SECRETS = [b"", bytes(range(32)), bytes(range(1, 33))]  # of the groups; in the end all are in the first
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,6 +80,65 @@ class Hands(Wires):
         self.save(device, index.replace(entry, new), before)
         return f"{name} of sound {number}: {getattr(memo, name)!r} -> {text!r}"
 
+    def tag_by_hand(self, device: Device) -> str:
+        """Add a tag in the index, or take one away."""
+        if not (found := self.choose(device)):
+            return "refused: nothing there"
+        number, memo = found
+        path = device.root / "index.toml"
+        index, before = path.read_text(), path.stat().st_mtime_ns
+        entry = self.entry(index, memo.id)
+        if "\ntitle = " not in entry or not index.endswith("\n"):
+            return "refused: cannot find it"
+        if taken := memo.tags and self.random.random() < 0.4:
+            tag, text, was = self.random.choice(sorted(memo.tags)), "taken away", "there"
+        else:
+            tag, text, was = f"tag{next(self.words)}", "there", None
+        tags = sorted(memo.tags - {tag} if taken else memo.tags | {tag})
+        self.typed(device, number, f"tag {tag}", text, was, by_hand=True)
+        device.by_hand[number, f"tag {tag}"] = text
+        without = re.sub(r"^tags = \[[^]]*\]\n", "", entry, flags=re.MULTILINE)
+        new = re.sub(r"^(title = .*\n)", rf"\1tags = {tags}\n", without, flags=re.MULTILINE)
+        self.save(device, index.replace(entry, new), before)
+        return f"{tag} of sound {number} {text}"
+
+    def bring_back_by_hand(self, device: Device) -> str:
+        """Take out of the index that something is in the trash."""
+        if not (found := self.choose(device, trashed=True, here=True)):
+            return "refused: nothing there"
+        number, memo = found
+        path = device.root / "index.toml"
+        index, before = path.read_text(), path.stat().st_mtime_ns
+        entry = self.entry(index, memo.id)
+        if "\ntrashed = " not in entry or self.is_spare(number, memo):
+            return "refused: cannot find it"
+        self.undo_trashings(device, number)
+        self.save(device, index.replace(entry, re.sub(r"\ntrashed = .*", "", entry)), before)
+        return f"sound {number}"
+
+    def reorder(self, device: Device) -> str:
+        """Save the entries of the index in another order."""
+        path = device.root / "index.toml"
+        if not path.exists():
+            return "refused: nothing there"
+        before = path.stat().st_mtime_ns
+        head, *entries = path.read_text().split("\n[[memo]]\n")
+        self.random.shuffle(entries)
+        if not head.startswith("[[memo]]"):
+            self.save(device, "\n[[memo]]\n".join([head, *(entry.rstrip("\n") + "\n" for entry in entries)]), before)
+        return f"{len(entries)} entries"
+
+    def empty_trash(self, device: Device) -> str:
+        """Delete a file that is in the trash."""
+        found = self.choose(device, trashed=True, here=True)
+        if not found or not found[1].uid or not (path := device.root / ".memosync" / "trash" / found[1].file).exists():
+            return "refused: nothing there, or nobody else can know which one that was"
+        number, _memo = found
+        path.unlink()
+        if not self.has_bytes(number, besides=device) and not self.has_bytes_in(device.root, number):
+            self.destroyed.add(number)
+        return f"sound {number}"
+
     def drop_entry(self, device: Device) -> str:
         """Delete an entry from the index, while its file is here."""
         if not (found := self.choose(device, here=True)):
@@ -133,6 +194,47 @@ class Hands(Wires):
         self.reboot(device)
         return f"sound {number}"
 
+    def alter_file(self, device: Device) -> str:
+        """Have a disk alter a file, or lose its end."""
+        if not (found := self.choose(device, here=True)):
+            return "refused: nothing there"
+        number, memo = found
+        if not memo.uid:
+            return "refused: nobody else can know which one that was"
+        path = device.root / memo.file
+        data = path.read_bytes()
+        at = self.random.randint(0, len(data) - 1)
+        if not device.grouped:  # so short a sound may lose its end, and be what a person made of it
+            at = 0
+        if self.random.random() < 0.5:
+            path.write_bytes(data[:at])
+        else:
+            path.write_bytes(data[:at] + bytes(self.random.randint(1, 500)) + data[at + 500 :])
+        if not self.has_bytes(number, besides=device) and not self.has_bytes_in(device.root, number):
+            self.destroyed.add(number)
+        self.is_known_by_its_file(device, number)
+        return f"sound {number} from {at} of {len(data)} bytes on, heard as {device.ear(memo.file)}"
+
+    def retag_file(self, device: Device) -> str:
+        """Have another program write words into a file."""
+        if not (found := self.choose(device, here=True)):
+            return "refused: nothing there"
+        number, memo = found
+        path, new = device.root / memo.file, self.place / "retagged.webm"
+        title = self.word("title")
+        words = Words(
+            title, memo.description, tuple(sorted(memo.tags)), datetime.fromisoformat(memo.recorded), MemoId(memo.id)
+        )
+        webm.finish(path, new, words)
+        self.values.setdefault((number, "title"), {})[title] = Value(None, -1, acknowledged=False)
+        self.by_file.add(number)
+        self.is_known_by_its_file(device, number)
+        if self.random.random() < 0.5:
+            shutil.move(new, path)
+        else:
+            path.write_bytes(new.read_bytes())
+        return f"sound {number} as {title!r}"
+
     def copy_file(self, device: Device) -> str:
         """Copy the file of a memo that is not here, or thrown away, from another device, a backup or the trash."""
         here = {
@@ -185,9 +287,12 @@ class Hands(Wires):
         return what
 
     def put_back(self, device: Device) -> str:
-        if not device.backups:
+        """Put something back from a backup, or, as who mirrors directories does, the index of another device."""
+        others = [other.root / "index.toml" for other in self.devices if other is not device]
+        indexes = [("index", path) for path in others if path.exists() and self.disk.random() < 0.1]
+        if not (found := device.backups + indexes) or not device.root.exists():
             return "refused: nothing there"
-        what, place = self.random.choice(device.backups)
+        what, place = self.random.choice(found)
         self.forget_what_only_it_has(device, only_index=what != "all")
         if what == "all":
             for number in list(self.made):
@@ -205,6 +310,7 @@ class Hands(Wires):
         if what != "sync":
             device.seen.clear()
             device.fetched.update(self.made)  # what it does not name is known by its file alone
+            self.forget_when_it_was_typed(device)
         self.count[f"put back: {what}"] += 1
         self.comes_back(device)
         if what == "index":

@@ -173,7 +173,7 @@ class Life(Hands):
             (6, self.throw_away),
             (6, self.bring_back),
             (2, self.purge),
-            (3, self.wait_for_weeks),
+            (5, self.wait_for_weeks),
             (6, self.share),
             (4, self.renew),
             (4, self.fetch),
@@ -188,6 +188,12 @@ class Life(Hands):
             (5, self.back_up),
             (6, self.put_back),
             (2, self.lose_inner),
+            (2, self.alter_file),
+            (2, self.retag_file),
+            (3, self.tag_by_hand),
+            (2, self.bring_back_by_hand),
+            (1, self.reorder),
+            (2, self.empty_trash),
             *self.more_acts,
         ]
         what = what or self.random.choices([act for _, act in acts], [weight for weight, _ in acts])[0]
@@ -199,12 +205,15 @@ class Life(Hands):
             device = next((each for each in self.devices if self.has_alone_in_trash(each)), device)
             if self.random.random() < 0.5:
                 self.regret(device)
+        if what in (self.bring_back_by_hand, self.empty_trash):
+            device = next((each for each in self.devices if self.choose(each, trashed=True, here=True)), device)
         if what == self.bring_back and not self.chosen:
             device = next((each for each in self.devices if self.choose(each, trashed=True, here=False)), device)
         after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
         by_hands: list[Callable[[Device], str]] = [self.copy, self.copy_file, self.back_up, self.put_back]
         by_hands += [self.edit_by_hand, self.delete_file, self.rename_file, self.drop_entry]
-        by_hands += [self.break_index, self.lose_inner]
+        by_hands += [self.break_index, self.lose_inner, self.tag_by_hand, self.alter_file, self.retag_file]
+        by_hands += [self.bring_back_by_hand, self.reorder, self.empty_trash]
         by_others = what in by_hands
         if by_others or what == self.enter_or_leave:
             after = None
@@ -467,6 +476,8 @@ class Life(Hands):
         infohash = metainfo.read(torrent).infohash
         memo = library.index().with_infohash(infohash)
         if memo and library.path(memo).is_file():
+            if device.ear(memo.file) != number:
+                return "refused: it is here, altered or not"
             memo = identity.original_of(library, memo)
             if memo.trashed:
                 for batch in library.locked([memo]):

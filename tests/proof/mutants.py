@@ -168,11 +168,6 @@ def _facts_are_told_apart() -> None:
         _set(module, "with_cells", stamps.with_cells)
 
 
-def _who_joins_remembers() -> None:
-    """Who comes again brings back what it knew before."""
-    _rewrite(sync._Part, "_recall", "if self._known.joining", "if False")
-
-
 def _what_was_dropped_is_taken() -> None:
     """What arrived counts, though it was dropped meanwhile."""
     _rewrite(sync._Part, "turn", "if self._exchange.is_here(infohash)", "if True")
@@ -239,7 +234,6 @@ TALK: dict[str, Callable[[], None]] = {
         _served_is_fetched,
         _even_for_ten_minutes,
         _facts_are_told_apart,
-        _who_joins_remembers,
         _what_was_dropped_is_taken,
         _what_is_left_stays,
     )

@@ -38,9 +38,9 @@ def heard(data: bytes) -> int | None:
     try:
         with av.open(io.BytesIO(data), "r", format="matroska") as container:
             frames = [frame.to_ndarray().astype("float64").reshape(-1) for frame in container.decode(audio=0)]
+        samples = np.concatenate(frames)
     except (av.FFmpegError, ValueError, IndexError):
         return None
-    samples = np.concatenate(frames)
     number = 0
     for place in range(_LENGTH):
         middle = samples[place * _STEP + _STEP // 4 : (place + 1) * _STEP - _STEP // 8]

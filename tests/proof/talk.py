@@ -349,8 +349,11 @@ class Talk(Life):
         if len(names) < len(self.devices):
             return False
         for number, meeting in self.meetings.items():
-            state = self.seeders[number].state
-            if {*state.even, meeting.name} != names or any(self.is_to_be_had(uid) for uid, _ in state.coming):
+            seeder, device = self.seeders[number], self.devices[number]
+            part = seeder._taking_part
+            assert part
+            is_coming = any(self.is_to_be_had(device, uid) for uid in part._forms.wanted)
+            if {*seeder.state.even, meeting.name} != names or is_coming:
                 return False
         return True
 
@@ -359,9 +362,9 @@ class Talk(Life):
         names = {meeting.name for meeting in self.meetings.values()}
         return any(row.id not in names for device in self.devices for row in group.others(device.library))
 
-    def is_to_be_had(self, uid: str) -> bool:
-        """Tell whether somebody has a file of a memo: where nobody has the bytes that all want, others will do."""
-        return any(self.files_of(device, uid) for device in self.devices)
+    def is_to_be_had(self, device: Device, uid: str) -> bool:
+        """Tell whether a memo cannot be heard here, but elsewhere: where nobody has the right bytes, others will do."""
+        return not self.whole_files_of(device, uid) and any(self.whole_files_of(each, uid) for each in self.devices)
 
     def how_it_is(self) -> str:
         names = {number: meeting.name for number, meeting in self.meetings.items()}

@@ -212,10 +212,11 @@ class Wires(Witness):
         for memo, content in list(group.wanted(library, device.digests)) if self.has_room else ():
             if lossy and self.random.random() < 0.3:
                 continue
-            files = [path for other in near for path in self.files_of(other, memo.uid or "")]
-            data = [path.read_bytes() for path in files]
+            data = [path.read_bytes() for other in near for path in self.whole_files_of(other, memo.uid or "")]
             right = [found for found in data if hashlib.sha256(found).hexdigest() == content.value["sha256"]]
-            if found := right or ([] if os.path.lexists(library.path(memo)) else data):
+            if not right and not lossy:  # nobody has it any more
+                identity.offer(library, memo.uid or "")
+            if found := right or ([] if device.ear(memo.file) is not None else data):
                 staged = library.inner / "arrived"
                 staged.write_bytes(found[0])
                 group.take(library, memo.uid or "", staged)
@@ -224,6 +225,10 @@ class Wires(Witness):
     def files_of(self, device: Device, uid: str) -> list[Path]:
         memos = [memo for memo in device.library.index().memos if memo.uid == uid]
         return [path for memo in memos if (path := device.library.path(memo)).is_file()]
+
+    def whole_files_of(self, device: Device, uid: str) -> list[Path]:
+        """Give those that no disk has altered: a seeder looks."""
+        return [path for path in self.files_of(device, uid) if device.ear(path.name) is not None]
 
     def world(self) -> object:
         """Tell how all is from how it was."""
