@@ -278,9 +278,10 @@ def _twins(library: Library, path: Path) -> list[Memo]:
 
 
 def _altered(library: Library, path: Path) -> Memo | None:
-    """Find the memo whose sound this is, which devices of a group know, and whose own file sounds otherwise by now."""
-    sound = sound_or_nothing(path) if any(memo.uid for memo in library.index().memos) else b""
-    for memo in library.index().memos if sound else ():
+    """Find the memo that devices of the group know by this sound, and whose own file sounds otherwise by now."""
+    index = library.index()
+    sound = sound_or_nothing(path) if index.group else b""
+    for memo in index.memos if sound else ():
         if memo.uid == uid_of(sound) and files.is_regular(own := library.path(memo)) and sound_or_nothing(own) != sound:
             return memo
     return None
