@@ -196,32 +196,74 @@ def is_newer(text: str) -> bool:
     return version is not None and int(version[1]) > VERSIONS[-1]
 
 
-def salvage(data: bytes) -> Index:
-    """Read every entry of a broken index that is whole on its own.
+def salvage(data: bytes, before: Index) -> Index:
+    """Read what can be read of a broken index.
 
-    Where the text was cut the last one is left out: nobody knows what else it said. Of two with one id the one counts
-    whose file has it in its name.
+    What is missing of an entry, where the text was cut or something is written wrong, is taken from the index `before`;
+    an entry that is not there is left out: nobody knows what else it said. Of two with one id the one counts whose file
+    has it in its name.
     """
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     entries = re.split(r"^\[\[memo\]\][ \t]*\r?\n", text, flags=re.MULTILINE)[1:]
     try:
-        extra = parse_toml(text)
+        extra, is_cut = parse_toml(text), False
     except ValueError:
-        del entries[-1:]
+        is_cut = True
         try:
             extra = parse_toml(re.split(r"^\[", text, maxsplit=1, flags=re.MULTILINE)[0])
         except ValueError:
             extra = {}
     found: dict[str, Memo] = {}
-    for entry in entries:
-        with contextlib.suppress(LibraryError):
-            for memo in loads(f"version = {VERSIONS[-1]}\n[[memo]]\n{entry}").memos if "\ufffd" not in entry else ():
-                if memo.id not in found or id_in_file_name(memo.file) == memo.id:
-                    found[memo.id] = memo
+    for number, entry in enumerate(entries, 1):
+        is_last = is_cut and number == len(entries)
+        for memo in filter(None, [(None if is_last else _whole(entry)) or _completed(entry, before, is_last)]):
+            if memo.id not in found or id_in_file_name(memo.file) == memo.id:
+                found[memo.id] = memo
     by_file = {memo.file: memo for memo in reversed(found.values())}
     memos = tuple(memo for memo in found.values() if by_file[memo.file] is memo)
     group = extra.pop("group") if _is_group(extra.get("group")) else ""
     return Index(memos, _head(text), {name: extra[name] for name in extra.keys() - {"version", "memo"}}, group=group)
+
+
+def _whole(entry: str) -> Memo | None:
+    """Read an entry of a broken index that is whole on its own."""
+    with contextlib.suppress(LibraryError):
+        if "\ufffd" not in entry:
+            (memo,) = loads(f"version = {VERSIONS[-1]}\n[[memo]]\n{entry}").memos
+            return memo
+    return None
+
+
+def _completed(entry: str, before: Index, is_cut: bool) -> Memo | None:
+    """Read the words of an entry that can be read, and have the rest be as before.
+
+    What comes behind, too, where it `is_cut`. None for what is two entries, by now, or was not the same one.
+    """
+    table: dict[str, Any] = {}
+    wrong = set()
+    for statement in re.split(r"^(?=\w+[ \t]*=)", entry, flags=re.MULTILINE):
+        name = statement.partition("=")[0].strip()
+        if name in table or name in wrong:
+            return None
+        wrong.add(name)
+        with contextlib.suppress(ValueError):
+            value = parse_toml(statement).get(name)
+            if "\ufffd" not in statement and name in _RULES and _RULES[name](value):
+                table[name] = value
+                wrong.remove(name)
+    memo = before.get(table.get("id", ""))
+    if not memo or memo.file != table.get("file"):
+        return None
+    end = max(map(_ALL.index, table))
+    rest = to_table(memo)
+    for name in (*EDITABLE, "trashed", "stamps"):
+        if name in table:
+            rest[name] = table[name]
+        elif name not in wrong and not (is_cut and _ALL.index(name) > end):
+            rest.pop(name, None)  # a person took it out
+    with contextlib.suppress(ValueError):
+        return _memo(rest)
+    return None
 
 
 def differences(memo: Memo, other: Memo) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -385,6 +386,126 @@ def test_an_index_of_another_device_that_names_another_file_makes_no_memo_twice(
 
     assert only(one).uid == only(other).uid
     assert [heard(library.path(only(library)).read_bytes()) for library in (one, other)] == [1, 1]
+
+
+@pytest.fixture
+def met(make: Make) -> tuple[Library, Library]:
+    """Two devices that have heard each other, so that neither is joining any more."""
+    one, other = make("one"), make("other")
+    record(one, 9, "Another")
+    both_tell(one, other)
+    return one, other
+
+
+def living(library: Library) -> list[str]:
+    return [memo.title for memo in library.index().memos if memo.title != "Another" and not memo.trashed]
+
+
+@pytest.mark.parametrize("how", ["heard of", "not heard of", "its file deleted", "thrown away by a clock ahead"])
+def test_what_is_recorded_after_its_sound_was_thrown_away_stays(met: tuple[Library, Library], how: str) -> None:
+    one, other = met
+    now = time.time()
+    memo_id = record(one, 1)
+    if how == "its file deleted":
+        both_tell(one, other)
+    identity.identify(one, SILENT)
+    if how == "thrown away by a clock ahead":
+        one.clock = lambda: now + 10**8
+    trash.put(one, [memo_id], WHEN)
+    if how != "not heard of":
+        tell(one, other)
+    if how == "its file deleted":
+        (other.trash / next(memo.file for memo in other.index().memos if memo.trashed)).unlink()
+
+    other.clock = lambda: now + 1000
+    record(other, 1, "Later")
+    both_tell(one, other)
+
+    assert len(living(one)) == len(living(other)) == 1
+
+
+def test_who_joins_with_an_old_trash_throws_nothing_away(met: tuple[Library, Library], alone: Library) -> None:
+    one, other = met
+    trash.put(alone, [record(alone, 1, "Of now")], datetime(2020, 1, 1, tzinfo=UTC))
+    record(one, 1, "Of now")
+    both_tell(one, other)
+
+    group.enter(alone, SECRET)
+    both_tell(one, alone)
+    both_tell(one, other)
+
+    assert living(one) == living(other) == ["Of now"]
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_synchronisers_copy_of_before_is_no_newer_than_our_own_indexes(alone: Library, is_shared: bool) -> None:
+    memo_id = record(alone, 1)
+    if is_shared:
+        freeze(alone, alone.index().memos, (), form="public")
+    else:
+        group.enter(alone, SECRET)
+    by_command(alone, memo_id, title="Old")
+    shutil.copy2(alone.index_file, alone.root / "index (conflicted copy).toml")
+    by_command(alone, memo_id, title="New")
+    record(alone, 2, "Another")
+    head, entry, another = alone.index_file.read_text().split("[[memo]]")
+    assert memo_id in entry
+
+    alone.index_file.write_text(f"{head}[[memo]]{another}")
+
+    assert open_library(alone.root, SILENT).index().get(memo_id).title == "New"  # type: ignore[union-attr]
+
+
+def test_what_was_edited_of_a_fetched_copy_does_not_go_with_it(alone: Library, tmp_path: Path) -> None:
+    record(alone, 1, "Mine")
+    (bare := tmp_path / "bare").write_bytes(sound(1))
+    webm.finish(bare, file := tmp_path / "Theirs.webm", Words("Theirs", "", ("theirs",), WHEN))
+    coming = comes(alone, metainfo.make(file, file.name).data, file.read_bytes())
+    theirs = take_in(alone, coming, coming.plain(), webm.probe(coming.file), ())
+    by_command(alone, theirs.id, title="Important", tags=("theirs", "typed"))
+
+    group.enter(alone, SECRET)
+    identity.identify(alone, SILENT)
+
+    (memo,) = (memo for memo in alone.index().memos if not memo.trashed)
+    assert (memo.title, set(memo.tags), memo.fetched) == ("Important", {"work", "typed"}, False)
+
+
+def test_a_tag_that_is_spelled_otherwise_is_so_everywhere(met: tuple[Library, Library]) -> None:
+    one, other = met
+    memo_id = record(one, 1)
+    both_tell(one, other)
+
+    change = edit_verb.change_of(edit_verb.EditOptions(tags=["Work"]))
+    edit_verb.apply(one, [one.find(memo_id)], change, SILENT)
+    both_tell(one, other)
+
+    assert [library.find(memo_id).tags for library in (one, other)] == [("Work",)] * 2
+
+
+@pytest.mark.parametrize("what", ["edited", "thrown away", "brought back"])
+@pytest.mark.parametrize("where", ["in another entry", "in its own date"])
+def test_a_typo_in_the_index_takes_nothing_else_with_it(met: tuple[Library, Library], what: str, where: str) -> None:
+    one, _other = met
+    memo_id = record(one, 1, "Old")
+    if what == "edited":
+        by_command(one, memo_id, title="New")
+    else:
+        trash.put(one, [memo_id], WHEN)
+    if what == "brought back":
+        trash.take_back(one, [memo_id])
+
+    text = one.index_file.read_text()
+    if where == "in another entry":
+        text = text.replace('"Another"', '"Ano"ther"')
+    else:
+        before, own = text.split(f'id = "{memo_id}"')
+        text = before + f'id = "{memo_id}"' + re.sub("recorded = .*", "recorded = 2026-08-25", own, count=1)
+    one.index_file.write_text(text)
+    one = repaired(Library(one.root))
+
+    assert living(one) == {"edited": ["New"], "thrown away": [], "brought back": ["Old"]}[what]
+    assert {memo.title for memo in one.index().memos} >= {"Another"}
 
 
 @pytest.mark.parametrize("with_its_index", [True, False])

@@ -14,6 +14,7 @@ from ..console import Console
 from ..errors import AudioError, LibraryError, MemosyncError, NotFoundError, Several, UsageError
 from ..library.reword import Rewording
 from ..library.store import Library
+from ..manifest import tag_field
 from ..memo import TAGS_LIMIT, Memo, MemoId, clean_description, clean_title, parse_tags
 from ..quantities import format_count
 from .arguments import Globals, choose, of_all, titles
@@ -146,8 +147,10 @@ def change_of(options: EditOptions) -> Change:
         kept = list(memo.tags)
         for takes_away, tag in steps:
             if takes_away:
-                kept = [other for other in kept if other.casefold() != tag.casefold()]
-            elif tag not in kept:
+                kept = [other for other in kept if tag_field(other) != tag_field(tag)]
+            elif tag_field(tag) in map(tag_field, kept):  # it is spelled so from now on
+                kept = [tag if tag_field(other) == tag_field(tag) else other for other in kept]
+            else:
                 kept.append(tag)
         if len(kept) > max(TAGS_LIMIT, len(memo.tags)):
             raise UsageError(f"a memo has at most {TAGS_LIMIT} tags", "take some away: --tag -TAG")

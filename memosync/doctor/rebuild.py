@@ -21,16 +21,18 @@ from ..stop import Stop
 def rebuild(library: Library, *, now: datetime, stop: Stop, console: Console) -> list[Entry]:
     """Make the index anew and say where each entry is from; the broken one is kept beside it.
 
-    From what is whole of the broken one, the newest readable snapshot, then the files and the kept torrents.
+    From what can be read of the broken one, the newest readable snapshot, then the files and the kept torrents.
     LibraryError when it is from a newer version.
     """
     broken = library.index_bytes()
     if index.is_newer(broken.decode("utf-8", "replace")):
         library.index()  # says so
-    whole, (old, snapshot) = index.salvage(broken), library.snapshots.newest()
+    old, snapshot = library.snapshots.newest()
+    is_newest = snapshot == next(iter(library.snapshots.kept()), None)
+    whole = index.salvage(broken, old if is_newest else Index())
     group = whole.group or old.group
     known = entries_in(old, snapshot, group) if snapshot else {}
-    if snapshot != next(iter(library.snapshots.kept()), None):  # what was shared, and no longer, one of later knew
+    if not is_newest:  # what was shared, and no longer, one of later knew
         known = {memo_id: _shared_no_more(entry) for memo_id, entry in known.items()}
     known |= entries_in(whole, library.index_file, whole.group)
     by_file = {entry.memo.file: entry for entry in sorted(known.values(), key=_is_named)}

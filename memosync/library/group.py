@@ -25,11 +25,11 @@ from . import invitations, keys, known
 from .device import named
 from .digests import Digests
 from .entries import as_it_came
-from .identity import alive, identify, is_to_be_identified, sounds_as_it_should
+from .identity import identify, is_to_be_identified, sounds_as_it_should
 from .known import LACK, Device, Known
 from .places import files_by_id, is_awaited, is_here, place
 from .sounds import has_sound_of, sound_or_nothing
-from .stamps import arrived, cells_of, content_of, of_no_group, stamped, with_cells
+from .stamps import alive, arrived, cells_of, content_of, of_no_group, stamped, with_cells
 from .store import Library
 
 _HEARD_EVERY = 3_600.0  # seconds between two notes of that

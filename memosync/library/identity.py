@@ -16,8 +16,8 @@ from .. import files
 from ..audio import webm
 from ..console import Console
 from ..errors import AudioError, MemosyncError
-from ..index import Index
-from ..manifest import BIRTH, FETCHED, Cell, Cells, merge_cells, tick
+from ..index import EDITABLE, Index
+from ..manifest import BIRTH, FETCHED, TAG, Cell, Cells, merge_cells
 from ..memo import Memo, MemoId
 from . import known
 from .adopt import adopt, bring_back
@@ -25,7 +25,7 @@ from .places import place
 from .reword import reword
 from .sealed import form_for_devices
 from .sounds import has_sound_of, is_as_long, is_of_sound, sound_or_nothing, uid_of
-from .stamps import cells_of, content_of, heeding, stamped, with_cells
+from .stamps import alive, cells_of, content_of, heeding, stamped, with_cells
 from .store import Library
 
 
@@ -94,13 +94,6 @@ def is_to_be_identified(library: Library, memo: Memo) -> bool:
     return not (memo.uid and content_of(memo)) and files.is_regular(library.path(memo))
 
 
-def alive(memo: Memo, said: Cells, now: int, device: str) -> Memo:
-    """Have a memo not be in the trash, by an act of now, after all that was said of it."""
-    cells = merge_cells(cells_of(memo), said)
-    clock = cells["trashed"].clock if "trashed" in cells else BIRTH
-    return with_cells(memo, {"trashed": Cell("", tick(clock, now, device))})
-
-
 def sounds_as_it_should(library: Library, memo: Memo) -> bool:
     """Tell whether a memo's file has the sound that its uid is made of; False where it cannot be read."""
     return has_sound_of(library.path(memo), memo.uid)
@@ -136,7 +129,7 @@ def _heed_graves(library: Library) -> None:
 def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
     """Give memos their uids; `before` are those that had one when this began."""
     found: dict[MemoId, tuple[bytes, Cell]] = {}
-    spare, wanted = set(), set()
+    spare, wanted = dict[MemoId, MemoId](), set[MemoId]()  # with whom each is one; who is to be alive for that
     group = library.index().group
     for memo in memos:
         if is_to_be_identified(library, memo):
@@ -145,7 +138,7 @@ def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
                 # a fetch that died before it could say so
                 twin = _same_sound(library, memo, found[memo.id][0]) if memo.fetched and not memo.uid else None
                 if twin and not memo.trashed and (not twin.trashed or twin.id in before):
-                    spare.add(memo.id)
+                    spare[memo.id] = twin.id
                     wanted |= {twin.id} if twin.trashed else set()
 
     def edit(index: Index) -> Index:
@@ -154,7 +147,10 @@ def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
 
         def settled(memo: Memo) -> Memo:
             if memo.id in wanted:
-                return alive(replace(memo, trashed=None), {}, now, me)
+                memo = alive(replace(memo, trashed=None), {}, now, me)
+            for other in index.memos if memo.id in spare.values() else ():
+                if spare.get(other.id) == memo.id:
+                    memo = with_cells(memo, merge_cells(cells_of(memo), _typed(other)))
             return _in_trash(library, memo) if memo.id in spare else memo
 
         return replace(index, memos=tuple(map(settled, index.memos)))
@@ -162,6 +158,15 @@ def _identify(library: Library, memos: list[Memo], before: set[MemoId]) -> None:
     if found:
         library.transaction(edit)
         place(library)
+
+
+def _typed(memo: Memo) -> Cells:
+    """Give the words of a memo that it did not come with."""
+    return {
+        field: cell
+        for field, cell in cells_of(memo).items()
+        if (field in EDITABLE or field.startswith(TAG)) and cell.clock > BIRTH
+    }
 
 
 def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[bytes, Cell]], group: str) -> Index:
@@ -204,7 +209,8 @@ def _identified(library: Library, index: Index, found: Mapping[MemoId, tuple[byt
                 del memos[twin.id]
             cells = merge_cells(cells, dead.get(uid, {}))
         found_again = with_cells(replace(memo, uid=uid), cells)
-        if uid in dead and not memo.trashed:  # a person brought its file back, or a fetch that died
+        is_gone = uid in dead or (not memo.uid and twin and twin.trashed)
+        if is_gone and not memo.trashed:  # a person recorded it again, or brought its file back, or a fetch that died
             found_again = alive(found_again, {}, now, me)
         memos[memo_id] = by_uid[uid] = found_again
     return replace(index, memos=tuple(memos.values()))

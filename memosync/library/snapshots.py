@@ -93,12 +93,16 @@ class Snapshots:
     def entries(self, ids: Iterable[MemoId], group: str) -> dict[MemoId, Entry]:
         """Find what they say of these memos, for a library that is in a group or in none.
 
-        The copies of a file synchroniser first, then the newest of ours.
+        The newest first, of ours and of the copies that a file synchroniser left.
         """
         wanted = set(ids)
         known: dict[MemoId, Entry] = {}
         places: dict[tuple[int, int], Path] = {}
-        for path in [*self.copies(), *self.kept()]:
+        ours = self.kept()
+        newest = files.time_of(ours[0]) if ours else 0
+        copies = self.copies()
+        later = [path for path in copies if files.time_of(path) > newest]
+        for path in [*later, *ours, *copies]:
             with contextlib.suppress(FileNotFoundError):  # it was given its next number meanwhile
                 places.setdefault(files.identity(path), path)
         for path in places.values():

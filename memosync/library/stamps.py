@@ -111,6 +111,13 @@ def with_cells(memo: Memo, cells: Cells) -> Memo:
     return _with_stamps(replace(memo, **changes), {**_stamps(memo), **stamps})
 
 
+def alive(memo: Memo, said: Cells, now: int, device: str) -> Memo:
+    """Have a memo not be in the trash, by an act of now, after all that was said of it."""
+    cells = merge_cells(cells_of(memo), said)
+    clock = cells["trashed"].clock if "trashed" in cells else BIRTH
+    return with_cells(memo, {"trashed": Cell("", tick(clock, now, device))})
+
+
 def heeding(memo: Memo, graves: Table) -> Memo:
     """Have the entry of a memo, which may be from before it was purged, say what is known of it since."""
     if not memo.born or not memo.uid or memo.uid not in graves:

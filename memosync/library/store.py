@@ -28,7 +28,7 @@ from .device import device
 from .entries import as_it_came, says
 from .patience import Patience
 from .snapshots import Snapshots
-from .stamps import cells_of, is_stamped, stamped, with_cells
+from .stamps import alive, cells_of, is_stamped, stamped, with_cells
 
 _PART = ".webm.part"
 _TRIES = 3  # to change an index that others write into meanwhile
@@ -245,6 +245,8 @@ class Library:
 
         def named(index: Index) -> Index:
             if not (was := index.get(memo.id)):
+                if index.group and not memo.fetched and not memo.trashed:  # whatever was of its sound
+                    return index.with_memo(alive(stamped(memo, *self.stamp()), {}, *self.stamp()))
                 return index.with_memo(memo)
             facts = {name: getattr(memo, name) for name in ("file", "size", "duration", "trashed")}
             return index.with_memo(replace(was, **facts))
