@@ -210,17 +210,12 @@ class Life(Hands):
         if what == self.bring_back and not self.chosen:
             device = next((each for each in self.devices if self.choose(each, trashed=True, here=False)), device)
         after = self.random.randint(0, 30) if self.random.random() < 0.25 else None
-        by_hands: list[Callable[[Device], str]] = [self.copy, self.copy_file, self.back_up, self.put_back]
-        by_hands += [self.edit_by_hand, self.delete_file, self.rename_file, self.drop_entry]
-        by_hands += [self.break_index, self.lose_inner, self.tag_by_hand, self.alter_file, self.retag_file]
-        by_hands += [self.bring_back_by_hand, self.reorder, self.empty_trash]
-        by_others = what in by_hands
+        by_others = hasattr(Hands, name := what.__name__) or what == self.copy
         if by_others or what == self.enter_or_leave:
             after = None
         self.pending.clear()
         said = ""
         cut = self.cuts_power(device, after, chance=0.0 if by_others else 0.05)
-        name = what.__name__
         refusing = self.refusing(device, name, may=after is None and not by_others)
         with crash.dying(after) as died, self.meanwhile(device, "" if by_others else name), refusing as refused:
             said = self.tried(what, device)
