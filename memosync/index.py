@@ -216,7 +216,7 @@ def salvage(data: bytes, before: Index) -> Index:
     found: dict[str, Memo] = {}
     for number, entry in enumerate(entries, 1):
         is_last = is_cut and number == len(entries)
-        for memo in filter(None, [(None if is_last else _whole(entry)) or _completed(entry, before, is_last)]):
+        for memo in (() if is_last else _whole(entry)) or _completed(entry, before, is_last):
             if memo.id not in found or id_in_file_name(memo.file) == memo.id:
                 found[memo.id] = memo
     by_file = {memo.file: memo for memo in reversed(found.values())}
@@ -225,26 +225,24 @@ def salvage(data: bytes, before: Index) -> Index:
     return Index(memos, _head(text), {name: extra[name] for name in extra.keys() - {"version", "memo"}}, group=group)
 
 
-def _whole(entry: str) -> Memo | None:
-    """Read an entry of a broken index that is whole on its own."""
+def _whole(entry: str) -> tuple[Memo, ...]:
+    """Read an entry of a broken index that is whole on its own: several, where headings are as others write them."""
     with contextlib.suppress(LibraryError):
-        if "\ufffd" not in entry:
-            (memo,) = loads(f"version = {VERSIONS[-1]}\n[[memo]]\n{entry}").memos
-            return memo
-    return None
+        return loads(f"version = {VERSIONS[-1]}\n[[memo]]\n{entry}").memos if "\ufffd" not in entry else ()
+    return ()
 
 
-def _completed(entry: str, before: Index, is_cut: bool) -> Memo | None:
+def _completed(entry: str, before: Index, is_cut: bool) -> tuple[Memo, ...]:
     """Read the words of an entry that can be read, and have the rest be as before.
 
-    What comes behind, too, where it `is_cut`. None for what is two entries, by now, or was not the same one.
+    What comes behind, too, where it `is_cut`. Nothing for what is two entries, by now, or was not the same one.
     """
     table: dict[str, Any] = {}
     wrong = set()
     for statement in re.split(r"^(?=\w+[ \t]*=)", entry, flags=re.MULTILINE):
         name = statement.partition("=")[0].strip()
         if name in table or name in wrong:
-            return None
+            return ()
         wrong.add(name)
         with contextlib.suppress(ValueError):
             value = parse_toml(statement).get(name)
@@ -253,7 +251,7 @@ def _completed(entry: str, before: Index, is_cut: bool) -> Memo | None:
                 wrong.remove(name)
     memo = before.get(table.get("id", ""))
     if not memo or memo.file != table.get("file"):
-        return None
+        return ()
     end = max(map(_ALL.index, table))
     rest = to_table(memo)
     for name in (*EDITABLE, "trashed", "stamps"):
@@ -262,8 +260,8 @@ def _completed(entry: str, before: Index, is_cut: bool) -> Memo | None:
         elif name not in wrong and not (is_cut and _ALL.index(name) > end):
             rest.pop(name, None)  # a person took it out
     with contextlib.suppress(ValueError):
-        return _memo(rest)
-    return None
+        return (_memo(rest),)
+    return ()
 
 
 def differences(memo: Memo, other: Memo) -> list[str]:
