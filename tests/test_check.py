@@ -142,9 +142,7 @@ INDEX: dict[str, Callable[[bytes], bytes | None]] = {
     "without a heading": lambda text: text.replace(b"[[memo]]\n", b"", 2).replace(b"id", b"[[memo]]\nid", 1),
     "with a heading cut": lambda text: text.replace(b"[[memo]]", b"[[memo]", 3),
     "with a heading as others write it, and wrong elsewhere": lambda text: (
-        text.replace(b"[[memo]]", b"[[ memo ]]", 3)
-        .replace(b"[[ memo ]]", b"[[memo]]", 1)
-        .replace(b'title = "Edited before"', b"title = ?")
+        text.replace(b"[[memo]]", b"[[ memo ]]", 2).replace(b"[[ memo ]]", b"[[memo]]", 1) + b"="
     ),
     "with an entry twice": lambda text: text + text[text.rindex(b"[[memo]]") :],
     "with an id twice": lambda text: text + text[text.rindex(b"[[memo]]") :].replace(b'file = "2', b'file = "3'),
