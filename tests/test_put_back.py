@@ -483,6 +483,19 @@ def test_a_tag_that_is_spelled_otherwise_is_so_everywhere(met: tuple[Library, Li
     assert [library.find(memo_id).tags for library in (one, other)] == [("Work",)] * 2
 
 
+def test_a_file_that_is_a_symbolic_link_is_said_to_stay_here(met: tuple[Library, Library], tmp_path: Path) -> None:
+    one, other = met
+    path = one.path(one.find(record(one, 1)))
+    path.symlink_to(path.rename(tmp_path / "elsewhere.webm"))
+    both_tell(one, other)
+    command = Globals(root=one.root, network=Network.LOOPBACK, console=SILENT)
+
+    said = [found.text for found in check_library(command, repair=False, now=datetime.now(UTC), stop=Stop())]
+
+    assert f"{path.name} is a symbolic link: it stays here, and is on no other device" in said
+    assert not living(other)
+
+
 @pytest.mark.parametrize("what", ["edited", "thrown away", "brought back"])
 @pytest.mark.parametrize("where", ["in another entry", "in its own date"])
 def test_a_typo_in_the_index_takes_nothing_else_with_it(met: tuple[Library, Library], what: str, where: str) -> None:

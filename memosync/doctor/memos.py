@@ -78,6 +78,8 @@ def _examine_file(library: Library, memo: Memo, path: Path, on_progress: Callabl
     elif info.claimed and info.duration < info.claimed - NEAR:
         yield Finding("defect", memo.id, f"{memo.file} ends after {info.duration:.1f} of {info.claimed:.1f} s")
         return
+    if path.is_symlink() and not memo.uid and library.index().group:
+        yield Finding("note", memo.id, f"{memo.file} is a symbolic link: it stays here, and is on no other device")
     if size != memo.size or abs(info.duration - memo.duration) > NEAR:
         text = f"{memo.file} has {size} bytes, {info.duration:.1f} s; the index says {memo.size}, {memo.duration:.1f} s"
         sure = memo.is_frozen or info.claimed
