@@ -135,8 +135,7 @@ class Hands(Wires):
             return "refused: nothing there, or nobody else can know which one that was"
         number, _memo = found
         path.unlink()
-        if not self.has_bytes(number, besides=device) and not self.has_bytes_in(device.root, number):
-            self.destroyed.add(number)
+        self.lose_bytes(device, number)
         return f"sound {number}"
 
     def drop_entry(self, device: Device) -> str:
@@ -175,8 +174,7 @@ class Hands(Wires):
         if not memo.uid:
             return "refused: nobody else can know which one that was"
         (device.root / memo.file).unlink()
-        if not self.has_bytes(number, besides=device) and not self.has_bytes_in(device.root, number):
-            self.destroyed.add(number)
+        self.lose_bytes(device, number)
         self.reboot(device)
         return f"sound {number}"
 
@@ -210,8 +208,7 @@ class Hands(Wires):
             path.write_bytes(data[:at])
         else:
             path.write_bytes(data[:at] + bytes(self.random.randint(1, 500)) + data[at + 500 :])
-        if not self.has_bytes(number, besides=device) and not self.has_bytes_in(device.root, number):
-            self.destroyed.add(number)
+        self.lose_bytes(device, number)
         self.is_known_by_its_file(device, number)
         return f"sound {number} from {at} of {len(data)} bytes on, heard as {device.ear(memo.file)}"
 
@@ -324,8 +321,7 @@ class Hands(Wires):
         self.forget_what_only_it_has(device, only_index=True)
         shutil.rmtree(inner)
         for number in list(self.made):
-            if not self.has_bytes(number, besides=device) and not self.has_bytes_in(device.root, number):
-                self.destroyed.add(number)
+            self.lose_bytes(device, number)
         device.trash_seen.clear()
         here = self.shown(device)  # what was purged is not known any more
         device.seen = {key: text for key, text in device.seen.items() if key[0] in here}

@@ -337,6 +337,11 @@ class Witness:
         paths = [*root.glob("*.webm"), *root.glob(".memosync/trash/*.webm")]
         return any(heard(path.read_bytes()) == number for path in paths)
 
+    def lose_bytes(self, device: Device, number: int) -> None:
+        """Some of a sound may just have gone from a device: note where those were the last."""
+        if not self.has_bytes(number, besides=device) and not self.has_bytes_in(device.root, number):
+            self.destroyed.add(number)
+
     def judge(self) -> None:
         devices = self.devices
         self.count["one sound with other words"] += sum({0, 1} <= versions for versions in self.came.values())
